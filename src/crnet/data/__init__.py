@@ -1,0 +1,1 @@
+"""Data sets: sources, the clip store, samples."""

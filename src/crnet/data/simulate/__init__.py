@@ -1,0 +1,1 @@
+"""Simulated people: drawn presenters whose scores and cues are known."""

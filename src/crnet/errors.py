@@ -1,0 +1,65 @@
+"""Errors a user can act on: what is wrong, with which file, and what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class CrnetError(Exception):
+    """Base of every error that `crnet` raises on purpose.
+
+    Args:
+        reason: What is wrong, in one line without a full stop.
+        path: The file or folder concerned, if any.
+        remedy: What the user can do, in one line without a full stop.
+    """
+
+    def __init__(self, reason: str, *, path: Path | str | None = None, remedy: str | None = None) -> None:
+        self.reason = reason
+        self.path = None if path is None else Path(path)
+        self.remedy = remedy
+        super().__init__(reason, path, remedy)
+
+    def __str__(self) -> str:
+        where = "" if self.path is None else f"{self.path}: "
+        what_to_do = "" if self.remedy is None else f" ({self.remedy})"
+        return " ".join(f"{where}{self.reason}{what_to_do}".split())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.reason, self.path, self.remedy)
+
+
+def _rebuild(kind: type[CrnetError], reason: str, path: Path | None, remedy: str | None) -> CrnetError:
+    return kind(reason, path=path, remedy=remedy)
+
+
+class UsageError(CrnetError):
+    """The command or the call does not make sense as written."""
+
+
+class ConfigError(CrnetError):
+    """A configuration value is out of range or contradicts another."""
+
+
+class MediaError(CrnetError):
+    """A video or audio file cannot be read."""
+
+
+class LabelError(CrnetError):
+    """An annotation, a transcription or a table of clips is unusable."""
+
+
+class FormatError(CrnetError):
+    """A file of ours (clip, manifest, checkpoint, bundle) is damaged, foreign or of another version."""
+
+
+class ArchiveError(CrnetError):
+    """An archive is damaged, locked or dangerous to unpack."""
+
+
+class StorageError(CrnetError):
+    """Writing failed: disk full, no permission."""
+
+
+class MissingDependencyError(CrnetError):
+    """An optional package is needed and not installed."""

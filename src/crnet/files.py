@@ -1,0 +1,93 @@
+"""Writing files so that nothing half-written is ever taken for whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from crnet.errors import FormatError, StorageError
+
+HASH_CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; on success it becomes `path` in one step.
+
+    After an exception or a kill, `path` is what it was before. Leftovers are named `.tmp-*`.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write: {error.strerror or error}",
+            path=path,
+            remedy="free some space or choose another folder",
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` in one step; see `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 `text` to `path` in one step; see `replacing`."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write `document` as indented JSON in one step; NaN and infinity are refused."""
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read a JSON file of ours.
+
+    Args:
+        path: The file.
+        what: What the file should be, for the error ("a bundle", "a run's configuration").
+
+    Raises:
+        FormatError: Missing, not UTF-8, or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FormatError(f"not found, so this is not {what}", path=path) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FormatError(f"cannot be read as {what}: {error}", path=path) from error
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file as 64 hexadecimal digits, read in bounded memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        read: Callable[[], bytes] = lambda: file.read(HASH_CHUNK_BYTES)  # noqa: E731
+        for chunk in iter(read, b""):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Reading videos: frames, sound, faces."""

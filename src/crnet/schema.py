@@ -1,0 +1,254 @@
+"""The records that the parts of `crnet` hand to each other: frozen, and checked when they are built.
+
+`Clip` is one video after decoding, `Batch` the only thing that enters a model, `Prediction` what comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crnet.errors import FormatError
+
+if TYPE_CHECKING:
+    import torch
+    from jaxtyping import Float32, Float64, Int64, UInt8
+    from torch import Tensor
+
+TRAITS = ("extraversion", "neuroticism", "agreeableness", "conscientiousness", "openness")
+TARGETS = (*TRAITS, "interview")
+"""The order of every array of scores. `neuroticism` keeps the data set's name, but its scores grow with
+perceived emotional *stability*: on FIv2 they correlate +.88 with the interview score."""
+
+Stream = Literal["scene", "face", "audio-text"]
+STREAMS: tuple[Stream, ...] = get_args(Stream)
+VisualStream = Literal["scene", "face"]
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+SAMPLE_RATE_HZ = 16_000  # Sec. 3.1.2
+TEXT_DIMENSIONS = 4_800  # skip-thought vectors: uni 2,400 + bi 2 x 1,200 (Kiros et al. 2015)
+SEGMENTS = 32  # Sec. 3.1.1
+
+TrainingSource = Literal["simulated", "first-impressions-v2", "folder"]
+
+
+def _require(condition: bool, reason: str) -> None:
+    if not condition:
+        raise FormatError(reason)
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """One video, decoded: JPEG frames of scene and face, sound, the transcript's vector. What a clip file holds.
+
+    Frames are in order of time; the scene and the face of frame i are taken at `time_s[i]`. Every segment of
+    `range(segments)` has at least one frame. `audio` is empty when there is no audio track.
+
+    Attributes:
+        clip_id: Name of the clip, as in the annotation.
+        scene_jpeg: uint8 [bytes], the JPEG files of all frames one after the other.
+        scene_offsets: int64 [k + 1]; frame i is `scene_jpeg[scene_offsets[i]:scene_offsets[i + 1]]`.
+        face_jpeg: uint8 [bytes], likewise for the face crops.
+        face_offsets: int64 [k + 1].
+        time_s: float64 [k], seconds from the first frame.
+        segment: int16 [k], which equal segment of the video the frame belongs to.
+        face_box: float32 [k, 4], x0 y0 x1 y1 in source pixels; NaN where there is no face at all.
+        face_landmarks: float32 [k, 5, 2], eyes (left of the picture first), nose, mouth corners, source pixels.
+        face_score: float32 [k], detector's confidence in [0, 1]; NaN = box interpolated or no face.
+        audio: int16 [n], mono, 16 kHz.
+        text: float32 [4800].
+        segments: Number of equal segments the video was cut into.
+        duration_s: Length of the video in seconds.
+        width, height: Source size in pixels, as displayed.
+        fps: Mean frames per second of the source.
+        source_sha256: Hash of the source file, "" if it never was a file.
+        settings: Fingerprint of the settings the clip was made with.
+        simulated: True for a drawn person.
+        has_audio: False if the source has no audio track.
+        has_transcript: False if no transcript was given or it is empty.
+        warnings: What a user should know about this clip, in words.
+    """
+
+    clip_id: str
+    scene_jpeg: UInt8[np.ndarray, " scene_bytes"]
+    scene_offsets: Int64[np.ndarray, " k_plus_1"]
+    face_jpeg: UInt8[np.ndarray, " face_bytes"]
+    face_offsets: Int64[np.ndarray, " k_plus_1"]
+    time_s: Float64[np.ndarray, " k"]
+    segment: NDArray[np.int16]
+    face_box: Float32[np.ndarray, "k 4"]
+    face_landmarks: Float32[np.ndarray, "k 5 2"]
+    face_score: Float32[np.ndarray, " k"]
+    audio: NDArray[np.int16]
+    text: Float32[np.ndarray, " 4800"]
+    segments: int
+    duration_s: float
+    width: int
+    height: int
+    fps: float
+    source_sha256: str
+    settings: str
+    simulated: bool
+    has_audio: bool
+    has_transcript: bool
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        k = len(self.time_s)
+        expected: dict[str, tuple[str, tuple[int, ...]]] = {
+            "scene_offsets": ("int64", (k + 1,)),
+            "face_offsets": ("int64", (k + 1,)),
+            "time_s": ("float64", (k,)),
+            "segment": ("int16", (k,)),
+            "face_box": ("float32", (k, 4)),
+            "face_landmarks": ("float32", (k, 5, 2)),
+            "face_score": ("float32", (k,)),
+            "text": ("float32", (TEXT_DIMENSIONS,)),
+        }
+        for name, (dtype, shape) in expected.items():
+            array = getattr(self, name)
+            _require(
+                array.dtype == dtype and array.shape == shape,
+                f"{name} is {array.dtype}{list(array.shape)}, expected {dtype}{list(shape)}",
+            )
+        _require(k > 0, "a clip without frames")
+        _require(self.audio.dtype == np.int16 and self.audio.ndim == 1, "audio is not int16 of one dimension")
+        for stream, data, offsets in (
+            ("scene", self.scene_jpeg, self.scene_offsets),
+            ("face", self.face_jpeg, self.face_offsets),
+        ):
+            _require(data.dtype == np.uint8 and data.ndim == 1, f"{stream}_jpeg is not a row of bytes")
+            _require(
+                offsets[0] == 0 and offsets[-1] == len(data) and bool(np.all(np.diff(offsets) > 0)),
+                f"{stream}_offsets do not cut {stream}_jpeg into frames",
+            )
+        _require(bool(np.all(np.diff(self.time_s) >= 0)), "frames are not in order of time")
+        _require(
+            set(np.unique(self.segment).tolist()) == set(range(self.segments)), "a segment has no frame or is unknown"
+        )
+
+    def jpeg(self, stream: VisualStream, frame: int) -> bytes:
+        """The JPEG file of one frame of one visual stream."""
+        data, offsets = (
+            (self.scene_jpeg, self.scene_offsets) if stream == "scene" else (self.face_jpeg, self.face_offsets)
+        )
+        return data[offsets[frame] : offsets[frame + 1]].tobytes()
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples ready for the models. The streams that are not trained may be None; scores are None at prediction.
+
+    Attributes:
+        clip_ids: B names.
+        scene: uint8 [B, T, 3, H, W], RGB, or None.
+        face: uint8 [B, T, 3, H, W], RGB, or None.
+        audio: float32 [B, L] in [-1, 1], zero-padded at the end, or None.
+        text: float32 [B, 4800] or None; given exactly when `audio` is.
+        scores: float32 [B, 6] in [0, 1], order of `TARGETS`, or None.
+        classes: int64 [B, 6], the class of each score (computed in float64, before the scores were rounded), or None.
+    """
+
+    clip_ids: tuple[str, ...]
+    scene: UInt8[Tensor, "B T 3 H W"] | None = None
+    face: UInt8[Tensor, "B T 3 H W"] | None = None
+    audio: Float32[Tensor, "B L"] | None = None
+    text: Float32[Tensor, "B 4800"] | None = None
+    scores: Float32[Tensor, "B 6"] | None = None
+    classes: Int64[Tensor, "B 6"] | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.clip_ids)
+        _require(count > 0, "an empty batch")
+        for name, dtype, dimensions in (
+            ("scene", "torch.uint8", 5),
+            ("face", "torch.uint8", 5),
+            ("audio", "torch.float32", 2),
+            ("text", "torch.float32", 2),
+            ("scores", "torch.float32", 2),
+            ("classes", "torch.int64", 2),
+        ):
+            tensor = getattr(self, name)
+            if tensor is not None:
+                found = f"{name} is {tensor.dtype}{list(tensor.shape)}"
+                _require(str(tensor.dtype) == dtype and tensor.ndim == dimensions, f"{found}, expected {dtype}")
+                _require(tensor.shape[0] == count, f"{found} for {count} clips")
+        for name in ("scene", "face"):
+            tensor = getattr(self, name)
+            _require(tensor is None or tensor.shape[2] == 3, f"{name} frames are not RGB")
+        _require((self.audio is None) == (self.text is None), "audio and text come together")
+        _require(self.text is None or self.text.shape[1] == TEXT_DIMENSIONS, "text vectors are not 4,800 long")
+        _require((self.scores is None) == (self.classes is None), "scores and classes come together")
+        for name in ("scores", "classes"):
+            tensor = getattr(self, name)
+            _require(tensor is None or tensor.shape[1] == len(TARGETS), f"{name} are not of six targets")
+
+    def __len__(self) -> int:
+        return len(self.clip_ids)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        moved = {
+            f.name: None if (value := getattr(self, f.name)) is None else value.to(device, non_blocking=True)
+            for f in fields(self)
+            if f.name != "clip_ids"
+        }
+        return Batch(self.clip_ids, **moved)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """In how many of the frames looked at the person's face was found."""
+
+    found: int
+    looked_at: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The scores of one clip, or the reason why there are none.
+
+    Attributes:
+        clip: Name or path, as asked for.
+        duration_s: Length in seconds; None if the file could not be read.
+        scores: The fused system's score in [0, 1] for each target; None if the file could not be read.
+        streams: Each stream's own score for each target.
+        intervals: `[low, high]` for each target, or None where the bundle holds no calibration for such clips.
+        faces: Faces found, None if the file could not be read.
+        warnings: What a reader must know, most important first.
+        error: Why there are no scores; None if there are.
+    """
+
+    clip: str
+    duration_s: float | None
+    scores: Mapping[str, float] | None
+    streams: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] | None = None
+    faces: Faces | None = None
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        _require((self.scores is None) == (self.error is not None), "a prediction has either scores or an error")
+        for scores in (self.scores or {}, *self.streams.values()):
+            for target, score in scores.items():
+                _require(target in TARGETS and bool(np.isfinite(score)), f"{target} has no finite score")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document that `crnet predict --json` prints."""
+        return {
+            "clip": self.clip,
+            "duration_s": self.duration_s,
+            "scores": None if self.scores is None else dict(self.scores),
+            "streams": {stream: dict(scores) for stream, scores in self.streams.items()},
+            "intervals": None if self.intervals is None else {t: list(i) for t, i in self.intervals.items()},
+            "faces": None if self.faces is None else {"found": self.faces.found, "looked_at": self.faces.looked_at},
+            "warnings": list(self.warnings),
+            "error": self.error,
+        }
