@@ -1,1 +1,39 @@
-"""CR-Net."""
+"""CR-Net: apparent personality from short videos of a person talking to a camera.
+
+    system = crnet.load("runs/paper")
+    prediction = system.predict("video.mp4")
+
+Importing this package imports nothing heavy; `load` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crnet.predict import Predictor
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def load(run: Path | str) -> Predictor:
+    """Load a trained system.
+
+    Args:
+        run: A run folder made by `crnet train` (or `crnet demo`), or the bundle in it.
+
+    Returns:
+        A predictor; `predict(path)` scores a video.
+
+    Raises:
+        FormatError: No system there, or a damaged one; the message names the file.
+    """
+    from pathlib import Path
+
+    from crnet.bundle import load_bundle
+    from crnet.predict import Predictor
+
+    return Predictor(load_bundle(Path(run)))

@@ -1,0 +1,206 @@
+"""A trained system as one folder: `bundle.json` and safetensors files, each named there with its SHA-256.
+
+Loading executes nothing from the folder, and refuses a damaged or foreign file by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file as load_weights
+from safetensors.torch import save_file as save_weights
+
+from crnet.config import Config, from_dict, to_dict
+from crnet.errors import FormatError
+from crnet.files import read_json, replacing, sha256, write_json
+from crnet.fusion import Fusion
+from crnet.models.crnet import StreamNet
+from crnet.provenance import git_revision, versions
+from crnet.schema import TARGETS, Stream, TrainingSource
+
+FORMAT = 1
+BUNDLE_FILE = "bundle.json"
+BUNDLE_FOLDER = "bundle"
+TREES_PREFIX = "forest."
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """Everything that prediction needs.
+
+    Attributes:
+        config: How the system was made.
+        nets: The network of each stream, in evaluation mode, on the CPU.
+        fusion: Standardisation and trees.
+        training_source: What it was trained on.
+        encoder: Name of the text encoder.
+        media: The settings (`MediaSettings`) that the training clips were prepared with.
+        train_medians: float64 [6]; predicting them for everyone is the floor.
+        calibration: What the intervals are made of; None: no intervals.
+        path: Where it was loaded from.
+    """
+
+    config: Config
+    nets: Mapping[Stream, StreamNet]
+    fusion: Fusion
+    training_source: TrainingSource
+    encoder: str
+    media: Mapping[str, Any]
+    train_medians: NDArray[np.float64]
+    calibration: Mapping[str, Any] | None = None
+    path: Path | None = None
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> None:
+    """Write a bundle; `bundle.json` comes last, so that a half-written folder is never taken for whole."""
+    files: dict[str, str] = {}
+    (folder / BUNDLE_FILE).unlink(missing_ok=True)
+    for stream, net in bundle.nets.items():
+        with replacing(folder / f"{stream}.safetensors") as temporary:
+            save_weights({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, temporary)
+    tensors = bundle.fusion.to_tensors()
+    trees = {name: array for name, array in tensors.items() if name.startswith(TREES_PREFIX)}
+    for name, arrays in (("trees", trees), ("fusion", {k: v for k, v in tensors.items() if k not in trees})):
+        with replacing(folder / f"{name}.safetensors") as temporary:
+            save_arrays(arrays, temporary)
+    if bundle.calibration is not None:
+        write_json(folder / "calibration.json", bundle.calibration)
+    for name in _file_names(tuple(bundle.nets), bundle.calibration is not None):
+        files[name] = sha256(folder / name)
+    write_json(
+        folder / BUNDLE_FILE,
+        {
+            "format": FORMAT,
+            "kind": "crnet bundle",
+            "targets": list(TARGETS),
+            "training_source": bundle.training_source,
+            "encoder": bundle.encoder,
+            "media": dict(bundle.media),
+            "train_medians": bundle.train_medians.tolist(),
+            "config": to_dict(bundle.config),
+            "versions": versions(),
+            "git_revision": git_revision(),
+            "files": files,
+        },
+    )
+
+
+def find_bundle(path: Path) -> Path:
+    """The bundle's folder, given it or the run that holds it.
+
+    Raises:
+        FormatError: There is none.
+    """
+    for folder in (path, path / BUNDLE_FOLDER):
+        if (folder / BUNDLE_FILE).is_file():
+            return folder
+    raise FormatError(
+        "no trained system here" if path.exists() else "no such folder",
+        path=path,
+        remedy="give a run folder whose training has ended, or the bundle in it",
+    )
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Load a run's bundle.
+
+    Args:
+        path: A run folder or the bundle in it.
+
+    Raises:
+        FormatError: Not a bundle, another format, a damaged or missing file; the message names it.
+    """
+    folder = find_bundle(path)
+    document = _checked_document(folder)
+    config = from_dict(Config, document["config"], folder / BUNDLE_FILE)
+    for name in _file_names(config.streams, "calibration.json" in document["files"]):
+        _check_file(folder / name, document["files"].get(name))
+    tensors: dict[str, NDArray[np.generic]] = {}
+    for name in ("fusion", "trees"):
+        tensors |= _read_arrays(folder / f"{name}.safetensors")
+    try:
+        fusion = Fusion.from_tensors(config.fusion, tensors)
+    except FormatError as error:
+        raise FormatError(error.reason, path=folder / "trees.safetensors") from error
+    calibration = folder / "calibration.json"
+    return Bundle(
+        config=config,
+        nets={stream: _load_net(stream, config, folder) for stream in config.streams},
+        fusion=fusion,
+        training_source=document["training_source"],
+        encoder=document["encoder"],
+        media=document["media"],
+        train_medians=np.array(document["train_medians"], dtype=np.float64),
+        calibration=read_json(calibration, "a calibration") if calibration.name in document["files"] else None,
+        path=folder,
+    )
+
+
+def _file_names(streams: tuple[Stream, ...], calibrated: bool) -> list[str]:
+    names = [f"{name}.safetensors" for name in (*streams, "fusion", "trees")]
+    return [*names, "calibration.json"] if calibrated else names
+
+
+def _checked_document(folder: Path) -> dict[str, Any]:
+    path = folder / BUNDLE_FILE
+    document = read_json(path, "a bundle")
+    if not isinstance(document, dict) or document.get("kind") != "crnet bundle":
+        raise FormatError("not a bundle of crnet", path=path)
+    if document.get("format") != FORMAT:
+        raise FormatError(
+            f"bundle format {document.get('format')!r}, this version reads {FORMAT}",
+            path=path,
+            remedy="use the version of crnet that wrote it, or train again",
+        )
+    expected = {
+        "config": dict,
+        "files": dict,
+        "media": dict,
+        "encoder": str,
+        "training_source": str,
+        "train_medians": list,
+    }
+    for key, kind in expected.items():
+        if not isinstance(document.get(key), kind):
+            raise FormatError(f"{key!r} is missing or of the wrong kind", path=path)
+    medians = document["train_medians"]
+    if document.get("targets") != list(TARGETS) or len(medians) != len(TARGETS):
+        raise FormatError("its targets are not this version's", path=path)
+    if not all(isinstance(median, float) and 0 <= median <= 1 for median in medians):
+        raise FormatError("its training medians are not scores", path=path)
+    if document["training_source"] not in get_args(TrainingSource):
+        raise FormatError(f"unknown training source {document['training_source']!r}", path=path)
+    return document
+
+
+def _check_file(path: Path, expected: str | None) -> None:
+    remedy = "copy the bundle again, or train again"
+    if not path.is_file():
+        raise FormatError("a file of the bundle is missing", path=path, remedy=remedy)
+    if expected is None or sha256(path) != expected:
+        raise FormatError("damaged: not the file that bundle.json names", path=path, remedy=remedy)
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    try:
+        return load_arrays(path)
+    except (SafetensorError, OSError) as error:
+        raise FormatError(f"not a safetensors file: {error}", path=path) from error
+
+
+def _load_net(stream: Stream, config: Config, folder: Path) -> StreamNet:
+    path = folder / f"{stream}.safetensors"
+    net = StreamNet(stream, replace(config.model, init=None))
+    try:
+        net.load_state_dict(load_weights(path))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise FormatError(f"its weights do not fit the configuration: {str(error)[:300]}", path=path) from error
+    return net.eval()

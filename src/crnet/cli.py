@@ -1,0 +1,177 @@
+"""The command line: find the command, let tyro parse, turn errors into one line. `crnet.commands` does the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import io
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, get_type_hints
+
+import crnet
+from crnet import commands
+from crnet.commands import EXIT_DONE, EXIT_ERROR, EXIT_FAILURES
+from crnet.errors import CrnetError, UsageError
+
+EXIT_INTERRUPTED = 130
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    command.__name__: command
+    for command in (
+        commands.demo,
+        commands.simulate,
+        commands.prepare,
+        commands.train,
+        commands.evaluate,
+        commands.predict,
+    )
+}
+
+USAGE = """usage: crnet COMMAND ...      (crnet COMMAND --help explains one)
+
+Apparent personality from short videos of a person talking to a camera: the Big Five
+as strangers judge them, and a job-interview score. Impressions, not facts: do not use
+them to decide about people.
+
+{commands}
+
+options:
+  --version   print the version
+  --debug     with any command: show the traceback of an error
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 a batch with failures, 2 bad input or usage."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return EXIT_DONE if words else EXIT_ERROR
+    if words[0] == "--version":
+        print(crnet.__version__)
+        return EXIT_DONE
+    try:
+        logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
+        return _run(words[0], words[1:])
+    except (CrnetError, ModuleNotFoundError) as error:
+        message = str(error) if isinstance(error, CrnetError) else _missing_package(error)
+        return _fail(message, debug)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where it was", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURES
+    except Exception as error:
+        return _fail(f"unexpected {type(error).__name__}: {error} (a bug: --debug shows where)", debug)
+
+
+def usage() -> str:
+    """The text of `crnet --help`."""
+    rows = (f"  {name:<11} {_summary(command)}" for name, command in COMMANDS.items())
+    return USAGE.format(commands="commands:\n" + "\n".join(rows))
+
+
+def _summary(command: Callable[..., object]) -> str:
+    return (command.__doc__ or "").strip().splitlines()[0]
+
+
+def _fail(message: str, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print("crnet: " + " ".join(message.split()), file=sys.stderr)
+    return EXIT_ERROR
+
+
+def _missing_package(error: ModuleNotFoundError) -> str:
+    return f'the package {error.name} is not installed (pip install "crnet[all]" brings all that crnet can use)'
+
+
+def _run(name: str, words: list[str]) -> int:
+    if name not in COMMANDS:
+        raise UsageError(f"unknown command {name!r}", remedy=f"one of {', '.join(COMMANDS)}")
+    command = COMMANDS[name]
+    if name == "train":
+        command = _with_preset_fields(words)
+    return int(_parse_and_call(name, command, words))
+
+
+def _parse_and_call(name: str, command: Callable[..., Any], words: list[str]) -> int:
+    """Let tyro parse; its boxed complaints become one line."""
+    import tyro
+
+    complaint = io.StringIO()
+    help_wanted = "-h" in words or "--help" in words
+    style = (tyro.conf.FlagCreatePairsOff,)
+    try:
+        with contextlib.nullcontext() if help_wanted else contextlib.redirect_stderr(complaint):
+            call = tyro.cli(_deferred(command), prog=f"crnet {name}", args=words, config=style)
+    except SystemExit as stop:
+        if not stop.code:
+            return EXIT_DONE
+        raise UsageError(_one_line(complaint.getvalue()), remedy=f"see crnet {name} --help") from None
+    return int(call())
+
+
+def _deferred(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
+    """The command with the same flags and help that, called, only remembers its arguments."""
+    import tyro
+
+    def remember(*args: Any, **kwargs: Any) -> Callable[[], int]:
+        return functools.partial(command, *args, **kwargs)
+
+    kinds = get_type_hints(command)
+    parameters = []
+    for parameter in inspect.signature(command).parameters.values():
+        kind = kinds[parameter.name]
+        if parameter.kind is parameter.POSITIONAL_ONLY:  # help calls it by its name instead of PATH
+            kind = Annotated[kind, tyro.conf.arg(metavar=parameter.name.upper())]
+        parameters.append(parameter.replace(annotation=kind))
+    remember.__doc__ = command.__doc__
+    remember.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    remember.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return remember
+
+
+def _one_line(box: str) -> str:
+    """What stands in tyro's box above its first rule."""
+    lines = [line.strip("│ ") for line in box.splitlines() if line.startswith("│")]
+    until = next((i for i, line in enumerate(lines) if line.startswith("─")), len(lines))
+    return " ".join(lines[:until]) or "cannot make sense of these arguments"
+
+
+def _with_preset_fields(words: Sequence[str]) -> Callable[..., int]:
+    """`train` with a flag for every field of the configuration, whose defaults are those of the preset named."""
+    from crnet.config import PRESET_NAMES, PRESETS, Preset
+
+    given = [b for a, b in zip(words, [*words[1:], ""], strict=True) if a == "--preset"]
+    given += [word.removeprefix("--preset=") for word in words if word.startswith("--preset=")]
+    chosen = given[-1] if given and given[-1] in PRESET_NAMES else "paper"
+    config = PRESETS[chosen]  # type: ignore[index]
+    parts = ("transforms", "model", "training", "fusion")
+
+    def command(*args: Any, **kwargs: Any) -> int:
+        return commands.train(*args, **kwargs)
+
+    plain = inspect.signature(commands.train)
+    fields = [p for p in plain.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    kinds: dict[str, Any] = {**get_type_hints(commands.train), "preset": Preset}
+    fields = [p.replace(annotation=kinds[p.name], default=chosen if p.name == "preset" else p.default) for p in fields]
+    fields += [
+        inspect.Parameter(
+            part, inspect.Parameter.KEYWORD_ONLY, annotation=type(getattr(config, part)), default=getattr(config, part)
+        )
+        for part in parts
+    ]
+    command.__signature__ = inspect.Signature(fields, return_annotation=int)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in fields}
+    command.__doc__ = commands.train.__doc__
+    return command

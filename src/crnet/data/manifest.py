@@ -1,0 +1,212 @@
+"""The store's list of clips: `manifest.parquet`, one row a clip, with labels, transcript and what was found."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, get_args
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crnet.errors import FormatError
+from crnet.files import replacing
+from crnet.schema import SPLITS, TARGETS, Split, TrainingSource
+
+MANIFEST_FORMAT = 1
+MANIFEST_NAME = "manifest.parquet"
+GROUP_PREFIX = "group_"
+
+_COLUMNS: tuple[tuple[str, Any], ...] = (
+    ("clip", pa.string()),
+    ("file", pa.string()),
+    ("split", pa.string()),
+    *((target, pa.float64()) for target in TARGETS),
+    ("person", pa.string()),
+    ("transcript", pa.string()),
+    ("duration_s", pa.float64()),
+    ("frames", pa.int32()),
+    ("faces_found", pa.int32()),
+    ("faces_looked_at", pa.int32()),
+    ("warnings", pa.list_(pa.string())),
+)
+
+
+@dataclass(frozen=True)
+class ClipRow:
+    """One clip of a store.
+
+    Attributes:
+        clip_id: Name of the clip, as in the annotation or the CSV.
+        file: Path of the clip file inside the store, with `/`.
+        split: Train, val or test; None in a set that is only predicted.
+        scores: The six targets in [0, 1], order of `TARGETS`, as annotated (float64); None without annotation.
+        person: Who is seen, if the source says so.
+        groups: Words by name of the grouping, such as {"gender": "female"}.
+        transcript: What is said, "" if nothing or not known.
+        duration_s: Length in seconds.
+        frames: Number of frames kept.
+        faces_found: In how many of the segments' middle frames the face was found.
+        faces_looked_at: How many such frames there are.
+        warnings: What a user should know about the clip.
+    """
+
+    clip_id: str
+    file: str
+    split: Split | None = None
+    scores: tuple[float, ...] | None = None
+    person: str | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+    transcript: str = ""
+    duration_s: float = 0.0
+    frames: int = 0
+    faces_found: int = 0
+    faces_looked_at: int = 0
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.split is not None and self.split not in SPLITS:
+            raise FormatError(f"clip {self.clip_id}: split {self.split!r} is none of {', '.join(SPLITS)}")
+        if self.scores is not None and (
+            len(self.scores) != len(TARGETS) or not all(0 <= score <= 1 for score in self.scores)
+        ):
+            raise FormatError(f"clip {self.clip_id}: scores are not {len(TARGETS)} numbers in [0, 1]")
+        inside = PurePosixPath(self.file)
+        if not self.file or inside.is_absolute() or ".." in inside.parts or "\\" in self.file:
+            raise FormatError(f"clip {self.clip_id}: file {self.file!r} is not inside the store")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a store holds.
+
+    Attributes:
+        clips: The rows, ordered by split (train, val, test, none) and clip id, whatever order they are given in.
+        source: What kind of data set the clips come from.
+        settings: The settings they were prepared with, as JSON values.
+        fingerprint: Short hash of settings and encoder; stores with equal fingerprints can be mixed.
+        encoder: Name of the text encoder.
+    """
+
+    clips: tuple[ClipRow, ...]
+    source: TrainingSource
+    settings: dict[str, Any]
+    fingerprint: str
+    encoder: str
+
+    def __post_init__(self) -> None:
+        if self.source not in get_args(TrainingSource):
+            raise FormatError(f"unknown source {self.source!r}")
+        if len({row.clip_id for row in self.clips}) != len(self.clips):
+            raise FormatError("a clip is listed twice")
+        object.__setattr__(self, "clips", tuple(sorted(self.clips, key=_order)))
+
+    def rows(self, split: Split | None) -> tuple[ClipRow, ...]:
+        """The rows of one split; None: those that belong to none."""
+        return tuple(row for row in self.clips if row.split == split)
+
+
+def write_manifest(store_dir: Path, manifest: Manifest) -> None:
+    """Write `manifest.parquet` in one step; equal manifests give equal bytes (with one version of pyarrow).
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    rows = manifest.clips
+    columns: dict[str, list[Any]] = {
+        "clip": [row.clip_id for row in rows],
+        **{name: [getattr(row, name) for row in rows] for name in ("file", "split", "person", "transcript")},
+        **{t: [None if row.scores is None else row.scores[i] for row in rows] for i, t in enumerate(TARGETS)},
+        **{name: [getattr(row, name) for row in rows] for name in ("duration_s", "frames")},
+        **{name: [getattr(row, name) for row in rows] for name in ("faces_found", "faces_looked_at")},
+        "warnings": [list(row.warnings) for row in rows],
+    }
+    groups = sorted({name for row in rows for name in row.groups})
+    types = [*_COLUMNS, *((GROUP_PREFIX + name, pa.string()) for name in groups)]
+    columns |= {GROUP_PREFIX + name: [row.groups.get(name) for row in rows] for name in groups}
+    texts = {
+        "crnet.format": str(MANIFEST_FORMAT),
+        "crnet.source": manifest.source,
+        "crnet.settings": json.dumps(manifest.settings, sort_keys=True, allow_nan=False),
+        "crnet.fingerprint": manifest.fingerprint,
+        "crnet.encoder": manifest.encoder,
+    }
+    schema = pa.schema(types, metadata=texts)
+    table = pa.Table.from_arrays([pa.array(columns[name], kind) for name, kind in types], schema=schema)
+    with replacing(store_dir / MANIFEST_NAME) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_manifest(store_dir: Path) -> Manifest:
+    """Read a store's manifest.
+
+    Raises:
+        FormatError: Missing (the store is unfinished or none), damaged, or of another format version.
+    """
+    path = store_dir / MANIFEST_NAME
+    if not path.is_file():
+        unfinished = (store_dir / "clips").is_dir()
+        raise FormatError(
+            "the store is unfinished: it has no manifest" if unfinished else "not a clip store: it has no manifest",
+            path=path,
+            remedy="run the same `crnet prepare` again" if unfinished else "give the folder that `crnet prepare` wrote",
+        )
+    try:
+        file = pq.ParquetFile(path)
+        texts = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+        _check_table(texts, file.schema_arrow)
+        return Manifest(
+            clips=tuple(_row(values) for values in file.read().to_pylist()),
+            source=texts["crnet.source"],
+            settings=json.loads(texts["crnet.settings"]),
+            fingerprint=texts["crnet.fingerprint"],
+            encoder=texts["crnet.encoder"],
+        )
+    except FormatError as error:
+        raise FormatError(error.reason, path=path, remedy=error.remedy or "run `crnet prepare` again") from error
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"not a manifest, or damaged: {type(error).__name__}: {error}"
+        raise FormatError(reason, path=path, remedy="run `crnet prepare` again") from error
+
+
+def _check_table(texts: Mapping[str, str], schema: Any) -> None:
+    version = texts.get("crnet.format")
+    if version is None:
+        raise FormatError("a Parquet file, but not a manifest of crnet")
+    if version != str(MANIFEST_FORMAT):
+        raise FormatError(f"a manifest of format {version}, this version of crnet reads format {MANIFEST_FORMAT}")
+    for name, kind in _COLUMNS:
+        if name not in schema.names or schema.field(name).type != kind:
+            raise FormatError(f"column {name} is missing or not of type {kind}")
+
+
+def _row(values: dict[str, Any]) -> ClipRow:
+    scores = tuple(values[target] for target in TARGETS)
+    known = [score is not None and math.isfinite(score) for score in scores]
+    if any(known) and not all(known):
+        raise FormatError(f"clip {values['clip']}: some targets have no score")
+    return ClipRow(
+        clip_id=values["clip"],
+        file=values["file"],
+        split=values["split"],
+        scores=scores if all(known) else None,
+        person=values["person"],
+        groups={
+            name.removeprefix(GROUP_PREFIX): word
+            for name, word in values.items()
+            if name.startswith(GROUP_PREFIX) and word is not None
+        },
+        transcript=values["transcript"],
+        duration_s=values["duration_s"],
+        frames=values["frames"],
+        faces_found=values["faces_found"],
+        faces_looked_at=values["faces_looked_at"],
+        warnings=tuple(values["warnings"]),
+    )
+
+
+def _order(row: ClipRow) -> tuple[int, str]:
+    return (len(SPLITS) if row.split is None else SPLITS.index(row.split), row.clip_id)

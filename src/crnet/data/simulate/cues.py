@@ -1,0 +1,139 @@
+"""The one table of cues: what can be seen, heard and read of a score, and how strongly.
+
+A cue's *latent* is standard normal: the weighted sum of the standardised scores, scaled to unit variance, mixed
+with noise whose share of the variance is the difficulty. Its *value* is the latent laid on the cue's range. The
+six scores share a strong general factor; in each modality some cues follow it (equal weights) and others
+follow differences between the targets, so every modality says something of its own about every target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float64
+
+from crnet.data.simulate.scores import LETTERS, correlation, standardise
+from crnet.schema import TARGETS
+
+Modality = Literal["face", "scene", "audio", "text"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+
+Difficulty = Literal["easy", "fivalike", "hard"]
+NOISE_SHARE: dict[Difficulty, float] = {"easy": 0.06, "fivalike": 0.80, "hard": 0.92}
+"""Share of a cue's variance that is noise."""
+
+LATENT_LIMIT = 2.2
+"""A latent of -2.2 (+2.2) deviations is the low (high) end of the cue's range; beyond it the cue saturates."""
+
+
+@dataclass(frozen=True)
+class Cue:
+    """One thing that an onlooker can notice.
+
+    Attributes:
+        name: Column of truth.parquet.
+        modality: Where it shows. The scene stream sees the face cues too, smaller.
+        weights: Weight of each standardised score, by the target's first letter.
+        low, high: Value at the ends of the range.
+        unit: Unit of the value.
+        in_time: Seen only in the order of frames, not in single ones.
+    """
+
+    name: str
+    modality: Modality
+    weights: Mapping[str, float]
+    low: float
+    high: float
+    unit: str
+    in_time: bool = False
+
+    def value(self, latent: float) -> float:
+        """The cue's value at a latent; saturates at the ends of the range."""
+        part = (np.clip(latent / LATENT_LIMIT, -1.0, 1.0) + 1.0) / 2.0
+        return float(self.low + (self.high - self.low) * part)
+
+    def middle(self) -> float:
+        """The value at the latent 0."""
+        return (self.low + self.high) / 2.0
+
+    def level(self, value: float) -> float:
+        """Where a value lies in the range: 0 at `low`, 1 at `high`."""
+        return (value - self.low) / (self.high - self.low)
+
+
+GENERAL = dict.fromkeys("ENACOI", 1.0)
+
+CUES: tuple[Cue, ...] = (
+    # Seen in the face.
+    Cue("smile", "face", {"A": 1.0, "E": 0.5, "I": 0.3}, -0.45, 1.0, "curve of the mouth, 0 = straight"),
+    Cue("eye_opening", "face", GENERAL, 0.42, 1.35, "share of a relaxed eye's opening"),
+    Cue("brow", "face", {"N": 1.6, "O": 0.6, "C": -0.9}, -1.0, 1.0, "-1 = knit and low, 1 = raised"),
+    Cue("gaze", "face", {"C": 1.5, "I": 0.6, "E": -0.6}, 0.15, 1.0, "share of time looking at the camera"),
+    Cue("head_motion", "face", {"E": 1.6, "C": -0.7}, 0.1, 1.0, "amplitude, 1 = lively", in_time=True),
+    Cue("blink_rate", "face", {"N": -1.0}, 0.1, 0.9, "per second", in_time=True),
+    Cue("nod_rate", "face", {"A": 1.0, "I": 0.5}, 0.0, 0.8, "per second", in_time=True),
+    # Seen in the scene.
+    Cue("room_brightness", "scene", GENERAL, 0.40, 1.0, "share of full light"),
+    Cue("room_warmth", "scene", {"A": 1.6, "O": -0.7, "C": -0.3}, -1.0, 1.0, "-1 = cold light, 1 = warm light"),
+    Cue("tidiness", "scene", {"C": 1.6, "E": -0.8}, 0.0, 1.0, "0 = cluttered, 1 = bare"),
+    Cue("closeness", "scene", {"E": 1.5, "A": -0.5, "C": -0.3}, 0.34, 0.56, "head's height / picture's height"),
+    Cue("dress_saturation", "scene", {"O": 1.6, "N": -0.5, "A": -0.4}, 0.05, 0.95, "saturation of the clothes"),
+    Cue("posture", "scene", {"N": 1.3, "I": 0.6, "O": -0.6}, 0.0, 1.0, "0 = slumped, 1 = upright"),
+    Cue("gesture", "scene", {"E": 0.9, "I": 0.6, "O": 0.4}, 0.0, 1.0, "height that the hands reach, 1 = chin"),
+    # Heard.
+    Cue("loudness", "audio", GENERAL, -36.0, -16.0, "dB of full scale, while speaking"),
+    Cue("pitch_level", "audio", {"E": 1.3, "O": 0.6, "C": -0.9}, -4.0, 5.0, "semitones above the own voice's rest"),
+    Cue("pitch_variation", "audio", {"O": 1.4, "E": 0.4, "N": -0.7}, 0.2, 4.0, "semitones, standard deviation"),
+    Cue("speaking_rate", "audio", {"N": 0.9, "I": 0.9, "A": -0.8}, 2.6, 6.4, "syllables per second of speech"),
+    Cue("pause_share", "audio", {"N": -1.0, "C": -0.6, "A": 0.4}, 0.04, 0.42, "share of time silent"),
+    Cue("voice_softness", "audio", {"A": 1.6, "E": -0.8}, 0.0, 1.0, "0 = pressed and bright, 1 = soft and dark"),
+    Cue("voice_steadiness", "audio", {"C": 1.5, "O": -0.7}, 0.0, 1.0, "0 = trembling, 1 = steady"),
+    # Read in the transcript: how much of what is said is about each subject, and how it is put.
+    Cue("words_social", "text", {"E": 1.6, "C": -0.8}, 0.0, 1.0, "weight of sentences about people"),
+    Cue("words_kind", "text", {"A": 1.6, "O": -0.7}, 0.0, 1.0, "weight of thankful and caring sentences"),
+    Cue("words_worry", "text", {"N": -1.2, "I": -0.5}, 0.0, 1.0, "weight of sentences about troubles"),
+    Cue("words_work", "text", {"C": 1.5, "I": 0.3, "A": -0.6}, 0.0, 1.0, "weight of sentences about plans and work"),
+    Cue("words_ideas", "text", {"O": 1.6, "A": -0.5}, 0.0, 1.0, "weight of sentences about ideas and art"),
+    Cue("sentence_length", "text", GENERAL, 5.0, 21.0, "words"),
+    Cue("filler_rate", "text", {"C": -1.0, "I": -0.8}, 0.0, 0.22, "fillers per word"),
+)
+
+CUE = {cue.name: cue for cue in CUES}
+
+
+def weights() -> Float64[np.ndarray, "cues 6"]:
+    """Weights of every cue (rows) on the standardised targets, scaled so that each weighted sum has variance 1."""
+    rows = np.array([[cue.weights.get(target[0].upper(), 0.0) for target in TARGETS] for cue in CUES])
+    variance = np.einsum("ct,ts,cs->c", rows, correlation(), rows)
+    return rows / np.sqrt(variance)[:, None]
+
+
+def draw_latents(
+    scores: Float64[np.ndarray, "count 6"], difficulty: Difficulty, rng: np.random.Generator
+) -> Float64[np.ndarray, "count cues"]:
+    """The latent of every cue of every clip, standard normal over the data set.
+
+    Args:
+        scores: In [0, 1].
+        difficulty: Decides the noise's share of the variance.
+        rng: Source of the noise.
+    """
+    share = NOISE_SHARE[difficulty]
+    signal = standardise(scores) @ weights().T
+    return np.sqrt(1.0 - share) * signal + np.sqrt(share) * rng.standard_normal(signal.shape)
+
+
+def values(latents: Float64[np.ndarray, " cues"]) -> dict[str, float]:
+    """The value of every cue by name, from one clip's latents in the order of `CUES`."""
+    return {cue.name: cue.value(float(latent)) for cue, latent in zip(CUES, latents, strict=True)}
+
+
+def middle_values() -> dict[str, float]:
+    """Every cue in the middle of its range: a person about whom nothing stands out."""
+    return {cue.name: cue.middle() for cue in CUES}
+
+
+assert set("".join(letter for cue in CUES for letter in cue.weights)) <= set(LETTERS)  # noqa: S101

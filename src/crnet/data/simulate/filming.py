@@ -1,0 +1,98 @@
+"""From the plan of a clip to its mp4: frames, voice, H.264 and AAC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from crnet.data.simulate.canvas import Pixels
+from crnet.data.simulate.drawing import Presenter
+from crnet.data.simulate.motion import Motion, move
+from crnet.data.simulate.planning import RNG_MOTION, RNG_VOICE, ClipPlan, SimulationConfig
+from crnet.data.simulate.speech import Speech, speak
+from crnet.files import replacing
+from crnet.media.video import SIMULATED_COMMENT
+from crnet.schema import SAMPLE_RATE_HZ
+
+# Without cpu-independent, x264 spends bits now this way, now that on the very same pixels.
+VIDEO_OPTIONS = {"preset": "veryfast", "crf": "23", "threads": "1", "x264-params": "cpu-independent=1"}
+AUDIO_OPTIONS = {"aac_coder": "fast"}
+AUDIO_BITS_PER_S = 64_000
+AUDIO_BLOCK = 1024  # samples of an AAC frame
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """A clip acted out, not yet drawn.
+
+    Attributes:
+        plan: What was planned.
+        speech: The voice.
+        motion: The movements, one value a frame.
+    """
+
+    plan: ClipPlan
+    speech: Speech
+    motion: Motion
+
+
+def act(plan: ClipPlan, config: SimulationConfig) -> Take:
+    """Speak and move as planned."""
+    look = plan.look
+    voice_rng = config.rng(RNG_VOICE, plan.index)
+    speech = speak(plan.transcript, config.seconds, plan.cues, look.pitch_hz, look.vocal_tract, voice_rng)
+    time_s = np.arange(config.frames) / config.fps
+    return Take(plan, speech, move(time_s, plan.cues, speech.envelope, config.rng(RNG_MOTION, plan.index)))
+
+
+def draw_frames(take: Take, config: SimulationConfig) -> Iterator[Pixels]:
+    """The frames of a take, uint8 RGB [height, width, 3]."""
+    presenter = Presenter(take.plan.look, take.plan.cues, config.width, config.height)
+    for index in range(config.frames):
+        yield presenter.frame(take.motion, index)
+
+
+def film(plan: ClipPlan, config: SimulationConfig, path: Path) -> None:
+    """Draw, voice and encode one clip; `path` appears only when it is whole.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    take = act(plan, config)
+    with (
+        replacing(path) as temporary,
+        av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+    ):
+        container.metadata["comment"] = SIMULATED_COMMENT
+        video = container.add_stream("libx264", rate=config.rate, options=VIDEO_OPTIONS)
+        video.width, video.height, video.pix_fmt = config.width, config.height, "yuv420p"
+        audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono", options=AUDIO_OPTIONS)
+        audio.bit_rate = AUDIO_BITS_PER_S
+        sound = _sound_blocks(take.speech)
+        heard_s = 0.0
+        for index, pixels in enumerate(draw_frames(take, config)):
+            planes = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2YUV_I420), np.uint8)
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+            frame.pts, frame.time_base = index, 1 / config.rate
+            container.mux(video.encode(frame))
+            while heard_s <= index / config.fps and (block := next(sound, None)) is not None:
+                container.mux(audio.encode(block))
+                heard_s += block.samples / SAMPLE_RATE_HZ
+        for block in sound:
+            container.mux(audio.encode(block))
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+
+
+def _sound_blocks(speech: Speech) -> Iterator[av.AudioFrame]:
+    for start in range(0, len(speech.audio), AUDIO_BLOCK):
+        block = speech.audio[None, start : start + AUDIO_BLOCK]
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE_HZ, start, Fraction(1, SAMPLE_RATE_HZ)
+        yield frame

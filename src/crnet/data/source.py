@@ -1,0 +1,123 @@
+"""What every kind of data set hands to `prepare`: labelled clips, and where their videos are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crnet.data.archives import Member
+from crnet.errors import UsageError
+from crnet.schema import Split, TrainingSource
+
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".mts", ".3gp")
+)
+MOST_FILES = 1_000_000  # in one source: bounds memory when a whole disk is given by mistake
+
+
+@dataclass(frozen=True)
+class LabelledClip:
+    """What a data set says about one clip.
+
+    Attributes:
+        clip_id: Its name, as in the annotation or the CSV.
+        split: Train, val or test; None if the clip is only to be predicted.
+        scores: The six targets in [0, 1], order of `TARGETS`; None without annotation.
+        person: Who is seen, if known.
+        groups: Words by name of the grouping.
+        transcript: What is said, without the transcriber's notes; "" if nothing or not known.
+    """
+
+    clip_id: str
+    split: Split | None = None
+    scores: tuple[float, ...] | None = None
+    person: str | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+    transcript: str = ""
+
+
+@dataclass(frozen=True)
+class Video:
+    """Where the video of a clip is: a file, or a member of an archive."""
+
+    clip_id: str
+    where: Path | Member
+
+    @property
+    def shown(self) -> str:
+        """The path for messages; archives count as folders."""
+        return self.where.shown if isinstance(self.where, Member) else str(self.where)
+
+
+@dataclass(frozen=True)
+class VideoGroup:
+    """Videos that become available together; `spills` are temporary files to delete once all of them are read."""
+
+    videos: tuple[Video, ...]
+    spills: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A clip that could not be prepared: a row of failures.csv."""
+
+    clip: str
+    path: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened data set.
+
+    Attributes:
+        kind: What a store made from it records.
+        clips: By clip id.
+        groups: Given a folder for temporary files, yields the videos of `clips` group by group, each clip at most
+            once, and a `Failure` for each part of the data set that cannot be read.
+        absent: Given a clip without a video, the path where it was looked for.
+        leave_out_absent_splits: Whether a split of which no video exists is left out, not a failure for each clip.
+    """
+
+    kind: TrainingSource
+    clips: Mapping[str, LabelledClip]
+    groups: Callable[[Path], Iterator[VideoGroup | Failure]]
+    absent: Callable[[str], str]
+    leave_out_absent_splits: bool = False
+
+
+def is_video(name: str) -> bool:
+    """Whether a file name looks like a video's; the AppleDouble files of macOS (`._*`) do not count."""
+    stem, suffix = os.path.splitext(name.rsplit("/", 1)[-1])  # noqa: PTH122  # members of archives are no paths
+    return suffix.lower() in VIDEO_SUFFIXES and not stem.startswith(".")
+
+
+def find_files(root: Path, leave_out: Path | None = None) -> list[Path]:
+    """All files below a folder in a stable order; links are followed once, hidden files and folders are not.
+
+    Args:
+        root: The folder, or one file.
+        leave_out: A folder below it that is not looked into (the store that is being written).
+
+    Raises:
+        UsageError: There are more files than any data set has.
+    """
+    if root.is_file():
+        return [root]
+    found: list[Path] = []
+    visited: set[Path] = set()
+    left_out = None if leave_out is None else leave_out.resolve()
+    for folder, names, files in os.walk(root, followlinks=True):
+        here = Path(folder).resolve()
+        if here in visited or here == left_out:
+            names.clear()
+            continue
+        visited.add(here)
+        names[:] = sorted(name for name in names if not name.startswith(".") and name != "__MACOSX")
+        found += [Path(folder, name) for name in sorted(files) if not name.startswith(".")]
+        if len(found) > MOST_FILES:
+            raise UsageError(f"holds more than {MOST_FILES} files", path=root, remedy="give the data set's own folder")
+    return found

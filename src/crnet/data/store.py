@@ -1,0 +1,304 @@
+"""The clip store: one safetensors file a clip. What `crnet prepare` writes and everything later reads.
+
+A store is a folder with `manifest.parquet` (see `crnet.data.manifest`) and `clips/<shard>/<name>.safetensors`.
+Equal clips give equal bytes, and every file appears in one step, so a killed run leaves nothing half-written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from crnet.data.manifest import ClipRow, Manifest, read_manifest, write_manifest
+from crnet.errors import FormatError
+from crnet.files import replacing
+from crnet.schema import TEXT_DIMENSIONS, Clip, VisualStream
+
+__all__ = [
+    "FORMAT",
+    "ClipFile",
+    "ClipRow",
+    "ClipSource",
+    "Manifest",
+    "clip_path",
+    "read_clip",
+    "read_manifest",
+    "source_of",
+    "write_clip",
+    "write_manifest",
+]
+
+FORMAT = 1
+"""Version of the clip file; raised when a reader of the older one could misread the new one."""
+
+TENSORS = {  # name: (safetensors type, NumPy type on disk: little-endian)
+    "scene_jpeg": ("U8", "|u1"),
+    "scene_offsets": ("I64", "<i8"),
+    "face_jpeg": ("U8", "|u1"),
+    "face_offsets": ("I64", "<i8"),
+    "time_s": ("F64", "<f8"),
+    "segment": ("I16", "<i2"),
+    "face_box": ("F32", "<f4"),
+    "face_landmarks": ("F32", "<f4"),
+    "face_score": ("F32", "<f4"),
+    "audio": ("I16", "<i2"),
+    "text": ("F32", "<f4"),
+}
+HEADER_ALIGNMENT_BYTES = 8
+LONGEST_NAME = 80  # of the readable part of a file name; file systems allow 255 bytes in all
+NO_CLIP = "not a clip file"
+PREPARE_AGAIN = "delete it and run `crnet prepare` again"
+
+
+class ClipSource(Protocol):
+    """What a sample is cut from: a clip file on disk (`ClipFile`) or a clip in memory (`source_of`)."""
+
+    @property
+    def time_s(self) -> NDArray[np.float64]:
+        """Float64 [k], seconds from the first frame, ascending."""
+
+    @property
+    def segment(self) -> NDArray[np.int16]:
+        """Int16 [k], the segment of each frame."""
+
+    @property
+    def segments(self) -> int:
+        """Number of equal segments the video was cut into."""
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the video in seconds."""
+
+    def jpeg(self, stream: VisualStream, frame: int) -> bytes:
+        """The JPEG file of one frame."""
+
+    def read_audio(self) -> NDArray[np.int16]:
+        """Int16 [n], mono, 16 kHz."""
+
+    def read_text(self) -> NDArray[np.float32]:
+        """Float32 [4800]."""
+
+
+class _ClipInMemory:
+    """See `source_of`."""
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+        self.time_s = clip.time_s
+        self.segment = clip.segment
+        self.segments = clip.segments
+        self.duration_s = clip.duration_s
+
+    def jpeg(self, stream: VisualStream, frame: int) -> bytes:
+        """The JPEG file of one frame."""
+        return self.clip.jpeg(stream, frame)
+
+    def read_audio(self) -> NDArray[np.int16]:
+        """Int16 [n], mono, 16 kHz."""
+        return self.clip.audio
+
+    def read_text(self) -> NDArray[np.float32]:
+        """Float32 [4800]."""
+        return self.clip.text
+
+
+def source_of(clip: Clip) -> ClipSource:
+    """A clip in memory as something to cut samples from."""
+    return _ClipInMemory(clip)
+
+
+class ClipFile:
+    """A clip file, open: only what is asked for is read.
+
+    Attributes:
+        path: The file.
+        metadata: The header's texts, by name.
+        time_s, segment, segments, duration_s: As in `Clip`.
+
+    Raises:
+        FormatError: Missing, damaged, foreign, or of another format version; also later, when a part is read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _reading(path):
+            self._file = _open(path)
+            self.metadata: dict[str, str] = self._file.metadata() or {}
+            _check_version(self.metadata)
+            self.segments = int(self.metadata["segments"])
+            self.duration_s = float(self.metadata["duration_s"])
+            self.time_s = _checked(self._file.get_tensor("time_s"), "time_s", (None,))
+            frames = len(self.time_s)
+            self.segment = _checked(self._file.get_tensor("segment"), "segment", (frames,))
+            self._offsets: dict[VisualStream, NDArray[np.int64]] = {
+                "scene": self._read_offsets("scene", frames),
+                "face": self._read_offsets("face", frames),
+            }
+
+    def _read_offsets(self, stream: VisualStream, frames: int) -> NDArray[np.int64]:
+        offsets = _checked(self._file.get_tensor(f"{stream}_offsets"), f"{stream}_offsets", (frames + 1,))
+        stored_bytes = self._file.get_slice(f"{stream}_jpeg").get_shape()
+        if offsets[0] != 0 or [int(offsets[-1])] != stored_bytes or not np.all(np.diff(offsets) > 0):
+            raise ValueError(f"{stream}_offsets do not cut {stream}_jpeg into frames")
+        return offsets
+
+    def jpeg(self, stream: VisualStream, frame: int) -> bytes:
+        """The JPEG file of one frame."""
+        start, end = self._offsets[stream][frame : frame + 2].tolist()
+        with _reading(self.path):
+            return self._file.get_slice(f"{stream}_jpeg")[start:end].tobytes()
+
+    def read_audio(self) -> NDArray[np.int16]:
+        """Int16 [n], mono, 16 kHz."""
+        with _reading(self.path):
+            return _checked(self._file.get_tensor("audio"), "audio", (None,))
+
+    def read_face_boxes(self) -> NDArray[np.float32]:
+        """Float32 [k, 4], x0 y0 x1 y1 in source pixels; NaN where there is no face."""
+        with _reading(self.path):
+            return _checked(self._file.get_tensor("face_box"), "face_box", (len(self.time_s), 4))
+
+    def read_text(self) -> NDArray[np.float32]:
+        """Float32 [4800]."""
+        with _reading(self.path):
+            return _checked(self._file.get_tensor("text"), "text", (TEXT_DIMENSIONS,))
+
+
+def clip_path(clip_id: str) -> str:
+    """Where a clip's file lies in a store, with `/`: readable, safe for any id, apart from every other id's.
+
+    The hash keeps ids apart that differ only in letter case or in characters that file names cannot have.
+    """
+    digest = hashlib.sha256(clip_id.encode("utf-8", "surrogatepass")).hexdigest()
+    readable = re.sub(r"[^A-Za-z0-9._-]", "_", clip_id).lstrip(".-")[:LONGEST_NAME]
+    return f"clips/{digest[:2]}/{readable}-{digest[:12]}.safetensors"
+
+
+def write_clip(path: Path, clip: Clip, origin: str = "") -> None:
+    """Write a clip file in one step; equal arguments give equal bytes.
+
+    Args:
+        path: The file; its folder is made if it is missing.
+        clip: What to write.
+        origin: Fingerprint of everything the clip was made from (source, transcript, settings, encoder), kept as
+            metadata, by which `prepare` knows that it need not be made again.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    arrays = {
+        name: np.ascontiguousarray(getattr(clip, name), dtype=dtype)
+        for name, (_, dtype) in sorted(TENSORS.items(), key=lambda item: (-np.dtype(item[1][1]).itemsize, item[0]))
+    }
+    # Written here because safetensors' own writer puts metadata in random order: bytes would differ between runs.
+    header: dict[str, Any] = {"__metadata__": _metadata_of(clip, origin)}
+    end = 0
+    for name, array in arrays.items():
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": TENSORS[name][0], "shape": list(array.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % HEADER_ALIGNMENT_BYTES)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for array in arrays.values():
+            file.write(array.data)
+
+
+def read_clip(path: Path) -> Clip:
+    """Read a whole clip file.
+
+    Raises:
+        FormatError: Missing, damaged, foreign, or of another format version.
+    """
+    with _reading(path):
+        file = _open(path)
+        metadata = file.metadata() or {}
+        _check_version(metadata)
+        arrays = {name: file.get_tensor(name) for name in TENSORS}
+        return Clip(**arrays, **_parsed(metadata))
+
+
+def _open(path: Path) -> Any:
+    return safe_open(path, framework="np")
+
+
+def _metadata_of(clip: Clip, origin: str) -> dict[str, str]:
+    texts = {"format": str(FORMAT), "origin": origin}
+    for field in fields(clip):
+        if field.name not in TENSORS:
+            value = getattr(clip, field.name)
+            # JSON writes floats so that they read back the same, and keeps the flags apart from the numbers.
+            texts[field.name] = value if isinstance(value, str) else json.dumps(_plain(value), allow_nan=False)
+    return dict(sorted(texts.items()))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _parsed(metadata: Mapping[str, str]) -> dict[str, Any]:
+    number = (int, float)
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "segments": int,
+        "duration_s": number,
+        "width": int,
+        "height": int,
+        "fps": number,
+        "simulated": bool,
+        "has_audio": bool,
+        "has_transcript": bool,
+        "warnings": list,
+    }
+    values: dict[str, Any] = {name: metadata[name] for name in ("clip_id", "source_sha256", "settings")}
+    for name, kind in kinds.items():
+        value = json.loads(metadata[name])
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"{name} is {metadata[name]!r}")
+        values[name] = float(metadata[name]) if kind is number else value
+    values["warnings"] = tuple(str(warning) for warning in values["warnings"])
+    return values
+
+
+def _check_version(metadata: Mapping[str, str]) -> None:
+    version = metadata.get("format")
+    if "clip_id" not in metadata or version is None:
+        raise FormatError(NO_CLIP, remedy="give a file that `crnet prepare` wrote")
+    if version != str(FORMAT):
+        raise FormatError(
+            f"a clip file of format {version}, this version of crnet reads format {FORMAT}",
+            remedy="run `crnet prepare` with this version, or use the version that wrote it",
+        )
+
+
+def _checked(array: NDArray[Any], name: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
+    dtype = np.dtype(TENSORS[name][1])
+    right = array.ndim == len(shape) and all(e is None or e == n for e, n in zip(shape, array.shape, strict=True))
+    if array.dtype != dtype or not right:
+        raise ValueError(f"{name} is {array.dtype}{list(array.shape)}")
+    return array
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged or foreign file raises into a `FormatError` that names it."""
+    try:
+        yield
+    except FormatError as error:
+        raise FormatError(error.reason, path=path, remedy=error.remedy or PREPARE_AGAIN) from error
+    except FileNotFoundError as error:
+        raise FormatError("clip file not found", path=path, remedy="run `crnet prepare` again") from error
+    except KeyError as error:
+        raise FormatError(f"{NO_CLIP}: it lacks {error}", path=path, remedy=PREPARE_AGAIN) from error
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise FormatError(f"{NO_CLIP}, or damaged: {error}", path=path, remedy=PREPARE_AGAIN) from error

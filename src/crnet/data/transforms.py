@@ -1,0 +1,200 @@
+"""From a clip to what a model sees: the one function that training, evaluation and prediction share.
+
+A clip is cut into `frames` equal parts. Training shows one random stored frame of each part, anew every epoch;
+evaluation and prediction show the frame nearest the part's middle (Sec. 3.1.1). Only those frames are read and decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+import simplejpeg
+import torch
+
+from crnet.data.store import ClipSource
+from crnet.errors import ConfigError, FormatError
+from crnet.schema import TEXT_DIMENSIONS, Batch, Stream, VisualStream
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Float64, Int64, UInt8
+
+VISUAL_STREAMS: tuple[VisualStream, ...] = get_args(VisualStream)
+
+INT16_SCALE = 32_768.0  # full scale of 16-bit sound is 1.0
+TIE_S = 1e-9  # two frames equally far from the middle differ by rounding only
+MAX_STORED_SIDE = 4_096  # a stored frame is small; a larger one is a damaged or hostile file
+
+
+@dataclass(frozen=True)
+class TransformConfig:
+    """What a model sees of a clip; kept in the bundle, so that prediction sees what training saw.
+
+    Attributes:
+        frames: Frames of a clip, one for each equal part (Sec. 3.1.1); divides the clip's number of segments.
+        pixels: Height and width of a frame (Sec. 3.1.1).
+        audio_samples: Length of the sound at 16 kHz; shorter clips are padded with zeros, longer ones are cut. The
+            default is the longest training clip of FIv2, 15.302 s; `longest_audio_samples` finds another set's.
+    """
+
+    frames: int = 32
+    pixels: int = 112
+    audio_samples: int = 244_832
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "pixels", "audio_samples"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"transforms.{name} is {getattr(self, name)}, it must be at least 1")
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One clip as a model sees it; the streams not asked for are None.
+
+    Attributes:
+        clip_id: Name of the clip.
+        scene: uint8 [T, 3, H, W], RGB.
+        face: uint8 [T, 3, H, W], RGB.
+        audio: float32 [L] in [-1, 1].
+        text: float32 [4800].
+        scores: float64 [6] in [0, 1], as annotated; None where they are unknown.
+        classes: int64 [6], given exactly when `scores` is.
+    """
+
+    clip_id: str
+    scene: UInt8[np.ndarray, "T 3 H W"] | None = None
+    face: UInt8[np.ndarray, "T 3 H W"] | None = None
+    audio: Float32[np.ndarray, " L"] | None = None
+    text: Float32[np.ndarray, " 4800"] | None = None
+    scores: Float64[np.ndarray, " 6"] | None = None
+    classes: Int64[np.ndarray, " 6"] | None = None
+
+
+def derived_rng(seed: int, epoch: int, name: str) -> np.random.Generator:
+    """A generator that depends on these three alone: not on workers, processes, restarts or Python's hash seed."""
+    digest = hashlib.sha256(f"{seed}/{epoch}/{name}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def choose_frames(source: ClipSource, frames: int, rng: np.random.Generator | None) -> Int64[np.ndarray, " frames"]:
+    """Indices of the stored frames to show, one for each of `frames` equal parts, in order of time.
+
+    Args:
+        source: The clip.
+        frames: How many; must divide the clip's number of segments.
+        rng: Draws one stored frame of each part; None takes the one nearest the part's middle (tie: the earlier).
+
+    Raises:
+        ConfigError: `frames` does not divide the number of segments.
+    """
+    if source.segments % frames:
+        raise ConfigError(
+            f"{frames} frames cannot be drawn from clips of {source.segments} segments",
+            remedy=f"choose a number of frames that divides {source.segments}",
+        )
+    part_of_frame = np.asarray(source.segment, dtype=np.int64) // (source.segments // frames)
+    time_s = np.asarray(source.time_s)
+    part_s = source.duration_s / frames
+    chosen = np.empty(frames, dtype=np.int64)
+    for part in range(frames):
+        stored = np.flatnonzero(part_of_frame == part)
+        if not len(stored):
+            raise FormatError(f"no frame stored for part {part + 1} of {frames} of the clip")
+        if rng is not None:
+            chosen[part] = stored[rng.integers(len(stored))]
+        else:
+            distance_s = np.abs(time_s[stored] - (part + 0.5) * part_s)
+            chosen[part] = stored[np.argmax(distance_s <= distance_s.min() + TIE_S)]
+    return chosen
+
+
+def decode_frame(jpeg: bytes, pixels: int) -> UInt8[np.ndarray, "pixels pixels 3"]:
+    """Decode one stored frame to a square of `pixels`, RGB.
+
+    A larger frame is reduced while it is decoded (by eighths, in the JPEG's own cosine domain), which is cheaper
+    than decoding it whole; what is left of the way is an antialiased bilinear resize.
+
+    Raises:
+        FormatError: Not a JPEG file, or absurdly large.
+    """
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
+        if max(height, width) > MAX_STORED_SIDE:
+            raise FormatError(f"a stored frame is {width}x{height}, more than {MAX_STORED_SIDE} a side")
+        smaller = {"min_height": pixels, "min_width": pixels} if height > pixels and width > pixels else {}
+        frame = simplejpeg.decode_jpeg(jpeg, "RGB", **smaller)
+    except ValueError as error:
+        raise FormatError(f"a stored frame is not a whole JPEG file: {error}") from error
+    if frame.shape[:2] == (pixels, pixels):
+        return frame
+    planes = torch.from_numpy(frame).permute(2, 0, 1)[None]
+    resized = torch.nn.functional.interpolate(planes, (pixels, pixels), mode="bilinear", antialias=True)
+    return resized[0].permute(1, 2, 0).numpy()
+
+
+def pad_audio(audio: np.ndarray, samples: int) -> Float32[np.ndarray, " samples"]:
+    """int16 sound as float32 in [-1, 1], cut or padded with zeros at the end to `samples`."""
+    padded = np.zeros(samples, dtype=np.float32)
+    heard = audio[:samples]
+    padded[: len(heard)] = heard.astype(np.float32) / INT16_SCALE
+    return padded
+
+
+def sample(
+    source: ClipSource,
+    config: TransformConfig,
+    rng: np.random.Generator | None,
+    streams: Collection[Stream],
+    clip_id: str = "",
+) -> Sample:
+    """What a model sees of one clip. The scene and the face are taken at the same moments.
+
+    Args:
+        source: The clip, in memory or in its file.
+        config: Numbers of frames, pixels and sound samples.
+        rng: Draws the frames (training); None takes the middle ones (evaluation, prediction).
+        streams: Which streams to read; nothing is read for the others.
+        clip_id: Name to give the sample.
+
+    Raises:
+        ConfigError: The number of frames does not divide the clip's number of segments.
+        FormatError: The clip is damaged.
+    """
+    visual: dict[str, UInt8[np.ndarray, "T 3 H W"]] = {}
+    if wanted := [stream for stream in VISUAL_STREAMS if stream in streams]:
+        chosen = choose_frames(source, config.frames, rng)
+        for stream in wanted:
+            frames = np.empty((config.frames, 3, config.pixels, config.pixels), dtype=np.uint8)
+            for place, frame in enumerate(chosen.tolist()):
+                frames[place] = decode_frame(source.jpeg(stream, frame), config.pixels).transpose(2, 0, 1)
+            visual[stream] = frames
+    audio = text = None
+    if "audio-text" in streams:
+        audio = pad_audio(source.read_audio(), config.audio_samples)
+        text = np.asarray(source.read_text(), dtype=np.float32)
+        if text.shape != (TEXT_DIMENSIONS,):
+            raise FormatError(f"the text vector has shape {list(text.shape)}, expected [{TEXT_DIMENSIONS}]")
+    return Sample(clip_id, visual.get("scene"), visual.get("face"), audio, text)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Samples of the same streams as one batch.
+
+    Raises:
+        FormatError: No samples, or samples of different streams or sizes.
+    """
+
+    def stack(name: str) -> torch.Tensor | None:
+        arrays = [array for one in samples if (array := getattr(one, name)) is not None]
+        if not arrays:
+            return None
+        if len(arrays) != len(samples) or len({array.shape for array in arrays}) > 1:
+            raise FormatError(f"samples with and without {name}, or of different sizes, in one batch")
+        stacked = np.stack(arrays)
+        return torch.from_numpy(stacked.astype(np.float32) if name == "scores" else stacked)
+
+    names = ("scene", "face", "audio", "text", "scores", "classes")
+    return Batch(tuple(one.clip_id for one in samples), **{name: stack(name) for name in names})

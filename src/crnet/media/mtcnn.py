@@ -1,0 +1,326 @@
+"""The MTCNN face detector (Zhang et al. 2016) in PyTorch: three small networks, each judging what the one before found.
+
+The weights are read as data from the installed `mtcnn` package (MIT licence), which is located but not imported:
+importing it would need TensorFlow. Coordinates are continuous: pixel (i, j) covers [j, j + 1] x [i, i + 1].
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Float, Float32, Int64, UInt8
+from torch import Tensor, nn
+
+from crnet.errors import FormatError, MissingDependencyError
+
+INSTALL_REMEDY = 'pip install "crnet[media]"'
+WEIGHTS_SHA256 = {
+    "pnet": "ea6b0c3e685ebee3165326ad6484acc95f2ef78f1c94fbf40a55704fa989f7b5",
+    "rnet": "cb00e6460f3c98b0bfafaba3c0a0ded4bdf6e62cee7174d969e8670d7e757fee",
+    "onet": "94f6ea2f4cf985275ee958cdd762d17b6009348a4fb9d8c6be39ba73ffd22ca3",
+}
+"""Weights of mtcnn 1.0.0. The files are pickles inside, so no other content is ever unpacked."""
+
+PNET_CELL, PNET_STRIDE = 12, 2  # P-Net sees 12x12 windows, two pixels apart
+RNET_PIXELS, ONET_PIXELS = 24, 48
+PYRAMID_FACTOR = 0.709  # each level has half the area of the one before
+PNET_THRESHOLD, RNET_THRESHOLD, ONET_THRESHOLD = 0.6, 0.7, 0.7
+NMS_WITHIN_LEVEL, NMS_BETWEEN_LEVELS, NMS_AFTER_REFINING = 0.5, 0.5, 0.7
+MAX_CANDIDATES = 400  # per image and level: bounds the work that a hostile picture can cause
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The n faces of one image, surest first.
+
+    Attributes:
+        boxes: float32 [n, 4], x0 y0 x1 y1 in pixels; may reach beyond the image.
+        scores: float32 [n], confidence in [0, 1].
+        landmarks: float32 [n, 5, 2], x y of the eyes (left of the picture first), nose, mouth corners, in pixels.
+    """
+
+    boxes: Float32[np.ndarray, "n 4"]
+    scores: Float32[np.ndarray, " n"]
+    landmarks: Float32[np.ndarray, "n 5 2"]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+class _FlattenByColumns(nn.Module):
+    """[B, C, H, W] -> [B, W * H * C], the order the first dense layers were trained with."""
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B n"]:
+        return x.permute(0, 3, 2, 1).flatten(1)
+
+
+class _Network(nn.Module):
+    """A trunk and its heads. Parameters are declared in the order of the weight files."""
+
+    def __init__(self, trunk: list[nn.Module], heads: list[nn.Module]) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(*trunk)
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, x: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
+        x = self.trunk(x)
+        return [head(x) for head in self.heads]
+
+
+def _conv(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, kernel), nn.PReLU(outputs)]
+
+
+def _pool(kernel: int, *, pad_end: bool) -> nn.Module:
+    return nn.MaxPool2d(kernel, stride=2, ceil_mode=pad_end)
+
+
+def _pnet() -> _Network:
+    """Window [12, 12] -> box offsets [4], face or not [2]; fully convolutional."""
+    trunk = [*_conv(3, 10, 3), _pool(2, pad_end=True), *_conv(10, 16, 3), *_conv(16, 32, 3)]
+    return _Network(trunk, [nn.Conv2d(32, 4, 1), nn.Conv2d(32, 2, 1)])
+
+
+def _rnet() -> _Network:
+    """Patch [24, 24] -> box offsets [4], face or not [2]."""
+    trunk = [*_conv(3, 28, 3), _pool(3, pad_end=True), *_conv(28, 48, 3), _pool(3, pad_end=False), *_conv(48, 64, 2)]
+    trunk += [_FlattenByColumns(), nn.Linear(576, 128), nn.PReLU(128)]
+    return _Network(trunk, [nn.Linear(128, 4), nn.Linear(128, 2)])
+
+
+def _onet() -> _Network:
+    """Patch [48, 48] -> box offsets [4], landmarks [10] (five x, then five y), face or not [2]."""
+    trunk = [*_conv(3, 32, 3), _pool(3, pad_end=True), *_conv(32, 64, 3), _pool(3, pad_end=False)]
+    trunk += [*_conv(64, 64, 3), _pool(2, pad_end=True), *_conv(64, 128, 2)]
+    trunk += [_FlattenByColumns(), nn.Linear(1152, 256), nn.PReLU(256)]
+    return _Network(trunk, [nn.Linear(256, 4), nn.Linear(256, 10), nn.Linear(256, 2)])
+
+
+def weights_folder() -> Path:
+    """Where the installed `mtcnn` package keeps its weights; the package is not imported.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    spec = importlib.util.find_spec("mtcnn")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingDependencyError("face detection needs the weights of the package mtcnn", remedy=INSTALL_REMEDY)
+    return Path(spec.submodule_search_locations[0]) / "assets" / "weights"
+
+
+def read_weights(folder: Path, name: str) -> list[np.ndarray]:
+    """One network's arrays, in Keras layout, out of `folder/name.lz4`.
+
+    Raises:
+        MissingDependencyError: The file, joblib or lz4 is missing.
+        FormatError: The file is not the one this code was written for; it is not unpacked.
+    """
+    path = folder / f"{name}.lz4"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise MissingDependencyError(
+            "face detection weights cannot be read", path=path, remedy=INSTALL_REMEDY
+        ) from error
+    if hashlib.sha256(content).hexdigest() != WEIGHTS_SHA256[name]:
+        raise FormatError(
+            "not the weights of mtcnn 1.0.0", path=path, remedy='pip install --force-reinstall "mtcnn==1.0.0"'
+        )
+    try:
+        import joblib
+        import lz4.frame  # noqa: F401  (joblib asks for it only when it meets such a file)
+    except ImportError as error:
+        raise MissingDependencyError(f"face detection needs {error.name}", remedy=INSTALL_REMEDY) from error
+    arrays: list[np.ndarray] = joblib.load(io.BytesIO(content))
+    return arrays
+
+
+def _load(network: _Network, arrays: list[np.ndarray]) -> _Network:
+    """Copy Keras arrays into the network: kernels HWIO -> OIHW, dense IO -> OI, PReLU (1, 1, C) -> (C,)."""
+    for parameter, array in zip(network.parameters(), arrays, strict=True):
+        squeezed = array.reshape(-1) if array.ndim == 3 else array
+        axes = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}[squeezed.ndim]
+        parameter.data.copy_(torch.from_numpy(squeezed.transpose(axes).copy()))
+    return network.eval().requires_grad_(False)
+
+
+class Mtcnn:
+    """The three networks with their weights, on one device.
+
+    Raises:
+        MissingDependencyError: The package with the weights is not installed.
+        FormatError: Its weights are not those of mtcnn 1.0.0.
+    """
+
+    def __init__(self, device: str | torch.device = "cpu") -> None:
+        folder = weights_folder()
+        self.device = torch.device(device)
+        self.pnet, self.rnet, self.onet = (
+            _load(network, read_weights(folder, name)).to(self.device)
+            for name, network in (("pnet", _pnet()), ("rnet", _rnet()), ("onet", _onet()))
+        )
+
+    @torch.inference_mode()
+    def detect(self, images: UInt8[np.ndarray, "B H W 3"], min_face_pixels: float) -> list[Detections]:
+        """All faces of each image.
+
+        Args:
+            images: RGB images of one size.
+            min_face_pixels: Side of the smallest face to look for; the cost grows with 1 / side squared.
+        """
+        pixels = self._channels_first(images)
+        batch = _normalised(pixels)
+        owner, boxes = self._propose(pixels, min_face_pixels)
+        owner, boxes = self._refine(batch, owner, boxes)
+        results = []
+        for i in range(len(images)):
+            own = boxes[owner == i]
+            found = self._judge(_patches(batch[i], own, ONET_PIXELS), own)
+            sure = np.flatnonzero(found.scores > ONET_THRESHOLD)
+            keep = sure[_nms(found.boxes[sure], found.scores[sure], NMS_AFTER_REFINING, of_smaller=True)]
+            results.append(Detections(found.boxes[keep], found.scores[keep], found.landmarks[keep]))
+        return results
+
+    @torch.inference_mode()
+    def judge(self, patches: UInt8[np.ndarray, "n 48 48 3"], boxes: Float32[np.ndarray, "n 4"]) -> Detections:
+        """O-Net alone: how sure it is of each patch, in the order given, with landmarks and a corrected box.
+
+        Args:
+            patches: What the squared boxes show, RGB.
+            boxes: Where the patches were cut out.
+        """
+        return self._judge(_normalised(self._channels_first(patches)), boxes)
+
+    def _channels_first(self, images: UInt8[np.ndarray, "B H W 3"]) -> UInt8[Tensor, "B 3 H W"]:
+        # A view: in memory the channels stay last, with which pooling on a CPU is several times faster.
+        return torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
+
+    def _propose(
+        self, pixels: UInt8[Tensor, "B 3 H W"], min_face_pixels: float
+    ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n 4"]]:
+        """P-Net over an image pyramid: which image, and squared box, of each proposal."""
+        owners, boxes, scores = [np.zeros(0, np.int64)], [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
+        height, width = pixels.shape[2:]
+        scale = PNET_CELL / min_face_pixels
+        while min(height, width) * scale >= PNET_CELL:
+            size = (round(height * scale), round(width * scale))
+            level = functional.interpolate(pixels, size, mode="bilinear", antialias=True)  # quick on bytes
+            owner, box, score = self._windows(_normalised(level), (width / size[1], height / size[0]))
+            keep = _nms_per_image(owner, box, score, NMS_WITHIN_LEVEL)
+            owners.append(owner[keep])
+            boxes.append(box[keep])
+            scores.append(score[keep])
+            scale *= PYRAMID_FACTOR
+        owner, box, score = np.concatenate(owners), np.concatenate(boxes), np.concatenate(scores)
+        keep = _nms_per_image(owner, box, score, NMS_BETWEEN_LEVELS)
+        return owner[keep], squared(box[keep])
+
+    def _windows(
+        self, level: Float32[Tensor, "B 3 h w"], pixels_per_cell: tuple[float, float]
+    ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n 4"], Float32[np.ndarray, " n"]]:
+        """The windows of one pyramid level that P-Net takes for faces, in pixels of the whole image."""
+        offsets, logits = self.pnet(level)
+        face = logits.softmax(1)[:, 1]  # [B, h', w']
+        owner, row, column = torch.nonzero(face > PNET_THRESHOLD, as_tuple=True)
+        corner = torch.stack([column, row, column, row], 1) * float(PNET_STRIDE)
+        corner[:, 2:] += PNET_CELL
+        box = corner + offsets[owner, :, row, column] * PNET_CELL  # [n, 4]
+        scale = np.array(pixels_per_cell * 2, dtype=np.float32)
+        return owner.cpu().numpy(), box.cpu().numpy() * scale, face[owner, row, column].cpu().numpy()
+
+    def _refine(
+        self, batch: Float32[Tensor, "B 3 H W"], owner: Int64[np.ndarray, " n"], boxes: Float32[np.ndarray, "n 4"]
+    ) -> tuple[Int64[np.ndarray, " m"], Float32[np.ndarray, "m 4"]]:
+        """R-Net: fewer and better boxes, squared."""
+        if not len(boxes):
+            return owner, boxes
+        patches = [_patches(batch[i], boxes[owner == i], RNET_PIXELS) for i in np.unique(owner)]
+        offsets, logits = self.rnet(torch.cat(patches))
+        score = logits.softmax(1)[:, 1].cpu().numpy()
+        boxes = _moved(boxes, offsets.cpu().numpy())
+        sure = np.flatnonzero(score > RNET_THRESHOLD)
+        keep = sure[_nms_per_image(owner[sure], boxes[sure], score[sure], NMS_AFTER_REFINING)]
+        return owner[keep], squared(boxes[keep])
+
+    def _judge(self, patches: Float32[Tensor, "n 3 48 48"], boxes: Float32[np.ndarray, "n 4"]) -> Detections:
+        if not len(boxes):
+            return Detections(boxes, np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
+        offsets, points, logits = self.onet(patches)
+        side = boxes[:, 2:] - boxes[:, :2]  # [n, 2]
+        relative = points.cpu().numpy().reshape(-1, 2, 5).transpose(0, 2, 1)  # [n, 5, 2]
+        landmarks = boxes[:, None, :2] + relative * side[:, None]
+        return Detections(_moved(boxes, offsets.cpu().numpy()), logits.softmax(1)[:, 1].cpu().numpy(), landmarks)
+
+
+def _normalised(pixels: UInt8[Tensor, "B 3 H W"]) -> Float32[Tensor, "B 3 H W"]:
+    return (pixels.float() - 127.5) / 128
+
+
+def squared(boxes: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
+    """The smallest squares with the boxes' centres that hold them."""
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def _moved(boxes: Float32[np.ndarray, "n 4"], offsets: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
+    side = boxes[:, 2:] - boxes[:, :2]
+    return boxes + offsets * np.concatenate([side, side], axis=1)
+
+
+def _patches(
+    image: Float32[Tensor, "3 H W"], boxes: Float32[np.ndarray, "n 4"], size: int
+) -> Float32[Tensor, "n 3 s s"]:
+    """Cut the boxes out at `size` pixels, by bilinear sampling; mid-grey outside the image."""
+    height, width = image.shape[1:]
+    corners = torch.from_numpy(boxes).to(image.device)
+    step = (torch.arange(size, device=image.device) + 0.5) / size
+    x = (corners[:, :1] + step * (corners[:, 2:3] - corners[:, :1])) * 2 / width - 1  # [n, size], from -1 to 1
+    y = (corners[:, 1:2] + step * (corners[:, 3:] - corners[:, 1:2])) * 2 / height - 1
+    grid = torch.stack([x[:, None].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=-1)
+    # One tall patch instead of n: the image need not be repeated n times.
+    strip = functional.grid_sample(image[None], grid.reshape(1, -1, size, 2), align_corners=False)
+    patches = strip[0].reshape(3, len(boxes), size, size).transpose(0, 1)
+    return patches.contiguous(memory_format=torch.channels_last)
+
+
+def _overlaps(boxes: Float32[np.ndarray, "n 4"], *, of_smaller: bool) -> Float32[np.ndarray, "n n"]:
+    """Intersection over union of every two boxes, or over the smaller of their two areas."""
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=2)
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    whole = np.minimum(area[:, None], area) if of_smaller else area[:, None] + area - shared
+    return shared / np.maximum(whole, np.finfo(np.float32).tiny)
+
+
+def _nms(
+    boxes: Float32[np.ndarray, "n 4"], scores: Float32[np.ndarray, " n"], threshold: float, *, of_smaller: bool = False
+) -> Int64[np.ndarray, " m"]:
+    """Indices of the boxes that no surer box which stays covers by more than `threshold`, surest first."""
+    order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
+    covers = _overlaps(boxes[order], of_smaller=of_smaller) > threshold
+    stays = np.ones(len(order), dtype=bool)
+    for i in range(len(order)):
+        if stays[i]:
+            stays[i + 1 :] &= ~covers[i, i + 1 :]
+    return order[stays]
+
+
+def _nms_per_image(
+    owner: Int64[np.ndarray, " n"],
+    boxes: Float32[np.ndarray, "n 4"],
+    scores: Float32[np.ndarray, " n"],
+    threshold: float,
+) -> Int64[np.ndarray, " m"]:
+    """`_nms` within each image; indices in order of image."""
+    groups = [np.flatnonzero(owner == i) for i in np.unique(owner)]
+    kept = [group[_nms(boxes[group], scores[group], threshold)] for group in groups]
+    return np.concatenate(kept) if kept else np.zeros(0, np.int64)

@@ -1,0 +1,264 @@
+"""One video file -> everything of a clip that comes from the file: scenes, faces, sound, and what to warn of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from jaxtyping import Float32, Float64, Int64, UInt8
+from numpy.typing import NDArray
+
+from crnet.errors import ConfigError, MediaError
+from crnet.files import sha256
+from crnet.media.audio import FULL_SCALE, read_audio
+from crnet.media.faces import FACE_MARGIN, DetectionSettings, FaceCrop, FaceTrack, FaceTracker, cut_out
+from crnet.media.mtcnn import Mtcnn
+from crnet.media.video import NOT_A_VIDEO_REMEDY, Frame, VideoInfo, choose_kept, decode, middle_frames, probe
+from crnet.schema import SEGMENTS
+
+logger = logging.getLogger(__name__)
+
+READER_VERSION = 1
+"""Goes into every fingerprint; raise it when the same settings give other clips than before."""
+
+NEAR_SILENCE_RMS = 0.003  # of full scale: -50 dB
+BLACK_PICTURE_LEVEL = 10.0  # of 255, mean of the picture
+FEW_FACES = 0.75  # of the segments' middle frames
+DAMAGED_BELOW = 0.9  # share of the frames that could be decoded
+
+
+@dataclass(frozen=True)
+class MediaSettings:
+    """How videos become clips. The same settings on the same file give the same bytes.
+
+    Attributes:
+        segments: Number of equal segments.
+        frames_per_segment: Frames kept of each, the middle one among them; None keeps all.
+        pixels: Side of the scene and face pictures.
+        jpeg_quality: 1 to 100.
+        face_margin: See `crnet.media.faces.FACE_MARGIN`.
+        max_audio_s: Sound after this many seconds is left out.
+        detection: How faces are looked for.
+    """
+
+    segments: int = SEGMENTS
+    frames_per_segment: int | None = None
+    pixels: int = 112
+    jpeg_quality: int = 90
+    face_margin: float = FACE_MARGIN
+    max_audio_s: float = 60.0
+    detection: DetectionSettings = field(default_factory=DetectionSettings)
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("segments", self.segments, 1, 1024),
+            ("frames_per_segment", self.frames_per_segment or 1, 1, 128),
+            ("pixels", self.pixels, 8, 1024),
+            ("jpeg_quality", self.jpeg_quality, 1, 100),
+            ("face_margin", self.face_margin, 0, 2),
+            ("max_audio_s", self.max_audio_s, 0, 3600),
+        ):
+            if not low <= value <= high:
+                raise ConfigError(f"{name} is {value}", remedy=f"choose {low} to {high}")
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that stand for all of these values."""
+        document = {"version": READER_VERSION, **asdict(self)}
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Media:
+    """The part of `crnet.schema.Clip` that comes from the file; the attributes are described there."""
+
+    scene_jpeg: UInt8[np.ndarray, " scene_bytes"]
+    scene_offsets: Int64[np.ndarray, " k_plus_1"]
+    face_jpeg: UInt8[np.ndarray, " face_bytes"]
+    face_offsets: Int64[np.ndarray, " k_plus_1"]
+    time_s: Float64[np.ndarray, " k"]
+    segment: NDArray[np.int16]
+    face_box: Float32[np.ndarray, "k 4"]
+    face_landmarks: Float32[np.ndarray, "k 5 2"]
+    face_score: Float32[np.ndarray, " k"]
+    audio: NDArray[np.int16]
+    segments: int
+    duration_s: float
+    width: int
+    height: int
+    fps: float
+    source_sha256: str
+    settings: str
+    simulated: bool
+    has_audio: bool
+    warnings: tuple[str, ...]
+
+
+def read_media(path: Path, settings: MediaSettings | None = None) -> Media:
+    """Decode a video once and keep what the models need of it.
+
+    Args:
+        path: A video file.
+        settings: By default, the paper's.
+
+    Raises:
+        MediaError: The file cannot be read as a video. No face, silence and the like are warnings instead.
+        MissingDependencyError: The face detector's weights are not installed.
+    """
+    settings = settings or MediaSettings()
+    info = probe(path)
+    kept, segment = choose_kept(info.frame_times_s, info.duration_s, settings.segments, settings.frames_per_segment)
+    pictures = _read_pictures(info, kept, settings)
+    audio = read_audio(path, settings.max_audio_s)
+    middles = middle_frames(info.frame_times_s, info.duration_s, settings.segments)
+    boxes, landmarks, scores = _face_arrays(pictures.faces, len(kept))
+    scene_jpeg, scene_offsets = _joined(pictures.scenes)
+    face_jpeg, face_offsets = _joined(_face_jpegs(pictures, info, settings))
+    return Media(
+        scene_jpeg=scene_jpeg,
+        scene_offsets=scene_offsets,
+        face_jpeg=face_jpeg,
+        face_offsets=face_offsets,
+        time_s=np.array(pictures.times_s, dtype=np.float64),
+        segment=segment,
+        face_box=boxes,
+        face_landmarks=landmarks,
+        face_score=scores,
+        audio=audio,
+        segments=settings.segments,
+        duration_s=info.duration_s,
+        width=info.width,
+        height=info.height,
+        fps=info.fps,
+        source_sha256=sha256(path),
+        settings=settings.fingerprint(),
+        simulated=info.simulated,
+        has_audio=len(audio) > 0,
+        warnings=tuple(_warnings(info, pictures, audio, boxes, kept == middles[segment])),
+    )
+
+
+@dataclass(eq=False)
+class _Pictures:
+    """What one pass over the frames collects, by kept position."""
+
+    scenes: list[bytes] = field(default_factory=list)
+    times_s: list[float] = field(default_factory=list)
+    levels: list[float] = field(default_factory=list)  # mean of the scene, 0 to 255
+    faces: FaceTrack = field(default_factory=lambda: FaceTrack({}, 0))
+    decoded: int = 0
+
+
+@lru_cache(maxsize=1)
+def _detector() -> Mtcnn:
+    return Mtcnn()
+
+
+def _read_pictures(info: VideoInfo, kept: Int64[np.ndarray, " k"], settings: MediaSettings) -> _Pictures:
+    """One pass over the frames. A kept frame that cannot be decoded is stood in for by the next one that can."""
+    tracker = FaceTracker(
+        _detector(),
+        info,
+        settings.detection,
+        pixels=settings.pixels,
+        margin=settings.face_margin,
+        jpeg_quality=settings.jpeg_quality,
+    )
+    pictures = _Pictures()
+    for frame, last in _with_last(decode(info.path, info)):
+        done = len(pictures.scenes)
+        upto = len(kept) if last else max(int(np.searchsorted(kept, frame.index, side="right")), done)
+        if upto > done:
+            scene = frame.rgb(settings.pixels, settings.pixels)
+            jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(scene), settings.jpeg_quality, "RGB", "420")
+            pictures.scenes += [jpeg] * (upto - done)
+            pictures.times_s += [frame.time_s] * (upto - done)
+            pictures.levels += [float(scene.mean())] * (upto - done)
+        tracker.add(frame, range(done, upto), last=last)
+        pictures.decoded += 1
+    if not pictures.decoded:
+        raise MediaError("no frame of the video can be decoded", path=info.path, remedy=NOT_A_VIDEO_REMEDY)
+    pictures.faces = tracker.finish()
+    return pictures
+
+
+def _with_last(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
+    """Each frame, and whether it is the last one."""
+    held = next(frames, None)
+    for frame in frames:
+        if held is not None:
+            yield held, False
+        held = frame
+    if held is not None:
+        yield held, True
+
+
+def _face_arrays(
+    faces: FaceTrack, count: int
+) -> tuple[Float32[np.ndarray, "k 4"], Float32[np.ndarray, "k 5 2"], Float32[np.ndarray, " k"]]:
+    """Boxes, landmarks and scores of all kept positions; NaN where the face is not in view."""
+    boxes = np.full((count, 4), np.nan, dtype=np.float32)
+    landmarks = np.full((count, 5, 2), np.nan, dtype=np.float32)
+    scores = np.full(count, np.nan, dtype=np.float32)
+    for position, crop in faces.crops.items():
+        boxes[position], landmarks[position], scores[position] = crop.box, crop.landmarks, crop.score
+    return boxes, landmarks, scores
+
+
+def _face_jpegs(pictures: _Pictures, info: VideoInfo, settings: MediaSettings) -> list[bytes]:
+    """The face crop of each kept position, or the centre square of its scene where the face is not in view."""
+    crops: dict[int, FaceCrop] = pictures.faces.crops
+    return [
+        crops[i].jpeg if i in crops else _centre_square(scene, info, settings)
+        for i, scene in enumerate(pictures.scenes)
+    ]
+
+
+def _centre_square(scene: bytes, info: VideoInfo, settings: MediaSettings) -> bytes:
+    """The largest central square of the frame, out of its scene picture."""
+    image = simplejpeg.decode_jpeg(scene, "RGB")
+    side = min(info.width, info.height)
+    half = np.array([side / info.width, side / info.height]) * settings.pixels / 2
+    centre = settings.pixels / 2
+    square = cut_out(image, np.concatenate([centre - half, centre + half]).astype(np.float32), settings.pixels)
+    return simplejpeg.encode_jpeg(square, settings.jpeg_quality, "RGB", "420")
+
+
+def _joined(files: list[bytes]) -> tuple[UInt8[np.ndarray, " bytes"], Int64[np.ndarray, " k_plus_1"]]:
+    """The files one after the other, and where each begins and ends."""
+    offsets = np.zeros(len(files) + 1, dtype=np.int64)
+    np.cumsum([len(file) for file in files], out=offsets[1:])
+    return np.frombuffer(b"".join(files), dtype=np.uint8), offsets
+
+
+def _warnings(
+    info: VideoInfo,
+    pictures: _Pictures,
+    audio: NDArray[np.int16],
+    boxes: Float32[np.ndarray, "k 4"],
+    middle: NDArray[np.bool_],
+) -> Iterator[str]:
+    """What a user should know of this clip. Judged by the segments' middle frames, so whatever else is kept."""
+    if info.truncated or pictures.decoded < DAMAGED_BELOW * len(info.frame_times_s):
+        yield f"the file is cut short or damaged: {info.duration_s:.1f} s, {pictures.decoded} frames could be read"
+    black = bool(np.mean(np.array(pictures.levels)[middle]) < BLACK_PICTURE_LEVEL)
+    if black:
+        yield "the picture is black"
+    looked_at = int(middle.sum())
+    found = int((middle & ~np.isnan(boxes[:, 0])).sum())
+    if not found:
+        yield "no face was found; the centre of the picture stands in for it"
+    elif found < FEW_FACES * looked_at:
+        yield f"the face was found in only {found} of {looked_at} frames; the centre of the picture stands in elsewhere"
+    if pictures.faces.people > 1:
+        yield f"{pictures.faces.people} people are in view; the one with the largest face for longest was taken"
+    if not len(audio):
+        yield "the sound cannot be read" if info.has_audio else "there is no sound"
+    elif float(np.sqrt(np.mean((audio / FULL_SCALE) ** 2))) < NEAR_SILENCE_RMS:
+        yield "the sound is nearly silent"

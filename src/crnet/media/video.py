@@ -1,0 +1,326 @@
+"""Reading videos through FFmpeg (PyAV): when each frame is shown, and its picture, upright and in square pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64, UInt8
+from numpy.typing import NDArray
+
+from crnet.errors import MediaError, MissingDependencyError
+
+try:
+    import av
+    from av.video.reformatter import Interpolation, VideoReformatter
+except ImportError as error:
+    raise MissingDependencyError("reading videos needs PyAV", remedy='pip install "crnet[media]"') from error
+
+logger = logging.getLogger(__name__)
+
+SIMULATED_COMMENT = "crnet simulate: drawn person"
+"""The container's `comment` tag that marks a clip of `crnet simulate`."""
+
+MAX_PIXELS = 8192 * 8192
+"""Larger frames are refused before anything is decoded."""
+
+MAX_FRAMES_PER_SEGMENT = 128
+BOUNDARY_SLACK = 1e-6  # of a segment: a frame on a boundary belongs to the later segment, rounding errors or not
+DEFAULT_FPS = 25.0  # where a file states neither times nor a rate
+TRUNCATED_BELOW = 0.9  # share of the announced length from which on a file counts as whole
+
+FORMATS_THAT_OPEN_OTHER_FILES = frozenset({"hls", "applehttp", "dash", "concat", "imf", "sdp", "rtsp", "rtp", "sap"})
+"""Playlists and the like: a foreign file must not make us read another file, or the network."""
+
+NOT_A_VIDEO_REMEDY = "check that the file opens in a video player, or download it again"
+SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+"""Area averaging, and the same bytes on every processor."""
+
+
+@dataclass(frozen=True, eq=False)
+class VideoInfo:
+    """What a video's packets tell without decoding the whole.
+
+    Attributes:
+        path: The file.
+        width, height: Size as displayed, after rotation and in square pixels.
+        fps: Mean frames per second.
+        frame_times_s: float64 [n], when each frame is shown, ascending from 0.
+        duration_s: From the first frame's appearance to the last one's end.
+        has_audio: Whether there is an audio track.
+        rotation_deg: 0, 90, 180 or 270: clockwise turn that makes the stored picture upright.
+        simulated: True for a clip of `crnet simulate`.
+        truncated: The file announces a length that its packets do not reach.
+        start_pts: Time stamp of the first frame, in `time_base`; None if the packets carry no times.
+        time_base: Seconds per unit of a time stamp.
+    """
+
+    path: Path
+    width: int
+    height: int
+    fps: float
+    frame_times_s: Float64[np.ndarray, " n"]
+    duration_s: float
+    has_audio: bool
+    rotation_deg: int
+    simulated: bool
+    truncated: bool
+    start_pts: int | None
+    time_base: Fraction
+
+
+def probe(path: Path) -> VideoInfo:
+    """Look at a video's packets, and decode its first frame only.
+
+    Raises:
+        MediaError: Missing, a folder, empty, not a video, no video track, no frames, or frames beyond `MAX_PIXELS`.
+    """
+    with open_media(path) as container:
+        stream = _video_stream(container, path)
+        has_audio = bool(container.streams.audio)
+        simulated = container.metadata.get("comment") == SIMULATED_COMMENT
+        time_base = stream.time_base or Fraction(1, 90_000)
+        announced_s = float((stream.duration or 0) * time_base)  # containers that state none pass as whole
+        rate = float(stream.average_rate or stream.guessed_rate or 0) or DEFAULT_FPS
+        stamps, durations, first = _scan(container, stream)
+        if first is None:
+            raise MediaError("no frame of the video can be decoded", path=path, remedy=NOT_A_VIDEO_REMEDY)
+        aspect = float(stream.codec_context.sample_aspect_ratio or stream.sample_aspect_ratio or 1)
+    times_s, start_pts = _times(stamps, time_base, rate)
+    last_s = statistics.median(durations) * float(time_base) if durations else 0.0
+    duration_s = float(times_s[-1]) + (last_s if 0 < last_s < 10 else 1 / rate)
+    rotation_deg = -round(first.rotation / 90) * 90 % 360
+    width, height = round(first.width * aspect) or 1, first.height
+    if rotation_deg in (90, 270):
+        width, height = height, width
+    return VideoInfo(
+        path=path,
+        width=width,
+        height=height,
+        fps=len(times_s) / duration_s,
+        frame_times_s=times_s,
+        duration_s=duration_s,
+        has_audio=has_audio,
+        rotation_deg=rotation_deg,
+        simulated=simulated,
+        truncated=duration_s < TRUNCATED_BELOW * announced_s,
+        start_pts=start_pts,
+        time_base=time_base,
+    )
+
+
+def decode(path: Path, info: VideoInfo) -> Iterator[Frame]:
+    """Every frame that can be decoded, in order of time; damaged packets are passed over.
+
+    Raises:
+        MediaError: The file cannot be opened (any more).
+    """
+    with open_media(path) as container:
+        stream = _video_stream(container, path)
+        scaler = VideoReformatter()
+        previous = -1
+        for picture in _pictures(container, stream):
+            index = previous + 1
+            if info.start_pts is not None and picture.pts is not None:
+                time_s = float((picture.pts - info.start_pts) * info.time_base)
+                index = _nearest(info.frame_times_s, time_s)
+            if previous < index < len(info.frame_times_s) and picture.width * picture.height <= MAX_PIXELS:
+                previous = index
+                yield Frame(index, float(info.frame_times_s[index]), info, picture, scaler)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One decoded frame. Its pictures are upright.
+
+    Attributes:
+        index: Which of `info.frame_times_s` it is.
+        time_s: Seconds from the first frame.
+    """
+
+    index: int
+    time_s: float
+    info: VideoInfo
+    picture: Any  # av.VideoFrame
+    scaler: VideoReformatter
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the decoded picture takes."""
+        return sum(plane.buffer_size for plane in self.picture.planes)
+
+    def rgb(self, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
+        """The whole frame at another size; the aspect is not kept."""
+        if self.info.rotation_deg in (90, 270):
+            width, height = height, width
+        small = self.scaler.reformat(self.picture, width, height, "rgb24", interpolation=SCALING, threads=1)
+        return self._upright(small.to_ndarray())
+
+    def rgb_full(self) -> UInt8[np.ndarray, "h w 3"]:
+        """The frame at its stored resolution, upright; pixels may not be square (see `info.width`)."""
+        return self._upright(self.picture.reformat(format="rgb24", threads=1).to_ndarray())
+
+    def _upright(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
+        return np.rot90(image, k=-self.info.rotation_deg // 90)  # rot90 turns counterclockwise
+
+
+def choose_kept(
+    times_s: Float64[np.ndarray, " n"], duration_s: float, segments: int, per_segment: int | None
+) -> tuple[Int64[np.ndarray, " k"], NDArray[np.int16]]:
+    """Which frames to keep of each equal segment of [0, duration_s].
+
+    Args:
+        times_s: When each frame is shown, ascending.
+        duration_s: Length of the video.
+        segments: Number of equal segments.
+        per_segment: Frames to keep of each segment, evenly spaced and always with the frame nearest the segment's
+            middle (1: that frame alone). None keeps all, up to `MAX_FRAMES_PER_SEGMENT`.
+
+    Returns:
+        Indices of frames, ascending, and the segment of each. A segment without a frame of its own gets the frame
+        nearest its middle, so an index can occur more than once.
+    """
+    limit = min(per_segment or MAX_FRAMES_PER_SEGMENT, MAX_FRAMES_PER_SEGMENT)
+    owner = _segment_of(times_s, duration_s, segments)
+    kept: list[int] = []
+    segment: list[int] = []
+    for s, middle in enumerate(middle_frames(times_s, duration_s, segments)):
+        own = np.flatnonzero(owner == s)
+        chosen = _spread(own, int(middle), limit) if len(own) else [int(middle)]
+        kept += chosen
+        segment += [s] * len(chosen)
+    return np.array(kept, dtype=np.int64), np.array(segment, dtype=np.int16)
+
+
+def middle_frames(
+    times_s: Float64[np.ndarray, " n"], duration_s: float, segments: int
+) -> Int64[np.ndarray, " segments"]:
+    """Of each segment, its frame nearest the middle; of a segment without frames, the nearest of the whole video."""
+    owner = _segment_of(times_s, duration_s, segments)
+    middles = np.zeros(segments, dtype=np.int64)
+    for s in range(segments):
+        own = np.flatnonzero(owner == s)
+        candidates = own if len(own) else np.arange(len(times_s))
+        middles[s] = candidates[_nearest(times_s[candidates], (s + 0.5) * duration_s / segments)]
+    return middles
+
+
+def _segment_of(times_s: Float64[np.ndarray, " n"], duration_s: float, segments: int) -> Int64[np.ndarray, " n"]:
+    return np.clip(np.floor(times_s * segments / duration_s + BOUNDARY_SLACK), 0, segments - 1).astype(np.int64)
+
+
+def _spread(own: Int64[np.ndarray, " n"], middle: int, limit: int) -> list[int]:
+    """At most `limit` of a segment's frames, evenly spaced, `middle` among them."""
+    if len(own) <= limit:
+        return [int(i) for i in own]
+    places = np.floor((np.arange(limit) + 0.5) * len(own) / limit).astype(np.int64)
+    place_of_middle = np.searchsorted(own, middle)
+    places[np.argmin(np.abs(places - place_of_middle))] = place_of_middle
+    return [int(i) for i in own[places]]
+
+
+def _nearest(times_s: Float64[np.ndarray, " n"], time_s: float) -> int:
+    """Index of the time nearest `time_s`; the earlier of two equally near."""
+    after = int(np.searchsorted(times_s, time_s))
+    if after == 0:
+        return 0
+    if after == len(times_s) or time_s - times_s[after - 1] <= times_s[after] - time_s:
+        return after - 1
+    return after
+
+
+@contextlib.contextmanager
+def open_media(path: Path) -> Iterator[Any]:
+    """Open a media file for reading: one regular file of ours, nothing it may refer to.
+
+    Raises:
+        MediaError: Missing, a folder, empty, or of no known format.
+    """
+    av.logging.set_level(None)  # damaged files must not write to the terminal
+    if not path.exists():
+        raise MediaError("no such file", path=path, remedy="check the name")
+    if not path.is_file():
+        raise MediaError("not a file", path=path, remedy="give the video file itself")
+    if path.stat().st_size == 0:
+        raise MediaError("the file is empty", path=path, remedy="download or copy it again")
+    formats = ",".join(sorted(av.formats_available - FORMATS_THAT_OPEN_OTHER_FILES))
+    options = {"protocol_whitelist": "file", "format_whitelist": formats, "max_pixels": str(MAX_PIXELS)}
+    try:
+        container = av.open(f"file:{path.resolve()}", options=options, metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        logger.debug("%s: %s", path, error)
+        raise MediaError(
+            "not a video, or its beginning or index is missing", path=path, remedy=NOT_A_VIDEO_REMEDY
+        ) from error
+    with container:
+        yield container
+
+
+def _video_stream(container: Any, path: Path) -> Any:
+    """The first video track that is not a cover picture.
+
+    Raises:
+        MediaError: There is none, or its frames are absurdly large.
+    """
+    cover = av.stream.Disposition.attached_pic
+    streams = [s for s in container.streams.video if not s.disposition & cover and s.codec_context is not None]
+    if not streams:
+        kind = "sound but no picture" if container.streams.audio else "no video track"
+        raise MediaError(f"the file has {kind}", path=path, remedy="give a video file")
+    context = streams[0].codec_context
+    if context.width * context.height > MAX_PIXELS:
+        size = f"{context.width}x{context.height}"
+        raise MediaError(f"frames of {size} pixels are too large", path=path, remedy="scale the video down first")
+    return streams[0]
+
+
+def _scan(container: Any, stream: Any) -> tuple[list[int | None], list[int], Any]:
+    """All packets' time stamps and durations (in time bases), and the first frame that can be decoded."""
+    stamps: list[int | None] = []
+    durations: list[int] = []
+    first = None
+    for packet in _packets(container, stream):
+        if packet.size and not packet.is_discard:
+            stamps.append(packet.pts)
+            durations += [packet.duration] if packet.duration else []
+        if first is None:
+            first = next(iter(decoded(packet)), None)
+    return stamps, durations, first
+
+
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    """The packets of a stream, up to the end or to where the file is broken; the last one is empty (a flush)."""
+    try:
+        yield from container.demux(stream)
+    except (av.FFmpegError, OSError) as error:
+        logger.debug("%s: reading stops early: %s", container.name, error)
+
+
+def decoded(packet: Any) -> list[Any]:
+    """The frames that a packet completes; none if it is damaged."""
+    try:
+        frames: list[Any] = packet.decode()
+    except (av.FFmpegError, OSError, ValueError) as error:
+        logger.debug("a packet cannot be decoded: %s", error)
+        return []
+    return frames
+
+
+def _pictures(container: Any, stream: Any) -> Iterator[Any]:
+    for packet in _packets(container, stream):
+        yield from decoded(packet)
+
+
+def _times(stamps: list[int | None], time_base: Fraction, rate: float) -> tuple[Float64[np.ndarray, " n"], int | None]:
+    """When each frame is shown, from 0, and the first time stamp; evenly by `rate` where packets carry no stamps."""
+    known = sorted({stamp for stamp in stamps if stamp is not None})
+    if len(known) < len(stamps) / 2 or not known:
+        return np.arange(max(len(stamps), 1), dtype=np.float64) / rate, None
+    return (np.array(known, dtype=np.int64) - known[0]) * float(time_base), known[0]

@@ -1,0 +1,181 @@
+"""One stream of CR-Net: pictures or sound and text in, six scores out (Fig. 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from crnet.errors import ConfigError, FormatError
+from crnet.models.cr_block import EDGES, CRBlock
+from crnet.models.resnet import (
+    FILM,
+    PICTURE,
+    RESNET34_BLOCKS,
+    RESNET34_WIDTH,
+    SIGNAL,
+    ResNet,
+    average,
+    load_backbone,
+)
+from crnet.schema import SEGMENTS, STREAMS, Batch, Stream
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1], what torchvision's weights were trained with
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of the three streams; the defaults are the paper's.
+
+    Attributes:
+        backbone: Of the visual streams: a 2-D ResNet shared over the frames, or a 3-D one over all of them.
+        temporal: How the 2-D backbone's frames become one vector: their mean, or a learned weight per frame.
+        width: Channels of the first stage. The vector `a` and all features are 8 * width long (512).
+        blocks: Blocks in each of the four stages.
+        classes: Classes of the CR-blocks: 4, 7 or 10.
+        frames: How many frames a clip shows; binding for `temporal="conv1x1"` only.
+        pixel_mean, pixel_std: RGB, of pixels in [0, 1]: the network sees (x / 255 - mean) / std.
+        audio_text: What the audio-text stream hears: both (Fig. 1), or one of the two (Table 3).
+        init: Weights that the backbone of the visual streams starts from, torchvision's format as safetensors;
+            without it, He initialisation.
+    """
+
+    backbone: Literal["r2d34", "r3d34"] = "r2d34"
+    temporal: Literal["mean", "conv1x1"] = "mean"
+    width: int = RESNET34_WIDTH
+    blocks: tuple[int, int, int, int] = RESNET34_BLOCKS
+    classes: int = 4
+    frames: int = SEGMENTS
+    pixel_mean: tuple[float, float, float] = IMAGENET_MEAN
+    pixel_std: tuple[float, float, float] = IMAGENET_STD
+    audio_text: Literal["both", "audio", "text"] = "both"
+    init: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.classes not in EDGES:
+            raise ConfigError(f"no edges for {self.classes} classes", remedy=f"choose one of {sorted(EDGES)}")
+        if self.width < 1 or self.frames < 1 or len(self.blocks) != 4 or min(self.blocks) < 1:
+            raise ConfigError("width, frames and each of the four numbers of blocks must be 1 or more")
+        if min(self.pixel_std) <= 0:
+            raise ConfigError("pixel_std must be positive")
+        if self.backbone == "r3d34" and self.temporal == "conv1x1":
+            raise ConfigError(
+                "a 3-D backbone has no frames left to weigh", remedy='use temporal="mean" or backbone="r2d34"'
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class StreamOutput:
+    """What a stream says of a batch.
+
+    Attributes:
+        features: [B, 6, F], f_reg_p of Eq. 3, which the fusion takes.
+        logits: [B, 6, n], class logits before the softmax.
+        scores: [B, 6], order of `TARGETS`, nominally in [0, 1], not clamped.
+    """
+
+    features: Float[Tensor, "B 6 F"]
+    logits: Float[Tensor, "B 6 n"]
+    scores: Float[Tensor, "B 6"]
+
+
+class StreamNet(nn.Module):
+    """Backbone, average, CR-blocks: one of the three independent networks.
+
+    Args:
+        stream: Which part of a batch it looks at.
+        config: Its shape.
+        seed: The initial weights follow from the seed, the stream and the shape alone.
+
+    Raises:
+        FormatError: `config.init` does not fit; see `load_backbone`.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, stream: Stream, config: ModelConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.stream: Stream = stream
+        self.config = config
+        generator = torch.Generator()
+        generator.manual_seed(int(np.random.SeedSequence([seed, STREAMS.index(stream)]).generate_state(1)[0]))
+        geometry = SIGNAL if stream == "audio-text" else PICTURE if config.backbone == "r2d34" else FILM
+        channels_in = 1 if stream == "audio-text" else 3
+        self.backbone = ResNet(geometry, channels_in, config.width, config.blocks, generator=generator)
+        if stream != "audio-text" and config.temporal == "conv1x1":
+            self.frame_weights = nn.Parameter(torch.full((config.frames,), 1 / config.frames))
+        self.head = CRBlock(8 * config.width, config.classes, generator)
+        # Not in the state dict: they belong to the configuration.
+        self.register_buffer("pixel_mean", torch.tensor(config.pixel_mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(config.pixel_std).view(3, 1, 1), persistent=False)
+        if stream != "audio-text" and config.init is not None:
+            load_backbone(self.backbone, config.init)
+
+    def forward(self, batch: Batch) -> StreamOutput:
+        """The stream's features, class logits and scores of every clip.
+
+        Raises:
+            FormatError: The batch lacks this stream, or shows another number of frames than `conv1x1` weighs.
+        """
+        return StreamOutput(*self.head(self.clip_vector(self.feature_map(batch))))
+
+    def feature_map(self, batch: Batch) -> Tensor:
+        """The backbone's last feature map, before any averaging; F = 8 * width.
+
+        Returns:
+            Visual: [B, T, F, h, w], T being the frames of a 2-D backbone and fewer for a 3-D one.
+            Audio-text: [B, F, l].
+        """
+        if self.stream == "audio-text":
+            return self.backbone(self._signal(batch).unsqueeze(1))  # [B, L] -> [B, 1, L] -> [B, F, l]
+        frames = self._frames(batch)
+        if self.config.backbone == "r3d34":
+            film = self._normalised(frames).transpose(1, 2)  # [B, T, 3, H, W] -> [B, 3, T, H, W]
+            return self.backbone(film).transpose(1, 2)  # [B, F, t, h, w] -> [B, t, F, h, w]
+        # [B, T, 3, H, W] -> [B T, 3, H, W]; colours side by side in memory make 2-D convolutions a third faster.
+        pictures = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        feature_map = self.backbone(self._normalised(pictures))
+        return feature_map.unflatten(0, (len(batch), -1))  # [B T, F, h, w] -> [B, T, F, h, w]
+
+    def clip_vector(self, feature_map: Tensor) -> Float[Tensor, "B F"]:
+        """The vector `a`: the feature map averaged over space and time, or over space and weighted over time."""
+        if self.stream == "audio-text":
+            return average(feature_map)  # [B, F, l] -> [B, F]
+        by_frame = average(feature_map.flatten(0, 1)).view(*feature_map.shape[:3])  # -> [B, T, F]
+        if self.config.temporal == "mean":
+            return by_frame.mean(1)
+        return torch.einsum("btf,t->bf", by_frame, self.frame_weights)
+
+    def init_regression_bias(self, means: tuple[float, ...]) -> None:
+        """Let the scores start at the training means of the six targets, in [0, 1]."""
+        self.head.init_regression_bias(means)
+
+    def regression_parameters(self) -> list[nn.Parameter]:
+        """The parameters of G, which the first stage, classification alone, leaves without a gradient."""
+        return [self.head.score_weight, self.head.score_bias]
+
+    def _frames(self, batch: Batch) -> UInt8[Tensor, "B T 3 H W"]:
+        frames = batch.scene if self.stream == "scene" else batch.face
+        if frames is None:
+            raise FormatError(f"the batch has no frames for the {self.stream} stream")
+        if self.config.temporal == "conv1x1" and frames.shape[1] != self.config.frames:
+            raise FormatError(f"{frames.shape[1]} frames a clip, but the network weighs {self.config.frames}")
+        return frames
+
+    def _normalised(self, frames: UInt8[Tensor, "*N 3 H W"]) -> Float[Tensor, "*N 3 H W"]:
+        return frames.to(self.pixel_mean.dtype).div_(255).sub_(self.pixel_mean).div_(self.pixel_std)
+
+    def _signal(self, batch: Batch) -> Float[Tensor, "B L"]:
+        """Waveform and text vector one after the other (Fig. 1), or one of the two."""
+        if batch.audio is None or batch.text is None:
+            raise FormatError("the batch has no sound and text for the audio-text stream")
+        if self.config.audio_text == "both":
+            return torch.cat([batch.audio, batch.text], dim=1)  # [B, L], [B, 4800] -> [B, L + 4800]
+        return batch.audio if self.config.audio_text == "audio" else batch.text

@@ -1,0 +1,171 @@
+"""From a clip store to a trained system: three streams, fusion, bundle. What `crnet train` runs.
+
+A run folder holds:
+
+    run.json                 configuration, data, versions and git revision
+    scene/ face/ audio-text/ one folder a stream, see `crnet.training.stages`
+    bundle/                  the system, all that prediction needs; see `crnet.bundle`
+    scene+face.safetensors   the same fusion of the two visual streams alone, for evaluation
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from crnet.bundle import BUNDLE_FILE, BUNDLE_FOLDER, Bundle, load_bundle, save_bundle
+from crnet.config import Config, to_dict
+from crnet.data.dataset import ClipDataset, loader, longest_audio_samples, scores_of
+from crnet.data.manifest import ClipRow, Manifest, read_manifest
+from crnet.errors import ConfigError, LabelError
+from crnet.files import replacing, write_json
+from crnet.fusion import Fusion
+from crnet.models.crnet import StreamNet
+from crnet.progress import Progress, no_progress
+from crnet.provenance import git_revision, versions
+from crnet.schema import Stream
+from crnet.training.checkpoint import load_net
+from crnet.training.distributed import choose_device
+from crnet.training.features import extract
+from crnet.training.stages import train_stream
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+
+logger = logging.getLogger(__name__)
+
+RUN_FILE = "run.json"
+VISUAL_FUSION_FILE = "scene+face.safetensors"
+VISUAL: tuple[Stream, ...] = ("scene", "face")
+EXTRACTION_BATCH = 30
+
+
+def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progress = no_progress) -> Bundle | None:
+    """Train every stream, fit the fusion, write the bundle; goes on where an earlier call stopped.
+
+    Args:
+        store_dir: A store made by `crnet prepare`, with a training split.
+        run_dir: Where everything goes.
+        config: How. `transforms.audio_samples` is lowered to the longest sound of the training split.
+        progress: Told after every step.
+
+    Returns:
+        The system; None in all but the first of several processes.
+
+    Raises:
+        LabelError: No training clips, or clips without scores.
+        ConfigError: `run_dir` holds a run of another configuration, or the configuration fits the data badly.
+        CrnetError: A file cannot be read or written; see `crnet.training.stages.train_stream`.
+    """
+    manifest = read_manifest(store_dir)
+    rows = manifest.rows("train")
+    if not rows:
+        raise LabelError(
+            "no clip belongs to the training split", path=store_dir, remedy="give some clips split=train, prepare again"
+        )
+    scores = scores_of(rows)
+    audio_samples = min(config.transforms.audio_samples, longest_audio_samples(store_dir, rows))
+    config = replace(config, transforms=replace(config.transforms, audio_samples=audio_samples))
+    weights = {
+        stream: train_stream(
+            stream, store_dir, manifest, run_dir, config.model, config.transforms, config.training, progress
+        )
+        for stream in config.streams
+    }
+    if os.environ.get("RANK", "0") != "0":
+        return None
+    if (run_dir / BUNDLE_FOLDER / BUNDLE_FILE).is_file():
+        finished = load_bundle(run_dir)
+        if finished.config == config:
+            return finished
+    write_run_file(run_dir, store_dir, manifest, config)
+    model = replace(config.model, init=None)  # the weights that training began from are not needed any more
+    nets = {stream: load_net(path, stream, model) for stream, path in weights.items()}
+    features = extract_features(nets, store_dir, rows, config, progress)
+    fusions = _fit_fusions(features, scores, config, progress)
+    if VISUAL in fusions:
+        with replacing(run_dir / VISUAL_FUSION_FILE) as temporary:
+            save_file(fusions[VISUAL].to_tensors(), temporary)
+    bundle = Bundle(
+        config=config,
+        nets=nets,
+        fusion=fusions[config.streams],
+        training_source=manifest.source,
+        encoder=manifest.encoder,
+        media=manifest.settings,
+        train_medians=np.median(scores, axis=0),
+        path=run_dir / BUNDLE_FOLDER,
+    )
+    save_bundle(bundle, run_dir / BUNDLE_FOLDER)
+    return bundle
+
+
+def extract_features(
+    nets: Mapping[Stream, StreamNet],
+    store_dir: Path,
+    rows: Sequence[ClipRow],
+    config: Config,
+    progress: Progress = no_progress,
+) -> dict[Stream, Float32[np.ndarray, "N 6 F"]]:
+    """The features f_reg_p of every clip in the order of `rows`, from its middle frames."""
+    device = choose_device(config.training.device)
+    features: dict[Stream, Float32[np.ndarray, "N 6 F"]] = {}
+    for stream, net in nets.items():
+        clips = ClipDataset(store_dir, rows, config.transforms, [stream])
+        batches = loader(clips, EXTRACTION_BATCH, workers=config.training.workers)
+        features[stream], _ = extract(net, batches, device, progress)
+        net.to("cpu")
+    return features
+
+
+def load_visual_fusion(run_dir: Path, config: Config) -> Fusion | None:
+    """The fusion of scene and face alone, if the run has one."""
+    path = run_dir / VISUAL_FUSION_FILE
+    return Fusion.from_tensors(config.fusion, load_file(path)) if path.is_file() else None
+
+
+def write_run_file(run_dir: Path, store_dir: Path, manifest: Manifest, config: Config) -> None:
+    """Record what the run was made of."""
+    write_json(
+        run_dir / RUN_FILE,
+        {
+            "config": to_dict(config),
+            "data": {
+                "store": str(store_dir),
+                "source": manifest.source,
+                "fingerprint": manifest.fingerprint,
+                "encoder": manifest.encoder,
+                "train_clips": len(manifest.rows("train")),
+                "val_clips": len(manifest.rows("val")),
+            },
+            "versions": versions(),
+            "git_revision": git_revision(),
+        },
+    )
+
+
+def _fit_fusions(
+    features: Mapping[Stream, Float32[np.ndarray, "N 6 F"]],
+    scores: np.ndarray,
+    config: Config,
+    progress: Progress,
+) -> dict[tuple[Stream, ...], Fusion]:
+    """The fusion of all streams, and of the two visual ones alone where both and a third are there."""
+    if set(features) != set(config.streams):
+        raise ConfigError("features of other streams than the configuration names")
+    wanted = [config.streams]
+    if set(VISUAL) < set(config.streams):
+        wanted.append(VISUAL)
+    fusions = {}
+    for done, streams in enumerate(wanted):
+        progress("growing trees", done, len(wanted), "+".join(streams))
+        fusions[streams] = Fusion.fit(config.fusion, {stream: features[stream] for stream in streams}, scores)
+    progress("growing trees", len(wanted), len(wanted))
+    return fusions

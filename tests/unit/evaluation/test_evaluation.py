@@ -1,0 +1,218 @@
+"""Evaluation of a whole system on a store: what is scored, what is refused, what is written."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from crnet import metrics
+from crnet.bundle import Bundle
+from crnet.data.store import read_clip, read_manifest
+from crnet.errors import ConfigError, FormatError, LabelError
+from crnet.evaluation import SYSTEMS, Evaluation, evaluate, interval_text, tables, write_evaluation
+from crnet.fusion import Fusion
+from crnet.predict import DRAWN_PEOPLE, Predictor
+from crnet.schema import STREAMS, TARGETS, TRAITS
+
+
+def fail(store: Path, *rows: tuple[str, str], header: str = "clip,path,reason,remedy,split") -> None:
+    lines = [header, *(f"{clip},x.mp4,broken,mend it,{split}" for clip, split in rows)]
+    (store / "failures.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_every_system_is_scored_on_the_annotated_clips_of_the_split(evaluation: Evaluation, store: Path) -> None:
+    assert tuple(evaluation.predictions) == SYSTEMS == tuple(evaluation.systems)
+    assert [row.clip_id for row in evaluation.rows] == [f"clip{i}.mp4" for i in range(16, 28)]
+    np.testing.assert_array_equal(evaluation.truth, [row.scores for row in evaluation.rows])
+    for prediction in evaluation.predictions.values():
+        assert prediction.shape == (12, 6)
+        assert prediction.min() >= 0
+        assert prediction.max() <= 1
+    assert evaluation.warnings == ()
+    assert evaluation.missing == ()
+
+
+def test_the_floor_is_the_training_median(evaluation: Evaluation, store: Path) -> None:
+    train = np.array([row.scores for row in read_manifest(store).rows("train")])
+    np.testing.assert_array_equal(evaluation.predictions["floor"], np.tile(np.median(train, axis=0), (12, 1)))
+    for figures in evaluation.systems.values():
+        assert figures["average"]["floor_accuracy"] == evaluation.systems["floor"]["average"]["accuracy"]
+    assert evaluation.systems["floor"]["average"]["error_removed"] == pytest.approx(0)
+
+
+def test_figures_are_those_of_the_predictions(evaluation: Evaluation) -> None:
+    for name, prediction in evaluation.predictions.items():
+        for i, target in enumerate(TARGETS):
+            figures = evaluation.systems[name][target]
+            assert figures["mae"] == pytest.approx(np.abs(evaluation.truth[:, i] - prediction[:, i]).mean())
+            assert figures["pearson"] == metrics.pearson(evaluation.truth[:, i], prediction[:, i])
+        average = evaluation.systems[name]["average"]["accuracy"]
+        assert average == pytest.approx(np.mean([evaluation.systems[name][t]["accuracy"] for t in TRAITS]))
+
+
+def test_prediction_of_one_clip_agrees_with_evaluation_of_the_split(
+    evaluation: Evaluation, bundle: Bundle, store: Path
+) -> None:
+    predictor = Predictor(bundle)
+    for i in (0, 7):
+        one = predictor.predict_clip(read_clip(store / evaluation.rows[i].file))
+        found = {"fusion": one.scores, **one.streams}
+        for system, scores in found.items():
+            expected = evaluation.predictions[system][i]
+            np.testing.assert_allclose([scores[t] for t in TARGETS], expected, atol=1e-5, err_msg=system)
+
+
+def test_networks_come_back_to_the_cpu_and_stay_in_evaluation_mode(evaluation: Evaluation, bundle: Bundle) -> None:
+    for net in bundle.nets.values():
+        assert not net.training
+        assert next(net.parameters()).device.type == "cpu"
+
+
+def test_without_the_visual_fusion_its_row_is_left_out(bundle: Bundle, store: Path) -> None:
+    assert "scene+face" not in evaluate(bundle, store, resamples=5).systems
+
+
+def test_a_missing_clip_is_refused_unless_allowed_and_then_n_stands_with_every_figure(
+    bundle: Bundle, store_maker: Callable[..., Path]
+) -> None:
+    store = store_maker()
+    fail(store, ("lost.mp4", "test"), ("other.mp4", "train"), ("clip20.mp4", "test"), ("unknown.mp4", ""))
+    with pytest.raises(LabelError, match=r"2 annotated clips.*lost\.mp4"):
+        evaluate(bundle, store, resamples=5)
+    found = evaluate(bundle, store, resamples=5, allow_missing=True)
+    assert found.missing == ("lost.mp4", "unknown.mp4")
+    assert found.to_dict()["missing"] == ["lost.mp4", "unknown.mp4"]
+    assert found.to_dict()["clips"] == 12
+    assert "2 annotated clips are missing" in found.warnings
+    for table in tables(found):
+        assert [cell for column in table.columns if column.header == "n" for cell in column.cells] == (
+            ["12"] * table.row_count
+        )
+
+
+def test_failures_of_other_splits_do_not_matter(bundle: Bundle, store_maker: Callable[..., Path]) -> None:
+    store = store_maker()
+    fail(store, ("lost.mp4", "val"))
+    assert evaluate(bundle, store, resamples=5).missing == ()
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"name,why\nx,y\n"])
+def test_a_damaged_list_of_failures_is_refused(
+    bundle: Bundle, store_maker: Callable[..., Path], content: bytes
+) -> None:
+    store = store_maker()
+    (store / "failures.csv").write_bytes(content)
+    with pytest.raises(FormatError, match=r"failures\.csv"):
+        evaluate(bundle, store, resamples=5)
+
+
+def test_a_split_without_annotated_clips_names_those_that_have_some(bundle: Bundle, store: Path) -> None:
+    with pytest.raises(LabelError, match=r"no annotated clips in the val split.*train, test"):
+        evaluate(bundle, store, split="val")
+
+
+def test_no_store_at_all(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="manifest"):
+        evaluate(bundle, tmp_path)
+
+
+def test_another_text_encoder_is_refused(bundle: Bundle, store_maker: Callable[..., Path]) -> None:
+    with pytest.raises(ConfigError, match="skip-thoughts"):
+        evaluate(bundle, store_maker(encoder="skip-thoughts"), resamples=5)
+
+
+def test_warnings_stand_in_order_of_weight(bundle: Bundle, store_maker: Callable[..., Path]) -> None:
+    settings = dict(bundle.media) | {"face_margin": 0.9, "frames_per_segment": None}
+    store = store_maker(source="folder", settings=settings)
+    warnings = evaluate(bundle, store, split="train", resamples=5).warnings
+    assert warnings[0] == DRAWN_PEOPLE
+    assert "by heart" in warnings[1]
+    assert "face_margin 0.9" in warnings[2]
+    assert len(warnings) == 3
+    real = replace(bundle, training_source="first-impressions-v2")
+    assert DRAWN_PEOPLE not in evaluate(real, store, resamples=5).warnings
+
+
+def test_a_damaged_clip_is_named(bundle: Bundle, store_maker: Callable[..., Path]) -> None:
+    store = store_maker()
+    victim = store / read_manifest(store).rows("test")[3].file
+    victim.write_bytes(victim.read_bytes()[:200])
+    with pytest.raises(FormatError, match=victim.name):
+        evaluate(bundle, store, resamples=5)
+
+
+def test_metrics_json_follows_the_contract(evaluation: Evaluation, tmp_path: Path) -> None:
+    write_evaluation(evaluation, tmp_path)
+    document = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert document["split"] == "test"
+    assert document["clips"] == 12
+    assert set(document["systems"]) == {*STREAMS, "scene+face", "fusion", "floor"}
+    for system in document["systems"].values():
+        assert set(system) == {*TARGETS, "average"}
+        for figures in system.values():
+            names = ("accuracy", "mae", "r2", "pearson", "ccc", "floor_accuracy", "error_removed", "spread")
+            assert set(figures) == {*names, "ci95"}
+            assert set(figures["ci95"]) == set(names)
+
+
+def test_predictions_csv_holds_every_number(evaluation: Evaluation, tmp_path: Path) -> None:
+    rows = [replace(evaluation.rows[0], clip_id='odd, "name"\n.mp4', warnings=("no sound", "no face"))]
+    write_evaluation(replace(evaluation, rows=(*rows, *evaluation.rows[1:])), tmp_path)
+    with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 12
+    assert table[0]["clip"] == 'odd, "name"\n.mp4'
+    assert table[0]["warnings"] == "no sound; no face"
+    assert (table[0]["faces_found"], table[0]["faces_looked_at"]) == ("3", "4")
+    for name, values in {"truth": evaluation.truth, **evaluation.predictions}.items():
+        for i, target in enumerate(TARGETS):
+            np.testing.assert_array_equal([float(row[f"{name}.{target}"]) for row in table], values[:, i])
+
+
+def test_tables_fit_a_terminal_and_carry_the_floor(
+    evaluation: Evaluation, make_evaluation: Callable[..., Evaluation]
+) -> None:
+    for shown in (evaluation, make_evaluation(missing=("lost.mp4",))):
+        console = Console(width=80, record=True, file=Path("/dev/null").open("w"))  # noqa: SIM115
+        for table in tables(shown):
+            console.print(table)
+        text = console.export_text()
+        assert "…" not in text
+        assert text.count("floor") == 2
+        assert text.count("emotionally stable") == 2
+        average = evaluation.systems["fusion"]["average"]["accuracy"]
+        assert f"{average:.4f}".lstrip("0") in text
+
+
+def test_figures_that_are_not_defined_are_a_dash(make_evaluation: Callable[..., Evaluation]) -> None:
+    nothing = dict.fromkeys(metrics.METRICS)
+    figures = {target: {**nothing, "ci95": nothing} for target in (*TARGETS, "average")}
+    console = Console(width=80, record=True, file=Path("/dev/null").open("w"))  # noqa: SIM115
+    for table in tables(make_evaluation(systems={"fusion": figures, "floor": figures})):
+        console.print(table)
+    assert " - " in console.export_text()
+
+
+@pytest.mark.parametrize(
+    ("interval", "text"), [(None, ""), ([0.9, 0.9187], ".900–.919"), ([-0.05, 1.0], "-.050–1.000")]
+)
+def test_interval_text(interval: list[float] | None, text: str) -> None:
+    assert interval_text(interval) == text
+
+
+def test_progress_is_told(bundle: Bundle, store: Path, visual_fusion: Fusion) -> None:
+    told: list[tuple[str, int, int]] = []
+
+    def progress(task: str, done: int, total: int, note: str = "") -> None:
+        told.append((task, done, total))
+
+    evaluate(bundle, store, resamples=5, progress=progress)
+    assert {task.split(":")[0] for task, _, _ in told} == set(STREAMS)
+    assert told[-1][1] == told[-1][2]

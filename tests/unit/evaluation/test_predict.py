@@ -1,0 +1,263 @@
+"""The predictor: scores, warnings, transcripts, and files that cannot be scored."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from crnet import predict as predict_module
+from crnet.bundle import Bundle
+from crnet.data.store import source_of
+from crnet.data.transforms import collate, sample
+from crnet.errors import CrnetError, FormatError, LabelError, MediaError, UsageError
+from crnet.predict import DRAWN_PEOPLE, NO_TRANSCRIPT, Predictor, list_videos, system_scores, write_predictions
+from crnet.schema import STREAMS, TARGETS, Clip, Prediction
+
+MakeClip = Callable[..., Clip]
+
+
+@pytest.fixture
+def predictor(bundle: Bundle) -> Predictor:
+    return Predictor(bundle)
+
+
+@pytest.fixture
+def fake_media(monkeypatch: pytest.MonkeyPatch, clip_maker: MakeClip) -> list[dict]:
+    """Instead of decoding: the file's first word says what happens. Collects the calls."""
+    calls: list[dict] = []
+
+    def clip_from_video(path: Path, **given: object) -> Clip:
+        calls.append({"path": path, **given})
+        if not path.is_file() or path.read_text() == "bad":
+            raise MediaError("not a video", path=path, remedy="give a video")
+        return clip_maker(str(given["clip_id"]), has_transcript=bool(given["transcript"]))
+
+    monkeypatch.setattr(predict_module, "clip_from_video", clip_from_video)
+    return calls
+
+
+def test_a_clip_gets_six_scores_from_each(predictor: Predictor, clip_maker: MakeClip) -> None:
+    found = predictor.predict_clip(clip_maker("a.mp4"))
+    assert found.clip == "a.mp4"
+    assert found.duration_s == 0.8
+    assert found.scores is not None
+    assert tuple(found.scores) == TARGETS
+    assert tuple(found.streams) == STREAMS
+    for scores in (found.scores, *found.streams.values()):
+        assert all(0 <= score <= 1 for score in scores.values())
+    assert found.intervals is None
+    assert found.error is None
+    assert found.warnings == ()
+    assert (found.faces.found, found.faces.looked_at) == (4, 4)
+
+
+def test_outputs_beyond_the_scale_are_clipped(bundle: Bundle) -> None:
+    features = {s: np.zeros((1, 6, 16), np.float32) for s in STREAMS}
+    raw = {s: np.array([[-0.5, 0, 0.25, 1, 1.5, 0.5]], np.float32) for s in STREAMS}
+    fused, streams = system_scores(bundle, features, raw)
+    np.testing.assert_array_equal(streams["face"], [[0, 0, 0.25, 1, 1, 0.5]])
+    assert fused.shape == (1, 6)
+
+
+def test_a_batch_gives_what_its_clips_give_alone(predictor: Predictor, bundle: Bundle, clip_maker: MakeClip) -> None:
+    clips = [clip_maker(f"{i}.mp4", seed=i) for i in range(3)]
+    seen = [sample(source_of(clip), bundle.config.transforms, None, STREAMS, clip.clip_id) for clip in clips]
+    fused, streams = predictor.predict_batch(collate(seen))
+    for i, clip in enumerate(clips):
+        alone = predictor.predict_clip(clip)
+        np.testing.assert_allclose(fused[i], list(alone.scores.values()), atol=1e-5)
+        np.testing.assert_allclose(streams["scene"][i], list(alone.streams["scene"].values()), atol=1e-5)
+    with pytest.raises(FormatError, match="face"):
+        predictor.predict_batch(collate([replace(one, face=None) for one in seen]))
+
+
+def test_warnings_stand_in_order_of_weight(predictor: Predictor, clip_maker: MakeClip) -> None:
+    clip = clip_maker(simulated=False, has_transcript=False, duration_s=42.0, warnings=("there is no sound",))
+    warnings = predictor.predict_clip(clip).warnings
+    assert warnings[:3] == (DRAWN_PEOPLE, "there is no sound", NO_TRANSCRIPT)
+    assert warnings[3].startswith("42.0 s long, the training clips at most 0.8 s")
+    assert len(warnings) == 4
+
+
+def test_a_system_of_real_people_does_not_warn_of_drawn_ones(bundle: Bundle, clip_maker: MakeClip) -> None:
+    real = Predictor(replace(bundle, training_source="first-impressions-v2"))
+    assert real.predict_clip(clip_maker(simulated=False, duration_s=0.3)).warnings == ()
+
+
+def test_faces_are_counted_in_the_segments_middle_frames(predictor: Predictor, clip_maker: MakeClip) -> None:
+    boxes = np.full((8, 4), 3, np.float32)
+    boxes[:4] = np.nan
+    faces = predictor.predict_clip(clip_maker(face_box=boxes)).faces
+    assert (faces.found, faces.looked_at) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("kept", "frames", "expected"),
+    [(None, 2, (2, 1)), (2, 4, (4, 1)), (2, 2, (4, 2)), (1, 2, (4, 1)), (None, 4, (4, 1))],
+)
+def test_only_the_frames_that_are_shown_are_kept(
+    bundle: Bundle, kept: int | None, frames: int, expected: tuple[int, int]
+) -> None:
+    config = replace(
+        bundle.config,
+        transforms=replace(bundle.config.transforms, frames=frames),
+        model=replace(bundle.config.model, frames=frames),
+    )
+    predictor = Predictor(replace(bundle, config=config, media=dict(bundle.media) | {"frames_per_segment": kept}))
+    settings = predictor._media_settings()
+    assert (settings.segments, settings.frames_per_segment) == expected
+    assert settings.pixels == bundle.media["pixels"]
+
+
+def test_media_settings_of_another_version_are_refused(bundle: Bundle) -> None:
+    with pytest.raises(FormatError, match="configuration"):
+        Predictor(replace(bundle, media=dict(bundle.media) | {"zoom": 3}))._media_settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, ""),
+        ("", ""),
+        ("hello there", "hello there"),
+        ("hello [laughs]\n there ", "hello there"),
+        ("words.txt", "from a file"),
+        (Path("words.txt"), "from a file"),
+        ("two words.srt", "and subtitles"),
+        ("I wrote it in notes.txt", "I wrote it in notes.txt"),
+    ],
+)
+def test_transcripts(
+    given: str | Path | None,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    predictor: Predictor,
+    fake_media: list[dict],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("words.txt").write_text("from a file")
+    Path("two words.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nand subtitles\n")
+    Path("video.mp4").write_text("good")
+    found = predictor.predict("video.mp4", given)
+    assert fake_media[0]["transcript"] == said
+    assert (NO_TRANSCRIPT in found.warnings) == (not said)
+    assert found.clip == "video.mp4"
+
+
+def test_a_transcript_beside_the_video_is_taken_unless_one_is_given(
+    tmp_path: Path, predictor: Predictor, fake_media: list[dict]
+) -> None:
+    video = tmp_path / "talk.mp4"
+    video.write_text("good")
+    video.with_suffix(".txt").write_text("beside")
+    for given in (None, "given", ""):
+        predictor.predict(video, given)
+    assert [call["transcript"] for call in fake_media] == ["beside", "given", ""]
+
+
+@pytest.mark.parametrize("given", ["nowhere.txt", Path("nowhere.txt"), Path("video.mp4")])
+def test_transcripts_that_cannot_be_read(
+    given: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predictor: Predictor, fake_media: list[dict]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("video.mp4").write_text("good")
+    with pytest.raises(LabelError):
+        predictor.predict("video.mp4", given)
+
+
+def test_a_long_text_is_never_taken_for_a_file_name(predictor: Predictor, tmp_path: Path, fake_media: list) -> None:
+    (tmp_path / "v.mp4").write_text("good")
+    text = "word " * 5_000 + "end.txt"
+    predictor.predict(tmp_path / "v.mp4", text)
+    assert fake_media[0]["transcript"] == text
+
+
+def test_bad_files_become_rows_and_the_others_go_on(
+    tmp_path: Path, predictor: Predictor, fake_media: list[dict]
+) -> None:
+    folder = tmp_path / "videos"
+    (folder / "deep").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    (folder / "b.mp4").write_text("good")
+    (folder / "deep" / "a.MOV").write_text("bad")
+    (folder / "notes.txt").write_text("no video")
+    given = [folder, tmp_path / "empty", tmp_path / "missing.mp4", str(folder / "b.mp4")]
+    found = list(predictor.predict_many(given))
+    assert [(Path(one.clip).name, one.error is None) for one in found] == [
+        ("b.mp4", True),
+        ("a.MOV", False),
+        ("empty", False),
+        ("missing.mp4", False),
+        ("b.mp4", True),
+    ]
+    assert found[1].error == f"{folder / 'deep' / 'a.MOV'}: not a video (give a video)"
+    assert "no videos are in it" in found[2].error
+    for one in found:
+        assert one.to_dict()["clip"] == one.clip
+        assert (one.scores is None) == (one.error is not None)
+
+
+def test_many_come_one_by_one(tmp_path: Path, predictor: Predictor, fake_media: list[dict]) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_text("good")
+    stream = predictor.predict_many([tmp_path], "said")
+    next(stream)
+    assert len(fake_media) == 1
+    assert fake_media[0]["transcript"] == "said"
+
+
+def test_errors_of_other_kinds_are_not_swallowed(
+    tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **kwargs: object) -> Clip:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(predict_module, "clip_from_video", broken)
+    with pytest.raises(ZeroDivisionError):
+        list(predictor.predict_many([tmp_path / "a.mp4"]))
+
+
+def test_a_folder_is_no_video(predictor: Predictor, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        predictor.predict(tmp_path)
+
+
+def test_list_videos(tmp_path: Path) -> None:
+    for name in ("b.mp4", "a.webm", "c.txt", ".hidden.mp4", "._a.mp4"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "void").mkdir()
+    found = list_videos([tmp_path, tmp_path / "void", tmp_path / "c.txt", "gone.mp4"])
+    assert [path.name for path in found] == ["a.webm", "b.mp4", "void", "c.txt", "gone.mp4"]
+
+
+def test_predictions_as_a_table(tmp_path: Path, predictor: Predictor, clip_maker: MakeClip) -> None:
+    good = predictor.predict_clip(clip_maker('a "b", c.mp4', simulated=False))
+    bad = Prediction("bad.mp4", None, None, error="bad.mp4: not a video")
+    path = tmp_path / "out" / "scores.csv"
+    write_predictions([good, bad], path)
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["clip"] == 'a "b", c.mp4'
+    assert float(rows[0]["openness"]) == good.scores["openness"]
+    assert float(rows[0]["audio-text.interview"]) == good.streams["audio-text"]["interview"]
+    assert rows[0]["warnings"].startswith(DRAWN_PEOPLE)
+    assert rows[0]["error"] == ""
+    assert rows[1]["error"] == "bad.mp4: not a video"
+    assert rows[1]["openness"] == rows[1]["faces_found"] == ""
+
+
+def test_networks_are_put_where_they_are_asked_to(bundle: Bundle) -> None:
+    predictor = Predictor(bundle, torch.device("cpu"))
+    assert all(not net.training for net in predictor.bundle.nets.values())
+
+
+def test_an_unknown_encoder_is_told_when_the_system_is_loaded(bundle: Bundle) -> None:
+    with pytest.raises(CrnetError, match="encoder"):
+        Predictor(replace(bundle, encoder="skip-thoughts"))

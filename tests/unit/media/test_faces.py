@@ -1,0 +1,207 @@
+"""Following one face: by hand, with a detector that says what the test wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import simplejpeg
+
+from crnet.media import faces
+from crnet.media.faces import DetectionSettings, FaceTrack, FaceTracker, cut_out
+from crnet.media.mtcnn import Detections
+from crnet.media.video import VideoInfo
+
+FPS = 20
+WIDTH, HEIGHT = 400, 200  # the small frame has the same size, so boxes need no scaling
+Box = tuple[float, float, float, float]
+
+
+@dataclass
+class ScriptedDetector:
+    """Finds `boxes_at(number)` in the frame whose red level is `number`; judges by what the test says."""
+
+    boxes_at: Any
+    judged: float = 0.9
+    looks: list[int] = field(default_factory=list)
+
+    def detect(self, images: np.ndarray, min_face_pixels: float) -> list[Detections]:
+        results = []
+        for image in images:
+            self.looks.append(int(image[0, 0, 0]))
+            boxes = np.array(self.boxes_at(self.looks[-1]), np.float32).reshape(-1, 4)
+            results.append(Detections(boxes, np.ones(len(boxes), np.float32), np.zeros((len(boxes), 5, 2), np.float32)))
+        return results
+
+    def judge(self, patches: np.ndarray, boxes: np.ndarray) -> Detections:
+        count = len(boxes)
+        centres = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+        return Detections(boxes, np.full(count, self.judged, np.float32), np.repeat(centres, 5, axis=1))
+
+
+@dataclass(frozen=True)
+class PlainFrame:
+    """A frame whose red level is its number."""
+
+    index: int
+    bytes: int = 1000
+
+    @property
+    def time_s(self) -> float:
+        return self.index / FPS
+
+    def rgb(self, width: int, height: int) -> np.ndarray:
+        return np.full((height, width, 3), (self.index, 0, 0), np.uint8)
+
+    def rgb_full(self) -> np.ndarray:
+        return self.rgb(WIDTH, HEIGHT)
+
+
+def follow(
+    detector: ScriptedDetector, count: int, *, keep: set[int] | None = None, frame_bytes: int = 1000
+) -> FaceTrack:
+    times_s = np.arange(count) / FPS
+    info = VideoInfo(Path("x"), WIDTH, HEIGHT, FPS, times_s, count / FPS, False, 0, False, False, 0, Fraction(1, FPS))
+    settings = DetectionSettings(every_s=0.2, long_side=WIDTH, max_gap_s=1.0)
+    tracker = FaceTracker(detector, info, settings, pixels=16, margin=0.25, jpeg_quality=90)  # type: ignore[arg-type]
+    for i in range(count):
+        kept = keep is None or i in keep
+        tracker.add(PlainFrame(i, frame_bytes), [i] if kept else [], last=i == count - 1)  # type: ignore[arg-type]
+    return tracker.finish()
+
+
+def at(x: float, y: float, side: float = 40) -> Box:
+    return (x, y, x + side, y + side)
+
+
+def test_looks_follow_time_and_end_with_the_last_frame() -> None:
+    detector = ScriptedDetector(lambda _: [at(10, 10)])
+    follow(detector, 11)
+    assert detector.looks == [0, 4, 8, 10]
+
+
+def test_boxes_are_interpolated_between_looks() -> None:
+    result = follow(ScriptedDetector(lambda i: [at(10 + 2 * i, 10)]), 31)
+    assert sorted(result.crops) == list(range(31)) and result.people == 1
+    for i, crop in result.crops.items():
+        np.testing.assert_allclose(crop.box, at(10 + 2 * i, 10), atol=1e-3)
+        np.testing.assert_allclose(crop.landmarks[0], (30 + 2 * i, 30), atol=1e-3)
+        assert crop.score == pytest.approx(0.9)
+        picture = simplejpeg.decode_jpeg(crop.jpeg, "RGB")
+        assert picture.shape == (16, 16, 3) and abs(int(picture[8, 8, 0]) - i) <= 3
+
+
+def test_a_short_miss_is_bridged() -> None:
+    result = follow(ScriptedDetector(lambda i: [] if 10 <= i < 26 else [at(10 + i, 10)]), 60)  # finds at 8 and 28
+    np.testing.assert_allclose(result.crops[18].box, at(28, 10), atol=1e-3)
+    assert sorted(result.crops) == list(range(60))
+
+
+def test_a_long_miss_is_not() -> None:
+    result = follow(ScriptedDetector(lambda i: [] if 10 <= i < 40 else [at(10, 10)]), 80)  # finds at 8 and 40
+    expected = [*range(19), *range(30, 80)]  # half a second beyond the finds, since the judge agrees
+    assert sorted(result.crops) == expected
+
+
+def test_beyond_the_finds_the_judge_must_agree() -> None:
+    detector = ScriptedDetector(lambda i: [] if 10 <= i < 40 else [at(10, 10)], judged=0.2)
+    result = follow(detector, 80)
+    assert sorted(result.crops) == [*range(9), *range(40, 80)]
+    assert np.isnan(result.crops[3].score)
+
+
+def test_the_person_has_most_area_times_frames() -> None:
+    small_always = at(300, 50, 30)  # 900 x 100 frames
+    large_briefly = at(50, 50, 60)  # 3,600 x 20 frames
+    result = follow(ScriptedDetector(lambda i: [small_always] + [large_briefly] * (i < 20)), 100)
+    np.testing.assert_allclose(result.crops[60].box, small_always)
+    assert len(result.crops) == 100 and result.people == 2
+    result = follow(ScriptedDetector(lambda i: [small_always] + [large_briefly] * (i < 60)), 100)
+    np.testing.assert_allclose(result.crops[10].box, large_briefly)
+    assert 90 not in result.crops
+
+
+def test_a_stranger_in_the_background_is_no_second_person() -> None:
+    assert follow(ScriptedDetector(lambda _: [at(50, 50, 80), at(300, 50, 20)]), 60).people == 1
+
+
+def test_people_who_stand_still_are_not_mixed_up() -> None:
+    left, right = at(50, 50), at(150, 50)
+    result = follow(ScriptedDetector(lambda i: [right, left] if i % 8 else [left, right, at(300, 100, 20)]), 60)
+    centres = {round(float(crop.box[0])) for crop in result.crops.values()}
+    assert len(centres) == 1 and result.people >= 2
+
+
+def test_a_find_that_comes_once_is_an_error() -> None:
+    result = follow(ScriptedDetector(lambda i: [at(50, 50, 90)] if i == 20 else []), 60)
+    assert result.crops == {} and result.people == 0
+
+
+def test_a_face_in_a_single_frame_counts() -> None:
+    result = follow(ScriptedDetector(lambda _: [at(50, 50)]), 1)
+    assert list(result.crops) == [0]
+
+
+def test_no_face() -> None:
+    result = follow(ScriptedDetector(lambda _: []), 40)
+    assert result.crops == {} and result.people == 0
+
+
+@pytest.mark.parametrize("frame_bytes", [1000, faces.MAX_WAITING_BYTES // 6, faces.MAX_WAITING_BYTES])
+def test_what_else_is_kept_changes_nothing(frame_bytes: int) -> None:
+    def boxes(i: int) -> list[Box]:
+        return [] if 30 <= i < 40 else [at(10 + i * i / 40, 20 + i / 2)]
+
+    whole = follow(ScriptedDetector(boxes), 90, frame_bytes=frame_bytes)
+    part = follow(ScriptedDetector(boxes), 90, keep={0, 7, 33, 50, 51, 89}, frame_bytes=frame_bytes)
+    assert sorted(part.crops) == [i for i in sorted(whole.crops) if i in {0, 7, 33, 50, 51, 89}]
+    for i, crop in part.crops.items():
+        assert crop.jpeg == whole.crops[i].jpeg and (crop.box == whole.crops[i].box).all()
+
+
+def test_waiting_frames_are_bounded() -> None:
+    waiting: list[int] = []
+
+    class Watched(FaceTracker):
+        def _resolve(self, known_s: float, latest_number: int) -> None:
+            super()._resolve(known_s, latest_number)
+            waiting.append(len(self._waiting))
+
+    info = VideoInfo(
+        Path("x"), WIDTH, HEIGHT, FPS, np.arange(100) / FPS, 5.0, False, 0, False, False, 0, Fraction(1, FPS)
+    )
+    detector: Any = ScriptedDetector(lambda _: [at(10, 10)])
+    tracker = Watched(detector, info, DetectionSettings(), pixels=16, margin=0.2, jpeg_quality=90)
+    for i in range(100):
+        frame: Any = PlainFrame(i, faces.MAX_WAITING_BYTES // 5)
+        tracker.add(frame, [i], last=i == 99)
+    assert max(waiting) <= 5 and waiting[-1] == 0
+    assert len(tracker.finish().crops) == 100
+
+
+class TestCutOut:
+    def test_inside(self) -> None:
+        image = np.arange(10 * 12 * 3, dtype=np.uint8).reshape(10, 12, 3) % 251
+        box = np.array([2, 3, 6, 7], np.float32)
+        assert (cut_out(image, box, 4) == image[3:7, 2:6]).all()
+
+    def test_beyond_the_edge_is_the_edge(self) -> None:
+        image = np.arange(100, dtype=np.uint8).reshape(10, 10, 1).repeat(3, axis=2)
+        crop = cut_out(image, np.array([-2, -2, 2, 2], np.float32), 4)
+        assert crop[:, :, 0].tolist() == [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 1], [10, 10, 10, 11]]
+        outside = cut_out(image, np.array([20, 20, 24, 24], np.float32), 4)
+        assert (outside == 99).all()
+
+    def test_shrinking_is_antialiased(self) -> None:
+        stripes = np.zeros((64, 64, 3), np.uint8)
+        stripes[:, ::2] = 200
+        crop = cut_out(stripes, np.array([0, 0, 64, 64], np.float32), 8)
+        assert np.abs(crop.astype(int) - 100).max() < 12
+
+    def test_smallest(self) -> None:
+        image = np.full((1, 1, 3), 9, np.uint8)
+        assert (cut_out(image, np.array([0.4, 0.4, 0.4, 0.4], np.float32), 8) == 9).all()

@@ -1,0 +1,251 @@
+"""Times, sizes, turns and damage of videos."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from video_maker import quadrants, write_video
+
+from crnet.errors import MediaError
+from crnet.media import video
+from crnet.media.video import SIMULATED_COMMENT, choose_kept, decode, middle_frames, probe
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+FASTSTART = {"movflags": "faststart"}
+NO_TURN, BY_90, BY_180, BY_270 = (1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)
+
+
+def greys(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
+    return [np.full((height, width, 3), 10 + 10 * i % 240, np.uint8) for i in range(count)]
+
+
+def noise(count: int, height: int = 96, width: int = 128) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def corners(image: np.ndarray) -> list[tuple[int, ...]]:
+    """Colours near the corners, row by row, rounded to 0 or 255."""
+    h, w = image.shape[:2]
+    points = [(h // 4, w // 4), (h // 4, 3 * w // 4), (3 * h // 4, w // 4), (3 * h // 4, 3 * w // 4)]
+    return [tuple(int(v > 127) * 255 for v in image[p]) for p in points]
+
+
+def turn(path: Path, matrix: tuple[int, ...]) -> Path:
+    """Write a display matrix (a, b, c, d) into the video track's header."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4 + 40
+    a, b, c, d = (v << 16 for v in matrix)
+    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    return path
+
+
+class TestProbe:
+    def test_regular(self, tmp_path: Path) -> None:
+        info = probe(write_video(tmp_path / "a.mp4", greys(10)))
+        assert (info.width, info.height, info.rotation_deg) == (64, 48, 0)
+        np.testing.assert_allclose(info.frame_times_s, np.arange(10) * 0.04, atol=1e-9)
+        assert info.duration_s == pytest.approx(0.4)
+        assert info.fps == pytest.approx(25)
+        assert not info.has_audio and not info.simulated and not info.truncated
+
+    def test_times_of_a_variable_rate_start_at_zero(self, tmp_path: Path) -> None:
+        info = probe(write_video(tmp_path / "a.mkv", greys(5), times_ms=[400, 440, 520, 700, 1400]))
+        np.testing.assert_allclose(info.frame_times_s, [0, 0.04, 0.12, 0.3, 1.0], atol=2e-3)
+
+    def test_simulated(self, tmp_path: Path) -> None:
+        assert probe(write_video(tmp_path / "a.mp4", greys(2), comment=SIMULATED_COMMENT)).simulated
+        assert not probe(write_video(tmp_path / "b.mp4", greys(2), comment="my holidays")).simulated
+
+    def test_sound(self, tmp_path: Path) -> None:
+        assert probe(write_video(tmp_path / "a.mp4", greys(5), sound=np.zeros((1, 3200)))).has_audio
+
+    def test_pixels_that_are_not_square(self, tmp_path: Path) -> None:
+        info = probe(write_video(tmp_path / "a.mp4", greys(2), aspect=Fraction(2, 1)))
+        assert (info.width, info.height) == (128, 48)
+
+    @pytest.mark.parametrize(
+        ("name", "content", "reason"),
+        [
+            ("missing.mp4", None, "no such file"),
+            ("empty.mp4", b"", "empty"),
+            ("text.mp4", b"Dear diary,\ntoday I did not film.\n" * 50, "not a video"),
+            ("zeros.mp4", bytes(4096), "not a video"),
+            ("list.mp4", b"#EXTM3U\n#EXTINF:1,\nother.ts\n#EXT-X-ENDLIST\n", "not a video"),
+            ("concat.mp4", b"ffconcat version 1.0\nfile other.mp4\n", "not a video"),
+        ],
+    )
+    def test_refused(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, content: bytes | None, reason: str
+    ) -> None:
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        write_video(tmp_path / "other.mp4", greys(2))
+        with pytest.raises(MediaError, match=reason) as caught:
+            probe(path)
+        assert caught.value.path == path and caught.value.remedy
+        assert capfd.readouterr() == ("", "")
+
+    def test_a_folder_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(MediaError, match="not a file"):
+            probe(tmp_path)
+
+    def test_without_index_is_refused(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        path = write_video(tmp_path / "a.mp4", noise(20))  # without faststart the index stands at the end
+        path.write_bytes(path.read_bytes()[:-3000])
+        with pytest.raises(MediaError, match="beginning or index"):
+            probe(path)
+        assert capfd.readouterr() == ("", "")
+
+    def test_sound_only_is_refused(self, media_dir: Path) -> None:
+        with pytest.raises(MediaError, match="sound but no picture"):
+            probe(media_dir / "speech_lj.wav")
+
+    def test_no_frames_are_refused(self, tmp_path: Path) -> None:
+        path = write_video(tmp_path / "a.mp4", noise(5), options=FASTSTART)
+        content = path.read_bytes()
+        path.write_bytes(content[: content.index(b"mdat") + 4])  # the index alone
+        with pytest.raises(MediaError, match="no frame"):
+            probe(path)
+
+    def test_absurd_size_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = write_video(tmp_path / "a.mp4", greys(2))
+        monkeypatch.setattr(video, "MAX_PIXELS", 64 * 48 - 1)
+        with pytest.raises(MediaError, match="64x48"):
+            probe(path)
+
+
+class TestDecode:
+    def test_frames_come_in_order_with_their_own_picture(self, tmp_path: Path) -> None:
+        path = write_video(tmp_path / "a.mp4", greys(20), times_ms=[i * i * 7 for i in range(20)])
+        frames = [(f.index, f.time_s, f.rgb(8, 8).mean()) for f in decode(path, probe(path))]
+        assert [index for index, _, _ in frames] == list(range(20))
+        np.testing.assert_allclose([t for _, t, _ in frames], [i * i * 0.007 for i in range(20)], atol=1e-3)
+        np.testing.assert_allclose([level for _, _, level in frames], [10 + 10 * i for i in range(20)], atol=3)
+
+    @pytest.mark.parametrize(
+        ("matrix", "degrees", "expected"),
+        [
+            (NO_TURN, 0, [RED, GREEN, BLUE, WHITE]),
+            (BY_90, 90, [BLUE, RED, WHITE, GREEN]),
+            (BY_180, 180, [WHITE, BLUE, GREEN, RED]),
+            (BY_270, 270, [GREEN, WHITE, RED, BLUE]),
+        ],
+    )
+    def test_turned_upright(
+        self, tmp_path: Path, matrix: tuple[int, ...], degrees: int, expected: list[tuple[int, ...]]
+    ) -> None:
+        path = turn(write_video(tmp_path / "a.mp4", [quadrants(48, 64)] * 3), matrix)
+        info = probe(path)
+        assert info.rotation_deg == degrees
+        assert (info.width, info.height) == ((48, 64) if degrees in (90, 270) else (64, 48))
+        frame = next(decode(path, info))
+        small, full = frame.rgb(20, 40), frame.rgb_full()
+        assert small.shape == (40, 20, 3) and full.shape == (info.height, info.width, 3)
+        assert corners(small) == corners(full) == expected
+
+    @pytest.mark.parametrize(
+        ("codec", "pixel_format", "height", "width"),
+        [
+            ("ffv1", "yuv420p10le", 48, 64),
+            ("ffv1", "yuv422p", 33, 17),
+            ("ffv1", "gray", 48, 64),
+            ("ffv1", "bgr0", 1, 1),
+            ("ffv1", "yuv420p", 1, 1),
+            ("ffv1", "yuv444p", 2, 300),
+            ("mjpeg", "yuvj420p", 4320, 7680),
+        ],
+    )
+    def test_sizes_and_formats(self, tmp_path: Path, codec: str, pixel_format: str, height: int, width: int) -> None:
+        image = quadrants(height, width)
+        path = write_video(tmp_path / "a.mkv", [image], codec=codec, pixel_format=pixel_format)
+        info = probe(path)
+        (frame,) = decode(path, info)
+        assert (info.width, info.height) == (width, height)
+        full, small = frame.rgb_full(), frame.rgb(32, 32)
+        assert full.shape == (height, width, 3) and full.dtype == np.uint8 and small.shape == (32, 32, 3)
+        if pixel_format != "gray" and min(height, width) > 2:
+            assert corners(small) == corners(full) == [RED, GREEN, BLUE, WHITE]
+
+    def test_cut_short(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        path = write_video(tmp_path / "a.mp4", noise(50), options=FASTSTART)
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        info = probe(path)
+        frames = [f.index for f in decode(path, info)]
+        assert info.truncated and 10 < len(info.frame_times_s) < 40
+        assert len(frames) >= len(info.frame_times_s) - 2
+        assert capfd.readouterr() == ("", "")
+
+    def test_damaged_in_the_middle(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        path = write_video(tmp_path / "a.mp4", noise(50), options=FASTSTART)
+        content = bytearray(path.read_bytes())
+        rng = np.random.default_rng(1)
+        for at in rng.integers(len(content) // 3, 2 * len(content) // 3, 300):
+            content[at] = rng.integers(256)
+        path.write_bytes(content)
+        indices = [f.index for f in decode(path, probe(path))]
+        assert len(indices) > 10 and indices == sorted(set(indices))
+        assert capfd.readouterr() == ("", "")
+
+    def test_times_of_packets_are_those_of_frames(self, media_dir: Path) -> None:
+        for name in ("speaker_a.mpg", "edge_face_disappears.mov", "edge_no_face.mp4"):
+            info = probe(media_dir / name)
+            assert [f.index for f in decode(info.path, info)] == list(range(len(info.frame_times_s)))
+
+
+class TestChooseKept:
+    def test_by_hand(self) -> None:
+        times_s = np.arange(10) * 0.1  # two segments of 0.5 s, middles at 0.25 and 0.75
+        kept, segment = choose_kept(times_s, 1.0, 2, None)
+        assert kept.tolist() == list(range(10)) and segment.tolist() == [0] * 5 + [1] * 5
+        kept, segment = choose_kept(times_s, 1.0, 2, 1)
+        assert kept.tolist() == [2, 7] and segment.tolist() == [0, 1]  # 0.2 and 0.3 are equally near 0.25
+        kept, segment = choose_kept(times_s, 1.0, 2, 3)
+        assert kept.tolist() == [0, 2, 4, 5, 7, 9] and segment.tolist() == [0, 0, 0, 1, 1, 1]
+        assert kept.dtype == np.int64 and segment.dtype == np.int16
+
+    def test_segments_without_a_frame_get_the_nearest(self) -> None:
+        kept, segment = choose_kept(np.array([0.0, 0.9]), 1.0, 4, None)
+        assert kept.tolist() == [0, 0, 1, 1] and segment.tolist() == [0, 1, 2, 3]
+
+    def test_one_frame(self) -> None:
+        kept, segment = choose_kept(np.zeros(1), 0.04, 32, None)
+        assert kept.tolist() == [0] * 32 and segment.tolist() == list(range(32))
+
+    def test_all_is_bounded(self) -> None:
+        kept, segment = choose_kept(np.arange(10_000) / 1000, 10.0, 4, None)
+        assert len(kept) == 4 * video.MAX_FRAMES_PER_SEGMENT
+        assert np.bincount(segment).tolist() == [video.MAX_FRAMES_PER_SEGMENT] * 4
+
+    @given(
+        gaps_ms=st.lists(st.integers(1, 300), min_size=1, max_size=200),
+        segments=st.integers(1, 40),
+        per_segment=st.one_of(st.none(), st.integers(1, 9)),
+    )
+    def test_any(self, gaps_ms: list[int], segments: int, per_segment: int | None) -> None:
+        times_s = np.cumsum([0, *gaps_ms[:-1]]) / 1000
+        duration_s = sum(gaps_ms) / 1000
+        kept, segment = choose_kept(times_s, duration_s, segments, per_segment)
+        alone, _ = choose_kept(times_s, duration_s, segments, 1)
+        whole, _ = choose_kept(times_s, duration_s, segments, None)
+        assert np.all(np.diff(kept) >= 0) and np.all(np.diff(segment) >= 0)
+        assert set(segment.tolist()) == set(range(segments))
+        assert set(kept.tolist()) <= set(whole.tolist()) == set(range(len(times_s)))
+        owner = np.clip(np.floor(times_s * segments / duration_s + 1e-6), 0, segments - 1).astype(int)
+        own = np.bincount(owner, minlength=segments)
+        middles = middle_frames(times_s, duration_s, segments)
+        assert alone.tolist() == middles.tolist()
+        for s in range(segments):
+            mine = kept[segment == s]
+            assert middles[s] in mine
+            assert own[s] == 0 or owner[middles[s]] == s
+            assert len(mine) == len(set(mine)) == max(1, min(own[s], per_segment or own[s]))

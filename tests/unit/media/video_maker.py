@@ -1,0 +1,69 @@
+"""Small videos made on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+MILLISECOND = Fraction(1, 1000)
+
+
+def quadrants(height: int, width: int) -> np.ndarray:
+    """Red top left, green top right, blue bottom left, white bottom right."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[: height // 2, : width // 2, 0] = 255
+    image[: height // 2, width // 2 :, 1] = 255
+    image[height // 2 :, : width // 2, 2] = 255
+    image[height // 2 :, width // 2 :] = 255
+    return image
+
+
+def write_video(
+    path: Path,
+    images: Sequence[np.ndarray],
+    *,
+    codec: str = "libx264",
+    pixel_format: str = "yuv420p",
+    times_ms: Sequence[int] | None = None,
+    sound: np.ndarray | None = None,
+    sound_hz: int = 16_000,
+    aspect: Fraction | None = None,
+    comment: str | None = None,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Frames [h, w, 3] shown at `times_ms` (default: 25 a second), sound float32 [channels, n]."""
+    with av.open(str(path), "w", options=options or {}) as container:
+        if comment is not None:
+            container.metadata["comment"] = comment
+        picture = container.add_stream(codec, rate=25)
+        picture.height, picture.width = images[0].shape[:2]
+        picture.pix_fmt = pixel_format
+        picture.codec_context.time_base = MILLISECOND
+        if aspect is not None:
+            picture.codec_context.sample_aspect_ratio = aspect
+        track = None
+        if sound is not None:
+            sound_codec = "aac" if path.suffix == ".mp4" else "pcm_s16le"
+            track = container.add_stream(sound_codec, sound_hz, layout="mono" if len(sound) == 1 else "stereo")
+        for i, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            frame.pts = 40 * i if times_ms is None else times_ms[i]
+            frame.time_base = MILLISECOND
+            container.mux(picture.encode(frame))
+        container.mux(picture.encode(None))
+        if track is not None and sound is not None:
+            _mux_sound(container, track, sound, sound_hz)
+    return path
+
+
+def _mux_sound(container: av.container.OutputContainer, track: av.AudioStream, sound: np.ndarray, hz: int) -> None:
+    for start in range(0, sound.shape[1], 1024):
+        piece = np.ascontiguousarray(sound[:, start : start + 1024], dtype=np.float32)
+        frame = av.AudioFrame.from_ndarray(piece, "fltp", track.layout.name)
+        frame.sample_rate, frame.pts, frame.time_base = hz, start, Fraction(1, hz)
+        container.mux(track.encode(frame))
+    container.mux(track.encode(None))

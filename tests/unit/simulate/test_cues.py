@@ -1,0 +1,69 @@
+"""The table of cues: known variance, monotonic values, something to say in every modality about every target."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+
+from crnet.data.simulate.cues import CUE, CUES, MODALITIES, NOISE_SHARE, Difficulty, draw_latents, values, weights
+from crnet.data.simulate.scores import draw_scores, standardise
+from crnet.schema import TARGETS
+
+
+@pytest.fixture(scope="module")
+def scores() -> np.ndarray:
+    return draw_scores(6_000, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("difficulty", NOISE_SHARE)
+def test_latents_are_standard_normal_with_the_known_share_of_noise(scores: np.ndarray, difficulty: Difficulty) -> None:
+    latents = draw_latents(scores, difficulty, np.random.default_rng(2))
+    np.testing.assert_allclose(latents.mean(0), 0.0, atol=0.06)
+    np.testing.assert_allclose(latents.std(0), 1.0, atol=0.05)
+    noise = latents - np.sqrt(1 - NOISE_SHARE[difficulty]) * standardise(scores) @ weights().T
+    np.testing.assert_allclose(noise.var(0), NOISE_SHARE[difficulty], rtol=0.08)
+
+
+def test_difficulties_are_ordered() -> None:
+    assert NOISE_SHARE["easy"] < NOISE_SHARE["fivalike"] < NOISE_SHARE["hard"] < 1.0
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_each_modality_tells_every_target_when_easy(scores: np.ndarray, modality: str) -> None:
+    latents = draw_latents(scores, "easy", np.random.default_rng(3))
+    seen = latents[:, [i for i, cue in enumerate(CUES) if cue.modality == modality and not cue.in_time]]
+    model = Ridge().fit(seen[:4000], scores[:4000])
+    error = ((model.predict(seen[4000:]) - scores[4000:]) ** 2).mean(0)
+    r2 = dict(zip(TARGETS, 1 - error / scores[4000:].var(0), strict=True))
+    assert min(r2.values()) > 0.65, r2
+
+
+def test_permuted_cues_tell_nothing(scores: np.ndarray) -> None:
+    rng = np.random.default_rng(4)
+    latents = rng.permutation(draw_latents(scores, "easy", rng))
+    model = Ridge().fit(latents[:4000], scores[:4000])
+    error = ((model.predict(latents[4000:]) - scores[4000:]) ** 2).mean(0)
+    assert np.all(1 - error / scores[4000:].var(0) < 0.01)
+
+
+@given(st.sampled_from(CUES), st.floats(-10, 10), st.floats(-10, 10))
+def test_values_rise_with_the_latent_and_stay_in_range(cue, first: float, second: float) -> None:
+    low, high = sorted((first, second))
+    assert cue.low <= cue.value(low) <= cue.value(high) <= cue.high
+
+
+def test_values_at_hand_worked_points() -> None:
+    smile = CUE["smile"]
+    assert smile.value(0.0) == pytest.approx((-0.45 + 1.0) / 2)
+    assert smile.value(-2.2) == -0.45
+    assert smile.value(99.0) == 1.0
+    assert smile.level(1.0) == 1.0
+    assert set(values(np.zeros(len(CUES)))) == {cue.name for cue in CUES}
+
+
+def test_names_are_unique_and_every_weighted_sum_has_unit_variance(scores: np.ndarray) -> None:
+    assert len(CUE) == len(CUES)
+    np.testing.assert_allclose((standardise(scores) @ weights().T).std(0), 1.0, atol=0.04)

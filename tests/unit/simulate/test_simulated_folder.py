@@ -1,0 +1,204 @@
+"""The whole folder: layout, splits, labels that load, determinism, resuming, refusal."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import pickle
+from pathlib import Path
+
+import av
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from crnet.data.simulate import draw_sheet, simulate
+from crnet.data.simulate.filming import act, draw_frames
+from crnet.data.simulate.planning import SimulationConfig, plan_clips, split_sizes
+from crnet.data.simulate.writing import MARKER
+from crnet.errors import ConfigError, StorageError, UsageError
+from crnet.media.video import SIMULATED_COMMENT
+from crnet.schema import TARGETS
+
+TINY = {"clips": 6, "seconds": 0.6, "fps": 5, "height": 96}
+LABELS = (
+    "annotation_training.pkl", "annotation_validation.pkl", "annotation_test.pkl",
+    "transcription_training.pkl", "transcription_validation.pkl", "transcription_test.pkl",
+    "eth_gender_annotations_dev.csv", "eth_gender_annotations_test.csv", "persons.csv", "truth.parquet",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulate(tmp_path_factory.mktemp("simulated") / "out", workers=1, **TINY)
+
+
+def hashes(out: Path) -> dict[str, str]:
+    return {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in LABELS}
+
+
+def test_layout(folder: Path) -> None:
+    assert {p.name for p in folder.iterdir()} == {"train", "val", "test", MARKER, *LABELS}
+    assert [len(list((folder / split).glob("*.mp4"))) for split in ("train", "val", "test")] == [4, 1, 1]
+    marker = json.loads((folder / MARKER).read_text())
+    assert marker["complete"] is True
+    assert marker["config"]["clips"] == 6
+    assert marker["generator"] == "crnet simulate"
+
+
+def test_annotations_load_in_the_order_of_the_release(folder: Path) -> None:
+    data = (folder / "annotation_training.pkl").read_bytes()
+    assert data[:2] == b"\x80\x02"
+    annotation = pickle.loads(data, encoding="latin1")
+    assert list(annotation) == [
+        "extraversion", "neuroticism", "agreeableness", "conscientiousness", "interview", "openness",
+    ]  # fmt: skip
+    names = {p.name for p in (folder / "train").glob("*.mp4")}
+    for target, column in annotation.items():
+        assert set(column) == names
+        assert {type(score) for score in column.values()} == {np.float64 if target == "interview" else float}
+    transcripts = pickle.loads((folder / "transcription_training.pkl").read_bytes())
+    assert set(transcripts) == names
+    assert all(len(text.split()) >= 10 for text in transcripts.values())
+
+
+def test_groups_and_persons(folder: Path) -> None:
+    rows = list(csv.DictReader((folder / "eth_gender_annotations_dev.csv").open(), delimiter=";"))
+    assert len(rows) == 5
+    assert list(rows[0]) == ["VideoName", "YouTubeID", "Ethnicity", "Gender"]
+    assert all(row["VideoName"].startswith(row["YouTubeID"] + ".") and len(row["YouTubeID"]) == 11 for row in rows)
+    persons = list(csv.DictReader((folder / "persons.csv").open(), delimiter=";"))
+    assert len(persons) == 6
+    assert len({row["Person"] for row in persons}) == len({row["VideoName"][:11] for row in persons})
+
+
+def test_truth_agrees_with_the_annotation(folder: Path) -> None:
+    truth = {row["clip"]: row for row in pq.read_table(folder / "truth.parquet").to_pylist()}
+    annotation = pickle.loads((folder / "annotation_test.pkl").read_bytes())
+    for target in TARGETS:
+        for clip, score in annotation[target].items():
+            assert truth[clip][f"score_{target}"] == score
+            assert truth[clip]["split"] == "test"
+    assert {"cue_smile", "latent_smile", "look_skin_tone", "cue_words_worry"} <= set(next(iter(truth.values())))
+
+
+def test_clips_are_video_with_sound_and_say_what_they_are(folder: Path) -> None:
+    for path in folder.rglob("*.mp4"):
+        with av.open(str(path)) as container:
+            assert container.metadata["comment"] == SIMULATED_COMMENT
+            video, audio = container.streams.video[0], container.streams.audio[0]
+            assert (video.codec_context.name, audio.codec_context.name) == ("h264", "aac")
+            assert (video.width, video.height) == (170, 96)
+            assert float(video.average_rate) == 5.0
+            assert sum(1 for _ in container.decode(video=0)) == 3
+        head = path.read_bytes()[:4096]
+        assert 0 < head.find(b"moov") < 64  # faststart: the index comes first
+
+
+def test_workers_do_not_change_anything(folder: Path, tmp_path: Path) -> None:
+    other = simulate(tmp_path / "out", workers=2, **TINY)
+    assert hashes(other) == hashes(folder)
+    for path in folder.rglob("*.mp4"):
+        assert path.read_bytes() == (other / path.relative_to(folder)).read_bytes()
+
+
+def test_pixels_and_sound_depend_on_the_seed_alone() -> None:
+    config = SimulationConfig(clips=3, seconds=0.5, fps=4, height=96)
+    once, again = (
+        [(act(plan, config).speech.audio, np.stack(list(draw_frames(act(plan, config), config)))) for plan in plans]
+        for plans in (plan_clips(config), plan_clips(config)[::-1])
+    )
+    for (audio, frames), (audio_again, frames_again) in zip(once, again[::-1], strict=True):
+        np.testing.assert_array_equal(audio, audio_again)
+        np.testing.assert_array_equal(frames, frames_again)
+    other = plan_clips(SimulationConfig(clips=3, seed=1, seconds=0.5, fps=4, height=96))
+    assert [p.scores for p in other] != [p.scores for p in plan_clips(config)]
+
+
+def test_goes_on_where_it_was_stopped(folder: Path, tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+
+    def stop_after_two(task: str, done: int, total: int, note: str = "") -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(tmp_path / "out", workers=1, progress=stop_after_two, **TINY)
+    assert json.loads((tmp_path / "out" / MARKER).read_text())["complete"] is False
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.mp4")}
+    assert len(before) == 2
+    simulate(
+        tmp_path / "out", workers=1, progress=lambda task, done, total, note="": steps.append((done, total)), **TINY
+    )
+    assert steps == [(2, 6), (3, 6), (4, 6), (5, 6), (6, 6)]
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    assert hashes(tmp_path / "out") == hashes(folder)
+
+
+def test_refuses_a_foreign_folder_and_another_configuration(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(UsageError, match="holds other files"):
+        simulate(tmp_path, workers=1, **TINY)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(UsageError, match="another configuration"):
+        simulate(folder, workers=1, **{**TINY, "seed": 1})
+    with pytest.raises(UsageError, match="is a file"):
+        simulate(tmp_path / "thesis.tex", workers=1, **TINY)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("clips", 0), ("seed", -1), ("seconds", 0.0), ("seconds", float("nan")), ("fps", 0), ("fps", 1000),
+        ("height", 97), ("height", 10), ("height", 100_000), ("difficulty", "brutal"), ("workers", 0),
+    ],
+)  # fmt: skip
+def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path: Path, name: str, value: object) -> None:
+    with pytest.raises(ConfigError) as error:
+        simulate(tmp_path / "out", **{**TINY, "workers": 1, name: value})
+    assert error.value.remedy
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_leaves_no_clip_that_looks_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("av.container.OutputContainer.mux", full, raising=False)
+    monkeypatch.setattr("crnet.data.simulate.filming.draw_frames", full)
+    with pytest.raises(StorageError, match="No space left"):
+        simulate(tmp_path / "out", workers=1, **TINY)
+    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".mp4"]
+
+
+@pytest.mark.parametrize("clips", [1, 4, 5, 17, 1000])
+def test_split_sizes(clips: int) -> None:
+    sizes = split_sizes(clips)
+    assert sum(sizes.values()) == clips
+    assert sizes["val"] == sizes["test"] == clips // 5
+
+
+def test_people_are_shared_between_splits_as_in_the_release() -> None:
+    plans = plan_clips(SimulationConfig(clips=10_000))
+    training = {plan.person for plan in plans if plan.split == "train"}
+    validation = [plan.person in training for plan in plans if plan.split == "val"]
+    assert len(validation) == 2000
+    assert sum(validation) / 2000 == pytest.approx(1674 / 2000, abs=0.03)
+    assert len({plan.video_id for plan in plans}) == pytest.approx(3050, rel=0.06)
+    assert len({plan.name for plan in plans}) == 10_000
+
+
+@pytest.mark.parametrize("clips", [7, 503])
+def test_identity_disjoint_puts_nobody_into_two_splits(clips: int) -> None:
+    plans = plan_clips(SimulationConfig(clips=clips, identity_disjoint=True))
+    assert len(plans) == clips
+    assert {s: sum(p.split == s for p in plans) for s in ("train", "val", "test")} == split_sizes(clips)
+    assert len({(plan.person, plan.split) for plan in plans}) == len({plan.person for plan in plans})
+
+
+def test_the_sheet_is_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crnet.data.simulate.sheet.PEOPLE", 6)
+    monkeypatch.setattr("crnet.data.simulate.sheet.STILL_CUES", ("smile", "gaze"))
+    sheet = draw_sheet(tmp_path / "sheet.png")
+    assert sheet.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,50 @@
+"""Looks: shares of the groups, and nothing in them about a score."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from crnet.data.simulate.people import SKIN_TONES, TONES_OF, draw_look
+from crnet.data.simulate.planning import SimulationConfig, plan_clips
+
+
+def test_groups_have_the_shares_of_the_release() -> None:
+    rng = np.random.default_rng(0)
+    looks = [draw_look(rng) for _ in range(3000)]
+    gender = Counter(look.gender for look in looks)
+    ethnicity = Counter(look.ethnicity for look in looks)
+    assert gender["male"] / 3000 == pytest.approx(0.45, abs=0.03)
+    assert ethnicity["Caucasian"] / 3000 == pytest.approx(0.86, abs=0.03)
+    assert ethnicity["African-American"] / 3000 == pytest.approx(0.11, abs=0.02)
+
+
+@pytest.mark.parametrize("tone", range(len(SKIN_TONES)))
+def test_an_imposed_skin_tone_goes_with_a_group_that_has_it(tone: int) -> None:
+    look = draw_look(np.random.default_rng(tone), skin_tone=tone)
+    assert look.skin_tone == tone
+    assert tone in TONES_OF[look.ethnicity]
+
+
+def test_looks_say_nothing_about_scores() -> None:
+    plans = plan_clips(SimulationConfig(clips=5000, seconds=1.0))
+    scores = np.array([plan.scores for plan in plans])
+    names = [name for name, value in asdict(plans[0].look).items() if isinstance(value, (int, float))]
+    looks = np.array([[getattr(plan.look, name) for name in names] for plan in plans], dtype=float)
+    looks = np.column_stack([looks, [[p.look.gender == "male", p.look.ethnicity == "Caucasian"] for p in plans]])
+    looks = (looks - looks.mean(0)) / looks.std(0)
+    model = Ridge(alpha=10.0).fit(looks[:3500], scores[:3500])
+    error = ((model.predict(looks[3500:]) - scores[3500:]) ** 2).mean(0)
+    assert np.all(1 - error / scores[3500:].var(0) < 0.01)
+
+
+def test_another_clip_of_the_person_tells_nothing_of_a_score() -> None:
+    plans = plan_clips(SimulationConfig(clips=5000, seconds=1.0))
+    first = {}
+    pairs = [(first[p.person], p.scores) for p in plans if first.setdefault(p.person, p.scores) is not p.scores]
+    mine, others = (np.array(side) for side in zip(*pairs, strict=True))
+    assert np.all(np.abs([np.corrcoef(mine[:, i], others[:, i])[0, 1] for i in range(6)]) < 0.06)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crnet.errors import LabelError
+from crnet.text import transcripts
+from crnet.text.transcripts import clean_transcript, find_sidecar, read_transcript
+
+SRT = """1
+00:00:00,000 --> 00:00:01,500
+<i>Hello,</i> I'm
+{\\an8}Ann &amp; Bob.
+
+2
+0:01,500 --> 0:03,000 X1:40 X2:600
+Hello again [laughs]
+
+7
+00:00:03,000 --> 00:00:04,000
+42
+
+"""
+VTT = """WEBVTT - a title
+Kind: captions
+
+NOTE this is
+not said
+
+STYLE
+::cue { color: red }
+
+intro
+00:00.000 --> 00:02.000 align:start
+<v Ann>Hello<00:00:01.000><c> there</c></v>
+
+00:02.000 --> 00:04.000
+Hello there
+how are you
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.srt", SRT, "Hello, I'm Ann & Bob. Hello again 42"),
+        ("a.SRT", SRT.replace("\n", "\r\n"), "Hello, I'm Ann & Bob. Hello again 42"),
+        ("a.vtt", VTT, "Hello there how are you"),
+        ("a.txt", " two\n\n lines [inaudible 00:00:07] here\t", "two lines here"),
+        ("a.txt", "1 < 2 --> 3", "1 < 2 --> 3"),
+        ("a.txt", "", ""),
+        ("a.srt", "", ""),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_what_is_said(tmp_path: Path, name: str, text: str, said: str, encoding: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(text.encode(encoding))
+    assert read_transcript(path) == said
+
+
+def test_other_encodings_are_understood(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    for encoding in ("utf-8", "cp1252", "utf-16"):
+        path.write_bytes("“José’s”".encode(encoding))
+        assert read_transcript(path) == "“José’s”"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.mp3", b"x"), ("a.txt", b"a\0b"), ("a.txt", b"\xff\xfea"), ("missing.txt", None), ("a.txt", b"x" * 101)],
+)
+def test_what_is_no_transcript_is_an_error(
+    tmp_path: Path, name: str, content: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcripts, "LARGEST_FILE_BYTES", 100)
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(LabelError) as caught:
+        read_transcript(tmp_path / name)
+    assert caught.value.path == tmp_path / name
+
+
+def test_transcripts_beside_a_video(tmp_path: Path) -> None:
+    video = tmp_path / "talk.v2.mp4"
+    assert find_sidecar(video) is None
+    (tmp_path / "talk.v2.mp4.vtt").write_text("x")
+    assert find_sidecar(video) == tmp_path / "talk.v2.mp4.vtt"
+    (tmp_path / "talk.v2.srt").write_text("x")
+    assert find_sidecar(video) == tmp_path / "talk.v2.srt"
+    (tmp_path / "talk.v2.txt").mkdir()
+    assert find_sidecar(video) == tmp_path / "talk.v2.srt"
+
+
+def test_notes_go_and_the_length_is_bounded() -> None:
+    assert clean_transcript("a [you heard it all? 00:00:07] b [x") == "a b [x"
+    assert len(clean_transcript("a" * 1_000_000)) == 100_000
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=300), st.sampled_from([".txt", ".srt", ".vtt"]))
+def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str) -> None:
+    path = tmp_path_factory.getbasetemp() / f"any{suffix}"
+    path.write_bytes(content)
+    try:
+        said = read_transcript(path)
+    except LabelError:
+        return
+    assert said == " ".join(said.split())

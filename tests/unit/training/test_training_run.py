@@ -1,0 +1,398 @@
+"""A whole small training: interrupted, resumed, refused, skipped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from crnet.data.dataset import ClipDataset, loader, scores_of
+from crnet.data.store import read_manifest, write_manifest
+from crnet.errors import ConfigError, FormatError, LabelError
+from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.schema import TARGETS
+from crnet.training import engine
+from crnet.training.checkpoint import load_net, read_about, read_standing
+from crnet.training.config import StageConfig
+from crnet.training.distributed import choose_device
+from crnet.training.features import extract
+from crnet.training.stages import first_difference, train_stream
+from synthetic import write_store
+from tiny_training import TINY_MODEL, TINY_TRANSFORMS, tiny_training, train_tiny
+
+FILES = ("last.safetensors", "best.safetensors", "log.jsonl")
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("store"), clips=20, pixels=24, duration_s=0.25)
+
+
+@pytest.fixture(scope="module")
+def finished(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("run")
+    train_tiny(store, run)
+    return run
+
+
+def log_of(run: Path, stream: str = "scene") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / stream / "log.jsonl").read_text().splitlines()]
+
+
+def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in ("samples_per_s", "waiting_share", "seconds")} for row in rows]
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    """Bit for bit the same weights, optimizer and figures."""
+    for name in ("last.safetensors", "best.safetensors"):
+        left, right = load_file(a / "scene" / name), load_file(b / "scene" / name)
+        assert left.keys() == right.keys()
+        for key, tensor in left.items():
+            assert tensor.numpy().tobytes() == right[key].numpy().tobytes(), (name, key)
+    assert without_times(log_of(a)) == without_times(log_of(b))
+    assert read_about(a / "scene" / "best.safetensors") == read_about(b / "scene" / "best.safetensors")
+
+
+def test_the_log_tells_every_epoch_once(finished: Path) -> None:
+    rows = log_of(finished)
+    assert [(row["stage"], row["epoch"], row["epochs"]) for row in rows] == [
+        (1, 1, 2),
+        (1, 2, 2),
+        (2, 1, 3),
+        (2, 2, 3),
+        (2, 3, 3),
+    ]
+    assert [row["lambda"] for row in rows] == [1, 1, 12, 6, 4]  # 4 * 3 / (E + 1)
+    assert [row["lr"] for row in rows] == pytest.approx([0.002, 0.002, 0.002, 0.002, 0.0002])
+    for row in rows:
+        for split in ("train", "val"):
+            part = row[split]
+            expected = part["guide"]
+            if row["stage"] == 2:
+                expected = part["l1"] + part["mse"] + part["bell"] + row["lambda"] * part["guide"]
+            assert part["total"] == pytest.approx(expected, rel=1e-5)
+            # L1 is the mean absolute error of all six targets, times 100: an independent way to the same figure.
+            mean_accuracy = np.mean([part["accuracy"][target] for target in TARGETS])
+            assert part["l1"] == pytest.approx(100 * (1 - mean_accuracy), rel=1e-5)
+        assert row["samples_per_s"] > 0 and 0 <= row["waiting_share"] <= 1 and row["seconds"] > 0
+
+
+def test_the_best_network_is_that_of_the_best_validation_in_the_last_stage(finished: Path, store: Path) -> None:
+    rows = [row for row in log_of(finished) if row["stage"] == 2]
+    scores = [row["val"]["accuracy"]["average"] for row in rows]
+    about = read_about(finished / "scene" / "best.safetensors")
+    assert about == {"stream": "scene", "stage": 2, "epoch": int(np.argmax(scores)) + 1, "score": max(scores)}
+    assert not any(row["best"] for row in log_of(finished) if row["stage"] == 1)
+    # The file gives that score again.
+    clips = read_manifest(store).rows("val")
+    net = load_net(finished / "scene" / "best.safetensors", "scene", TINY_MODEL)
+    features, predicted = extract(net, loader(ClipDataset(store, clips, TINY_TRANSFORMS, ["scene"]), 3))
+    accuracy = 1 - np.abs(predicted - scores_of(clips)).mean(0)
+    assert accuracy[:5].mean() == pytest.approx(max(scores), abs=1e-6)
+    assert features.shape == (len(clips), 6, 32) and features.dtype == predicted.dtype == np.float32
+
+
+def test_every_epoch_of_both_stages_shows_other_frames(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[int] = []
+    monkeypatch.setattr(ClipDataset, "set_epoch", lambda self, epoch: shown.append(epoch))
+    train_tiny(store, tmp_path)
+    assert shown == [0, 1, 2, 3, 4]
+
+
+def test_classification_alone_leaves_the_regression_as_it_began(store: Path, tmp_path: Path) -> None:
+    train_tiny(store, tmp_path, epochs=(1, 0))
+    weights = load_file(tmp_path / "scene" / "best.safetensors")
+    began = StreamNet("scene", TINY_MODEL, seed=0).state_dict()
+    means = scores_of(read_manifest(store).rows("train")).mean(0)
+    assert torch.equal(weights["head.score_weight"], began["head.score_weight"])
+    assert weights["head.score_bias"].numpy() == pytest.approx(means, abs=1e-7)
+    assert not torch.equal(weights["head.class_weight"], began["head.class_weight"])
+    assert read_about(tmp_path / "scene" / "best.safetensors")["score"] == -log_of(tmp_path)[0]["val"]["guide"]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(store: Path, finished: Path, tmp_path: Path) -> None:
+    train_tiny(store, tmp_path / "again", workers=1)
+    assert_same_run(finished, tmp_path / "again")
+    train_tiny(store, tmp_path / "other", seed=1)
+    assert log_of(tmp_path / "other")[-1]["train"] != log_of(finished)[-1]["train"]
+
+
+def boundaries(epochs: int) -> list[tuple[str, int, str]]:
+    calls = [("save_weights", 1), *(("save_state", n) for n in range(1, epochs + 1))]
+    calls += [("train_epoch", n) for n in range(1, epochs + 1)]
+    return [(name, n, moment) for name, n in calls for moment in ("before", "after")]
+
+
+@pytest.mark.parametrize(("name", "call", "moment"), boundaries(5))
+def test_a_run_interrupted_anywhere_ends_as_if_it_had_not_been(
+    store: Path,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    call: int,
+    moment: str,
+) -> None:
+    real: Callable[..., Any] = getattr(engine, name)
+    calls = 0
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call and moment == "before":
+            raise Killed
+        result = real(*args, **kwargs)
+        if calls == call and moment == "after":
+            raise Killed
+        return result
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, name, interrupted)
+        with pytest.raises(Killed):
+            train_tiny(store, tmp_path)
+    train_tiny(store, tmp_path)
+    assert_same_run(finished, tmp_path)
+
+
+def test_a_run_interrupted_in_mid_epoch_again_and_again_still_ends(store: Path, finished: Path, tmp_path: Path) -> None:
+    steps_between = 3  # an epoch has two
+    attempts = 0
+
+    def kill_after(task: str, done: int, total: int, note: str = "") -> None:
+        nonlocal steps
+        steps += 1
+        if steps == steps_between:
+            raise Killed
+
+    while True:
+        attempts += 1
+        steps = 0
+        try:
+            train_tiny(store, tmp_path, progress=kill_after)
+            break
+        except Killed:
+            assert attempts < 20
+    assert attempts > 3
+    assert_same_run(finished, tmp_path)
+
+
+def test_half_written_leftovers_are_cleared_and_a_torn_log_mended(store: Path, finished: Path, tmp_path: Path) -> None:
+    def kill(task: str, done: int, total: int, note: str = "") -> None:
+        if "stage 2" in task:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_tiny(store, tmp_path, progress=kill)
+    (tmp_path / "scene" / ".tmp-abc.safetensors").write_bytes(b"half")
+    with (tmp_path / "scene" / "log.jsonl").open("a") as log:
+        log.write('{"stage": 2, "epoch": 1}\n{"sta')
+    train_tiny(store, tmp_path)
+    assert_same_run(finished, tmp_path)
+    assert not list((tmp_path / "scene").glob(".tmp-*"))
+
+
+def test_a_finished_stream_is_left_as_it_is(store: Path, finished: Path) -> None:
+    before = {name: (finished / "scene" / name).stat().st_mtime_ns for name in FILES}
+
+    def never(task: str, done: int, total: int, note: str = "") -> None:
+        raise AssertionError("nothing is left to do")
+
+    assert train_tiny(store, finished, progress=never) == finished / "scene" / "best.safetensors"
+    assert {name: (finished / "scene" / name).stat().st_mtime_ns for name in FILES} == before
+
+
+def test_settings_without_influence_may_change(store: Path, finished: Path) -> None:
+    train_tiny(store, finished, workers=2, device="auto", tensorboard=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 3}, r"training\.seed is 0 there and 3 now"),
+        ({"batch_size": 4}, r"training\.stages\.0\.batch_size is 6 there and 4 now"),
+        ({"epochs": (2, 4)}, r"training\.stages\.1\.epochs is 3 there and 4 now"),
+        ({"model": replace(TINY_MODEL, width=8)}, r"model\.width is 4 there and 8 now"),
+        ({"transforms": replace(TINY_TRANSFORMS, pixels=20)}, r"transforms\.pixels is 24 there and 20 now"),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value.split(" ")[0],
+)
+def test_another_configuration_is_refused_by_the_name_of_the_field(
+    store: Path, finished: Path, changes: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ConfigError, match=named) as caught:
+        train_tiny(store, finished, **changes)
+    assert caught.value.path == finished / "scene" / "config.json" and caught.value.remedy
+
+
+def test_other_labels_are_refused(store: Path, finished: Path) -> None:
+    manifest = read_manifest(store)
+    first = replace(manifest.clips[0], scores=(0.5,) * 6)
+    other = replace(manifest, clips=(first, *manifest.clips[1:]))
+    with pytest.raises(ConfigError, match=r"data\.labels_sha256"):
+        train_stream("scene", store, other, finished, TINY_MODEL, TINY_TRANSFORMS, tiny_training())
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "difference"),
+    [
+        ({"a": 1}, {"a": 1}, None),
+        ({"a": {"b": [1, 2]}}, {"a": {"b": [1, 3]}}, "a.b.1 is 2 there and 3 now"),
+        ({"a": [1]}, {"a": [1, 2]}, "a is [1] there and [1, 2] now"),
+        ({"a": 1, "old": 5}, {"a": 1}, "old is 5 there and None now"),
+        ({}, {"new": 5}, "new is None there and 5 now"),
+        (None, {"a": 1}, "the document is None there and {'a': 1} now"),
+    ],
+)
+def test_first_difference(found: Any, wanted: Any, difference: str | None) -> None:
+    assert first_difference(found, wanted) == difference
+
+
+def test_a_damaged_state_is_named_with_what_to_do(store: Path, finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "scene").mkdir()
+    (tmp_path / "scene" / "config.json").write_bytes((finished / "scene" / "config.json").read_bytes())
+    state = tmp_path / "scene" / "last.safetensors"
+    state.write_bytes((finished / "scene" / "last.safetensors").read_bytes()[:1000])
+    with pytest.raises(FormatError, match="damaged") as caught:
+        train_tiny(store, tmp_path)
+    assert caught.value.path == state and "delete it" in str(caught.value)
+    state.unlink()  # what the remedy says
+    train_tiny(store, tmp_path)
+    assert_same_run(finished, tmp_path)
+
+
+def test_a_finished_run_that_lost_its_best_weights_says_so(store: Path, tmp_path: Path) -> None:
+    train_tiny(store, tmp_path, epochs=(0, 1))
+    (tmp_path / "scene" / "best.safetensors").unlink()
+    with pytest.raises(FormatError, match=r"best\.safetensors: not found"):
+        train_tiny(store, tmp_path, epochs=(0, 1))
+
+
+def relabelled(store: Path, folder: Path, **changes: Any) -> Path:
+    """The store with other rows: a split renamed to none, or a split's scores removed."""
+    manifest = read_manifest(store)
+    clips = tuple(
+        replace(row, split=None)
+        if row.split == changes.get("without")
+        else replace(row, scores=None)
+        if row.split == changes.get("unscored")
+        else row
+        for row in manifest.clips
+    )
+    (folder / "clips").parent.mkdir(parents=True, exist_ok=True)
+    (folder / "clips").symlink_to(store / "clips")
+    write_manifest(folder, replace(manifest, clips=clips))
+    return folder
+
+
+def test_without_a_validation_split_the_last_network_is_kept(
+    store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train_tiny(relabelled(store, tmp_path / "store", without="val"), tmp_path / "run", epochs=(1, 2))
+    assert "no clip belongs to the validation split" in caplog.text
+    assert read_about(tmp_path / "run" / "scene" / "best.safetensors") == {
+        "stream": "scene",
+        "stage": 2,
+        "epoch": 2,
+        "score": None,
+    }
+    last = load_file(tmp_path / "run" / "scene" / "last.safetensors")
+    for name, tensor in load_file(tmp_path / "run" / "scene" / "best.safetensors").items():
+        assert torch.equal(tensor, last[f"model.{name}"])
+    assert [row["val"] for row in log_of(tmp_path / "run")] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"without": "train"}, "no clip belongs to the training split"),
+        ({"unscored": "train"}, "12 of 12 clips have no scores, the first is clip0000.mp4"),
+        ({"unscored": "val"}, "4 of 4 clips have no scores"),
+    ],
+    ids=["no training split", "no training scores", "no validation scores"],
+)
+def test_unusable_labels(store: Path, tmp_path: Path, changes: dict[str, str], reason: str) -> None:
+    with pytest.raises(LabelError, match=reason):
+        train_tiny(relabelled(store, tmp_path / "store", **changes), tmp_path / "run")
+
+
+def test_a_diverged_training_stops_before_it_spoils_the_state(store: Path, tmp_path: Path) -> None:
+    training = tiny_training(epochs=(1, 1))
+    wild = replace(training, stages=(training.stages[0], replace(training.stages[1], lr=1e30)))
+    with pytest.raises(ConfigError, match="no longer a number: stage 2, epoch 1"):
+        train_stream("scene", store, read_manifest(store), tmp_path, TINY_MODEL, TINY_TRANSFORMS, wild)
+    assert read_standing(tmp_path / "scene" / "last.safetensors").stage == 1
+    assert len(log_of(tmp_path)) == 1
+
+
+def test_frozen_batch_norm_keeps_its_statistics(store: Path, tmp_path: Path) -> None:
+    train_tiny(store, tmp_path, epochs=(1, 0), freeze_batchnorm=True)
+    weights = load_file(tmp_path / "scene" / "best.safetensors")
+    assert torch.equal(weights["backbone.bn1.running_mean"], torch.zeros(4))
+    assert not torch.equal(weights["backbone.bn1.weight"], torch.ones(4))
+
+
+@pytest.mark.parametrize(
+    ("stream", "model"),
+    [
+        ("face", TINY_MODEL),
+        ("audio-text", TINY_MODEL),
+        ("audio-text", replace(TINY_MODEL, audio_text="text")),
+        ("scene", replace(TINY_MODEL, temporal="conv1x1")),
+        ("scene", replace(TINY_MODEL, backbone="r3d34")),
+    ],
+    ids=["face", "audio-text", "text", "conv1x1", "r3d34"],
+)
+def test_every_kind_of_stream_trains(store: Path, tmp_path: Path, stream: Any, model: ModelConfig) -> None:
+    said = []
+    train_tiny(store, tmp_path, stream, lambda *given: said.append(given), model=model, epochs=(1, 1))
+    assert said[0] == (f"{stream}: stage 1", 1, 2, "epoch 1/1")
+    assert [given[:3] for given in said[1:]] == [
+        (f"{stream}: stage 1", 2, 2),
+        (f"{stream}: stage 2", 1, 2),
+        (f"{stream}: stage 2", 2, 2),
+    ]
+    rows = log_of(tmp_path, stream)
+    assert len(rows) == 2 and rows[0]["train"]["guide"] != rows[1]["train"]["guide"]
+
+
+def test_bfloat16_trains_and_scores_in_float32(store: Path, tmp_path: Path) -> None:
+    train_tiny(store, tmp_path, epochs=(1, 1), precision="bfloat16")
+    weights = load_file(tmp_path / "scene" / "best.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} <= {torch.float32, torch.int64}
+
+
+def test_a_stage_with_its_own_losses(store: Path, tmp_path: Path) -> None:
+    stages = (StageConfig(epochs=0), StageConfig(terms=("l1",), epochs=1, batch_size=6))
+    train_tiny(store, tmp_path, stages=stages)
+    (row,) = log_of(tmp_path)
+    assert row["train"]["total"] == pytest.approx(row["train"]["l1"])
+
+
+def test_features_want_evaluation_order(store: Path) -> None:
+    rows = read_manifest(store).rows("train")
+    for clips, training in ((rows, True), ((), False)):
+        data = ClipDataset(store, clips, TINY_TRANSFORMS, ["scene"], training=training)
+        with pytest.raises(LabelError, match="evaluation order"):
+            extract(StreamNet("scene", TINY_MODEL), loader(data, 3))
+
+
+def test_devices() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    if not torch.cuda.is_available():
+        assert choose_device("auto") == torch.device("cpu")
+        with pytest.raises(ConfigError, match="no CUDA GPU"):
+            choose_device("cuda")

@@ -1,0 +1,202 @@
+"""Which frames are shown, how they are decoded, what sound becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simplejpeg
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crnet.data.store import ClipFile, source_of, write_clip
+from crnet.data.transforms import (
+    TransformConfig,
+    choose_frames,
+    collate,
+    decode_frame,
+    derived_rng,
+    pad_audio,
+    sample,
+)
+from crnet.errors import ConfigError, FormatError
+from synthetic import make_clip
+
+
+@dataclass
+class Source:
+    """Frames at given times, and a note of what was read."""
+
+    time_s: np.ndarray
+    segment: np.ndarray
+    segments: int
+    duration_s: float
+    read: list[object] = field(default_factory=list)
+
+    def jpeg(self, stream: str, frame: int) -> bytes:
+        self.read.append((stream, frame))
+        return jpeg_of(np.full((8, 8, 3), frame, np.uint8))
+
+    def read_audio(self) -> np.ndarray:
+        self.read.append("audio")
+        return np.array([16384, -32768], np.int16)
+
+    def read_text(self) -> np.ndarray:
+        self.read.append("text")
+        return np.zeros(4800, np.float32)
+
+
+def source(times: list[float], segments: list[int], count: int, duration_s: float) -> Source:
+    return Source(np.array(times), np.array(segments, np.int16), count, duration_s)
+
+
+def jpeg_of(picture: np.ndarray) -> bytes:
+    return simplejpeg.encode_jpeg(picture, quality=95, colorspace="RGB", colorsubsampling="444")
+
+
+EIGHT_SECONDS = source([0.0, 0.9, 1.5, 2.5, 3.5, 4.5, 5.5, 6.9], [0, 0, 0, 1, 1, 2, 2, 3], 4, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("frames", "chosen"),
+    [
+        (4, [1, 3, 5, 7]),  # middles 1, 3, 5, 7: 0.9 is nearest 1; 2.5 and 3.5 tie, as do 4.5 and 5.5: the earlier
+        (2, [2, 6]),  # middle 2: 1.5 and 2.5 tie; middle 6: 5.5 is nearest
+        (1, [4]),  # middle 4: 3.5 and 4.5 tie
+    ],
+)
+def test_evaluation_takes_the_frame_nearest_the_middle(frames: int, chosen: list[int]) -> None:
+    assert choose_frames(EIGHT_SECONDS, frames, None).tolist() == chosen
+
+
+def test_a_tie_spoilt_by_rounding_is_still_a_tie() -> None:
+    third = source([0.1, 0.1 + 0.2], [0, 0], 1, 0.4)  # 0.30000000000000004 - 0.2 > 0.2 - 0.1, by 5e-17
+    late = source([0.1, 0.29999999999999993], [0, 0], 1, 0.4)
+    assert choose_frames(third, 1, None).tolist() == [0]
+    assert choose_frames(late, 1, None).tolist() == [0]
+
+
+@given(st.integers(0, 2**31), st.integers(0, 100), st.sampled_from([1, 2, 4]))
+def test_training_takes_a_frame_of_each_part(seed: int, epoch: int, frames: int) -> None:
+    chosen = choose_frames(EIGHT_SECONDS, frames, derived_rng(seed, epoch, "clip"))
+    assert (EIGHT_SECONDS.segment[chosen] // (4 // frames)).tolist() == list(range(frames))
+    assert (chosen == choose_frames(EIGHT_SECONDS, frames, derived_rng(seed, epoch, "clip"))).all()
+
+
+def test_training_shows_every_stored_frame_about_equally_often() -> None:
+    drawn = [choose_frames(EIGHT_SECONDS, 4, derived_rng(0, epoch, "clip"))[0] for epoch in range(600)]
+    counts = np.bincount(drawn, minlength=3)
+    assert counts.sum() == 600 and (abs(counts - 200) < 60).all()  # 5 standard deviations
+
+
+def test_randomness_is_the_same_on_every_machine() -> None:
+    assert derived_rng(7, 3, "abc.001.mp4").integers(1000, size=4).tolist() == GOLDEN
+    assert derived_rng(7, 4, "abc.001.mp4").integers(1000, size=4).tolist() != GOLDEN
+    assert derived_rng(8, 3, "abc.001.mp4").integers(1000, size=4).tolist() != GOLDEN
+    assert derived_rng(7, 3, "abc.002.mp4").integers(1000, size=4).tolist() != GOLDEN
+
+
+GOLDEN = [537, 626, 999, 855]
+
+
+@pytest.mark.parametrize("frames", [3, 5, 8, 64])
+def test_frames_must_divide_the_segments(frames: int) -> None:
+    with pytest.raises(ConfigError, match=f"{frames} frames .* 4 segments"):
+        choose_frames(EIGHT_SECONDS, frames, None)
+
+
+@pytest.mark.parametrize("name", ["frames", "pixels", "audio_samples"])
+def test_sizes_are_positive(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"transforms.{name} is 0"):
+        TransformConfig(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("streams", "read"),
+    [
+        (["scene"], [("scene", 1), ("scene", 3), ("scene", 5), ("scene", 7)]),
+        (["face"], [("face", 1), ("face", 3), ("face", 5), ("face", 7)]),
+        (["audio-text"], ["audio", "text"]),
+    ],
+)
+def test_nothing_is_read_that_is_not_shown(streams: list[str], read: list[object]) -> None:
+    clip = replace(EIGHT_SECONDS, read=[])
+    shown = sample(clip, TransformConfig(4, 8, 3), None, streams)
+    assert clip.read == read
+    if "scene" in streams:
+        assert shown.scene is not None and shown.scene[:, 0, 0, 0].tolist() == [1, 3, 5, 7]
+        assert shown.face is None and shown.audio is None
+    if "audio-text" in streams:
+        assert shown.audio is not None and shown.audio.tolist() == [0.5, -1.0, 0.0]
+
+
+@pytest.mark.parametrize("side", [(64, 64), (112, 112), (100, 80), (20, 20), (24, 24), (24, 90)])
+def test_a_frame_is_brought_to_size_and_keeps_its_picture(side: tuple[int, int]) -> None:
+    ramp = np.linspace(40, 220, side[1]).round().astype(np.uint8)
+    picture = np.stack([np.tile(ramp, (side[0], 1)), np.full(side, 90), np.full(side, 30)], axis=-1).astype(np.uint8)
+    small = decode_frame(jpeg_of(picture), 24)
+    assert small.shape == (24, 24, 3) and small.dtype == np.uint8
+    centres = (np.arange(24) + 0.5) * side[1] / 24 - 0.5  # of the new columns, in old ones
+    expected = 40 + 180 * centres / (side[1] - 1)
+    assert abs(small[:, 1:-1, 0].mean(0) - expected[1:-1]).max() < 4
+    assert abs(small[..., 1].astype(int) - 90).max() < 6 and abs(small[..., 2].astype(int) - 30).max() < 6
+
+
+def test_a_fine_pattern_is_averaged_not_sampled() -> None:
+    stripes = np.zeros((60, 60, 3), np.uint8)
+    stripes[:, ::2] = 255
+    small = decode_frame(jpeg_of(stripes), 20).astype(float)
+    assert abs(small[:, 2:-2] - 127.5).max() < 50  # taking every third column would give 0 and 255
+
+
+@pytest.mark.parametrize(
+    "jpeg",
+    [b"", b"no picture", jpeg_of(np.zeros((16, 16, 3), np.uint8))[:-40], jpeg_of(np.zeros((8, 5000, 3), np.uint8))],
+    ids=["empty", "foreign", "cut off", "huge"],
+)
+def test_a_damaged_frame_is_a_format_error(jpeg: bytes) -> None:
+    with pytest.raises(FormatError, match="stored frame"):
+        decode_frame(jpeg, 16)
+
+
+@pytest.mark.parametrize(
+    ("heard", "samples", "expected"),
+    [
+        ([], 2, [0.0, 0.0]),
+        ([32767, -32768], 4, [32767 / 32768, -1.0, 0.0, 0.0]),
+        ([8192, 16384, 1], 2, [0.25, 0.5]),
+    ],
+)
+def test_sound_is_scaled_and_padded(heard: list[int], samples: int, expected: list[float]) -> None:
+    padded = pad_audio(np.array(heard, np.int16), samples)
+    assert padded.dtype == np.float32 and padded.tolist() == np.float32(expected).tolist()
+
+
+def test_a_clip_on_disk_and_in_memory_look_the_same(tmp_path: Path) -> None:
+    clip = make_clip("a")
+    write_clip(tmp_path / "a.safetensors", clip)
+    config = TransformConfig(8, 16, 5000)
+    for rng_seed in (None, 3):
+        a, b = (
+            sample(each, config, None if rng_seed is None else derived_rng(rng_seed, 0, "a"), ["scene", "audio-text"])
+            for each in (ClipFile(tmp_path / "a.safetensors"), source_of(clip))
+        )
+        for name in ("scene", "audio", "text"):
+            assert np.array_equal(getattr(a, name), getattr(b, name))
+
+
+def test_collate_makes_a_valid_batch() -> None:
+    config = TransformConfig(4, 16, 100)
+    samples = [sample(source_of(make_clip(name)), config, None, ["scene", "audio-text"], name) for name in "ab"]
+    scored = [replace(s, scores=np.full(6, 0.7), classes=np.full(6, 3)) for s in samples]
+    batch = collate(scored)
+    assert batch.clip_ids == ("a", "b") and batch.scene is not None and batch.scores is not None
+    assert batch.scene.shape == (2, 4, 3, 16, 16) and batch.scene.is_contiguous() and batch.face is None
+    assert batch.scores.dtype == torch.float32 and batch.classes is not None and batch.classes.dtype == torch.int64
+    with pytest.raises(FormatError, match="scores"):
+        collate([samples[0], scored[1]])
+    with pytest.raises(FormatError, match="empty"):
+        collate([])
