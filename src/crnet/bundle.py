@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save_file as save_arrays
+from safetensors.numpy import save as arrays_to_bytes
 from safetensors.torch import load_file as load_weights
-from safetensors.torch import save_file as save_weights
+from safetensors.torch import save as weights_to_bytes
 
 from crnet.config import Config, from_dict, to_dict
 from crnet.errors import FormatError
-from crnet.files import read_json, replacing, sha256, write_json
+from crnet.files import read_json, sha256, write_bytes, write_json
 from crnet.fusion import Fusion
 from crnet.models.crnet import StreamNet
 from crnet.provenance import git_revision, versions
@@ -64,13 +64,12 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     files: dict[str, str] = {}
     (folder / BUNDLE_FILE).unlink(missing_ok=True)
     for stream, net in bundle.nets.items():
-        with replacing(folder / f"{stream}.safetensors") as temporary:
-            save_weights({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, temporary)
+        weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+        write_bytes(folder / f"{stream}.safetensors", weights_to_bytes(weights))
     tensors = bundle.fusion.to_tensors()
     trees = {name: array for name, array in tensors.items() if name.startswith(TREES_PREFIX)}
     for name, arrays in (("trees", trees), ("fusion", {k: v for k, v in tensors.items() if k not in trees})):
-        with replacing(folder / f"{name}.safetensors") as temporary:
-            save_arrays(arrays, temporary)
+        write_bytes(folder / f"{name}.safetensors", arrays_to_bytes(arrays))
     if bundle.calibration is not None:
         write_json(folder / "calibration.json", bundle.calibration)
     for name in _file_names(tuple(bundle.nets), bundle.calibration is not None):
@@ -125,11 +124,8 @@ def load_bundle(path: Path) -> Bundle:
         _check_file(folder / name, document["files"].get(name))
     tensors: dict[str, NDArray[np.generic]] = {}
     for name in ("fusion", "trees"):
-        tensors |= _read_arrays(folder / f"{name}.safetensors")
-    try:
-        fusion = Fusion.from_tensors(config.fusion, tensors)
-    except FormatError as error:
-        raise FormatError(error.reason, path=folder / "trees.safetensors") from error
+        tensors |= read_arrays(folder / f"{name}.safetensors")
+    fusion = fusion_from(tensors, config, folder / "trees.safetensors")
     calibration = folder / "calibration.json"
     return Bundle(
         config=config,
@@ -189,11 +185,24 @@ def _check_file(path: Path, expected: str | None) -> None:
         raise FormatError("damaged: not the file that bundle.json names", path=path, remedy=remedy)
 
 
-def _read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a safetensors file.
+
+    Raises:
+        FormatError: Missing, or another kind of file.
+    """
     try:
         return load_arrays(path)
     except (SafetensorError, OSError) as error:
         raise FormatError(f"not a safetensors file: {error}", path=path) from error
+
+
+def fusion_from(tensors: Mapping[str, NDArray[np.generic]], config: Config, path: Path) -> Fusion:
+    """A fusion from its arrays; an error names `path`."""
+    try:
+        return Fusion.from_tensors(config.fusion, tensors)
+    except FormatError as error:
+        raise FormatError(error.reason, path=path) from error
 
 
 def _load_net(stream: Stream, config: Config, folder: Path) -> StreamNet:

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(crnet.__version__)
         return EXIT_DONE
     try:
-        logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
+        _log_to_stderr(debug)
         return _run(words[0], words[1:])
     except (CrnetError, ModuleNotFoundError) as error:
         message = str(error) if isinstance(error, CrnetError) else _missing_package(error)
@@ -72,6 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_FAILURES
     except Exception as error:
         return _fail(f"unexpected {type(error).__name__}: {error} (a bug: --debug shows where)", debug)
+
+
+def _log_to_stderr(debug: bool) -> None:
+    """Show what our library says, and only the warnings of others."""
+    logging.addLevelName(logging.WARNING, "warning: ")
+    logging.addLevelName(logging.INFO, "")
+    logging.basicConfig(format="%(levelname)s%(message)s")
+    logging.getLogger("crnet").setLevel(logging.DEBUG if debug else logging.INFO)
 
 
 def usage() -> str:
@@ -154,8 +162,8 @@ def _with_preset_fields(words: Sequence[str]) -> Callable[..., int]:
 
     given = [b for a, b in zip(words, [*words[1:], ""], strict=True) if a == "--preset"]
     given += [word.removeprefix("--preset=") for word in words if word.startswith("--preset=")]
-    chosen = given[-1] if given and given[-1] in PRESET_NAMES else "paper"
-    config = PRESETS[chosen]  # type: ignore[index]
+    chosen: Preset = next((name for name in PRESET_NAMES if given and name == given[-1]), "paper")
+    config = PRESETS[chosen]
     parts = ("transforms", "model", "training", "fusion")
 
     def command(*args: Any, **kwargs: Any) -> int:

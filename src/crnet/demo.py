@@ -44,14 +44,14 @@ class DemoResult:
     def summary(self) -> list[str]:
         """The last lines on the terminal: what was done, how far above the floor it got, what to look at."""
         accuracy = {name: figures[AVERAGE]["accuracy"] for name, figures in self.evaluation.systems.items()}
-        fusion = self.evaluation.systems[FUSION][AVERAGE]
+        removed = self.evaluation.systems[FUSION][AVERAGE]["error_removed"] or 0.0
         parts = ", ".join(f"{part} {seconds:.0f} s" for part, seconds in self.seconds.items())
         return [
             f"Done in {sum(self.seconds.values()):.0f} s: {parts}.",
             f"On {len(self.evaluation.rows)} drawn people's test clips the fusion scores {accuracy[FUSION]:.4f} "
             f"(1 - MAE, mean of five traits), {accuracy[FUSION] - accuracy[FLOOR]:+.4f} beside the floor of "
             f"{accuracy[FLOOR]:.4f} that predicting the median for everyone gets: "
-            f"{100 * fusion['error_removed']:.0f}% of its error is gone.",
+            f"{100 * removed:.0f}% of its error is gone.",
             f"Look at {self.out / REPORT_FILE} in a browser; score a video: crnet predict {self.out} VIDEO",
             "The system has seen drawings only: what it says of real people means nothing.",
         ]

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save
 
-from crnet.bundle import BUNDLE_FILE, BUNDLE_FOLDER, Bundle, load_bundle, save_bundle
+from crnet.bundle import BUNDLE_FILE, BUNDLE_FOLDER, Bundle, fusion_from, load_bundle, read_arrays, save_bundle
 from crnet.config import Config, to_dict
 from crnet.data.dataset import ClipDataset, loader, longest_audio_samples, scores_of
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.errors import ConfigError, LabelError
-from crnet.files import replacing, write_json
+from crnet.files import write_bytes, write_json
 from crnet.fusion import Fusion
 from crnet.models.crnet import StreamNet
 from crnet.progress import Progress, no_progress
@@ -91,8 +91,7 @@ def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progr
     features = extract_features(nets, store_dir, rows, config, progress)
     fusions = _fit_fusions(features, scores, config, progress)
     if VISUAL in fusions:
-        with replacing(run_dir / VISUAL_FUSION_FILE) as temporary:
-            save_file(fusions[VISUAL].to_tensors(), temporary)
+        write_bytes(run_dir / VISUAL_FUSION_FILE, save(fusions[VISUAL].to_tensors()))
     bundle = Bundle(
         config=config,
         nets=nets,
@@ -128,7 +127,7 @@ def extract_features(
 def load_visual_fusion(run_dir: Path, config: Config) -> Fusion | None:
     """The fusion of scene and face alone, if the run has one."""
     path = run_dir / VISUAL_FUSION_FILE
-    return Fusion.from_tensors(config.fusion, load_file(path)) if path.is_file() else None
+    return fusion_from(read_arrays(path), config, path) if path.is_file() else None
 
 
 def write_run_file(run_dir: Path, store_dir: Path, manifest: Manifest, config: Config) -> None:

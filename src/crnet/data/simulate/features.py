@@ -83,7 +83,7 @@ class FeaturePainter:
             "mouth": (62.0, 20.0, 24.0),
             "tongue": (168.0, 74.0, 76.0),
             "teeth": (244.0, 240.0, 232.0),
-            "glasses": (34.0, 30.0, 34.0),
+            "glasses": mix((62.0, 46.0, 42.0), skin, 0.18),
         }
         self.colours = {
             name: (*(min(255, int(c * g)) for c, g in zip(colour, gain, strict=True)), 255)
@@ -209,18 +209,18 @@ class FeaturePainter:
         for side in (-1.0, 1.0):
             x = side * (self.look.eye_distance + 0.004)
             if self.look.glasses == 1:
-                rim = ellipse(x, y, 0.108, 0.100)
+                rim = ellipse(x, y, 0.100, 0.094)
             else:
                 turn = np.linspace(0.0, 2 * np.pi, 40, endpoint=False)
                 c, s = np.cos(turn), np.sin(turn)
                 rim = np.stack(
-                    [x + 0.112 * np.sign(c) * np.abs(c) ** 0.45, y + 0.080 * np.sign(s) * np.abs(s) ** 0.45], 1
+                    [x + 0.100 * np.sign(c) * np.abs(c) ** 0.45, y + 0.072 * np.sign(s) * np.abs(s) ** 0.45], 1
                 )
-            self._line(picture, rim + shift, "glasses", 0.010, closed=True)
-            arm = np.array([(x + side * 0.108, y - 0.02), (side * (self.look.face_width + 0.01), y - 0.028)])
-            self._line(picture, arm + shift * np.array([0.6, 1.0]), "glasses", 0.010)
-        bridge = np.array([(-0.052, y - 0.012), (0.0, y - 0.026), (0.052, y - 0.012)])
-        self._line(picture, bridge + shift, "glasses", 0.010)
+            self._line(picture, rim + shift, "glasses", 0.008, closed=True)
+            arm = np.array([(x + side * 0.100, y - 0.02), (side * (self.look.face_width + 0.01), y - 0.028)])
+            self._line(picture, arm + shift * np.array([0.6, 1.0]), "glasses", 0.008)
+        bridge = np.array([(-0.062, y - 0.012), (0.0, y - 0.026), (0.062, y - 0.012)])
+        self._line(picture, bridge + shift, "glasses", 0.008)
 
     def _line(
         self, picture: Pixels, points: Float64[np.ndarray, "n 2"], colour: str, width: float, *, closed: bool = False
