@@ -150,10 +150,12 @@ def _deferred(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
 
 
 def _one_line(box: str) -> str:
-    """What stands in tyro's box above its first rule."""
-    lines = [line.strip("│ ") for line in box.splitlines() if line.startswith("│")]
-    until = next((i for i, line in enumerate(lines) if line.startswith("─")), len(lines))
-    return " ".join(lines[:until]) or "cannot make sense of these arguments"
+    """What stands in tyro's box, which may be drawn with lines or without, between its title and the next rule."""
+    lines = [line.strip("│ ") for line in box.splitlines()][1:]
+    is_rule = [bool(line) and not line.strip("─-") for line in lines]
+    start = 1 if is_rule[:1] == [True] else 0
+    until = is_rule.index(True, start) if True in is_rule[start:] else len(lines)
+    return " ".join(lines[start:until]) or "cannot make sense of these arguments"
 
 
 def _with_preset_fields(words: Sequence[str]) -> Callable[..., int]:

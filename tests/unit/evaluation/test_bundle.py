@@ -1,0 +1,128 @@
+"""A trained system on disk: what is saved comes back, and nothing damaged or foreign is taken for a system."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from crnet.bundle import Bundle, load_bundle, save_bundle
+from crnet.data.dataset import ClipDataset, loader
+from crnet.data.store import read_manifest
+from crnet.errors import FormatError
+from crnet.files import read_json, sha256, write_bytes, write_json
+from crnet.predict import Predictor
+
+
+@pytest.fixture
+def saved(bundle: Bundle, tmp_path: Path) -> Path:
+    save_bundle(bundle, tmp_path / "run" / "bundle")
+    return tmp_path / "run" / "bundle"
+
+
+def test_a_system_predicts_the_same_after_a_round_trip(bundle: Bundle, saved: Path, store: Path) -> None:
+    loaded = load_bundle(saved)
+    rows = read_manifest(store).rows("test")[:3]
+    batch = next(iter(loader(ClipDataset(store, rows, bundle.config.transforms, bundle.config.streams), 3)))
+    before, after = Predictor(bundle).predict_batch(batch), Predictor(loaded).predict_batch(batch)
+    np.testing.assert_array_equal(before[0], after[0])
+    for stream, scores in before[1].items():
+        np.testing.assert_array_equal(scores, after[1][stream])
+    assert loaded.config == bundle.config
+    assert (loaded.encoder, loaded.training_source, loaded.media) == (bundle.encoder, "simulated", bundle.media)
+    np.testing.assert_array_equal(loaded.train_medians, bundle.train_medians)
+
+
+def test_the_run_folder_stands_for_its_bundle(saved: Path) -> None:
+    assert load_bundle(saved.parent).path == saved
+
+
+def test_saving_twice_gives_the_same_bytes(bundle: Bundle, saved: Path, tmp_path: Path) -> None:
+    save_bundle(bundle, tmp_path / "again")
+    for path in saved.iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_bundle_that_is_being_written_is_none(bundle: Bundle, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("crnet.bundle.sha256", fail)
+    with pytest.raises(KeyboardInterrupt):
+        save_bundle(bundle, saved)
+    with pytest.raises(FormatError, match="no trained system"):
+        load_bundle(saved)
+
+
+def test_the_weights_that_training_began_from_are_not_asked_for(bundle: Bundle, tmp_path: Path) -> None:
+    config = replace(bundle.config, model=replace(bundle.config.model, init=Path("gone.safetensors")))
+    save_bundle(replace(bundle, config=config), tmp_path / "b")
+    assert load_bundle(tmp_path / "b").config.model.init == Path("gone.safetensors")
+
+
+FILES = ("scene", "face", "audio-text", "fusion", "trees")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(saved: Path, name: str) -> None:
+    (saved / f"{name}.safetensors").unlink()
+    with pytest.raises(FormatError, match=f"{name}.safetensors.*missing"):
+        load_bundle(saved)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_with_one_bit_turned_is_named(saved: Path, name: str) -> None:
+    path = saved / f"{name}.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(FormatError, match=f"{name}.safetensors.*damaged"):
+        load_bundle(saved)
+
+
+def _rename_targets(document: dict[str, object]) -> None:
+    document["targets"] = ["a"] * 6
+
+
+EDITS: dict[str, tuple[Callable[[dict[str, object]], object], str]] = {
+    "another format": (lambda d: d.update(format=2), "format 2"),
+    "another program": (lambda d: d.update(kind="other"), "not a bundle"),
+    "other targets": (_rename_targets, "targets"),
+    "no configuration": (lambda d: d.pop("config"), "'config'"),
+    "unknown source": (lambda d: d.update(training_source="dreams"), "dreams"),
+    "unknown field": (lambda d: d["config"].update(colour="red"), "colour"),  # type: ignore[attr-defined]
+    "medians no scores": (lambda d: d.update(train_medians=[2.0] * 6), "medians"),
+    "a file outside": (lambda d: d["config"].update(streams=["../../etc"]), "streams"),  # type: ignore[attr-defined]
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_foreign_description_is_refused_by_name(saved: Path, edit: str) -> None:
+    change, reason = EDITS[edit]
+    document = json.loads((saved / "bundle.json").read_text())
+    change(document)
+    write_json(saved / "bundle.json", document)
+    with pytest.raises(FormatError, match=f"bundle.json.*{reason}"):
+        load_bundle(saved)
+
+
+def test_weights_of_another_net_are_refused_though_their_hash_is_right(saved: Path) -> None:
+    path = saved / "scene.safetensors"
+    write_bytes(path, save({"conv1.weight": np.zeros(3, np.float32)}))
+    document = read_json(saved / "bundle.json", "a bundle")
+    document["files"][path.name] = sha256(path)
+    write_json(saved / "bundle.json", document)
+    with pytest.raises(FormatError, match=r"scene.safetensors.*do not fit"):
+        load_bundle(saved)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '"text"'])
+def test_no_bundle_at_all(tmp_path: Path, content: str) -> None:
+    (tmp_path / "bundle.json").write_text(content)
+    with pytest.raises(FormatError, match=r"bundle\.json"):
+        load_bundle(tmp_path)
