@@ -19,21 +19,24 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(run: Path | str) -> Predictor:
+def load(run: Path | str, device: str = "auto") -> Predictor:
     """Load a trained system.
 
     Args:
         run: A run folder made by `crnet train` (or `crnet demo`), or the bundle in it.
+        device: Where the networks compute: auto (a GPU if there is one), cpu, cuda or mps.
 
     Returns:
         A predictor; `predict(path)` scores a video.
 
     Raises:
         FormatError: No system there, or a damaged one; the message names the file.
+        ConfigError: The device is not there.
     """
     from pathlib import Path
 
     from crnet.bundle import load_bundle
     from crnet.predict import Predictor
+    from crnet.training.distributed import choose_device
 
-    return Predictor(load_bundle(Path(run)))
+    return Predictor(load_bundle(Path(run)), choose_device(device))

@@ -19,6 +19,7 @@ from safetensors.torch import load_file as load_weights
 from safetensors.torch import save as weights_to_bytes
 
 from crnet.config import Config, from_dict, to_dict
+from crnet.conformal import Calibration
 from crnet.errors import FormatError
 from crnet.files import read_json, sha256, write_bytes, write_json
 from crnet.fusion import Fusion
@@ -29,7 +30,10 @@ from crnet.schema import TARGETS, Stream, TrainingSource
 FORMAT = 1
 BUNDLE_FILE = "bundle.json"
 BUNDLE_FOLDER = "bundle"
+CALIBRATION_FILE = "calibration.json"
 TREES_PREFIX = "forest."
+VISUAL: tuple[Stream, ...] = ("scene", "face")
+VISUAL_FUSION_FILE = "scene+face.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +48,7 @@ class Bundle:
         encoder: Name of the text encoder.
         media: The settings (`MediaSettings`) that the training clips were prepared with.
         train_medians: float64 [6]; predicting them for everyone is the floor.
-        calibration: What the intervals are made of; None: no intervals.
+        calibration: What the intervals are made of; None (too few validation clips): no intervals.
         path: Where it was loaded from.
     """
 
@@ -55,7 +59,7 @@ class Bundle:
     encoder: str
     media: Mapping[str, Any]
     train_medians: NDArray[np.float64]
-    calibration: Mapping[str, Any] | None = None
+    calibration: Calibration | None = None
     path: Path | None = None
 
 
@@ -71,7 +75,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     for name, arrays in (("trees", trees), ("fusion", {k: v for k, v in tensors.items() if k not in trees})):
         write_bytes(folder / f"{name}.safetensors", arrays_to_bytes(arrays))
     if bundle.calibration is not None:
-        write_json(folder / "calibration.json", bundle.calibration)
+        write_json(folder / CALIBRATION_FILE, bundle.calibration.to_dict())
     for name in _file_names(tuple(bundle.nets), bundle.calibration is not None):
         files[name] = sha256(folder / name)
     write_json(
@@ -120,13 +124,16 @@ def load_bundle(path: Path) -> Bundle:
     folder = find_bundle(path)
     document = _checked_document(folder)
     config = from_dict(Config, document["config"], folder / BUNDLE_FILE)
-    for name in _file_names(config.streams, "calibration.json" in document["files"]):
+    for name in _file_names(config.streams, CALIBRATION_FILE in document["files"]):
         _check_file(folder / name, document["files"].get(name))
     tensors: dict[str, NDArray[np.generic]] = {}
     for name in ("fusion", "trees"):
         tensors |= read_arrays(folder / f"{name}.safetensors")
     fusion = fusion_from(tensors, config, folder / "trees.safetensors")
-    calibration = folder / "calibration.json"
+    calibration = None
+    if CALIBRATION_FILE in document["files"]:
+        path = folder / CALIBRATION_FILE
+        calibration = Calibration.from_dict(read_json(path, "a calibration"), path)
     return Bundle(
         config=config,
         nets={stream: _load_net(stream, config, folder) for stream in config.streams},
@@ -135,14 +142,20 @@ def load_bundle(path: Path) -> Bundle:
         encoder=document["encoder"],
         media=document["media"],
         train_medians=np.array(document["train_medians"], dtype=np.float64),
-        calibration=read_json(calibration, "a calibration") if calibration.name in document["files"] else None,
+        calibration=calibration,
         path=folder,
     )
 
 
+def load_visual_fusion(run_dir: Path, config: Config) -> Fusion | None:
+    """The fusion of scene and face alone, which lies in the run beside the bundle; None if there is none."""
+    path = run_dir / VISUAL_FUSION_FILE
+    return fusion_from(read_arrays(path), config, path) if path.is_file() else None
+
+
 def _file_names(streams: tuple[Stream, ...], calibrated: bool) -> list[str]:
     names = [f"{name}.safetensors" for name in (*streams, "fusion", "trees")]
-    return [*names, "calibration.json"] if calibrated else names
+    return [*names, CALIBRATION_FILE] if calibrated else names
 
 
 def _checked_document(folder: Path) -> dict[str, Any]:

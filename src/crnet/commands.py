@@ -15,8 +15,11 @@ from crnet.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from crnet.evaluation import Evaluation
     from crnet.progress import Progress
     from crnet.schema import Prediction
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
 
 EXIT_DONE, EXIT_FAILURES, EXIT_ERROR = 0, 1, 2
 
@@ -64,6 +67,9 @@ def simulate(
     height: int = 360,
     difficulty: Literal["easy", "fivalike", "hard"] = "fivalike",
     identity_disjoint: bool = False,
+    label_bias: tuple[str, ...] = (),
+    silent: tuple[Literal["face", "scene", "audio", "text"], ...] = (),
+    voice: Literal["espeak", "built-in"] | None = None,
     workers: int | None = None,
     sheet: Path | None = None,
 ) -> int:
@@ -81,6 +87,10 @@ def simulate(
         height: Of the picture, in pixels; the width is 16:9.
         difficulty: How strongly the scores show: easy, about as in First Impressions (fivalike), or hard.
         identity_disjoint: Nobody appears in two splits.
+        label_bias: Shift a group's labels by a known amount, to test audits: gender=female:interview:-0.05; several
+            with spaces between.
+        silent: Kinds of cues that carry no signal at all, for controls.
+        voice: Real speech by eSpeak NG, or the built-in voice; by default real speech where it is installed.
         workers: Processes; by default one for each core.
         sheet: Only draw a sheet of sample people to this PNG file; `out` is not touched.
     """
@@ -101,6 +111,9 @@ def simulate(
             height=height,
             difficulty=difficulty,
             identity_disjoint=identity_disjoint,
+            label_bias=label_bias,
+            silent=silent,
+            voice=voice,
             workers=workers,
             progress=progress,
         )
@@ -134,7 +147,7 @@ def prepare(
         json: Print the result as JSON.
     """
     from crnet.data.prepare import prepare as make_store
-    from crnet.media.reader import MediaSettings
+    from crnet.media.settings import MediaSettings
 
     with bars(_console(stderr=True)) as progress:
         report = make_store(
@@ -170,7 +183,8 @@ def train(
     """Train the streams and the fusion on a clip store.
 
     Both stages of every stream, then extra-trees, then one bundle that `crnet predict` and `crnet evaluate` load.
-    Stopped at any moment, the same command goes on where it was and ends the same. Under torchrun it uses every GPU.
+    Stopped at any moment, the same command goes on where it was and ends the same. For several GPUs, start it with
+    torchrun --nproc-per-node 4 -m crnet train DATA RUN.
 
     Args:
         data: A store made by `crnet prepare`.
@@ -206,6 +220,7 @@ def evaluate(
     *,
     split: Literal["train", "val", "test"] = "test",
     allow_missing: bool = False,
+    device: Device = "auto",
     json: bool = False,
 ) -> int:
     """Measure a trained system on a split, beside the constant-median floor.
@@ -219,13 +234,16 @@ def evaluate(
         data: A store made by `crnet prepare`.
         split: Which clips.
         allow_missing: Go on although some annotated clips could not be prepared; n is printed with every figure.
+        device: Where the networks compute; auto takes a GPU if there is one.
         json: Print metrics.json instead of tables.
     """
-    from crnet.evaluation import tables
-    from crnet.explain.report import evaluate_run
+    from crnet.evaluation import evaluate_run, tables
 
     with bars(_console(stderr=True)) as progress:
-        evaluation, folder = evaluate_run(run, data, split=split, allow_missing=allow_missing, progress=progress)
+        evaluation, folder = evaluate_run(
+            run, data, split=split, allow_missing=allow_missing, device=device, progress=progress
+        )
+        page = _show_run(run, data, evaluation, folder, progress)
     if json:
         _print_json(evaluation.to_dict())
         return EXIT_DONE
@@ -234,8 +252,18 @@ def evaluate(
         console.print(f"warning: {warning}", style="yellow", highlight=False)
     for table in tables(evaluation):
         console.print(table)
-    console.print(f"all figures and plots: {folder}; a page to look at: {run / 'report.html'}", highlight=False)
+    console.print(f"all figures: {folder}" + ("" if page is None else f"; a page to look at: {page}"), highlight=False)
     return EXIT_DONE
+
+
+def _show_run(run: Path, data: Path, evaluation: Evaluation, folder: Path, progress: Progress) -> Path | None:
+    """Plots and report of an evaluation; without the packages for them, the figures alone have to do."""
+    try:
+        from crnet.explain.report import show_run
+    except ModuleNotFoundError as error:
+        print(f'no plots and no report: {error.name} is missing (pip install "crnet[report]")', file=sys.stderr)
+        return None
+    return show_run(run, data, evaluation, folder, progress)
 
 
 def predict(
@@ -244,6 +272,7 @@ def predict(
     /,
     *,
     transcript: str | None = None,
+    device: Device = "auto",
     json: bool = False,
     csv: Path | None = None,
 ) -> int:
@@ -257,6 +286,7 @@ def predict(
         videos: Video files and folders.
         transcript: What is said, or a .txt, .srt or .vtt file of it (of one video). Without it, such a file beside
             the video is used.
+        device: Where the networks compute; auto takes a GPU if there is one.
         json: Print JSON, one document for one video, one line for each of several.
         csv: Write a table to this file as well.
     """
@@ -268,7 +298,7 @@ def predict(
     paths = list_videos(videos)
     if transcript is not None and len(paths) != 1:
         raise UsageError(f"one transcript for {len(paths)} videos", remedy="put a .txt file beside each video instead")
-    system = crnet.load(run)
+    system = crnet.load(run, device)
     done = []
     with bars(_console(stderr=True)) as progress:
         for number, prediction in enumerate(system.predict_many(paths, transcript), start=1):

@@ -9,10 +9,10 @@ from pathlib import Path
 from crnet.config import PRESETS, with_seed
 from crnet.data.manifest import read_manifest
 from crnet.data.prepare import prepare
-from crnet.data.simulate import simulate
+from crnet.data.simulate.writing import simulate
 from crnet.errors import CrnetError
-from crnet.evaluation import AVERAGE, FLOOR, FUSION, Evaluation
-from crnet.explain.report import REPORT_FILE, evaluate_run
+from crnet.evaluation import AVERAGE, FLOOR, FUSION, Evaluation, evaluate_run
+from crnet.explain.report import REPORT_FILE, show_run
 from crnet.files import write_json
 from crnet.pipeline import train_system
 from crnet.predict import Predictor
@@ -90,7 +90,8 @@ def run_demo(out: Path, *, clips: int, seed: int, progress: Progress = no_progre
     if bundle is None:
         raise CrnetError("the demo runs in one process", remedy="start it without torchrun")
     lap("training")
-    evaluation, _ = evaluate_run(out, store, progress=progress)
+    evaluation, folder = evaluate_run(out, store, progress=progress)
+    show_run(out, store, evaluation, folder, progress)
     lap("evaluating")
     row = read_manifest(store).rows("test")[0]
     video = next(people.rglob(f"{Path(row.clip_id).stem}.mp4"))

@@ -57,6 +57,10 @@ class ArchiveError(CrnetError):
     """An archive is damaged, locked or dangerous to unpack."""
 
 
+class DamagedArchiveError(ArchiveError):
+    """An archive, or a member of it, is incomplete or damaged; others beside it may be whole."""
+
+
 class StorageError(CrnetError):
     """Writing failed: disk full, no permission."""
 

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.bundle import Bundle
+from crnet.bundle import Bundle, load_bundle, load_visual_fusion
+from crnet.conformal import LEVEL
+from crnet.data.ceiling import ceiling_of, read_ceiling, share_of_way
 from crnet.data.dataset import ClipDataset, loader
 from crnet.data.prepare import FAILURES_NAME
 from crnet.data.store import ClipRow, Manifest, read_manifest
@@ -45,6 +47,7 @@ STABLE = "neuroticism: a high score means emotionally stable"
 _STYLES = {FUSION: "bold", FLOOR: "dim"}
 
 BATCH_SIZE = 30  # as in training; decides speed and memory only
+EVALUATION_FOLDER = "evaluation"
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
 
@@ -64,6 +67,9 @@ class Evaluation:
         training_source: What kind the system was trained on.
         warnings: What a reader of the figures must know, most important first.
         systems: The figures: `{system: {target or "average": {metric: value, "ci95": {...}}}}`.
+        ceiling: Of simulated clips, what they let anyone know of the scores; None if there is no such file.
+        intervals: How often the fused system's intervals hold the true score, and their mean width:
+            `{target or "average": {"coverage", "width"}}`; None where there are none for such clips.
     """
 
     split: Split
@@ -76,9 +82,17 @@ class Evaluation:
     training_source: TrainingSource
     warnings: tuple[str, ...]
     systems: dict[str, dict[str, dict[str, Any]]]
+    ceiling: dict[str, Any] | None = None
+    intervals: dict[str, dict[str, float]] | None = None
+
+    def share_of_way(self) -> dict[str, dict[str, dict[str, float | None]]]:
+        """How far each system came from the floor to the ceiling of what it sees; empty without a ceiling."""
+        return {} if self.ceiling is None else share_of_way(self.ceiling, self.split, self.systems)
 
     def to_dict(self) -> dict[str, Any]:
-        """The document that `metrics.json` holds."""
+        """The document that `metrics.json` holds; `ceiling` and `share_of_way` only where there is a ceiling."""
+        shares = self.share_of_way()
+        best = {system: ceiling_of(self.ceiling or {}, self.split, system) for system in shares}
         return {
             "split": self.split,
             "clips": len(self.rows),
@@ -88,6 +102,8 @@ class Evaluation:
             "train_medians": dict(zip(TARGETS, self.train_medians.tolist(), strict=True)),
             "warnings": list(self.warnings),
             "systems": self.systems,
+            "intervals": None if self.intervals is None else {"level": LEVEL, **self.intervals},
+            **({"ceiling": best, "share_of_way": shares} if shares else {}),
         }
 
 
@@ -98,6 +114,7 @@ def evaluate(
     split: Split = "test",
     scene_face: Fusion | None = None,
     allow_missing: bool = False,
+    device: str = "auto",
     resamples: int = RESAMPLES,
     seed: int = 0,
     progress: Progress = no_progress,
@@ -110,6 +127,7 @@ def evaluate(
         split: Which clips.
         scene_face: A fusion fitted on scene and face alone, for the paper's row without sound and text.
         allow_missing: Go on although some clips of the split could not be prepared.
+        device: Where the networks compute: auto (a GPU if there is one), cpu, cuda or mps.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
         progress: Told how far it is.
@@ -129,13 +147,13 @@ def evaluate(
             remedy="mend them and run `crnet prepare` again, or allow missing clips and report n with every figure",
         )
     warnings = _warnings(bundle, manifest, split, missing)
-    device = choose_device(bundle.config.training.device)
+    on = choose_device(device)
     features: dict[Stream, NDArray[np.float32]] = {}
     scores: dict[Stream, NDArray[np.float32]] = {}
     for stream, net in bundle.nets.items():
         clips = ClipDataset(store_dir, rows, bundle.config.transforms, [stream])
         batches = loader(clips, BATCH_SIZE, workers=bundle.config.training.workers)
-        features[stream], scores[stream] = extract(net, batches, device, progress)
+        features[stream], scores[stream] = extract(net, batches, on, progress)
         net.to("cpu")
     truth = np.array([row.scores for row in rows], dtype=np.float64)
     fused, streams = system_scores(bundle, features, scores)
@@ -147,6 +165,8 @@ def evaluate(
         name: describe(truth, prediction, bundle.train_medians, resamples=resamples, seed=seed)
         for name, prediction in predictions.items()
     }
+    drawn_only = bundle.training_source == "simulated" and manifest.source != "simulated"
+    known = None if drawn_only else bundle.calibration
     return Evaluation(
         split=split,
         rows=rows,
@@ -158,7 +178,43 @@ def evaluate(
         training_source=bundle.training_source,
         warnings=warnings,
         systems=systems,
+        ceiling=read_ceiling(store_dir) if manifest.source == "simulated" else None,
+        intervals=None if known is None else known.coverage(truth, fused),
     )
+
+
+def evaluate_run(
+    run_dir: Path,
+    store_dir: Path,
+    *,
+    split: Split = "test",
+    allow_missing: bool = False,
+    device: str = "auto",
+    progress: Progress = no_progress,
+) -> tuple[Evaluation, Path]:
+    """Measure a trained run on a split of a store; write metrics.json and predictions.csv into `RUN/evaluation/SPLIT`.
+
+    Args:
+        run_dir: A finished run.
+        store_dir: A prepared store.
+        split, allow_missing, device, progress: See `evaluate`, also for the errors.
+
+    Returns:
+        What was measured, and the folder.
+    """
+    bundle = load_bundle(run_dir)
+    evaluation = evaluate(
+        bundle,
+        store_dir,
+        split=split,
+        scene_face=load_visual_fusion(run_dir, bundle.config),
+        allow_missing=allow_missing,
+        device=device,
+        progress=progress,
+    )
+    folder = run_dir / EVALUATION_FOLDER / split
+    write_evaluation(evaluation, folder)
+    return evaluation, folder
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
@@ -181,7 +237,10 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
 
 def tables(evaluation: Evaluation) -> list[Table]:
     """What the terminal shows: 1 - MAE of every system, and every figure of the best one, each with the floor."""
-    return [_accuracy_table(evaluation), _detail_table(evaluation, FUSION)]
+    tables = [_accuracy_table(evaluation), _detail_table(evaluation, FUSION)]
+    if evaluation.intervals is not None:
+        tables.append(_interval_table(evaluation, evaluation.intervals))
+    return [*tables, _ceiling_table(evaluation)] if evaluation.share_of_way() else tables
 
 
 def _accuracy_table(evaluation: Evaluation) -> Table:
@@ -212,6 +271,37 @@ def _detail_table(evaluation: Evaluation, system: str) -> Table:
             *(_figure(figures[name], 2) for name in ("r2", "pearson", "ccc", "spread")),
             style="bold" if target == AVERAGE else None,
         )
+    return table
+
+
+def _ceiling_table(evaluation: Evaluation) -> Table:
+    """Simulated clips only: the share of the way from the floor to the best that the true cues allow."""
+    table = _new_table("share of the way from floor to ceiling (R2)", evaluation, "system")
+    for name in (*TARGETS, AVERAGE):
+        table.add_column(SHORT_NAMES.get(name, name), justify="right")
+    for name in ("R2", "ceiling", "1-MAE\nshare"):
+        table.add_column(name, justify="right")
+    for system, shares in evaluation.share_of_way().items():
+        best = ceiling_of(evaluation.ceiling or {}, evaluation.split, system) or {}
+        table.add_row(
+            system,
+            *_n_cell(evaluation),
+            *(_percent(shares[target]["r2"], 0) for target in (*TARGETS, AVERAGE)),
+            _figure(evaluation.systems[system][AVERAGE]["r2"], 2),
+            _figure(best[AVERAGE]["r2"], 2),
+            _percent(shares[AVERAGE]["accuracy"], 0),
+            style=_STYLES.get(system),
+        )
+    return table
+
+
+def _interval_table(evaluation: Evaluation, figures: dict[str, dict[str, float]]) -> Table:
+    table = _new_table(f"{FUSION}'s {100 * LEVEL:.0f}% intervals", evaluation, "target")
+    for name in ("hold the\ntrue score", "mean\nwidth"):
+        table.add_column(name, justify="right")
+    for target, of in figures.items():
+        style = "bold" if target == AVERAGE else None
+        table.add_row(target, *_n_cell(evaluation), _percent(of["coverage"]), _figure(of["width"], 2), style=style)
     return table
 
 
@@ -254,8 +344,8 @@ def _figure(value: float | None, digits: int) -> str:
     return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}%"
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{100 * value:.{digits}f}%"
 
 
 def _annotated(manifest: Manifest, split: Split, store_dir: Path) -> tuple[ClipRow, ...]:
@@ -271,17 +361,17 @@ def _annotated(manifest: Manifest, split: Split, store_dir: Path) -> tuple[ClipR
 
 
 def _missing(manifest: Manifest, split: Split, store_dir: Path) -> tuple[str, ...]:
-    """Clips that could not be prepared, except those known to belong to another split."""
+    """Annotated clips of the split that could not be prepared."""
     path = store_dir / FAILURES_NAME
     if not path.is_file():
         return ()
     prepared = {row.clip_id for row in manifest.clips}
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            failed = [(row["clip"], row.get("split") or split) for row in csv.DictReader(file)]
+            failed = [row["clip"] for row in csv.DictReader(file) if row["split"] == split]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise FormatError(f"cannot be read as a list of failures: {error}", path=path) from error
-    return tuple(sorted({clip for clip, of in failed if of == split and clip not in prepared}))
+    return tuple(sorted(set(failed) - prepared - {""}))
 
 
 def _warnings(bundle: Bundle, manifest: Manifest, split: Split, missing: Sequence[str]) -> tuple[str, ...]:
@@ -296,6 +386,8 @@ def _warnings(bundle: Bundle, manifest: Manifest, split: Split, missing: Sequenc
         warnings.append(DRAWN_PEOPLE)
     if split == "train":
         warnings.append("the training split: the trees know these clips by heart, so the fused scores say nothing")
+    if split == "val":
+        warnings.append("the validation split: it chose the networks and gave the intervals their width")
     if missing:
         warnings.append(f"{len(missing)} annotated clips are missing")
     for name, value in bundle.media.items():

@@ -119,6 +119,14 @@ class Fusion:
                 raise FormatError(f"{stream} features {array.shape[1:]}, expected {self.mean[stream].shape}")
         return _fuse(self.config, arrays, self.mean, self.scale)
 
+    def distances(self, features: Mapping[Stream, ArrayLike]) -> dict[Stream, NDArray[np.float64]]:
+        """How far N clips lie from the middle of the training clips, for each stream: [N].
+
+        The root mean square of the standardised features: about 1 for a training clip.
+        """
+        standardised = _standardised(_checked({s: features[s] for s in self.streams}), self.mean, self.scale)
+        return {stream: np.sqrt(np.square(array).mean(axis=(1, 2))) for stream, array in standardised.items()}
+
     def predict(self, features: Mapping[Stream, ArrayLike]) -> NDArray[np.float64]:
         """Scores [N, 6] of N clips. They lie in the range of the training scores; see `fuse` for the errors."""
         return self.forest.predict(self.fuse(features))
@@ -184,13 +192,21 @@ def _inverse_deviation(array: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(1.0, deviation, out=np.zeros_like(deviation), where=informative)
 
 
+def _standardised(
+    features: Mapping[Stream, NDArray[np.float64]],
+    mean: Mapping[Stream, NDArray[np.float64]],
+    scale: Mapping[Stream, NDArray[np.float64]],
+) -> dict[Stream, NDArray[np.float64]]:
+    return {stream: (array - mean[stream]) * scale[stream] for stream, array in features.items()}
+
+
 def _fuse(
     config: FusionConfig,
     features: Mapping[Stream, NDArray[np.float64]],
     mean: Mapping[Stream, NDArray[np.float64]],
     scale: Mapping[Stream, NDArray[np.float64]],
 ) -> NDArray[np.float32]:
-    standardised = {stream: (array - mean[stream]) * scale[stream] for stream, array in features.items()}
+    standardised = _standardised(features, mean, scale)
     if config.mode == "concat":
         return np.concatenate(list(standardised.values()), axis=2).astype(np.float32)
     total = sum(config.weights[stream] for stream in standardised)

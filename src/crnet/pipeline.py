@@ -11,7 +11,7 @@ A run folder holds:
 from __future__ import annotations
 
 import logging
-import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,19 +20,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors.numpy import save
 
-from crnet.bundle import BUNDLE_FILE, BUNDLE_FOLDER, Bundle, fusion_from, load_bundle, read_arrays, save_bundle
+from crnet.bundle import (
+    BUNDLE_FILE,
+    BUNDLE_FOLDER,
+    VISUAL,
+    VISUAL_FUSION_FILE,
+    Bundle,
+    load_bundle,
+    save_bundle,
+)
 from crnet.config import Config, to_dict
+from crnet.conformal import FEWEST_CLIPS, Calibration
 from crnet.data.dataset import ClipDataset, loader, longest_audio_samples, scores_of
+from crnet.data.halves import halves
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
-from crnet.errors import ConfigError, LabelError
+from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.files import write_bytes, write_json
 from crnet.fusion import Fusion
 from crnet.models.crnet import StreamNet
+from crnet.predict import system_scores
 from crnet.progress import Progress, no_progress
 from crnet.provenance import git_revision, versions
 from crnet.schema import Stream
+from crnet.text.language import language_of
 from crnet.training.checkpoint import load_net
-from crnet.training.distributed import choose_device
+from crnet.training.distributed import choose_device, world
 from crnet.training.features import extract
 from crnet.training.stages import train_stream
 
@@ -42,8 +54,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
-VISUAL_FUSION_FILE = "scene+face.safetensors"
-VISUAL: tuple[Stream, ...] = ("scene", "face")
 EXTRACTION_BATCH = 30
 
 
@@ -53,7 +63,7 @@ def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progr
     Args:
         store_dir: A store made by `crnet prepare`, with a training split.
         run_dir: Where everything goes.
-        config: How. `transforms.audio_samples` is lowered to the longest sound of the training split.
+        config: How. Where `transforms.audio_samples` is None, it becomes the longest sound of the training split.
         progress: Told after every step.
 
     Returns:
@@ -71,20 +81,20 @@ def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progr
             "no clip belongs to the training split", path=store_dir, remedy="give some clips split=train, prepare again"
         )
     scores = scores_of(rows)
-    audio_samples = min(config.transforms.audio_samples, longest_audio_samples(store_dir, rows))
-    config = replace(config, transforms=replace(config.transforms, audio_samples=audio_samples))
-    weights = {
-        stream: train_stream(
-            stream, store_dir, manifest, run_dir, config.model, config.transforms, config.training, progress
-        )
-        for stream in config.streams
-    }
-    if os.environ.get("RANK", "0") != "0":
+    if config.transforms.audio_samples is None:
+        longest = longest_audio_samples(store_dir, rows)
+        config = replace(config, transforms=replace(config.transforms, audio_samples=longest))
+    with world(config.training.device) as here:  # joined once for all streams: a group cannot be joined twice
+        weights = {
+            stream: train_stream(
+                stream, store_dir, manifest, run_dir, config.model, config.transforms, config.training, progress
+            )
+            for stream in config.streams
+        }
+    if not here.first:
         return None
-    if (run_dir / BUNDLE_FOLDER / BUNDLE_FILE).is_file():
-        finished = load_bundle(run_dir)
-        if finished.config == config:
-            return finished
+    if (finished := _finished(run_dir, config)) is not None:
+        return finished
     write_run_file(run_dir, store_dir, manifest, config)
     model = replace(config.model, init=None)  # the weights that training began from are not needed any more
     nets = {stream: load_net(path, stream, model) for stream, path in weights.items()}
@@ -102,8 +112,40 @@ def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progr
         train_medians=np.median(scores, axis=0),
         path=run_dir / BUNDLE_FOLDER,
     )
+    bundle = replace(bundle, calibration=calibrate(bundle, store_dir, manifest, progress))
     save_bundle(bundle, run_dir / BUNDLE_FOLDER)
     return bundle
+
+
+def _finished(run_dir: Path, config: Config) -> Bundle | None:
+    """The run's bundle, if it is whole and of this configuration."""
+    if not (run_dir / BUNDLE_FOLDER / BUNDLE_FILE).is_file():
+        return None
+    try:
+        bundle = load_bundle(run_dir)
+    except FormatError as error:
+        logger.warning("%s: it is made again", error)
+        return None
+    return bundle if bundle.config == config else None
+
+
+def calibrate(
+    bundle: Bundle, store_dir: Path, manifest: Manifest, progress: Progress = no_progress
+) -> Calibration | None:
+    """How far a system is off on the validation clips that chose none of its networks; None if they are too few."""
+    rows = halves(manifest.rows("val"))[1]
+    if not rows:
+        logger.warning(
+            "no intervals: the validation split has %d clips, half of which must be %d or more",
+            len(manifest.rows("val")),
+            FEWEST_CLIPS,
+        )
+        return None
+    features = extract_features(bundle.nets, store_dir, rows, bundle.config, progress)
+    scores, _ = system_scores(bundle, features, {})
+    spoken = Counter(filter(None, (language_of(row.transcript) for row in manifest.rows("train"))))
+    language = spoken.most_common(1)[0][0] if spoken else None
+    return Calibration.fit(scores_of(rows), scores, bundle.fusion.distances(features), language)
 
 
 def extract_features(
@@ -122,12 +164,6 @@ def extract_features(
         features[stream], _ = extract(net, batches, device, progress)
         net.to("cpu")
     return features
-
-
-def load_visual_fusion(run_dir: Path, config: Config) -> Fusion | None:
-    """The fusion of scene and face alone, if the run has one."""
-    path = run_dir / VISUAL_FUSION_FILE
-    return fusion_from(read_arrays(path), config, path) if path.is_file() else None
 
 
 def write_run_file(run_dir: Path, store_dir: Path, manifest: Manifest, config: Config) -> None:

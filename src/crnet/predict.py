@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +20,17 @@ from crnet.data.making import clip_from_video, count_faces
 from crnet.data.source import find_files, is_video
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
-from crnet.errors import CrnetError, LabelError, UsageError
+from crnet.errors import CrnetError, LabelError, MissingDependencyError, StorageError, UsageError
 from crnet.files import write_text
 from crnet.schema import SAMPLE_RATE_HZ, STREAMS, TARGETS, Batch, Clip, Prediction, Stream
 from crnet.text.encoders import encoder_by_name
+from crnet.text.language import language_of
 from crnet.text.transcripts import SUFFIXES, clean_transcript, find_sidecar, read_transcript
 
 if TYPE_CHECKING:
-    from crnet.media.reader import MediaSettings
+    from crnet.media.settings import MediaSettings
+
+logger = logging.getLogger(__name__)
 
 DRAWN_PEOPLE = "trained on drawn people: scores of real people are meaningless"
 """First warning wherever a model of simulated people meets anything else."""
@@ -35,7 +39,15 @@ NO_TRANSCRIPT = "no transcript: the audio-text stream hears the sound alone"
 LONGER_BY_S = 0.5  # a clip may exceed the longest training clip by so much without a word
 LONGEST_FILE_NAME = 255  # what file systems allow; a longer text is no file
 
+LANGUAGE_OF_TRAINING = "the words seem to be {found}, those of the training clips {known}"
+FAR_FROM_TRAINING = {
+    "scene": "the picture is unlike those of the training clips",
+    "face": "the face's picture is unlike those of the training clips",
+    "audio-text": "voice and words together are unlike those of the training clips",
+}
+
 Scores = NDArray[np.float64]
+Features = NDArray[np.float32]
 
 
 def system_scores(
@@ -58,6 +70,26 @@ def system_scores(
     return np.clip(bundle.fusion.predict(features), 0, 1), streams
 
 
+def unlike_training(bundle: Bundle, features: Mapping[Stream, ArrayLike], transcript: str) -> Iterator[str]:
+    """In what a clip lies apart from the clips that the system was trained on, in words; nothing if it cannot be told.
+
+    Args:
+        bundle: The trained system.
+        features: [1, 6, F] of each stream.
+        transcript: What is said.
+    """
+    known = bundle.calibration
+    if known is None:
+        return
+    found = language_of(transcript)
+    if found is not None and known.language is not None and found != known.language:
+        yield LANGUAGE_OF_TRAINING.format(found=found, known=known.language)
+    for stream, distance in bundle.fusion.distances(features).items():
+        near = known.nearness.get(stream, float("inf"))
+        if distance[0] > near:
+            yield f"{FAR_FROM_TRAINING[stream]}: {distance[0]:.1f} from their middle, where nearly all stay in {near:.1f}"
+
+
 class Predictor:
     """A trained system, ready to score videos. `crnet.load(run)` makes one.
 
@@ -69,7 +101,7 @@ class Predictor:
     def __init__(self, bundle: Bundle, device: torch.device | None = None) -> None:
         self.bundle = bundle
         self._device = device or torch.device("cpu")
-        self._encoder = encoder_by_name(bundle.encoder)
+        self.encoder = encoder_by_name(bundle.encoder)
         for net in bundle.nets.values():
             net.to(self._device).eval()
 
@@ -87,14 +119,22 @@ class Predictor:
         """
         if Path(path).is_dir():
             raise UsageError("a folder, and no videos are in it or below", path=path, remedy="name a video")
-        clip = clip_from_video(
+        words = transcript_of(Path(path), transcript)
+        return self.predict_clip(self.read(path, words), words)
+
+    def read(self, path: Path | str, transcript: str) -> Clip:
+        """Decode a video as the system wants it, with the words given.
+
+        Raises:
+            MediaError: The video cannot be read.
+        """
+        return clip_from_video(
             Path(path),
             clip_id=str(path),
-            transcript=_transcript_of(Path(path), transcript),
-            encoder=self._encoder,
-            settings=self._media_settings(),
+            transcript=transcript,
+            encoder=self.encoder,
+            settings=self.media_settings(),
         )
-        return self.predict_clip(clip)
 
     def predict_many(self, paths: Iterable[Path | str], transcript: str | Path | None = None) -> Iterator[Prediction]:
         """Score videos one after the other; a file that cannot be scored yields a `Prediction` with its `error`.
@@ -107,25 +147,40 @@ class Predictor:
             for video in list_videos([path]):
                 try:
                     yield self.predict(video, transcript)
+                except (MissingDependencyError, StorageError):
+                    raise  # every later video would fail alike
                 except CrnetError as error:
                     yield Prediction(str(video), None, None, error=str(error))
+                except Exception as error:
+                    # One odd file must not end a batch.
+                    logger.debug("unexpected error in %s", video, exc_info=True)
+                    yield Prediction(
+                        str(video), None, None, error=f"{video}: unexpected {type(error).__name__}: {error}"
+                    )
 
-    def predict_clip(self, clip: Clip) -> Prediction:
+    def predict_clip(self, clip: Clip, transcript: str = "") -> Prediction:
         """Score a clip that is already decoded, such as one of a store.
+
+        Args:
+            clip: The clip; the words are in it as a vector.
+            transcript: The words, to tell their language.
 
         Raises:
             FormatError: The clip is damaged.
             ConfigError: The clip has another number of segments than the system's frames can be drawn from.
         """
         seen = sample(source_of(clip), self.bundle.config.transforms, None, tuple(self.bundle.nets), clip.clip_id)
-        fused, streams = self.predict_batch(collate([seen]))
+        features, outputs = self.features(collate([seen]))
+        fused, streams = system_scores(self.bundle, features, outputs)
+        scores = _by_target(fused[0])
         return Prediction(
             clip=clip.clip_id,
             duration_s=clip.duration_s,
-            scores=_by_target(fused[0]),
-            streams={stream: _by_target(scores[0]) for stream, scores in streams.items()},
+            scores=scores,
+            streams={stream: _by_target(own[0]) for stream, own in streams.items()},
+            intervals=self._intervals(clip, scores),
             faces=count_faces(source_of(clip), clip.face_box),
-            warnings=tuple(self._warnings(clip)),
+            warnings=(*self._warnings(clip), *unlike_training(self.bundle, features, transcript)),
         )
 
     def predict_batch(self, batch: Batch) -> tuple[Scores, dict[Stream, Scores]]:
@@ -134,7 +189,15 @@ class Predictor:
         Raises:
             FormatError: The batch lacks a stream that the system needs.
         """
-        features: dict[Stream, NDArray[np.float32]] = {}
+        return system_scores(self.bundle, *self.features(batch))
+
+    def features(self, batch: Batch) -> tuple[dict[Stream, Features], dict[Stream, NDArray[np.float32]]]:
+        """What the networks make of a batch: for each stream its features [B, 6, F] and its own scores [B, 6].
+
+        Raises:
+            FormatError: The batch lacks a stream that the system needs.
+        """
+        features: dict[Stream, Features] = {}
         scores: dict[Stream, NDArray[np.float32]] = {}
         with torch.inference_mode():
             on_device = batch.to(self._device)
@@ -142,15 +205,22 @@ class Predictor:
                 output = net(on_device)
                 features[stream] = output.features.float().cpu().numpy()
                 scores[stream] = output.scores.float().cpu().numpy()
-        return system_scores(self.bundle, features, scores)
+        return features, scores
 
-    def _media_settings(self) -> MediaSettings:
+    def _intervals(self, clip: Clip, scores: Mapping[str, float]) -> dict[str, tuple[float, float]] | None:
+        """None where the system's misses say nothing about such a clip, or are not known."""
+        drawn_only = self.bundle.training_source == "simulated"
+        if self.bundle.calibration is None or (drawn_only and not clip.simulated):
+            return None
+        return self.bundle.calibration.intervals(scores)
+
+    def media_settings(self) -> MediaSettings:
         """The training clips' settings, keeping only the frames that the networks are shown.
 
         Where the training store kept all frames, those are the frames nearest the middles of the parts; where it kept
         a few of each segment, they are drawn from the same few, unless a part is a segment: then they are its middle.
         """
-        from crnet.media.reader import MediaSettings
+        from crnet.media.settings import MediaSettings
 
         settings = from_dict(MediaSettings, dict(self.bundle.media), self.bundle.path or Path())
         frames = self.bundle.config.transforms.frames
@@ -164,8 +234,8 @@ class Predictor:
         yield from clip.warnings
         if not clip.has_transcript and "audio-text" in self.bundle.nets and NO_TRANSCRIPT not in clip.warnings:
             yield NO_TRANSCRIPT
-        longest_s = self.bundle.config.transforms.audio_samples / SAMPLE_RATE_HZ
-        if clip.duration_s > longest_s + LONGER_BY_S:
+        longest_s = (self.bundle.config.transforms.audio_samples or 0) / SAMPLE_RATE_HZ
+        if "audio-text" in self.bundle.nets and clip.duration_s > longest_s + LONGER_BY_S:
             yield (
                 f"{clip.duration_s:.1f} s long, the training clips at most {longest_s:.1f} s: "
                 "later sound is not heard, and the frames lie further apart"
@@ -193,12 +263,17 @@ def write_predictions(predictions: Iterable[Prediction], path: Path) -> None:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     of_streams = [f"{stream}.{target}" for stream in STREAMS for target in TARGETS]
-    table.writerow(["clip", "duration_s", *TARGETS, *of_streams, "faces_found", "faces_looked_at", "warnings", "error"])
+    ends = [f"{target}.{end}" for target in TARGETS for end in ("low", "high")]
+    seen = ("faces_found", "faces_looked_at")
+    table.writerow(["clip", "duration_s", *TARGETS, *ends, *of_streams, *seen, "warnings", "error"])
     for one in predictions:
         scores = [(one.scores or {}).get(target) for target in TARGETS]
         streams = [one.streams.get(stream, {}).get(target) for stream in STREAMS for target in TARGETS]
+        between = [end for target in TARGETS for end in (one.intervals or {}).get(target, (None, None))]
         faces = (None, None) if one.faces is None else (one.faces.found, one.faces.looked_at)
-        table.writerow([one.clip, one.duration_s, *scores, *streams, *faces, "; ".join(one.warnings), one.error])
+        table.writerow(
+            [one.clip, one.duration_s, *scores, *between, *streams, *faces, "; ".join(one.warnings), one.error]
+        )
     write_text(path, text.getvalue())
 
 
@@ -206,18 +281,27 @@ def _by_target(scores: Scores) -> dict[str, float]:
     return {target: float(score) for target, score in zip(TARGETS, scores, strict=True)}
 
 
-def _transcript_of(video: Path, transcript: str | Path | None) -> str:
+def transcript_of(video: Path, transcript: str | Path | None) -> str:
     """What is said, from what the caller gave or from a file beside the video; "" if there is none."""
+    found = find_transcript(video, transcript)
+    return read_transcript(found) if isinstance(found, Path) else found
+
+
+def find_transcript(video: Path, transcript: str | Path | None) -> str | Path:
+    """The file with what is said, or the text itself, from what the caller gave or from beside the video.
+
+    Raises:
+        LabelError: A file is named that is not there.
+    """
     if transcript is None:
-        beside = find_sidecar(video)
-        return "" if beside is None else read_transcript(beside)
+        return find_sidecar(video) or ""
     if isinstance(transcript, Path):
-        return read_transcript(transcript)
+        return transcript
     # One word that ends like a transcript's file name is meant as a file, whether it is there or not.
     named = transcript.strip()
     if named.lower().endswith(SUFFIXES) and len(named) <= LONGEST_FILE_NAME and "\n" not in named:
         if Path(named).is_file():
-            return read_transcript(Path(named))
+            return Path(named)
         if " " not in named:
             raise LabelError("transcript not found", path=named, remedy="give a file that exists, or the text itself")
     return clean_transcript(transcript)

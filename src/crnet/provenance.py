@@ -7,7 +7,18 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-RECORDED_PACKAGES = ("crnet", "torch", "numpy", "scikit-learn", "safetensors", "simplejpeg", "av", "soxr", "mtcnn", "opencv-python-headless")
+RECORDED_PACKAGES = (
+    "crnet",
+    "torch",
+    "numpy",
+    "scikit-learn",
+    "safetensors",
+    "simplejpeg",
+    "av",
+    "soxr",
+    "mtcnn",
+    "opencv-python-headless",
+)
 
 
 def versions() -> dict[str, str]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from crnet.errors import ArchiveError, MissingDependencyError, StorageError
+from crnet.errors import ArchiveError, DamagedArchiveError, MissingDependencyError, StorageError
 
 KEY_VARIABLE = "CRNET_FIV2_KEY"
 CHUNK_BYTES = 1 << 20
@@ -132,7 +132,7 @@ class Archive:
         with _reporting(self.shown):
             self.size = file.stat().st_size if size is None else size
             with _opened(file, start, self.size) as (_, archive):
-                infos = [info for info in archive.infolist() if not info.is_dir()]
+                infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
         _check(infos, self.size, self.shown)
         encrypted = any(info.flag_bits & ENCRYPTED_FLAG for info in infos)
         key = keys(Path(self.shown).stem) if encrypted else None
@@ -238,7 +238,7 @@ class _Window(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
         if base + offset < 0:
-            raise ValueError("before the start")
+            raise OSError("before the start")  # what zipfile expects of a file that is too short
         self._at = base + offset
         return self._at
 
@@ -310,7 +310,7 @@ def _reporting(shown: str) -> Iterator[None]:
     except NotImplementedError as error:
         raise ArchiveError(f"cannot be read: {error}", path=shown, remedy=UNPACK_YOURSELF) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, struct.error, RuntimeError) as error:
-        raise ArchiveError(f"damaged: {error}", path=shown, remedy="download the archive again") from error
+        raise DamagedArchiveError(f"damaged: {error}", path=shown, remedy="download the archive again") from error
     except OSError as error:
         raise ArchiveError(f"cannot be read: {error.strerror or error}", path=shown) from error
 
@@ -327,6 +327,8 @@ def _check(infos: list[zipfile.ZipInfo], archive_bytes: int, shown: str) -> None
         refuse("its members overlap")
     for info in infos:
         name = info.filename
+        if not PurePosixPath(name).parts:
+            refuse("a member has no name")
         if name.startswith("/") or "\\" in name or ".." in PurePosixPath(name).parts or re.match("[A-Za-z]:", name):
             refuse(f"member {name!r} climbs out of its folder")
         if stat.S_ISLNK(info.external_attr >> 16):

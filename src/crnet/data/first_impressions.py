@@ -19,7 +19,7 @@ from typing import TypeVar
 from crnet.data.archives import Archive, Keys, Member
 from crnet.data.pickles import LARGEST_PICKLE_BYTES, read_label_pickle
 from crnet.data.source import Failure, LabelledClip, Source, Video, VideoGroup, find_files, is_video
-from crnet.errors import ArchiveError, LabelError
+from crnet.errors import ArchiveError, DamagedArchiveError, LabelError
 from crnet.schema import TARGETS, Split, TrainingSource
 from crnet.text.transcripts import clean_transcript
 
@@ -42,11 +42,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Inventory:
-    """What was found: label files by name (several if they are there twice), videos, archives."""
+    """What was found: label files by name (several if they are there twice), videos, archives, whole and damaged."""
 
     labels: Mapping[str, list[Path | Member]]
     videos: list[Path]
     archives: list[Archive]
+    damaged: list[DamagedArchiveError]
 
 
 def is_release(files: list[Path]) -> bool:
@@ -90,7 +91,14 @@ def _kind(root: Path) -> TrainingSource:
 
 
 def _take_inventory(files: list[Path], keys: Keys) -> _Inventory:
-    archives = [Archive(file, keys) for file in files if file.suffix.lower() == ".zip"]
+    archives: list[Archive] = []
+    damaged: list[DamagedArchiveError] = []
+    for file in files:
+        if file.suffix.lower() == ".zip":
+            try:
+                archives.append(Archive(file, keys))
+            except DamagedArchiveError as error:
+                damaged.append(error)
     labels: dict[str, list[Path | Member]] = {}
     for file in files:
         if _is_label(file.name):
@@ -100,7 +108,9 @@ def _take_inventory(files: list[Path], keys: Keys) -> _Inventory:
             name = PurePosixPath(member.name).name
             if _is_label(name):
                 labels.setdefault(name, []).append(member)
-    return _Inventory(labels, [file for file in files if is_video(file.name)], archives)
+    if damaged and not labels:
+        raise damaged[0]
+    return _Inventory(labels, [file for file in files if is_video(file.name)], archives, damaged)
 
 
 def _is_label(name: str) -> bool:
@@ -234,7 +244,7 @@ def _key(name: str) -> str:
 
 def _groups(inventory: _Inventory, by_key: Mapping[str, str], work_dir: Path) -> Iterator[VideoGroup | Failure]:
     seen: set[str] = set()
-    unknown: list[str] = []
+    unknown: dict[str, Path | Member] = {}
 
     def labelled(places: list[Path] | list[Member]) -> tuple[Video, ...]:
         """The videos that have labels and did not come before."""
@@ -242,12 +252,13 @@ def _groups(inventory: _Inventory, by_key: Mapping[str, str], work_dir: Path) ->
         for place in places:
             key = PurePosixPath(place.name).stem
             if key not in by_key:
-                unknown.append(key)
+                unknown[key] = place
             elif key not in seen:
                 seen.add(key)
                 videos.append(Video(by_key[key], place))
         return tuple(videos)
 
+    yield from map(_failure, inventory.damaged)
     yield VideoGroup(labelled(inventory.videos))
     for archive in inventory.archives:
         yield VideoGroup(labelled(_videos_in(archive)))
@@ -255,12 +266,17 @@ def _groups(inventory: _Inventory, by_key: Mapping[str, str], work_dir: Path) ->
             try:
                 places, spills = _below(archive, member, work_dir, MOST_NESTED - 1)
             except ArchiveError as error:
-                yield Failure("", str(error.path or member.shown), error.reason, error.remedy or "")
+                yield _failure(error)
             else:
                 yield VideoGroup(labelled(places), tuple(spills))
-    surprising = sorted(set(unknown) - KNOWN_WITHOUT_ANNOTATION)
-    if surprising:
-        _log.warning("%d videos have no annotation and are left out, such as %s", len(surprising), surprising[0])
+    for key in sorted(unknown.keys() - KNOWN_WITHOUT_ANNOTATION):
+        remedy = "put the annotation of its split beside the others, or take the video away"
+        yield Failure(PurePosixPath(unknown[key].name).name, _shown(unknown[key]), "has no annotation", remedy)
+
+
+def _failure(error: ArchiveError) -> Failure:
+    """An archive that cannot be read, whose clips are not known by name."""
+    return Failure("", str(error.path), error.reason, error.remedy or "")
 
 
 def _below(archive: Archive, member: Member, work_dir: Path, levels: int) -> tuple[list[Member], list[Path]]:

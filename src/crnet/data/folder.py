@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from crnet.data.manifest import GROUP_PREFIX
-from crnet.data.source import LabelledClip, Source, Video, VideoGroup, find_files, is_video
+from crnet.data.source import Failure, LabelledClip, Source, Video, VideoGroup, find_files, is_video
 from crnet.errors import LabelError, UsageError
 from crnet.schema import SPLITS, TARGETS, Split
 from crnet.text.transcripts import clean_transcript, find_sidecar, read_transcript
@@ -44,11 +44,11 @@ def open_folder(path: Path, leave_out: Path | None = None) -> Source:
         clips = {clip_id: LabelledClip(clip_id, transcript=_beside(file)) for clip_id, file in videos.items()}
     else:
         clips = read_csv(table, videos)
-        unlisted = sorted(videos.keys() - clips.keys())
-        if unlisted:
-            _log.warning("%d videos are not in %s and left out, such as %s", len(unlisted), table, unlisted[0])
 
-    def groups(work_dir: Path) -> Iterator[VideoGroup]:
+    def groups(work_dir: Path) -> Iterator[VideoGroup | Failure]:
+        for clip_id in sorted(videos.keys() - clips.keys()):
+            remedy = f"give it a row in {table}, or take it out of the folder"
+            yield Failure(clip_id, str(videos[clip_id]), "has no row in the CSV", remedy)
         yield VideoGroup(tuple(Video(clip_id, videos[clip_id]) for clip_id in clips if clip_id in videos))
 
     return Source("folder", clips, groups, absent=lambda clip_id: str(root / clip_id))

@@ -26,7 +26,7 @@ from crnet.text.encoders import TextEncoder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from crnet.media.reader import MediaSettings
+    from crnet.media.settings import MediaSettings
 
 WORK_NAME = ".tmp-work"  # folder in a store for unpacked videos and archives
 CHUNK_BYTES = 1 << 20
@@ -99,7 +99,7 @@ def count_faces(source: ClipSource, boxes: NDArray[np.float32]) -> Faces:
         source: The clip.
         boxes: [k, 4], the person's face in each frame; NaN where there is none.
     """
-    from crnet.media.video import middle_frames
+    from crnet.media.moments import middle_frames
 
     middles = middle_frames(source.time_s, source.duration_s, source.segments)
     return Faces(int(np.isfinite(boxes[middles]).all(axis=1).sum()), len(middles))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crnet.data.archives import Keys, ask_for_key
+from crnet.data.ceiling import CEILING_NAME
 from crnet.data.first_impressions import SIMULATED_MARKER, is_release, open_release
 from crnet.data.folder import open_folder
 from crnet.data.making import WORK_NAME, ClipMaker, Job, Made, Shared, clip_from_video, fingerprint_of, make_clip_file
@@ -22,13 +23,13 @@ from crnet.data.source import Failure, LabelledClip, Source, find_files
 from crnet.data.store import FORMAT
 from crnet.data.workers import WorkerDied, available_cores, run_jobs
 from crnet.errors import StorageError, UsageError
-from crnet.files import read_json, write_json, write_text
+from crnet.files import read_json, write_bytes, write_json, write_text
 from crnet.progress import Progress, no_progress
 from crnet.schema import SPLITS
 from crnet.text.encoders import HashedNgrams, TextEncoder
 
 if TYPE_CHECKING:
-    from crnet.media.reader import MediaSettings
+    from crnet.media.settings import MediaSettings
 
 SETTINGS_NAME = "prepare.json"
 FAILURES_NAME = "failures.csv"
@@ -120,7 +121,7 @@ def prepare(
     if source.resolve() == out.resolve():
         raise UsageError("is both the data set and the store", path=out, remedy="give another folder for the store")
     if settings is None:
-        from crnet.media.reader import MediaSettings
+        from crnet.media.settings import MediaSettings
 
         settings = MediaSettings()
     encoder = HashedNgrams() if encoder is None else encoder
@@ -145,6 +146,8 @@ def prepare(
     rows = tuple(one.row for one in made)
     failures = tuple(sorted(tally.failures, key=lambda failure: (failure.clip, failure.path)))
     write_text(out / FAILURES_NAME, _failures_csv(failures, opened.clips))
+    if (source / CEILING_NAME).is_file():  # what a simulated source lets anyone know of the scores
+        write_bytes(out / CEILING_NAME, (source / CEILING_NAME).read_bytes())
     write_manifest(out, Manifest(rows, kind, described["media"], fingerprint, encoder.name))
     skipped = sum(one.was_there for one in made)
     return PrepareReport(len(rows) - skipped, skipped, failures)

@@ -36,18 +36,19 @@ class TransformConfig:
     Attributes:
         frames: Frames of a clip, one for each equal part (Sec. 3.1.1); divides the clip's number of segments.
         pixels: Height and width of a frame (Sec. 3.1.1).
-        audio_samples: Length of the sound at 16 kHz; shorter clips are padded with zeros, longer ones are cut. The
-            default is the longest training clip of FIv2, 15.302 s; `longest_audio_samples` finds another set's.
+        audio_samples: Length of the sound at 16 kHz; shorter clips are padded with zeros, longer ones are cut. None:
+            the longest of the training split (Sec. 3.1.2), which training fills in; 244,832 on FIv2.
     """
 
     frames: int = 32
     pixels: int = 112
-    audio_samples: int = 244_832
+    audio_samples: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("frames", "pixels", "audio_samples"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"transforms.{name} is {getattr(self, name)}, it must be at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"transforms.{name} is {value}, it must be at least 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +174,8 @@ def sample(
             visual[stream] = frames
     audio = text = None
     if "audio-text" in streams:
+        if config.audio_samples is None:
+            raise ConfigError("transforms.audio_samples is not set", remedy="give the length of the sound in samples")
         audio = pad_audio(source.read_audio(), config.audio_samples)
         text = np.asarray(source.read_text(), dtype=np.float32)
         if text.shape != (TEXT_DIMENSIONS,):

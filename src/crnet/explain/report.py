@@ -16,20 +16,18 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from crnet.bundle import BUNDLE_FILE, find_bundle, load_bundle
+from crnet.bundle import BUNDLE_FILE, find_bundle
 from crnet.data.store import ClipFile
 from crnet.data.transforms import choose_frames
-from crnet.evaluation import AVERAGE, FLOOR, FUSION, Evaluation, evaluate, interval_text, write_evaluation
+from crnet.evaluation import AVERAGE, FLOOR, FUSION, Evaluation, interval_text
 from crnet.explain.curves import Log, read_logs, training_figures
 from crnet.explain.plots import evaluation_figures
 from crnet.explain.style import png
 from crnet.files import read_json, write_bytes, write_text
-from crnet.pipeline import load_visual_fusion
 from crnet.progress import Progress, no_progress
-from crnet.schema import TARGETS, TRAITS, Split, Stream
+from crnet.schema import TARGETS, TRAITS, Stream
 
 REPORT_FILE = "report.html"
-EVALUATION_FOLDER = "evaluation"
 CLIPS_SHOWN = 3  # best ones, and as many worst
 LONGEST_TRANSCRIPT = 220  # characters
 
@@ -102,42 +100,22 @@ class ClipCard:
     warnings: tuple[str, ...]
 
 
-def evaluate_run(
-    run_dir: Path,
-    store_dir: Path,
-    *,
-    split: Split = "test",
-    allow_missing: bool = False,
-    progress: Progress = no_progress,
-) -> tuple[Evaluation, Path]:
-    """Measure a trained run on a split of a store, and leave everything that there is to look at.
-
-    Writes metrics.json, predictions.csv and the figures into `RUN/evaluation/SPLIT`, and `RUN/report.html`.
+def show_run(
+    run_dir: Path, store_dir: Path, evaluation: Evaluation, folder: Path, progress: Progress = no_progress
+) -> Path:
+    """Draw what was measured: figures into `folder`, and the run's page, which is returned.
 
     Args:
         run_dir: A finished run.
-        store_dir: A prepared store.
-        split, allow_missing, progress: See `crnet.evaluation.evaluate`, also for the errors.
-
-    Returns:
-        What was measured, and the folder.
+        store_dir: The store that it was measured on.
+        evaluation: What was measured.
+        folder: For the figures.
+        progress: Told after every figure.
     """
-    bundle = load_bundle(run_dir)
-    evaluation = evaluate(
-        bundle,
-        store_dir,
-        split=split,
-        scene_face=load_visual_fusion(run_dir, bundle.config),
-        allow_missing=allow_missing,
-        progress=progress,
-    )
-    folder = run_dir / EVALUATION_FOLDER / split
-    write_evaluation(evaluation, folder)
     figures = draw_figures(run_dir, evaluation, progress)
     for name, content in figures.items():
         write_bytes(folder / f"{name}.png", content)
-    write_report(run_dir, evaluation, store_dir, figures)
-    return evaluation, folder
+    return write_report(run_dir, evaluation, store_dir, figures)
 
 
 def draw_figures(run_dir: Path, evaluation: Evaluation, progress: Progress = no_progress) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import simplejpeg
@@ -19,7 +20,9 @@ import torch.nn.functional as functional
 from jaxtyping import Float32, UInt8
 
 from crnet.media.mtcnn import ONET_PIXELS, ONET_THRESHOLD, Detections, Mtcnn, squared
-from crnet.media.video import Frame, VideoInfo
+
+if TYPE_CHECKING:
+    from crnet.media.video import Frame, VideoInfo
 
 FACE_MARGIN = 0.2
 """Part of the squared box's side added on each side of a face crop. The paper gives none."""

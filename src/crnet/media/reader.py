@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,63 +13,21 @@ import simplejpeg
 from jaxtyping import Float32, Float64, Int64, UInt8
 from numpy.typing import NDArray
 
-from crnet.errors import ConfigError, MediaError
+from crnet.errors import MediaError
 from crnet.files import sha256
 from crnet.media.audio import FULL_SCALE, read_audio
-from crnet.media.faces import FACE_MARGIN, DetectionSettings, FaceCrop, FaceTrack, FaceTracker, cut_out
+from crnet.media.faces import FaceCrop, FaceTrack, FaceTracker, cut_out
+from crnet.media.moments import choose_kept, middle_frames
 from crnet.media.mtcnn import Mtcnn
-from crnet.media.video import NOT_A_VIDEO_REMEDY, Frame, VideoInfo, choose_kept, decode, middle_frames, probe
-from crnet.schema import SEGMENTS
+from crnet.media.settings import MediaSettings
+from crnet.media.video import NOT_A_VIDEO_REMEDY, Frame, VideoInfo, decode, probe
 
 logger = logging.getLogger(__name__)
-
-READER_VERSION = 1
-"""Goes into every fingerprint; raise it when the same settings give other clips than before."""
 
 NEAR_SILENCE_RMS = 0.003  # of full scale: -50 dB
 BLACK_PICTURE_LEVEL = 10.0  # of 255, mean of the picture
 FEW_FACES = 0.75  # of the segments' middle frames
 DAMAGED_BELOW = 0.9  # share of the frames that could be decoded
-
-
-@dataclass(frozen=True)
-class MediaSettings:
-    """How videos become clips. The same settings on the same file give the same bytes.
-
-    Attributes:
-        segments: Number of equal segments.
-        frames_per_segment: Frames kept of each, the middle one among them; None keeps all.
-        pixels: Side of the scene and face pictures.
-        jpeg_quality: 1 to 100.
-        face_margin: See `crnet.media.faces.FACE_MARGIN`.
-        max_audio_s: Sound after this many seconds is left out.
-        detection: How faces are looked for.
-    """
-
-    segments: int = SEGMENTS
-    frames_per_segment: int | None = None
-    pixels: int = 112
-    jpeg_quality: int = 90
-    face_margin: float = FACE_MARGIN
-    max_audio_s: float = 60.0
-    detection: DetectionSettings = field(default_factory=DetectionSettings)
-
-    def __post_init__(self) -> None:
-        for name, value, low, high in (
-            ("segments", self.segments, 1, 1024),
-            ("frames_per_segment", self.frames_per_segment or 1, 1, 128),
-            ("pixels", self.pixels, 8, 1024),
-            ("jpeg_quality", self.jpeg_quality, 1, 100),
-            ("face_margin", self.face_margin, 0, 2),
-            ("max_audio_s", self.max_audio_s, 0, 3600),
-        ):
-            if not low <= value <= high:
-                raise ConfigError(f"{name} is {value}", remedy=f"choose {low} to {high}")
-
-    def fingerprint(self) -> str:
-        """16 hexadecimal digits that stand for all of these values."""
-        document = {"version": READER_VERSION, **asdict(self)}
-        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)

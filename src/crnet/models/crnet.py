@@ -39,7 +39,7 @@ class ModelConfig:
         width: Channels of the first stage. The vector `a` and all features are 8 * width long (512).
         blocks: Blocks in each of the four stages.
         classes: Classes of the CR-blocks: 4, 7 or 10.
-        frames: How many frames a clip shows; binding for `temporal="conv1x1"` only.
+        frames: How many frames a clip shows, the same as `transforms.frames`; "conv1x1" has a weight for each.
         pixel_mean, pixel_std: RGB, of pixels in [0, 1]: the network sees (x / 255 - mean) / std.
         audio_text: What the audio-text stream hears: both (Fig. 1), or one of the two (Table 3).
         init: Weights that the backbone of the visual streams starts from, torchvision's format as safetensors;

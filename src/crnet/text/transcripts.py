@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import html
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crnet.errors import LabelError
@@ -13,10 +15,20 @@ from crnet.text.encoders import LONGEST_TEXT_CHARACTERS
 SUFFIXES = (".txt", ".srt", ".vtt")
 LARGEST_FILE_BYTES = 4 << 20  # subtitles of a whole day
 
-_TIMING = re.compile(r"^\s*(\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}\s*-->\s*(\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}")
+_TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}"
+_TIMING = re.compile(rf"^\s*(?P<start>{_TIME})\s*-->\s*(?P<end>{_TIME})")
 _TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # <i>, <v Name>, <00:00:01.000>; {\an8}
 _NOTE = re.compile(r"\[[^\[\]]*\]")  # [inaudible 00:00:07], [laughs]
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+@dataclass(frozen=True)
+class Cue:
+    """A line of subtitles: what is said between two times, in seconds from the video's beginning."""
+
+    start_s: float
+    end_s: float
+    text: str
 
 
 def read_transcript(path: Path) -> str:
@@ -27,6 +39,30 @@ def read_transcript(path: Path) -> str:
     Raises:
         LabelError: Missing, unreadable, too large, of another kind, or not text.
     """
+    lines = _read(path).splitlines()
+    if path.suffix.lower() != ".txt":
+        lines = [cue.text for cue in _cues(lines)]
+    return clean_transcript(" ".join(lines))
+
+
+def read_cues(path: Path) -> tuple[Cue, ...]:
+    """When each line of a `.srt` or `.vtt` file is said, without tags and notes; nothing of a `.txt` file.
+
+    Raises:
+        LabelError: As `read_transcript`.
+    """
+    if path.suffix.lower() == ".txt":
+        return ()
+    cues = (replace(cue, text=clean_transcript(cue.text)) for cue in _cues(_read(path).splitlines()))
+    return tuple(cue for cue in cues if cue.text)
+
+
+def _read(path: Path) -> str:
+    """A transcript file as it is.
+
+    Raises:
+        LabelError: See `read_transcript`.
+    """
     if path.suffix.lower() not in SUFFIXES:
         raise LabelError("not a transcript", path=path, remedy=f"give a file that ends in {', '.join(SUFFIXES)}")
     try:
@@ -36,11 +72,7 @@ def read_transcript(path: Path) -> str:
         raise LabelError(f"cannot be read: {error.strerror or error}", path=path) from error
     if len(content) > LARGEST_FILE_BYTES:
         raise LabelError(f"larger than {LARGEST_FILE_BYTES >> 20} MB", path=path, remedy="cut it to what is said")
-    text = _decode(content, path)
-    lines = text.splitlines()
-    if path.suffix.lower() != ".txt":
-        lines = _spoken(lines)
-    return clean_transcript(" ".join(lines))
+    return _decode(content, path)
 
 
 def find_sidecar(video: Path) -> Path | None:
@@ -70,18 +102,24 @@ def _decode(content: bytes, path: Path) -> str:
     return text
 
 
-def _spoken(lines: list[str]) -> list[str]:
+def _cues(lines: list[str]) -> Iterator[Cue]:
     """The lines of a subtitle file that are spoken: those of each cue after its timing, up to a blank line."""
-    spoken: list[str] = []
-    in_cue = False
+    said_last: str | None = None
+    times: tuple[float, float] | None = None
     for line in lines:
-        if _TIMING.match(line):
-            in_cue = True
+        if timing := _TIMING.match(line):
+            times = (_seconds(timing["start"]), _seconds(timing["end"]))
         elif not line.strip():
-            in_cue = False
-        elif in_cue:
+            times = None
+        elif times is not None:
             said = html.unescape(_TAG.sub("", line)).strip()
             # Rolling captions show a line again in the next cue.
-            if said and (not spoken or spoken[-1] != said):
-                spoken.append(said)
-    return spoken
+            if said and said != said_last:
+                said_last = said
+                yield Cue(*times, said)
+
+
+def _seconds(time: str) -> float:
+    """01:02:03,400 or 02:03.400."""
+    parts = [float(part.replace(",", ".")) for part in time.split(":")]
+    return sum(part * 60**power for power, part in enumerate(reversed(parts)))

@@ -9,7 +9,8 @@ A run folder has one folder for each stream:
     tensorboard/       the same for TensorBoard, if it is installed
 
 Stage 2 goes on from the *last* network of stage 1, as the paper does, which chooses none there. Of stage 2, the
-network with the best validation score is kept (average 1 - MAE of the five traits).
+network with the best validation score is kept (average 1 - MAE of the five traits). Half of the validation clips
+take no part in that, if there are enough of them: they tell how far the system is off (`crnet.data.halves`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 import torch
 
 from crnet.data.dataset import ClipDataset, scores_of
+from crnet.data.halves import halves
 from crnet.data.store import Manifest
 from crnet.data.transforms import TransformConfig
 from crnet.errors import ConfigError, LabelError
@@ -140,8 +142,13 @@ def split_of(
     transforms: TransformConfig,
     training: TrainingConfig,
 ) -> ClipDataset | None:
-    """A split as one stream trains on it or is validated on it; None if it is empty."""
+    """A split as one stream trains on it or is validated on it; None if it is empty.
+
+    Of the validation split, it is the half that chooses the network; see `crnet.data.halves`.
+    """
     rows = manifest.rows(name)
+    if name == "val":
+        rows, _ = halves(rows)
     if not rows:
         return None
     classes = class_of(scores_of(rows), model.classes)
@@ -164,6 +171,7 @@ def describe(
             "encoder": manifest.encoder,
             "train_clips": len(manifest.rows("train")),
             "val_clips": len(manifest.rows("val")),
+            "choosing_clips": len(halves(manifest.rows("val"))[0]),
             "labels_sha256": hashlib.sha256(json.dumps(labelled).encode()).hexdigest(),
         },
     }

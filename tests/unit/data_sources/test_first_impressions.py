@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 import zipfile
 from pathlib import Path
 
@@ -129,15 +128,25 @@ def test_archives_nested_without_end_are_refused(tmp_path: Path) -> None:
     assert any(isinstance(group, Failure) and "nested too deep" in group.reason for group in groups)
 
 
-def test_videos_without_annotation_are_left_out_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_video_without_annotation_is_a_failure_unless_it_is_the_one_that_is_known(tmp_path: Path) -> None:
+    def failures() -> list[Failure]:
+        groups = open_source(tmp_path / "fi", no_keys).groups(tmp_path / "work")
+        return [group for group in groups if isinstance(group, Failure)]
+
     write_release(tmp_path / "fi")
-    with caplog.at_level(logging.WARNING):
-        read_all(open_source(tmp_path / "fi", no_keys), tmp_path / "work")
-    assert caplog.text == ""  # the one that is known
+    assert failures() == []
     (tmp_path / "fi" / "TRAIN" / "new.000.mp4").write_bytes(b"x")
-    with caplog.at_level(logging.WARNING):
-        read_all(open_source(tmp_path / "fi", no_keys), tmp_path / "work")
-    assert "1 videos have no annotation" in caplog.text and "new.000" in caplog.text
+    assert [(one.clip, one.reason) for one in failures()] == [("new.000.mp4", "has no annotation")]
+
+
+def test_a_damaged_outer_archive_is_a_failure_and_the_rest_is_read(tmp_path: Path) -> None:
+    write_release(tmp_path / "fi")
+    (tmp_path / "fi" / "train-9.zip").write_bytes(b"PK\x03\x04 cut off")
+    source = open_source(tmp_path / "fi", no_keys)
+    (tmp_path / "work").mkdir(exist_ok=True)
+    found = list(source.groups(tmp_path / "work"))
+    assert [Path(one.path).name for one in found if isinstance(one, Failure)] == ["train-9.zip"]
+    assert any(one.videos for one in found if not isinstance(one, Failure))
 
 
 def test_a_simulated_set_says_so_and_knows_its_persons(tmp_path: Path) -> None:

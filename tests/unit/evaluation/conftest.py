@@ -17,7 +17,7 @@ from crnet.data.store import ClipRow, Manifest, write_clip, write_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.evaluation import Evaluation, evaluate
 from crnet.fusion import Fusion, FusionConfig
-from crnet.media.reader import MediaSettings
+from crnet.media.settings import MediaSettings
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.schema import STREAMS, Clip
 from crnet.training.features import extract

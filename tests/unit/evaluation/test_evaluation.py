@@ -83,14 +83,14 @@ def test_a_missing_clip_is_refused_unless_allowed_and_then_n_stands_with_every_f
     bundle: Bundle, store_maker: Callable[..., Path]
 ) -> None:
     store = store_maker()
-    fail(store, ("lost.mp4", "test"), ("other.mp4", "train"), ("clip20.mp4", "test"), ("unknown.mp4", ""))
-    with pytest.raises(LabelError, match=r"2 annotated clips.*lost\.mp4"):
+    fail(store, ("lost.mp4", "test"), ("other.mp4", "train"), ("clip20.mp4", "test"), ("unknown.mp4", ""), ("", "test"))
+    with pytest.raises(LabelError, match=r"1 annotated clips.*lost\.mp4"):
         evaluate(bundle, store, resamples=5)
     found = evaluate(bundle, store, resamples=5, allow_missing=True)
-    assert found.missing == ("lost.mp4", "unknown.mp4")
-    assert found.to_dict()["missing"] == ["lost.mp4", "unknown.mp4"]
+    assert found.missing == ("lost.mp4",)
+    assert found.to_dict()["missing"] == ["lost.mp4"]
     assert found.to_dict()["clips"] == 12
-    assert "2 annotated clips are missing" in found.warnings
+    assert "1 annotated clips are missing" in found.warnings
     for table in tables(found):
         assert [cell for column in table.columns if column.header == "n" for cell in column.cells] == (
             ["12"] * table.row_count

@@ -15,7 +15,15 @@ from crnet import predict as predict_module
 from crnet.bundle import Bundle
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
-from crnet.errors import CrnetError, FormatError, LabelError, MediaError, UsageError
+from crnet.errors import (
+    CrnetError,
+    FormatError,
+    LabelError,
+    MediaError,
+    MissingDependencyError,
+    StorageError,
+    UsageError,
+)
 from crnet.predict import DRAWN_PEOPLE, NO_TRANSCRIPT, Predictor, list_videos, system_scores, write_predictions
 from crnet.schema import STREAMS, TARGETS, Clip, Prediction
 
@@ -110,14 +118,14 @@ def test_only_the_frames_that_are_shown_are_kept(
         model=replace(bundle.config.model, frames=frames),
     )
     predictor = Predictor(replace(bundle, config=config, media=dict(bundle.media) | {"frames_per_segment": kept}))
-    settings = predictor._media_settings()
+    settings = predictor.media_settings()
     assert (settings.segments, settings.frames_per_segment) == expected
     assert settings.pixels == bundle.media["pixels"]
 
 
 def test_media_settings_of_another_version_are_refused(bundle: Bundle) -> None:
     with pytest.raises(FormatError, match="configuration"):
-        Predictor(replace(bundle, media=dict(bundle.media) | {"zoom": 3}))._media_settings()
+        Predictor(replace(bundle, media=dict(bundle.media) | {"zoom": 3})).media_settings()
 
 
 @pytest.mark.parametrize(
@@ -213,14 +221,28 @@ def test_many_come_one_by_one(tmp_path: Path, predictor: Predictor, fake_media: 
     assert fake_media[0]["transcript"] == "said"
 
 
-def test_errors_of_other_kinds_are_not_swallowed(
+def test_an_unexpected_error_is_a_row_too_and_the_batch_goes_on(
     tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: object, **kwargs: object) -> Clip:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("oh")
 
     monkeypatch.setattr(predict_module, "clip_from_video", broken)
-    with pytest.raises(ZeroDivisionError):
+    found = list(predictor.predict_many([tmp_path / "a.mp4", tmp_path / "b.mp4"]))
+    assert [one.error for one in found] == [
+        f"{tmp_path / n}: unexpected ZeroDivisionError: oh" for n in ("a.mp4", "b.mp4")
+    ]
+
+
+@pytest.mark.parametrize("error", [MissingDependencyError("no av"), StorageError("disk full")])
+def test_what_would_fail_for_every_video_ends_the_batch(
+    tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch, error: CrnetError
+) -> None:
+    def broken(*args: object, **kwargs: object) -> Clip:
+        raise error
+
+    monkeypatch.setattr(predict_module, "clip_from_video", broken)
+    with pytest.raises(type(error)):
         list(predictor.predict_many([tmp_path / "a.mp4"]))
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from crnet.bundle import Bundle, save_bundle
 from crnet.errors import FormatError
-from crnet.evaluation import Evaluation
-from crnet.explain.report import evaluate_run, headline, write_report
+from crnet.evaluation import Evaluation, evaluate_run
+from crnet.explain.report import headline, show_run, write_report
 from crnet.fusion import Fusion
 from crnet.predict import DRAWN_PEOPLE
 
@@ -212,6 +212,7 @@ def test_evaluating_a_run_leaves_everything_to_look_at(
     save_bundle(bundle, tmp_path / "bundle")
     save_file(visual_fusion.to_tensors(), tmp_path / "scene+face.safetensors")
     found, folder = evaluate_run(tmp_path, store)
+    show_run(tmp_path, store, found, folder)
     assert folder == tmp_path / "evaluation" / "test"
     names = {"metrics.json", "predictions.csv"} | {
         f"{name}.png" for name in ("systems", "scatter", "errors", "distributions", "calibration")

@@ -12,7 +12,8 @@ import simplejpeg
 from video_maker import write_video
 
 from crnet.errors import ConfigError, MediaError
-from crnet.media.reader import Media, MediaSettings, read_media
+from crnet.media.reader import Media, read_media
+from crnet.media.settings import MediaSettings
 from crnet.media.video import SIMULATED_COMMENT
 
 SMALL = MediaSettings(segments=4, pixels=32)

@@ -14,7 +14,8 @@ from video_maker import quadrants, write_video
 
 from crnet.errors import MediaError
 from crnet.media import video
-from crnet.media.video import SIMULATED_COMMENT, choose_kept, decode, middle_frames, probe
+from crnet.media.moments import MAX_FRAMES_PER_SEGMENT, choose_kept, middle_frames
+from crnet.media.video import SIMULATED_COMMENT, decode, probe
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 FASTSTART = {"movflags": "faststart"}
@@ -223,8 +224,8 @@ class TestChooseKept:
 
     def test_all_is_bounded(self) -> None:
         kept, segment = choose_kept(np.arange(10_000) / 1000, 10.0, 4, None)
-        assert len(kept) == 4 * video.MAX_FRAMES_PER_SEGMENT
-        assert np.bincount(segment).tolist() == [video.MAX_FRAMES_PER_SEGMENT] * 4
+        assert len(kept) == 4 * MAX_FRAMES_PER_SEGMENT
+        assert np.bincount(segment).tolist() == [MAX_FRAMES_PER_SEGMENT] * 4
 
     @given(
         gaps_ms=st.lists(st.integers(1, 300), min_size=1, max_size=200),

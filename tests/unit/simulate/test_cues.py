@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from crnet.data.simulate.cues import CUE, CUES, MODALITIES, NOISE_SHARE, Difficulty, draw_latents, values, weights
+from crnet.data.simulate.cues import (
+    CUE,
+    CUES,
+    MODALITIES,
+    NOISE_SHARE,
+    Difficulty,
+    draw_latents,
+    noise_shares,
+    values,
+    weights,
+)
 from crnet.data.simulate.scores import draw_scores, standardise
 from crnet.schema import TARGETS
 
@@ -23,8 +33,28 @@ def test_latents_are_standard_normal_with_the_known_share_of_noise(scores: np.nd
     latents = draw_latents(scores, difficulty, np.random.default_rng(2))
     np.testing.assert_allclose(latents.mean(0), 0.0, atol=0.06)
     np.testing.assert_allclose(latents.std(0), 1.0, atol=0.05)
-    noise = latents - np.sqrt(1 - NOISE_SHARE[difficulty]) * standardise(scores) @ weights().T
-    np.testing.assert_allclose(noise.var(0), NOISE_SHARE[difficulty], rtol=0.08)
+    share = noise_shares(difficulty)
+    noise = latents - np.sqrt(1 - share) * (standardise(scores) @ weights().T)
+    np.testing.assert_allclose(noise.var(0), share, rtol=0.08)
+
+
+def test_noise_shares_by_hand() -> None:
+    # fivalike, clarity 1: .75 noise to .25 signal. Clarity 3: the signal counts three times: .75 / (.75 + .75).
+    shares = dict(zip(CUE, noise_shares("fivalike"), strict=True))
+    assert CUE["gaze"].clarity == 1.0
+    assert CUE["loudness"].clarity == 3.0
+    assert shares["gaze"] == pytest.approx(0.75)
+    assert shares["loudness"] == pytest.approx(0.5)
+
+
+def test_silent_modalities_carry_nothing_and_leave_the_others_as_they_are(scores: np.ndarray) -> None:
+    heard, deaf = (draw_latents(scores, "easy", np.random.default_rng(5), silent) for silent in ((), ("audio", "text")))
+    for i, cue in enumerate(CUES):
+        found = max(abs(np.corrcoef(deaf[:, i], scores[:, j])[0, 1]) for j in range(6))
+        if cue.modality in ("audio", "text"):
+            assert found < 0.05
+        else:
+            np.testing.assert_array_equal(deaf[:, i], heard[:, i])
 
 
 def test_difficulties_are_ordered() -> None:
@@ -39,6 +69,17 @@ def test_each_modality_tells_every_target_when_easy(scores: np.ndarray, modality
     error = ((model.predict(seen[4000:]) - scores[4000:]) ** 2).mean(0)
     r2 = dict(zip(TARGETS, 1 - error / scores[4000:].var(0), strict=True))
     assert min(r2.values()) > 0.65, r2
+
+
+def test_sound_carries_most_of_what_sound_and_text_tell(scores: np.ndarray) -> None:
+    latents = draw_latents(scores, "fivalike", np.random.default_rng(6))
+
+    def r2(*modalities: str) -> float:
+        seen = latents[:, [i for i, cue in enumerate(CUES) if cue.modality in modalities]]
+        predicted = Ridge().fit(seen[:4000], scores[:4000]).predict(seen[4000:])
+        return float(1 - ((predicted - scores[4000:]) ** 2).mean() / scores[4000:].var(0).mean())
+
+    assert 0.85 * r2("audio", "text") < r2("audio") < r2("audio", "text")
 
 
 def test_permuted_cues_tell_nothing(scores: np.ndarray) -> None:

@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from crnet.data.simulate import draw_sheet, simulate
-from crnet.data.simulate.filming import act, draw_frames
+from crnet.data.simulate.acting import act, draw_frames
 from crnet.data.simulate.planning import SimulationConfig, plan_clips, split_sizes
-from crnet.data.simulate.writing import MARKER
+from crnet.data.simulate.folder import MARKER
+from crnet.data.simulate.sheet import draw_sheet
+from crnet.data.simulate.writing import simulate
 from crnet.errors import ConfigError, StorageError, UsageError
 from crnet.media.video import SIMULATED_COMMENT
 from crnet.schema import TARGETS

@@ -1,20 +1,43 @@
-"""The built-in voice: what is measured in the sound is what the cues say."""
+"""Both voices: what is measured in the sound is what the cues say."""
 
 from __future__ import annotations
+
+import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from crnet.data.simulate import espeak, speech
 from crnet.data.simulate.cues import CUE, middle_values
-from crnet.data.simulate.speech import HOP_S, speak, syllables_spoken
+from crnet.data.simulate.real_voice import MEN, WOMEN, WPM_PER_SYLLABLE_RATE
+from crnet.data.simulate.speech import VOICES, Voice, best_voice, speak, syllables_spoken
+from crnet.data.simulate.track import HOP_S
+from crnet.data.simulate.words import syllables
+from crnet.errors import MissingDependencyError
 from crnet.schema import SAMPLE_RATE_HZ
 
-TEXT = "I enjoy going out with my friends because we laughed all night at the party."
+TEXT = (
+    "I enjoy going out with my friends because we laughed all night at the party. "
+    "I finished my report before the deadline and thank you so much for listening. "
+)
+MAN_HZ, WOMAN_HZ = 112.0, 200.0
+needs_espeak = pytest.mark.skipif(
+    not espeak.is_installed(), reason="the speech synthesiser is not installed: pip install espeakng-loader"
+)
 
 
-def voice(duration_s: float = 4.0, pitch_hz: float = 120.0, **changed: float) -> np.ndarray:
+@pytest.fixture(params=["built-in", pytest.param("espeak", marks=needs_espeak)])
+def kind(request: pytest.FixtureRequest) -> Voice:
+    return request.param
+
+
+def voice(kind: Voice, duration_s: float = 4.0, pitch_hz: float = MAN_HZ, variant: int = 0, **changed: float):
     cues = {**middle_values(), "voice_steadiness": 1.0, **changed}
-    return speak(TEXT, duration_s, cues, pitch_hz, 1.0, np.random.default_rng(3)).audio
+    tract = 1.0 if pitch_hz < 150 else 0.865
+    rng = np.random.default_rng(3)
+    return speak(TEXT, duration_s, cues, pitch_hz, tract, rng, voice=kind, variant=variant).audio
 
 
 def measured_pitch_hz(audio: np.ndarray) -> np.ndarray:
@@ -27,54 +50,95 @@ def measured_pitch_hz(audio: np.ndarray) -> np.ndarray:
     for piece in pieces:
         correlation = np.correlate(piece, piece, "full")[size - 1 :] / np.arange(size, 0, -1)
         lag = shortest + int(correlation[shortest:longest].argmax())
+        # A multiple of the period fits as well; the first lag that fits nearly as well is the period.
+        for part in (4, 3, 2):
+            near = correlation[max(shortest, lag // part - 2) : lag // part + 3]
+            if lag // part > shortest and near.max() > 0.9 * correlation[lag]:
+                lag = max(shortest, lag // part - 2) + int(near.argmax())
+                break
         if correlation[lag] > 0.5 * correlation[0]:
             found.append(SAMPLE_RATE_HZ / lag)
     return np.array(found)
 
 
+def semitones(audio: np.ndarray, rest_hz: float) -> np.ndarray:
+    return 12 * np.log2(measured_pitch_hz(audio) / rest_hz)
+
+
+def levels(audio: np.ndarray) -> np.ndarray:
+    size = round(0.02 * SAMPLE_RATE_HZ)
+    found = audio[: len(audio) // size * size].astype(float).reshape(-1, size).std(1)
+    return found / np.percentile(found, 98)
+
+
 @pytest.mark.parametrize("loudness_db", [-36.0, -26.0, -16.0])
-def test_loudness_while_speaking_is_what_was_asked_for(loudness_db: float) -> None:
-    sound = voice(loudness=loudness_db) / 32767.0
+def test_loudness_while_speaking_is_what_was_asked_for(kind: Voice, loudness_db: float) -> None:
+    sound = voice(kind, loudness=loudness_db) / 32767.0
     speaking = np.abs(sound) > 0.05 * np.abs(sound).max()
     assert 10 * np.log10(np.mean(sound[speaking] ** 2)) == pytest.approx(loudness_db, abs=1.0)
     assert np.abs(sound).max() < 1.0
 
 
-def test_pitch_follows_its_level() -> None:
-    low, high = (np.median(measured_pitch_hz(voice(pitch_level=level, pitch_variation=0.2))) for level in (-4.0, 5.0))
-    assert low == pytest.approx(120 * 2 ** (-4 / 12), rel=0.04)
-    assert high == pytest.approx(120 * 2 ** (5 / 12), rel=0.04)
+@pytest.mark.parametrize("variant", range(4))
+@pytest.mark.parametrize("rest_hz", [MAN_HZ, WOMAN_HZ])
+@pytest.mark.parametrize("level", [-4.0, 0.5, 5.0])
+def test_pitch_follows_its_level(kind: Voice, rest_hz: float, variant: int, level: float) -> None:
+    sound = voice(kind, pitch_hz=rest_hz, variant=variant, pitch_level=level, pitch_variation=0.2)
+    assert np.median(semitones(sound, rest_hz)) == pytest.approx(level, abs=0.9)
 
 
-def test_pitch_varies_as_asked() -> None:
+def test_pitch_varies_as_asked(kind: Voice) -> None:
     def spread(width: float) -> float:  # of the middle half: the meter is wrong by octaves now and then
-        semitones = 12 * np.log2(measured_pitch_hz(voice(8.0, pitch_variation=width)) / 120)
-        return float(np.subtract(*np.percentile(semitones, [75, 25])))
+        return float(np.subtract(*np.percentile(semitones(voice(kind, 8.0, pitch_variation=width), 112), [75, 25])))
 
-    flat, lively = spread(0.2), spread(3.0)
-    assert flat < 0.6
+    flat, lively = spread(0.2), spread(2.4)
+    assert flat < 0.8
     assert lively > 1.5
 
 
-def test_pauses_take_their_share() -> None:
-    few, many = (np.mean(_levels(voice(8.0, pause_share=share)) < 0.02) for share in (0.04, 0.42))
-    assert few < 0.12
+def test_pauses_take_their_share(kind: Voice) -> None:
+    few, many = (np.mean(levels(voice(kind, 8.0, pause_share=share)) < 0.02) for share in (0.04, 0.42))
+    assert few < 0.14
     assert many == pytest.approx(0.42, abs=0.12)
 
 
-def _levels(audio: np.ndarray) -> np.ndarray:
-    size = round(0.02 * SAMPLE_RATE_HZ)
-    levels = audio[: len(audio) // size * size].astype(float).reshape(-1, size).std(1)
-    return levels / np.percentile(levels, 98)
+def test_faster_speech_swells_faster(kind: Voice) -> None:
+    def swells_per_s(syllables_per_s: float) -> float:  # centre of the spectrum of the loudness below 12 Hz
+        loud = levels(voice(kind, 12.0, speaking_rate=syllables_per_s, pause_share=0.04))
+        power = np.abs(np.fft.rfft(loud - loud.mean())) ** 2
+        hz = np.fft.rfftfreq(len(loud), 0.02)
+        return float((power * hz)[hz < 12].sum() / power[hz < 12].sum())
+
+    assert swells_per_s(6.4) > 1.25 * swells_per_s(2.6)
 
 
-def test_softness_darkens_the_voice() -> None:
+@needs_espeak
+def test_real_speech_takes_the_time_that_its_rate_says() -> None:
+    timbre = MEN[0]
+    for rate in (2.6, 4.5, 6.4):
+        with espeak.talker(timbre.name, 1) as speaker:
+            sentence = TEXT.replace(". ", " and ")
+            said = speaker.say(sentence, WPM_PER_SYLLABLE_RATE * rate, 50, 50)
+        loud = np.flatnonzero(np.abs(said.wave) > 0.01)
+        spoken_s = (loud[-1] - loud[0]) / espeak.RATE_HZ
+        assert sum(map(syllables, sentence.split())) / spoken_s == pytest.approx(rate, rel=0.12)
+
+
+def test_softness_darkens_the_voice(kind: Voice) -> None:
     def brightness(soft: float) -> float:
-        power = np.abs(np.fft.rfft(voice(voice_softness=soft).astype(float))) ** 2
+        power = np.abs(np.fft.rfft(voice(kind, voice_softness=soft).astype(float))) ** 2
         hz = np.fft.rfftfreq(4 * SAMPLE_RATE_HZ, 1 / SAMPLE_RATE_HZ)
         return float(power[(hz > 1000) & (hz < 3000)].sum() / power[hz < 1000].sum())
 
     assert brightness(1.0) < 0.5 * brightness(0.0)
+
+
+def test_a_voice_that_is_not_steady_trembles(kind: Voice) -> None:
+    def restlessness(steady: float) -> float:
+        sound = voice(kind, 8.0, voice_steadiness=steady, pitch_variation=0.2)
+        return float(np.subtract(*np.percentile(semitones(sound, MAN_HZ), [75, 25])))
+
+    assert restlessness(0.0) > restlessness(1.0) + 0.5
 
 
 def test_syllables_spoken_by_hand() -> None:
@@ -82,17 +146,67 @@ def test_syllables_spoken_by_hand() -> None:
     assert syllables_spoken(0.1, {"pause_share": 0.4, "speaking_rate": 2.0}) == 1
 
 
-@pytest.mark.parametrize("text", ["", "?!", "x", "naïve 日本", "a"])
-def test_any_transcript_gives_a_track_of_the_asked_length(text: str) -> None:
-    speech = speak(text, 0.5, middle_values(), 200.0, 0.85, np.random.default_rng(0))
-    assert speech.audio.dtype == np.int16
-    assert len(speech.audio) == 8000
-    assert len(speech.envelope) >= 0.5 / HOP_S
-    assert 0.0 <= speech.envelope.min() <= speech.envelope.max() <= 1.0
+@pytest.mark.parametrize("text", ["", "?!", "x", "naïve 日本", "日本", "a", "a\0b <speak> [[h@l]]", "9" * 500])
+def test_any_transcript_gives_a_track_of_the_asked_length(kind: Voice, text: str) -> None:
+    said = speak(text, 0.5, middle_values(), 200.0, 0.85, np.random.default_rng(0), voice=kind)
+    assert said.audio.dtype == np.int16
+    assert len(said.audio) == 8000
+    assert len(said.envelope) >= 0.5 / HOP_S
+    assert 0.0 <= said.envelope.min() <= said.envelope.max() <= 1.0
 
 
-def test_the_same_state_gives_the_same_sound() -> None:
-    np.testing.assert_array_equal(voice(), voice())
+def test_the_same_state_gives_the_same_sound_whatever_was_said_before(kind: Voice) -> None:
+    first = voice(kind)
+    voice(kind, pitch_hz=WOMAN_HZ, variant=2, pitch_level=-2.0)
+    np.testing.assert_array_equal(voice(kind), first)
+
+
+@needs_espeak
+def test_another_process_says_the_same() -> None:
+    program = (
+        "import zlib; from crnet.data.simulate.espeak import talker\n"
+        "with talker('en-us+f3', 5) as speaker:\n"
+        "    print(zlib.crc32(speaker.say('I met so many fun people', 160, 50, 50).wave.tobytes()))"
+    )
+    said = [subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout for _ in range(2)]
+    assert said[0] == said[1] != b""
+
+
+@needs_espeak
+@pytest.mark.parametrize("timbre", [*MEN, *WOMEN], ids=lambda timbre: timbre.name)
+def test_every_timbre_speaks_and_marks_its_words(timbre) -> None:
+    with espeak.talker(timbre.name, 1) as speaker:
+        said = speaker.say("we laughed all night", 160, 50, 50)
+    assert len(said.word_starts) == 4
+    assert 0 == said.word_starts[0] < said.word_starts[-1] < len(said.wave)
+    assert 0.05 < np.abs(said.wave).max() < 0.999  # neither silent nor clipped
+
+
+@needs_espeak
+def test_an_unknown_timbre_is_refused() -> None:
+    with pytest.raises(MissingDependencyError, match="no voice"), espeak.talker("martian", 0):
+        pass
+
+
+@needs_espeak
+def test_data_that_lie_too_deep_are_reached_by_a_short_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(espeak, "LONGEST_DATA_PATH", 3)
+    with espeak.talker("en-us", 1) as speaker:
+        assert len(speaker.say("hello", 160, 50, 50).wave) > 1000
+
+
+def test_without_the_synthesiser_the_built_in_voice_speaks_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(espeak, "PACKAGE", "no_such_package")
+    with caplog.at_level(logging.WARNING):
+        assert best_voice() == "built-in"
+    assert "pip install no-such-package" in caplog.text
+    assert set(VOICES) == {"espeak", "built-in"}
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    with pytest.raises(MissingDependencyError, match="pip install"):
+        speak("Hello", 0.5, middle_values(), 112.0, 1.0, np.random.default_rng(0), voice="espeak")
+    assert speech.best_voice() == "built-in"
 
 
 def test_loudness_table_leaves_room_below_full_scale() -> None:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 import cv2
 import numpy as np
+from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from crnet.data.simulate.body import NECK_Y, SLUMP_TILT, paint_body, paint_hand
 from crnet.data.simulate.canvas import Canvas, Colour, Pixels, lay_moved, mix
 from crnet.data.simulate.features import Expression, FeaturePainter
 from crnet.data.simulate.hair import paint_hair, paint_hair_behind
-from crnet.data.simulate.head import paint_head, paint_inner
+from crnet.data.simulate.head import MOUTH_Y, paint_head, paint_inner
 from crnet.data.simulate.motion import Motion
 from crnet.data.simulate.people import Look
 from crnet.data.simulate.room import light_gain, paint_room
@@ -23,6 +24,10 @@ HEAD_BOX = (0.76, 0.86, 0.76, 1.10)  # head heights left, above, right, below th
 HAND_BOX = (0.36, 0.42, 0.36, 1.75)
 HAND_X = 0.84  # head heights from the middle
 HAND_TOP_Y = 0.52  # where a hand is at the gesture 1
+# Measured: where MTCNN sees the face, head heights left, top, right, bottom of the eyes; how far a turn moves the box.
+FACE_BOX = (-0.335, -0.370, 0.340, 0.525)
+FACE_TURN = 0.6
+EYES_Y, NOSE_TIP, MOUTH_CORNER = -0.013, 0.022, 1.1  # landmarks: the nose's above its end; of the mouth's half width
 FACE_LIGHT = 0.58  # share of light on the person that does not come from the room's lamps
 
 
@@ -89,16 +94,9 @@ class Presenter:
     def frame(self, motion: Motion, index: int) -> Pixels:
         """The picture at one moment, uint8 RGB [height, width, 3]."""
         picture = self.room.copy()
-        width, height = self.size
-        middle = np.array([width * (0.5 + self.look.camera_x), height * EYE_LINE])
+        middle = self._middle()
         body = middle + np.array([motion.body_x[index], motion.body_y[index]]) * self.head_px
-        head = middle + self.head_px * np.array(
-            [
-                motion.head_x[index] + 0.7 * motion.body_x[index],
-                motion.head_y[index] + motion.body_y[index] + SLUMP_DROP * self.slump,
-            ]
-        )
-        roll = float(motion.roll[index]) + SLUMP_TILT * self.slump * self.look.light_side
+        head, roll = self._head(motion, index)
         head_matrix = _placed(head, self.head_origin, roll, 1.0 / self.detail, (0.0, NECK_Y * self.head_px))
         if self.behind is not None:
             lay_moved(picture, self.behind, _placed(head, self.behind_origin, roll, 1.0, (0.0, NECK_Y * self.head_px)))
@@ -107,6 +105,42 @@ class Presenter:
         lay_moved(picture, self._living_head(motion, index), head_matrix)
         self._lay_hands(picture, middle, motion, index)
         return picture
+
+    def face(self, motion: Motion, index: int) -> tuple[Float32[np.ndarray, " 4"], Float32[np.ndarray, "5 2"]]:
+        """Where the face is: the box that a detector gives, x0 y0 x1 y1, and its five landmarks, in pixels."""
+        head, roll = self._head(motion, index)
+        turn = np.array([motion.turn_x[index], motion.turn_y[index]])
+        mouth_x = self.look.mouth_width * MOUTH_CORNER
+        eye_x = self.look.eye_distance
+        marks = turn + np.array(
+            [
+                (-eye_x, EYES_Y),
+                (eye_x, EYES_Y),
+                (0.0, self.look.nose_length - NOSE_TIP),
+                (-mouth_x, MOUTH_Y),
+                (mouth_x, MOUTH_Y),
+            ]
+        )
+        corners = np.array(FACE_BOX).reshape(2, 2)
+        centre, half = corners.mean(axis=0) + FACE_TURN * turn, (corners[1] - corners[0]) / 2
+        placed = _placed(head, np.zeros(2), roll, self.head_px, (0.0, NECK_Y * self.head_px))
+        points = np.concatenate([centre[None], marks]) @ placed[:, :2].T + placed[:, 2]
+        box = np.concatenate([points[0] - half * self.head_px, points[0] + half * self.head_px])
+        return box.astype(np.float32), points[1:].astype(np.float32)
+
+    def _middle(self) -> NDArray[np.float64]:
+        """Where the eyes of an upright person who does not move are, pixels."""
+        width, height = self.size
+        return np.array([width * (0.5 + self.look.camera_x), height * EYE_LINE])
+
+    def _head(self, motion: Motion, index: int) -> tuple[NDArray[np.float64], float]:
+        """Where the point between the eyes is, pixels, before the head is tilted about the neck; and the tilt."""
+        moved = (
+            motion.head_x[index] + 0.7 * motion.body_x[index],
+            motion.head_y[index] + motion.body_y[index] + SLUMP_DROP * self.slump,
+        )
+        roll = float(motion.roll[index]) + SLUMP_TILT * self.slump * self.look.light_side
+        return self._middle() + self.head_px * np.array(moved), roll
 
     def _living_head(self, motion: Motion, index: int) -> Pixels:
         turn = (float(motion.turn_x[index]), float(motion.turn_y[index]))

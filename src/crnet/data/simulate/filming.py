@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,11 +10,9 @@ import av
 import cv2
 import numpy as np
 
-from crnet.data.simulate.canvas import Pixels
-from crnet.data.simulate.drawing import Presenter
-from crnet.data.simulate.motion import Motion, move
-from crnet.data.simulate.planning import RNG_MOTION, RNG_VOICE, ClipPlan, SimulationConfig
-from crnet.data.simulate.speech import Speech, speak
+from crnet.data.simulate.acting import act, draw_frames
+from crnet.data.simulate.planning import ClipPlan, SimulationConfig
+from crnet.data.simulate.speech import Speech
 from crnet.files import replacing
 from crnet.media.video import SIMULATED_COMMENT
 from crnet.schema import SAMPLE_RATE_HZ
@@ -25,37 +22,6 @@ VIDEO_OPTIONS = {"preset": "veryfast", "crf": "23", "threads": "1", "x264-params
 AUDIO_OPTIONS = {"aac_coder": "fast"}
 AUDIO_BITS_PER_S = 64_000
 AUDIO_BLOCK = 1024  # samples of an AAC frame
-
-
-@dataclass(frozen=True, eq=False)
-class Take:
-    """A clip acted out, not yet drawn.
-
-    Attributes:
-        plan: What was planned.
-        speech: The voice.
-        motion: The movements, one value a frame.
-    """
-
-    plan: ClipPlan
-    speech: Speech
-    motion: Motion
-
-
-def act(plan: ClipPlan, config: SimulationConfig) -> Take:
-    """Speak and move as planned."""
-    look = plan.look
-    voice_rng = config.rng(RNG_VOICE, plan.index)
-    speech = speak(plan.transcript, config.seconds, plan.cues, look.pitch_hz, look.vocal_tract, voice_rng)
-    time_s = np.arange(config.frames) / config.fps
-    return Take(plan, speech, move(time_s, plan.cues, speech.envelope, config.rng(RNG_MOTION, plan.index)))
-
-
-def draw_frames(take: Take, config: SimulationConfig) -> Iterator[Pixels]:
-    """The frames of a take, uint8 RGB [height, width, 3]."""
-    presenter = Presenter(take.plan.look, take.plan.cues, config.width, config.height)
-    for index in range(config.frames):
-        yield presenter.frame(take.motion, index)
 
 
 def film(plan: ClipPlan, config: SimulationConfig, path: Path) -> None:

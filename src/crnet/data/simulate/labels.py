@@ -27,7 +27,7 @@ GROUP_FILES: dict[str, tuple[Split, ...]] = {"dev": ("train", "val"), "test": ("
 
 
 def write_labels(out: Path, plans: Sequence[ClipPlan]) -> None:
-    """Write annotations, transcripts, groups, persons and truth into `out`."""
+    """Write annotations, transcripts, groups and persons into `out`."""
     for split in SPLITS:
         mine = [plan for plan in plans if plan.split == split]
         write_bytes(out / f"annotation_{OFFICIAL_NAME[split]}.pkl", _pickled(_annotation(mine)))
@@ -41,18 +41,23 @@ def write_labels(out: Path, plans: Sequence[ClipPlan]) -> None:
         ]
         write_text(out / f"eth_gender_annotations_{name}.csv", _table(GROUP_HEADER, rows))
     write_text(out / "persons.csv", _table(("VideoName", "Person"), [(p.name, f"{p.person:05d}") for p in plans]))
+
+
+def write_truth(out: Path, plans: Sequence[ClipPlan]) -> None:
+    """Write truth.parquet into `out`."""
     with replacing(out / "truth.parquet") as temporary:
         pq.write_table(truth(plans), temporary)
 
 
 def truth(plans: Sequence[ClipPlan]) -> pa.Table:
-    """Everything that decided each clip: `score_*`, `latent_*`, `cue_*` and `look_*`, one row a clip."""
+    """Everything that decided each clip: `score_*` (the labels), `unbiased_*`, `latent_*`, `cue_*` and `look_*`."""
     rows = [
         {
             "clip": plan.name,
             "split": plan.split,
             "person": f"{plan.person:05d}",
             **{f"score_{target}": score for target, score in zip(TARGETS, plan.scores, strict=True)},
+            **{f"unbiased_{target}": score for target, score in zip(TARGETS, plan.unbiased, strict=True)},
             **{f"latent_{cue.name}": latent for cue, latent in zip(CUES, plan.latents, strict=True)},
             **{f"cue_{name}": value for name, value in plan.cues.items()},
             **{f"look_{name}": value for name, value in asdict(plan.look).items()},

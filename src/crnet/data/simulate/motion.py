@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from crnet.data.simulate.cues import CUE
-from crnet.data.simulate.speech import HOP_S
+from crnet.data.simulate.track import HOP_S
 
 BLINK_S = 0.22
 NOD_S = 0.55

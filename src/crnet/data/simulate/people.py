@@ -66,6 +66,8 @@ IRIS_OF: dict[Ethnicity, tuple[int, ...]] = {
     "African-American": (0, 0, 1),
 }
 
+VOICES = 4  # timbres of each gender
+
 Clothes = Literal["t-shirt", "v-neck", "shirt", "hoodie", "blazer"]
 CLOTHES: tuple[Clothes, ...] = ("t-shirt", "v-neck", "shirt", "hoodie", "blazer")
 
@@ -98,6 +100,7 @@ class Look:
         camera_x: Where the person sits, picture widths from the middle.
         pitch_hz: Resting pitch of the voice.
         vocal_tract: Length of the vocal tract relative to a man's; scales the formants.
+        voice: Which of the synthesiser's timbres of the gender.
     """
 
     gender: Gender
@@ -132,6 +135,7 @@ class Look:
     camera_x: float
     pitch_hz: float
     vocal_tract: float
+    voice: int
 
 
 def draw_look(rng: np.random.Generator, *, skin_tone: int | None = None) -> Look:
@@ -181,8 +185,9 @@ def draw_look(rng: np.random.Generator, *, skin_tone: int | None = None) -> Look
         light_side=float(rng.choice([-1.0, 1.0])),
         light_contrast=rng.uniform(0.3, 1.0),
         camera_x=rng.uniform(-0.05, 0.05),
-        pitch_hz=rng.uniform(95.0, 130.0) if man else rng.uniform(175.0, 225.0),
+        pitch_hz=rng.uniform(104.0, 120.0) if man else rng.uniform(188.0, 212.0),
         vocal_tract=rng.uniform(0.97, 1.04) if man else rng.uniform(0.83, 0.90),
+        voice=int(rng.integers(VOICES)),
     )
 
 

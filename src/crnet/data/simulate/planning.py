@@ -8,10 +8,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from crnet.data.simulate.cues import NOISE_SHARE, Difficulty, draw_latents, values
+from crnet.data.simulate.bias import LabelBias, biased
+from crnet.data.simulate.cues import MODALITIES, NOISE_SHARE, Difficulty, Modality, draw_latents, values
 from crnet.data.simulate.people import Look, draw_look
 from crnet.data.simulate.scores import draw_scores
-from crnet.data.simulate.speech import syllables_spoken
+from crnet.data.simulate.speech import VOICES, Voice, syllables_spoken
 from crnet.data.simulate.words import write_transcript
 from crnet.errors import ConfigError
 from crnet.schema import SPLITS, Split
@@ -44,6 +45,9 @@ class SimulationConfig:
         height: Of the picture in pixels, even; the width is 16/9 of it.
         difficulty: Share of noise in the cues, see `cues.NOISE_SHARE`.
         identity_disjoint: Whether each person is in one split only.
+        label_bias: Shifts of a group's labels, as `LabelBias.parse` reads them; the cues follow the unbiased scores.
+        silent: Modalities whose cues carry nothing but noise.
+        voice: Which voice the people have.
 
     Raises:
         ConfigError: A value is out of range.
@@ -56,6 +60,9 @@ class SimulationConfig:
     height: int = 360
     difficulty: Difficulty = "easy"
     identity_disjoint: bool = False
+    label_bias: tuple[str, ...] = ()
+    silent: tuple[Modality, ...] = ()
+    voice: Voice = "espeak"
 
     def __post_init__(self) -> None:
         _within("clips", self.clips, 1, 1_000_000)
@@ -67,6 +74,16 @@ class SimulationConfig:
             raise ConfigError(f"height = {self.height} is odd", remedy="the video codec needs an even height")
         if self.difficulty not in NOISE_SHARE:
             raise ConfigError(f"unknown difficulty {self.difficulty!r}", remedy=f"one of {', '.join(NOISE_SHARE)}")
+        if not set(self.silent) <= set(MODALITIES):
+            raise ConfigError(f"unknown modality in {self.silent}", remedy=f"some of {', '.join(MODALITIES)}")
+        if self.voice not in VOICES:
+            raise ConfigError(f"unknown voice {self.voice!r}", remedy=f"one of {', '.join(VOICES)}")
+        _ = self.biases  # refused here, before anything is written
+
+    @property
+    def biases(self) -> tuple[LabelBias, ...]:
+        """The label biases, parsed."""
+        return tuple(LabelBias.parse(text) for text in self.label_bias)
 
     @property
     def width(self) -> int:
@@ -99,7 +116,8 @@ class ClipPlan:
         person: Number of the person; decides the look.
         video_id: Id of the source video, the first part of the name.
         look: The person's appearance.
-        scores: Six scores in the order of `TARGETS`.
+        scores: Six scores in the order of `TARGETS`: the labels.
+        unbiased: The scores without label bias, which the cues follow.
         latents: Standard normal, in the order of `CUES`.
         cues: Value of every cue by name.
         transcript: What is said.
@@ -112,6 +130,7 @@ class ClipPlan:
     video_id: str
     look: Look
     scores: tuple[float, ...]
+    unbiased: tuple[float, ...]
     latents: tuple[float, ...]
     cues: Mapping[str, float]
     transcript: str
@@ -120,9 +139,10 @@ class ClipPlan:
 def plan_clips(config: SimulationConfig) -> list[ClipPlan]:
     """Draw scores, cues, people and words of every clip, in a stable order."""
     scores = draw_scores(config.clips, config.rng(RNG_SCORES))
-    latents = draw_latents(scores, config.difficulty, config.rng(RNG_NOISE))
+    latents = draw_latents(scores, config.difficulty, config.rng(RNG_NOISE), config.silent)
     split_of, person_of = _deal(config)
     looks = [draw_look(config.rng(RNG_LOOK, person)) for person in range(max(person_of) + 1)]
+    labels = biased(scores, [looks[person] for person in person_of], config.biases)
     ids = _video_ids(len(looks), config.rng(RNG_SPLITS, 1))
     numbers = dict.fromkeys(range(len(looks)), 0)
     plans = []
@@ -138,7 +158,8 @@ def plan_clips(config: SimulationConfig) -> list[ClipPlan]:
                 person=person,
                 video_id=ids[person],
                 look=looks[person],
-                scores=tuple(scores[index].tolist()),
+                scores=tuple(labels[index].tolist()),
+                unbiased=tuple(scores[index].tolist()),
                 latents=tuple(latents[index].tolist()),
                 cues=cues,
                 transcript=write_transcript(cues, syllables_spoken(take_s, cues), config.rng(RNG_WORDS, index)),

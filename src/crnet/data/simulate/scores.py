@@ -78,8 +78,13 @@ def draw_scores(count: int, rng: np.random.Generator) -> Float64[np.ndarray, "co
         rng: Source of randomness.
     """
     normal = rng.standard_normal((count, len(TARGETS))) @ np.linalg.cholesky(correlation()).T
+    return on_steps(mean() + deviation() * normal)
+
+
+def on_steps(scores: Float64[np.ndarray, "count 6"]) -> Float64[np.ndarray, "count 6"]:
+    """The scores clipped to [0, 1] and rounded to the release's steps."""
     steps = np.array([FIV2_STEPS[target] for target in TARGETS], dtype=np.float64)
-    return np.rint(np.clip(mean() + deviation() * normal, 0.0, 1.0) * steps) / steps
+    return np.rint(np.clip(scores, 0.0, 1.0) * steps) / steps
 
 
 def standardise(scores: Float64[np.ndarray, "count 6"]) -> Float64[np.ndarray, "count 6"]:

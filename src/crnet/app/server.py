@@ -1,0 +1,206 @@
+"""The web server: uploads, results and health around the page, on one machine and with no word to others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from crnet.app.limits import BYTES_PER_MB, Limits
+from crnet.app.scorer import Scorer, ScoringError
+from crnet.app.storage import UPLOADS, Storage
+from crnet.errors import MissingDependencyError, UsageError
+
+# Gradio would report its use and look for updates otherwise; it reads these when it is imported.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+try:
+    import gradio
+    import uvicorn
+    from fastapi import FastAPI, Request
+    from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+    from starlette.datastructures import UploadFile
+    from starlette.exceptions import HTTPException
+    from starlette.formparsers import MultiPartException
+    from starlette.requests import ClientDisconnect
+except ImportError as error:
+    raise MissingDependencyError("the web page needs Gradio", remedy='pip install "crnet[app]"') from error
+
+from crnet.app.desk import Desk
+from crnet.app.guard import Guard
+from crnet.app.page import make_page
+
+logger = logging.getLogger(__name__)
+
+SWEEP_EVERY_S = 30.0
+SHUTDOWN_S = 3
+FORM_OVERHEAD_BYTES = 1 << 16  # of a multipart request around its file
+CHUNK_BYTES = 1 << 20
+
+REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
+KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".csv": "text/csv; charset=utf-8",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".mp4": "video/mp4",
+}
+
+
+def serve(
+    run: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    at_once: int = 1,
+    limits: Limits | None = None,
+    announce: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Serve the page of a trained system until the process is told to stop.
+
+    Args:
+        run: A run folder, or the bundle in it.
+        host: Address to listen at; 127.0.0.1 is reachable from this machine only.
+        port: 0 takes a free one.
+        at_once: Videos scored at the same time; each holds the system in memory.
+        limits: What one visitor may ask.
+        announce: Called with the page's URL once it can be opened.
+
+    Raises:
+        CrnetError: No system there, the address is taken, or nothing can be written.
+    """
+    limits = limits or Limits()
+    if not 1 <= at_once <= 64:
+        raise UsageError(f"{at_once} videos at once", remedy="choose 1 to 64")
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(_listen(host, port))
+        storage = Storage(limits)
+        stack.callback(storage.close)
+        scorers: list[Scorer] = []
+        for _ in range(at_once):
+            scorers.append(Scorer(run))
+            stack.callback(scorers[-1].close)
+        shown = f"[{host}]" if ":" in host else host
+        url = f"http://{shown}:{listener.getsockname()[1]}"
+        app = make_app(Desk(scorers, storage, limits), on_ready=lambda: announce(url))
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_S)
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"cannot listen at {host}:{port}: {error}", remedy="choose another --port or --host"
+        ) from error
+
+
+def make_app(desk: Desk, on_ready: Callable[[], None] = lambda: None) -> FastAPI:
+    """The page and everything around it as an ASGI application."""
+    storage = desk.storage
+    uploads = storage.folder / UPLOADS
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sweeper = asyncio.create_task(_sweep(storage))
+        ready = asyncio.get_running_loop().call_later(0.1, on_ready)
+        yield
+        ready.cancel()
+        sweeper.cancel()
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/healthz")
+    def healthz() -> PlainTextResponse:
+        return PlainTextResponse("ok")
+
+    @app.get("/results/{token}/{name}")
+    def result(token: str, name: str, download: bool = False) -> Response:
+        path = storage.result(token, name)
+        if path is None or path.suffix not in KINDS:
+            return PlainTextResponse("this result is not on the server (any more)", 404)
+        headers = {"Cache-Control": "private, no-store"}
+        if path.suffix == ".html":
+            headers["Content-Security-Policy"] = REPORT_POLICY
+        how = "attachment" if download else "inline"
+        return FileResponse(
+            path,
+            media_type=KINDS[path.suffix],
+            filename=f"crnet-{name}",
+            content_disposition_type=how,
+            headers=headers,
+        )
+
+    @app.post("/gradio_api/upload")
+    async def upload(request: Request) -> Response:
+        try:
+            return JSONResponse([str(await _receive(request, desk))])
+        except ScoringError as error:
+            return PlainTextResponse(str(error), 413)
+
+    page, look = make_page(desk, desk.facts)
+    # A mounted page counts as not launched, and then Gradio checks no path that a client names.
+    page.has_launched = True
+    gradio.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        show_error=False,
+        max_file_size=desk.limits.upload_bytes,
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        **look,
+    )
+    app.add_middleware(Guard, uploads=uploads, largest_upload_bytes=desk.limits.upload_bytes + FORM_OVERHEAD_BYTES)
+    return app
+
+
+async def _sweep(storage: Storage) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_EVERY_S)
+        await asyncio.to_thread(storage.sweep)
+
+
+async def _receive(request: Request, desk: Desk) -> Path:
+    """Write the one video of an upload to where `Desk` finds it.
+
+    Raises:
+        ScoringError: None, several, or too large a file.
+    """
+    too_large = ScoringError(
+        f"the file is larger than {desk.limits.upload_bytes // BYTES_PER_MB} MB", remedy="send a smaller one"
+    )
+    try:
+        async with request.form(max_files=1, max_fields=8) as form:
+            sent = form.get("files")
+            if not isinstance(sent, UploadFile):
+                raise ScoringError("no video in the request", remedy="send one file in the form field 'files'")
+            if (sent.size or 0) > desk.limits.upload_bytes:
+                raise too_large
+            path = desk.storage.new_upload(sent.filename or "")
+            with path.open("xb") as file:
+                await asyncio.to_thread(shutil.copyfileobj, sent.file, file, CHUNK_BYTES)
+            return path
+    except ClientDisconnect as error:  # the guard has cut the body off
+        raise too_large from error
+    except (HTTPException, MultiPartException) as error:
+        raise ScoringError("not an upload", remedy="send one file in the form field 'files'") from error
+    except OSError as error:
+        raise ScoringError("the server has no room for this video", remedy="try again later") from error

@@ -1,0 +1,50 @@
+"""The two halves of the validation split: one chooses the networks, the other says how far they are off.
+
+A clip that helped to choose a network makes it look better than it is, so intervals learned from it would be too
+narrow. All clips of one person, or of one source video where persons are not known, fall into the same half.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from crnet.conformal import FEWEST_CLIPS
+from crnet.data.manifest import ClipRow
+
+_OF_A_VIDEO = re.compile(r"(?P<video>.+)\.\d{3}(\.\w+)?")  # First Impressions: <video>.<number of the clip>.mp4
+
+
+def halves(rows: Sequence[ClipRow]) -> tuple[tuple[ClipRow, ...], tuple[ClipRow, ...]]:
+    """Divide validation clips, in the same way every time.
+
+    Args:
+        rows: The validation split.
+
+    Returns:
+        The clips that choose the networks, and those that calibrate, each in the order of `rows`. With fewer than
+        twice `FEWEST_CLIPS` clips, or too few persons to divide, all of them choose.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        groups[group_of(row)].append(row.clip_id)
+    calibrating: set[str] = set()
+    for name in sorted(groups, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
+        if len(calibrating) + len(groups[name]) <= len(rows) // 2:
+            calibrating.update(groups[name])
+    if len(calibrating) < FEWEST_CLIPS:
+        return tuple(rows), ()
+    return (
+        tuple(row for row in rows if row.clip_id not in calibrating),
+        tuple(row for row in rows if row.clip_id in calibrating),
+    )
+
+
+def group_of(row: ClipRow) -> str:
+    """Whom or what a clip shows: its person, or the video it was cut from, or itself."""
+    if row.person is not None:
+        return f"person {row.person}"
+    cut = _OF_A_VIDEO.fullmatch(row.clip_id)
+    return f"video {cut['video'] if cut else row.clip_id}"

@@ -1,0 +1,134 @@
+"""Where a visual stream looks: the paper's feature maps (Sec. 5.6) and Grad-CAM (Selvaraju et al. 2017).
+
+Both are read from the output of one stage of the backbone. Which one is a choice: the later the stage, the more a
+map has to do with the scores, and the coarser it is. At 112 pixels the four stages give 28, 14, 7 and 4 cells a side.
+By default it is the latest that still has `FEWEST_CELLS` a side: `layer3` at 112 pixels, `layer2` at 56.
+
+A *feature map* is the mean of the stage's channels, for each frame scaled to [0, 1]. It shows where the network is
+active, whatever the target. *Grad-CAM* weighs the channels by how much the score of one target depends on them. We
+take the dependence where it is, cell by cell, as in HiResCAM (Draelos and Carin 2020), instead of its mean over the
+frame: at `layer4`, whose cells the network averages, that is the same map, and before it the mean loses the place. (A
+small network that had learned a cue of the face put .41 of the magnitude on the face this way, .24 by the mean; the
+face is .16 of the picture.) Because a score can be lowered as well as raised, we keep the sign, which the original,
+made for classes, cuts off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+from torch.nn import functional
+
+from crnet.errors import UsageError
+from crnet.models.crnet import StreamNet
+from crnet.schema import Batch
+
+Layer = Literal["layer1", "layer2", "layer3", "layer4"]
+LAYERS: tuple[Layer, ...] = get_args(Layer)
+FEWEST_CELLS = 7
+STEM_STRIDE = 4  # stem and pooling together, in pixels; each later stage halves what is left
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """What a visual stream sees in the T frames of one clip, as squares of P pixels like the frames.
+
+    Attributes:
+        layer: The stage they are read from.
+        features: float32 [T, P, P] in [0, 1], each frame's own range.
+        gradcam: float32 [6, T, P, P], order of `TARGETS`: positive where the score is raised, negative where it is
+            lowered; scaled by the largest magnitude of the clip, so in [-1, 1] and comparable between frames.
+    """
+
+    layer: Layer
+    features: Float32[np.ndarray, "T P P"]
+    gradcam: Float32[np.ndarray, "6 T P P"]
+
+
+def default_layer(pixels: int) -> Layer:
+    """The latest stage whose map still has `FEWEST_CELLS` cells a side; the first if none has."""
+    cells = [-(-pixels // (STEM_STRIDE << stage)) for stage in range(len(LAYERS))]
+    return LAYERS[max((stage for stage, n in enumerate(cells) if n >= FEWEST_CELLS), default=0)]
+
+
+def look(net: StreamNet, batch: Batch, layer: Layer | None = None) -> Maps:
+    """Feature maps and Grad-CAM of a visual stream for a batch of one clip.
+
+    Args:
+        net: A trained visual stream, in evaluation mode; with a 2-D or 3-D backbone.
+        batch: One clip.
+        layer: The stage to read; by default `default_layer`.
+
+    Raises:
+        UsageError: Not a visual stream, or more than one clip.
+    """
+    frames = batch.scene if net.stream == "scene" else batch.face
+    if net.stream == "audio-text" or frames is None or len(batch) != 1:
+        raise UsageError("maps are of one clip and of a visual stream")
+    count, pixels = frames.shape[1], frames.shape[-1]
+    layer = layer or default_layer(pixels)
+    with torch.enable_grad(), _captured(net, layer) as captured:
+        scores = net(batch).scores[0]
+        activation = captured[0]
+        gradients = [torch.autograd.grad(score, activation, retain_graph=True)[0] for score in scores]
+    cams = torch.stack([gradcam(_by_frame(net, activation), _by_frame(net, gradient)) for gradient in gradients])
+    features = feature_maps(_by_frame(net, activation))
+    size = (count, pixels, pixels)
+    features = _scaled_to_unit(_resized(features, size))
+    cams = torch.stack([_resized(cam, size) for cam in cams])
+    peak = cams.abs().amax(dim=(1, 2, 3), keepdim=True)
+    cams = cams / peak.clamp_min(torch.finfo(cams.dtype).tiny)
+    return Maps(layer, features.cpu().numpy(), cams.cpu().numpy())
+
+
+def feature_maps(activation: Tensor) -> Tensor:
+    """Mean over the channels: [t, C, h, w] -> [t, h, w]."""
+    return activation.detach().float().mean(1)
+
+
+def gradcam(activation: Tensor, gradient: Tensor) -> Tensor:
+    """Channels weighed by the gradient of the score: 2 x [t, C, h, w] -> [t, h, w], signed."""
+    return (gradient.detach().float() * activation.detach().float()).sum(1)
+
+
+@contextmanager
+def _captured(net: StreamNet, layer: Layer) -> Iterator[list[Tensor]]:
+    """Collects the output of a stage while the network runs."""
+    kept: list[Tensor] = []
+    handle = getattr(net.backbone, layer).register_forward_hook(lambda module, given, output: kept.append(output))
+    try:
+        yield kept
+    finally:
+        handle.remove()
+
+
+def _by_frame(net: StreamNet, tensor: Tensor) -> Tensor:
+    """[T, C, h, w] of a 2-D backbone as it is; [1, C, t, h, w] of a 3-D one -> [t, C, h, w]."""
+    return tensor if net.config.backbone == "r2d34" else tensor[0].transpose(0, 1)
+
+
+def _resized(maps: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """[t, h, w] -> [T, P, P], linear in space and time."""
+    return functional.interpolate(maps[None, None], size, mode="trilinear", align_corners=False)[0, 0]
+
+
+def _scaled_to_unit(maps: Tensor) -> Tensor:
+    """Each frame's map to [0, 1]; one that is the same everywhere becomes 0."""
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return (maps - low) / (high - low).clamp_min(torch.finfo(maps.dtype).tiny)
+
+
+def mass_inside(cam: np.ndarray, inside: np.ndarray) -> float:
+    """Share of a map's magnitude that lies where `inside` is true; both [..., P, P]."""
+    magnitude = np.abs(cam)
+    total = float(magnitude.sum())
+    return float(magnitude[np.broadcast_to(inside, magnitude.shape)].sum()) / total if total > 0 else 0.0
+
+

@@ -1,0 +1,160 @@
+"""The ceiling: who sees what, and how much of the scores that gives away."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crnet.data.ceiling import CEILING_NAME, ceiling_of, read_ceiling, share_of_way
+from crnet.data.simulate.ceiling import VIEWS, ceiling, cues_of
+from crnet.data.simulate.cues import CUE, CUES
+from crnet.data.simulate.planning import ClipPlan, SimulationConfig, plan_clips
+from crnet.errors import FormatError
+from crnet.schema import STREAMS, TARGETS
+
+
+def plans_of(**config: object) -> list[ClipPlan]:
+    return plan_clips(SimulationConfig(**{"clips": 2000, "seconds": 1.0, "difficulty": "fivalike", **config}))
+
+
+@pytest.fixture(scope="module")
+def plans() -> list[ClipPlan]:
+    return plans_of()
+
+
+@pytest.fixture(scope="module")
+def document(plans: list[ClipPlan]) -> dict:
+    return json.loads(json.dumps(ceiling(plans), allow_nan=False))
+
+
+def r2(document: dict, stream: str, kind: str = "all_cues") -> float:
+    return document["splits"]["test"]["streams"][stream][kind]["average"]["r2"]
+
+
+def test_who_sees_what() -> None:
+    seen = {stream: {cue.name for cue in cues_of(stream)} for stream in VIEWS}
+    assert seen["scene"] == seen["scene+face"] > seen["face"]
+    assert seen["all"] == set(CUE)
+    assert "loudness" in seen["face"]  # the mouth follows it
+    assert "smile" not in seen["audio-text"]
+    assert "pitch_level" not in seen["scene"]
+    assert seen["audio-text"] == seen["audio"] | seen["text"]
+    assert "words_kind" not in seen["audio"]
+    assert {cue.name for cue in cues_of("face", in_order=False)} == seen["face"] - {
+        "head_motion", "blink_rate", "nod_rate",
+    }  # fmt: skip
+
+
+def test_every_stream_has_a_way_to_go_and_all_together_the_longest(document: dict) -> None:
+    for stream in STREAMS:
+        assert 0.35 < r2(document, stream) < r2(document, "all") < 0.95
+        assert r2(document, stream, "without_order_of_frames") <= r2(document, stream) + 0.02
+    assert r2(document, "audio") < r2(document, "audio-text") + 0.01
+    test = document["splits"]["test"]
+    assert test["clips"] == 400
+    assert 0.86 < test["floor"]["average"]["accuracy"] < test["streams"]["all"]["all_cues"]["average"]["accuracy"]
+
+
+def test_the_ceiling_is_the_one_that_least_squares_by_hand_gives(plans: list[ClipPlan], document: dict) -> None:
+    train, test = ([p for p in plans if p.split == split] for split in ("train", "test"))
+    names = [cue.name for cue in CUES if cue.modality == "audio"]
+
+    def matrix(clips: list[ClipPlan]) -> np.ndarray:
+        return np.array([[1.0, *(CUE[name].level(p.cues[name]) for name in names)] for p in clips])
+
+    scores = np.array([p.scores for p in test])
+    weights, *_ = np.linalg.lstsq(matrix(train), np.array([p.scores for p in train]), rcond=None)
+    residual = ((matrix(test) @ weights - scores) ** 2).mean(0)
+    found = document["splits"]["test"]["streams"]["audio"]["all_cues"]
+    for i, target in enumerate(TARGETS):
+        assert found[target]["r2"] == pytest.approx(1 - residual[i] / scores[:, i].var(), abs=0.02)
+
+
+def test_cues_permuted_between_clips_give_nothing_away(plans: list[ClipPlan]) -> None:
+    order = np.random.default_rng(0).permutation(len(plans))
+    mixed = [dataclasses.replace(plan, cues=plans[other].cues) for plan, other in zip(plans, order, strict=True)]
+    found = ceiling(mixed)
+    assert found is not None
+    for split in ("val", "test"):
+        for stream in VIEWS:
+            assert all(figures["r2"] < 0.01 for figures in found["splits"][split]["streams"][stream]["all_cues"].values())
+
+
+def test_sound_and_text_changed_between_clips_leave_scene_and_face_alone(
+    plans: list[ClipPlan], document: dict
+) -> None:
+    """Control: the side channel apart (loudness moves the mouth), which goes with the person who is seen."""
+    heard = [cue.name for cue in CUES if cue.modality in ("audio", "text")]
+    order = np.random.default_rng(1).permutation(len(plans))
+    mixed = [
+        dataclasses.replace(plan, cues={**plan.cues, **{name: plans[other].cues[name] for name in heard}})
+        for plan, other in zip(plans, order, strict=True)
+    ]
+    found = ceiling(mixed)
+    assert found is not None
+    assert abs(r2(found, "audio-text")) < 0.03
+    assert r2(found, "scene") > 0.3
+
+
+def test_a_stream_none_of_whose_cues_carries_weight_is_at_its_floor() -> None:
+    document = ceiling(plans_of(silent=("audio", "text")))
+    assert document is not None
+    assert abs(r2(document, "audio-text")) < 0.03
+    assert r2(document, "face") > 0.3
+    blind = ceiling(plans_of(silent=("face", "scene", "audio")))
+    assert blind is not None
+    assert max(abs(r2(blind, "face")), abs(r2(blind, "scene"))) < 0.03
+
+
+def test_too_few_clips_have_no_ceiling() -> None:
+    assert ceiling(plans_of(clips=40)) is None
+    assert ceiling(plans_of(clips=100)) is not None
+
+
+def test_share_of_way_by_hand() -> None:
+    figures = {"accuracy": 0.90, "r2": 0.5, "ccc": 0.6}
+    document = {
+        "splits": {
+            "test": {
+                "floor": {"openness": {"accuracy": 0.88, "r2": -0.01, "ccc": 0.0}},
+                "streams": {"face": {"all_cues": {"openness": figures}}, "all": {"all_cues": {"openness": figures}}},
+            }
+        }
+    }
+    reached = {"openness": {"accuracy": 0.885, "r2": 0.4, "mae": 0.115}}
+    shares = share_of_way(document, "test", {"face": reached, "fusion": reached, "floor": reached, "odd": reached})
+    assert set(shares) == {"face", "fusion"}
+    assert shares["face"]["openness"]["accuracy"] == pytest.approx(0.25)  # .005 of .02
+    assert shares["fusion"]["openness"]["r2"] == pytest.approx(0.8)  # .4 of .5; its floor is 0
+    assert ceiling_of(document, "test", "fusion") == {"openness": figures}
+    assert ceiling_of(document, "val", "fusion") is None
+    assert share_of_way(document, "val", {"face": reached}) == {}
+
+
+@pytest.mark.parametrize(("reached", "best"), [(None, 0.5), (0.4, None), (0.0, 0.001)])
+def test_where_there_is_no_way_there_is_no_share(reached: float | None, best: float | None) -> None:
+    document = {
+        "splits": {
+            "test": {
+                "floor": {"openness": {"accuracy": 0.88}},
+                "streams": {"face": {"all_cues": {"openness": {"accuracy": 0.8801, "r2": best}}}},
+            }
+        }
+    }
+    shares = share_of_way(document, "test", {"face": {"openness": {"accuracy": 0.88, "r2": reached}}})
+    assert shares["face"]["openness"] == {"accuracy": None, "r2": None}
+
+
+def test_reading(tmp_path: Path, document: dict) -> None:
+    assert read_ceiling(tmp_path) is None
+    path = tmp_path / CEILING_NAME
+    path.write_text(json.dumps(document))
+    assert read_ceiling(tmp_path) == document
+    for text in ("", "[]", '{"format": 2, "splits": {}}', '{"format": 1, "splits": 3}', "\x00"):
+        path.write_text(text)
+        with pytest.raises(FormatError):
+            read_ceiling(tmp_path)

@@ -1,0 +1,69 @@
+"""A known bias in the labels is there where it is asked for, and nowhere else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crnet.data.simulate.bias import LabelBias
+from crnet.data.simulate.planning import SimulationConfig, plan_clips
+from crnet.data.simulate.scores import FIV2_STEPS
+from crnet.errors import ConfigError
+from crnet.schema import TARGETS
+
+
+def test_parsing() -> None:
+    assert LabelBias.parse("gender=female:interview:-0.05") == LabelBias("gender", "female", "interview", -0.05)
+    assert LabelBias.parse("Ethnicity=ASIAN:Openness:.1") == LabelBias("ethnicity", "Asian", "openness", 0.1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "gender", "gender=female", "gender=female:interview", "gender=female:interview:much", "age=old:interview:0.1",
+        "gender=dog:interview:0.1", "gender=female:height:0.1", "gender=female:interview:1.0",
+        "gender=female:interview:nan", "gender=female:interview:-inf", "gender=female:interview:0.1:0.2",
+    ],
+)  # fmt: skip
+def test_bad_biases_are_refused_with_the_form(text: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        SimulationConfig(clips=5, label_bias=(text,))
+    assert "GROUPING=GROUP:TARGET:SHIFT" in (error.value.remedy or "")
+
+
+def test_a_bias_shows_in_its_group_and_target_alone() -> None:
+    plain = plan_clips(SimulationConfig(clips=1000, seconds=1.0))
+    shifted = plan_clips(SimulationConfig(clips=1000, seconds=1.0, label_bias=("gender=female:interview:-0.05",)))
+    interview = TARGETS.index("interview")
+    for before, after in zip(plain, shifted, strict=True):
+        assert after.cues == before.cues  # the cues follow the unbiased scores
+        assert after.unbiased == before.scores == before.unbiased
+        change = np.subtract(after.scores, before.scores)
+        # -0.05 on steps of 1/107: 5.35 steps, so 5 steps less, unless the score would fall below 0.
+        expected = -min(5 / 107, before.scores[interview]) if after.look.gender == "female" else 0.0
+        assert change[interview] == pytest.approx(expected, abs=1e-9)
+        assert not np.delete(change, interview).any()
+
+
+def test_biases_add_up_and_stay_on_the_steps() -> None:
+    two = ("gender=male:openness:0.3", "ethnicity=caucasian:openness:0.3")
+    plain, shifted = (plan_clips(SimulationConfig(clips=500, seconds=1.0, label_bias=b)) for b in ((), two))
+    openness = TARGETS.index("openness")
+    for before, after in zip(plain, shifted, strict=True):
+        score = after.scores[openness]
+        groups = (after.look.gender == "male") + (after.look.ethnicity == "Caucasian")
+        assert score == pytest.approx(min(1.0, before.scores[openness] + 0.3 * groups), abs=0.5 / 90 + 1e-9)
+        assert score * FIV2_STEPS["openness"] == pytest.approx(round(score * FIV2_STEPS["openness"]))
+
+
+def test_without_a_bias_groups_explain_nothing_and_with_it_they_do() -> None:
+    def explained(label_bias: tuple[str, ...]) -> float:
+        plans = plan_clips(SimulationConfig(clips=6000, seconds=1.0, label_bias=label_bias))
+        scores = np.array([plan.scores[TARGETS.index("interview")] for plan in plans])
+        women = np.array([plan.look.gender == "female" for plan in plans])
+        between = women.mean() * (1 - women.mean()) * (scores[women].mean() - scores[~women].mean()) ** 2
+        return float(between / scores.var())
+
+    assert explained(()) < 0.01
+    # Half the variance of a coin toss of 0.1 is .25 x .01 = .0025, beside .150^2 = .0225: a tenth of all.
+    assert explained(("gender=female:interview:-0.1",)) == pytest.approx(0.1, abs=0.03)
