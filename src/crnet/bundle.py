@@ -5,6 +5,8 @@ Loading executes nothing from the folder, and refuses a damaged or foreign file 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +34,7 @@ BUNDLE_FILE = "bundle.json"
 BUNDLE_FOLDER = "bundle"
 CALIBRATION_FILE = "calibration.json"
 TREES_PREFIX = "forest."
+COPY_AGAIN = "copy the bundle again, or train again"
 VISUAL: tuple[Stream, ...] = ("scene", "face")
 VISUAL_FUSION_FILE = "scene+face.safetensors"
 
@@ -78,22 +81,26 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         write_json(folder / CALIBRATION_FILE, bundle.calibration.to_dict())
     for name in _file_names(tuple(bundle.nets), bundle.calibration is not None):
         files[name] = sha256(folder / name)
-    write_json(
-        folder / BUNDLE_FILE,
-        {
-            "format": FORMAT,
-            "kind": "crnet bundle",
-            "targets": list(TARGETS),
-            "training_source": bundle.training_source,
-            "encoder": bundle.encoder,
-            "media": dict(bundle.media),
-            "train_medians": bundle.train_medians.tolist(),
-            "config": to_dict(bundle.config),
-            "versions": versions(),
-            "git_revision": git_revision(),
-            "files": files,
-        },
-    )
+    document = {
+        "format": FORMAT,
+        "kind": "crnet bundle",
+        "targets": list(TARGETS),
+        "training_source": bundle.training_source,
+        "encoder": bundle.encoder,
+        "media": dict(bundle.media),
+        "train_medians": bundle.train_medians.tolist(),
+        "config": to_dict(bundle.config),
+        "versions": versions(),
+        "git_revision": git_revision(),
+        "files": files,
+    }
+    write_json(folder / BUNDLE_FILE, {**document, "sha256": document_sha256(document)})
+
+
+def document_sha256(document: Mapping[str, Any]) -> str:
+    """Of everything in `bundle.json` but this hash: a changed weight or source must not pass unseen."""
+    rest = {key: value for key, value in document.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def find_bundle(path: Path) -> Path:
@@ -130,6 +137,8 @@ def load_bundle(path: Path) -> Bundle:
     for name in ("fusion", "trees"):
         tensors |= read_arrays(folder / f"{name}.safetensors")
     fusion = fusion_from(tensors, config, folder / "trees.safetensors")
+    if set(fusion.streams) != set(config.streams):
+        raise FormatError("fuses other streams than bundle.json names", path=folder / "fusion.safetensors")
     calibration = None
     if CALIBRATION_FILE in document["files"]:
         path = folder / CALIBRATION_FILE
@@ -180,6 +189,8 @@ def _checked_document(folder: Path) -> dict[str, Any]:
     for key, kind in expected.items():
         if not isinstance(document.get(key), kind):
             raise FormatError(f"{key!r} is missing or of the wrong kind", path=path)
+    if document.get("sha256") != document_sha256(document):
+        raise FormatError("damaged: not the description that was written", path=path, remedy=COPY_AGAIN)
     medians = document["train_medians"]
     if document.get("targets") != list(TARGETS) or len(medians) != len(TARGETS):
         raise FormatError("its targets are not this version's", path=path)
@@ -191,11 +202,10 @@ def _checked_document(folder: Path) -> dict[str, Any]:
 
 
 def _check_file(path: Path, expected: str | None) -> None:
-    remedy = "copy the bundle again, or train again"
     if not path.is_file():
-        raise FormatError("a file of the bundle is missing", path=path, remedy=remedy)
+        raise FormatError("a file of the bundle is missing", path=path, remedy=COPY_AGAIN)
     if expected is None or sha256(path) != expected:
-        raise FormatError("damaged: not the file that bundle.json names", path=path, remedy=remedy)
+        raise FormatError("damaged: not the file that bundle.json names", path=path, remedy=COPY_AGAIN)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:

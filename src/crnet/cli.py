@@ -29,6 +29,8 @@ COMMANDS: dict[str, Callable[..., int]] = {
         commands.train,
         commands.evaluate,
         commands.predict,
+        commands.explain,
+        commands.serve,
     )
 }
 
@@ -51,15 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(usage())
-        return EXIT_DONE if words else EXIT_ERROR
-    if words[0] == "--version":
-        print(crnet.__version__)
-        return EXIT_DONE
     try:
-        _log_to_stderr(debug)
-        return _run(words[0], words[1:])
+        code = _answer(words, debug)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk or a reader who has gone shows here, not at exit
+        return code
     except (CrnetError, ModuleNotFoundError) as error:
         message = str(error) if isinstance(error, CrnetError) else _missing_package(error)
         return _fail(message, debug)
@@ -67,11 +65,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped; the same command goes on where it was", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; Python must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()
         return EXIT_FAILURES
+    except OSError as error:
+        _forget_stdout()
+        where = "" if error.filename is None else f"{error.filename}: "
+        return _fail(f"{where}{error.strerror or error} (free some space, or choose another place)", debug)
     except Exception as error:
         return _fail(f"unexpected {type(error).__name__}: {error} (a bug: --debug shows where)", debug)
+
+
+def _answer(words: list[str], debug: bool) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return EXIT_DONE if words else EXIT_ERROR
+    if words[0] == "--version":
+        print(crnet.__version__)
+        return EXIT_DONE
+    _log_to_stderr(debug)
+    return _run(words[0], words[1:])
+
+
+def _forget_stdout() -> None:
+    """Whoever read our output has gone, or it cannot be written; Python must not complain at exit again."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _log_to_stderr(debug: bool) -> None:
@@ -185,3 +203,7 @@ def _with_preset_fields(words: Sequence[str]) -> Callable[..., int]:
     command.__annotations__ = {p.name: p.annotation for p in fields}
     command.__doc__ = commands.train.__doc__
     return command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

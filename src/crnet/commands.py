@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from crnet.evaluation import Evaluation
+    from crnet.explain.maps import Layer
     from crnet.progress import Progress
-    from crnet.schema import Prediction
+    from crnet.schema import Prediction, Split
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -53,7 +54,7 @@ def bars(console: Console) -> Iterator[Progress]:
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, soft_wrap=not sys.stdout.isatty())
+    return Console(stderr=stderr, soft_wrap=sys.stdout is None or not sys.stdout.isatty())
 
 
 def simulate(
@@ -70,6 +71,8 @@ def simulate(
     label_bias: tuple[str, ...] = (),
     silent: tuple[Literal["face", "scene", "audio", "text"], ...] = (),
     voice: Literal["espeak", "built-in"] | None = None,
+    to_store: bool = False,
+    frames_per_segment: int | None = 4,
     workers: int | None = None,
     sheet: Path | None = None,
 ) -> int:
@@ -91,33 +94,35 @@ def simulate(
             with spaces between.
         silent: Kinds of cues that carry no signal at all, for controls.
         voice: Real speech by eSpeak NG, or the built-in voice; by default real speech where it is installed.
+        to_store: Write a clip store at once, without videos: what `crnet prepare` makes of them, in a fraction of the
+            time and with neither PyAV nor the face detector.
+        frames_per_segment: With --to-store: frames drawn of each of a clip's 32 segments.
         workers: Processes; by default one for each core.
         sheet: Only draw a sheet of sample people to this PNG file; `out` is not touched.
     """
-    from crnet.data.simulate import draw_sheet
-    from crnet.data.simulate import simulate as draw
+    from crnet.data.simulate.planning import SimulationConfig
+    from crnet.data.simulate.speech import best_voice
 
     if sheet is not None:
+        from crnet.data.simulate.sheet import draw_sheet
+
         draw_sheet(sheet, seed)
         print(sheet)
         return EXIT_DONE
+    config = SimulationConfig(
+        clips, seed, seconds, fps, height, difficulty, identity_disjoint, label_bias, silent, voice or best_voice()
+    )
     with bars(_console(stderr=True)) as progress:
-        draw(
-            out,
-            clips=clips,
-            seed=seed,
-            seconds=seconds,
-            fps=fps,
-            height=height,
-            difficulty=difficulty,
-            identity_disjoint=identity_disjoint,
-            label_bias=label_bias,
-            silent=silent,
-            voice=voice,
-            workers=workers,
-            progress=progress,
-        )
-    print(f"{clips} clips in {out}; next: crnet prepare {out} STORE")
+        if to_store:
+            from crnet.data.simulate.storing import simulate_to_store
+
+            simulate_to_store(out, config, frames_per_segment=frames_per_segment, workers=workers, progress=progress)
+        else:
+            from crnet.data.simulate.writing import simulate as draw
+
+            draw(out, config, workers=workers, progress=progress)
+    following = f"crnet train {out} RUN" if to_store else f"crnet prepare {out} STORE"
+    print(f"{clips} clips in {out}; next: {following}")
     return EXIT_DONE
 
 
@@ -288,10 +293,10 @@ def predict(
             the video is used.
         device: Where the networks compute; auto takes a GPU if there is one.
         json: Print JSON, one document for one video, one line for each of several.
-        csv: Write a table to this file as well.
+        csv: Write a table to this file as well, row by row.
     """
     import crnet
-    from crnet.predict import list_videos, write_predictions
+    from crnet.predict import list_videos, prediction_table
 
     if not videos:
         raise UsageError("no video given", remedy="name video files or folders")
@@ -299,22 +304,147 @@ def predict(
     if transcript is not None and len(paths) != 1:
         raise UsageError(f"one transcript for {len(paths)} videos", remedy="put a .txt file beside each video instead")
     system = crnet.load(run, device)
-    done = []
-    with bars(_console(stderr=True)) as progress:
+    failed, error = 0, None
+    table = contextlib.nullcontext(lambda _: None) if csv is None else prediction_table(csv)
+    with table as write_row, bars(_console(stderr=True)) as progress:
         for number, prediction in enumerate(system.predict_many(paths, transcript), start=1):
-            done.append(prediction)
+            write_row(prediction)
+            error = prediction.error
+            failed += error is not None
             if len(paths) > 1:
                 progress("scoring", number, len(paths), prediction.error or "")
             if json:
                 _print_json(prediction.to_dict(), indent=None if len(paths) > 1 else 2)
             else:
                 _show_prediction(prediction)
-    if csv is not None:
-        write_predictions(done, csv)
-    if len(done) == 1 and done[0].error is not None:
-        print(f"crnet: {done[0].error}", file=sys.stderr)
+    if len(paths) == 1 and error is not None:
+        print(f"crnet: {error}", file=sys.stderr)
         return EXIT_ERROR
-    return EXIT_FAILURES if any(prediction.error is not None for prediction in done) else EXIT_DONE
+    return EXIT_FAILURES if failed else EXIT_DONE
+
+
+def explain(
+    run: Path,
+    what: Path,
+    /,
+    *,
+    out: Path | None = None,
+    transcript: str | None = None,
+    target: str = "interview",
+    layer: Literal["layer1", "layer2", "layer3", "layer4"] | None = None,
+    window_s: float | None = None,
+    stride_s: float | None = None,
+    split: Literal["train", "val", "test"] = "test",
+    json: bool = False,
+) -> int:
+    """Explain the scores of a video, or look how often the face's key points are where the network looks.
+
+    Of a video: heat maps for every frame and target, what each stream and each word brought, which moments of the sound
+    count, a time line of a long video, and report.html with all of it. Of a clip store: the key-point ratio of the
+    paper's Sec. 5.6 over a split, with chance level.
+
+    Args:
+        run: A run that `crnet train` finished, or its bundle.
+        what: A video, or a store made by `crnet prepare`.
+        out: Folder for what is made of a video; by default NAME-explained.
+        transcript: What is said, or a .txt, .srt or .vtt file of it. Without it, such a file beside the video is used.
+        target: Whose heat map lies over the film, and whose colour on the words.
+        layer: Stage of the networks to read maps from; by default the latest with 7 or more cells a side.
+        window_s: Length of a long video's windows; by default 15 s, or the training clips' length if shorter.
+        stride_s: From one window to the next; by default half a window.
+        split: Which clips of a store.
+        json: Print JSON: explanation.json of a video, the figures of a store.
+    """
+    from crnet.data.manifest import MANIFEST_NAME
+
+    if (what / MANIFEST_NAME).is_file():
+        return _explain_store(run, what, split, layer, json)
+    import crnet
+    from crnet.explain.video import explain_video
+
+    folder = out or Path(f"{what.stem}-explained")
+    system = crnet.load(run)
+    with bars(_console(stderr=True)) as progress:
+        explanation = explain_video(
+            system,
+            what,
+            folder,
+            transcript=transcript,
+            target=target,
+            layer=layer,
+            window_s=window_s,
+            stride_s=stride_s,
+            progress=progress,
+        )
+    if json:
+        _print_json(explanation.to_dict())
+        return EXIT_DONE
+    _show_prediction(explanation.prediction)
+    print(f"a page to look at: {explanation.report}")
+    return EXIT_DONE
+
+
+def _explain_store(run: Path, store: Path, split: Split, layer: Layer | None, json: bool) -> int:
+    """The key-point ratio of Sec. 5.6."""
+    from crnet.bundle import load_bundle
+    from crnet.explain.keypoints import PAPER_RATIO, key_point_ratio
+
+    bundle = load_bundle(run)
+    with bars(_console(stderr=True)) as progress:
+        found = key_point_ratio(bundle, store, split=split, layer=layer, progress=progress)
+    if json:
+        _print_json(found.to_dict())
+        return EXIT_DONE
+    print(
+        f"{100 * found.ratio:.2f}% of {found.points} key points ({found.frames} frames of {found.clips} {split} clips) "
+        f"lie on the 30% most active pixels of {found.layer}.\n"
+        f"Points thrown anywhere: {100 * found.chance:.0f}%. A disc of that size in the middle of the face crop: "
+        f"{100 * found.centred_disc:.2f}%. The paper, on First Impressions v2: {100 * PAPER_RATIO:.2f}%."
+    )
+    return EXIT_DONE
+
+
+def serve(
+    run: Path,
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    at_once: int = 1,
+    max_upload_mb: int = 100,
+    max_duration_s: float = 120.0,
+    max_time_s: float = 300.0,
+    max_memory_mb: int = 4096,
+    max_waiting: int = 20,
+    keep_min: float = 30.0,
+) -> int:
+    """Serve a web page where people drop a video and see its scores.
+
+    The page and its HTTP API (docs/app.md) fetch nothing from elsewhere and send nothing elsewhere. Videos are decoded
+    in processes with limits, scored one after the other, and deleted. Whoever can reach the address can use it.
+
+    Args:
+        run: A run that `crnet train` finished, or its bundle.
+        host: Address to listen at; 127.0.0.1 is reachable from this machine only, 0.0.0.0 from everywhere.
+        port: Port to listen at; 0 takes a free one.
+        at_once: Videos scored at the same time; each holds the system in memory.
+        max_upload_mb: Largest video file.
+        max_duration_s: Longest video.
+        max_time_s: Longest time that one video is worked on.
+        max_memory_mb: Memory that the work on one video may take.
+        max_waiting: Videos that may wait; who comes then is sent away.
+        keep_min: Minutes that results can be downloaded; uploads that nobody scored go after that time, too.
+    """
+    from crnet.app.limits import Limits
+    from crnet.app.server import serve as serve_page
+
+    limits = Limits(max_upload_mb, max_duration_s, max_time_s, max_memory_mb, max_waiting, keep_min)
+
+    def announce(url: str) -> None:
+        print(f"{url} (Ctrl-C ends it)", flush=True)
+
+    serve_page(run, host=host, port=port, at_once=at_once, limits=limits, announce=announce)
+    return EXIT_DONE
 
 
 def demo(out: Path = Path("runs/demo"), /, *, clips: int = 480, seed: int = 0) -> int:
@@ -342,12 +472,14 @@ def demo(out: Path = Path("runs/demo"), /, *, clips: int = 480, seed: int = 0) -
 
 
 def _show_prediction(prediction: Prediction) -> None:
+    from crnet.conformal import LEVEL
+
     console = _console()
     if prediction.error is not None:
         console.print(f"{prediction.clip}: not scored: {prediction.error}", style="red", highlight=False, markup=False)
         return
     from rich import box
-    from rich.table import Table
+    from rich.table import Column, Table
 
     faces = prediction.faces
     seen = "" if faces is None else f", face in {faces.found} of {faces.looked_at} frames"
@@ -356,10 +488,10 @@ def _show_prediction(prediction: Prediction) -> None:
     )
     for warning in prediction.warnings:
         console.print(f"  warning: {warning}", style="yellow", highlight=False, markup=False)
-    table = Table("", "score", *prediction.streams, box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table("", Column("score", no_wrap=True), *prediction.streams, box=box.SIMPLE_HEAD, pad_edge=False)
     for target, score in (prediction.scores or {}).items():
         interval = (prediction.intervals or {}).get(target)
-        between = "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f})"
+        between = "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f}, {100 * LEVEL:.0f}%)"
         note = " (high = stable)" if target == "neuroticism" else ""
         streams = (f"{scores[target]:.2f}" for scores in prediction.streams.values())
         table.add_row(target + note, f"{score:.2f}{between}", *streams)
@@ -367,4 +499,5 @@ def _show_prediction(prediction: Prediction) -> None:
 
 
 def _print_json(document: Mapping[str, Any], indent: int | None = 2) -> None:
-    print(json_module.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False), flush=True)
+    # In ASCII, so that no name of a file and no terminal can break it.
+    print(json_module.dumps(document, indent=indent, allow_nan=False), flush=True)

@@ -49,13 +49,15 @@ class Config:
             )
 
 
-def _stages(batch_size: int, epochs: tuple[int, int], lr_step_epochs: int, joint_lr: float) -> TrainingConfig:
+def _stages(
+    batch_size: int, epochs: tuple[int, int], lr_step_epochs: int, joint_lr: float, threads: int | None = None
+) -> TrainingConfig:
     """The paper's two stages, cut short for small nets and few clips."""
     first, second = (
         replace(stage, batch_size=batch_size, lr_step_epochs=lr_step_epochs, epochs=count)
         for stage, count in zip((CLASSIFICATION, JOINT), epochs, strict=True)
     )
-    return TrainingConfig(stages=(first, replace(second, lr=joint_lr)), workers=0)
+    return TrainingConfig(stages=(first, replace(second, lr=joint_lr)), workers=0, threads=threads)
 
 
 PRESETS: dict[Preset, Config] = {
@@ -71,7 +73,7 @@ PRESETS: dict[Preset, Config] = {
     "tiny": Config(
         transforms=TransformConfig(frames=8, pixels=56),
         model=ModelConfig(frames=8, width=16, blocks=(1, 1, 1, 1)),
-        training=_stages(batch_size=10, epochs=(3, 10), lr_step_epochs=4, joint_lr=0.002),
+        training=_stages(batch_size=10, epochs=(3, 10), lr_step_epochs=4, joint_lr=0.002, threads=1),
     ),
 }
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crnet.errors import FormatError
-from crnet.schema import STREAMS, TARGETS, TRAITS
+from crnet.schema import STREAMS, TARGETS, TRAITS, Stream
 
 FORMAT = 1
 LEVEL = 0.9
@@ -69,12 +69,12 @@ class Calibration:
 
     clips: int
     half_widths: Mapping[float, tuple[float, ...]]
-    nearness: Mapping[str, float] = field(default_factory=dict)
+    nearness: Mapping[Stream, float] = field(default_factory=dict)
     language: str | None = None
 
     @classmethod
     def fit(
-        cls, truth: ArrayLike, scores: ArrayLike, distances: Mapping[str, ArrayLike], language: str | None
+        cls, truth: ArrayLike, scores: ArrayLike, distances: Mapping[Stream, NDArray[np.float64]], language: str | None
     ) -> Calibration:
         """Learn from clips that took no part in training.
 
@@ -91,9 +91,9 @@ class Calibration:
         if len(misses) < FEWEST_CLIPS:
             raise FormatError(f"{len(misses)} clips are too few for intervals", remedy=f"at least {FEWEST_CLIPS}")
         half_widths = {level: tuple(conformal_quantile(misses, level).tolist()) for level in LEVELS}
-        near = {}
+        near: dict[Stream, float] = {}
         for stream, values in distances.items():
-            ordered = np.sort(np.asarray(values, dtype=np.float64))
+            ordered = np.sort(values)
             # Too few clips for the level: the farthest of them has to do.
             near[stream] = float(ordered[min(math.ceil((len(ordered) + 1) * NEAR_LEVEL - ROUNDING), len(ordered)) - 1])
         return cls(len(misses), half_widths, near, language)

@@ -9,6 +9,8 @@ from pathlib import Path
 from crnet.config import PRESETS, with_seed
 from crnet.data.manifest import read_manifest
 from crnet.data.prepare import prepare
+from crnet.data.simulate.planning import SimulationConfig
+from crnet.data.simulate.speech import best_voice
 from crnet.data.simulate.writing import simulate
 from crnet.errors import CrnetError
 from crnet.evaluation import AVERAGE, FLOOR, FUSION, Evaluation, evaluate_run
@@ -78,9 +80,8 @@ def run_demo(out: Path, *, clips: int, seed: int, progress: Progress = no_progre
         now_s = time.perf_counter()
         seconds[part], started_s = now_s - started_s, now_s
 
-    simulate(
-        people, clips=clips, seed=seed, seconds=SECONDS, fps=FPS, height=HEIGHT, difficulty="easy", progress=progress
-    )
+    config = SimulationConfig(clips, seed, SECONDS, FPS, HEIGHT, "easy", voice=best_voice())
+    simulate(people, config, progress=progress)
     lap("drawing people")
     failures = prepare(people, store, progress=progress).failures
     if failures:

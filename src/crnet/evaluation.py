@@ -65,6 +65,7 @@ class Evaluation:
         missing: Annotated clips of the split that could not be scored.
         source: What kind of data set the clips come from.
         training_source: What kind the system was trained on.
+        initialisation: What the weights started from, which decides results: "He et al." or a file of weights.
         warnings: What a reader of the figures must know, most important first.
         systems: The figures: `{system: {target or "average": {metric: value, "ci95": {...}}}}`.
         ceiling: Of simulated clips, what they let anyone know of the scores; None if there is no such file.
@@ -80,6 +81,7 @@ class Evaluation:
     missing: tuple[str, ...]
     source: TrainingSource
     training_source: TrainingSource
+    initialisation: str
     warnings: tuple[str, ...]
     systems: dict[str, dict[str, dict[str, Any]]]
     ceiling: dict[str, Any] | None = None
@@ -99,6 +101,7 @@ class Evaluation:
             "missing": list(self.missing),
             "source": self.source,
             "training_source": self.training_source,
+            "initialisation": self.initialisation,
             "train_medians": dict(zip(TARGETS, self.train_medians.tolist(), strict=True)),
             "warnings": list(self.warnings),
             "systems": self.systems,
@@ -176,6 +179,7 @@ def evaluate(
         missing=missing,
         source=manifest.source,
         training_source=bundle.training_source,
+        initialisation="He et al." if (init := bundle.config.model.init) is None else init.name,
         warnings=warnings,
         systems=systems,
         ceiling=read_ceiling(store_dir) if manifest.source == "simulated" else None,
@@ -318,7 +322,7 @@ def _new_table(title: str, evaluation: Evaluation, first_column: str) -> Table:
     missing = len(evaluation.missing)
     clips = f"{len(evaluation.rows)} clips" + (f", {missing} missing" if missing else "")
     table = Table(
-        title=f"\n{title} ({clips})",
+        title=f"\n{title} ({clips}; weights started from {evaluation.initialisation})",
         caption=STABLE,
         box=box.SIMPLE_HEAD,
         show_edge=False,

@@ -56,8 +56,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 `text` to `path` in one step; see `replacing`."""
-    write_bytes(path, text.encode())
+    """Write UTF-8 `text` to `path` in one step; see `replacing`. What UTF-8 lacks (odd file names) becomes `\\udc..`."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -79,7 +79,7 @@ def read_json(path: Path, what: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FormatError(f"not found, so this is not {what}", path=path) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise FormatError(f"cannot be read as {what}: {error}", path=path) from error
 
 

@@ -10,12 +10,13 @@ A run folder holds:
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import save
@@ -34,8 +35,8 @@ from crnet.conformal import FEWEST_CLIPS, Calibration
 from crnet.data.dataset import ClipDataset, loader, longest_audio_samples, scores_of
 from crnet.data.halves import halves
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
-from crnet.errors import ConfigError, FormatError, LabelError
-from crnet.files import write_bytes, write_json
+from crnet.errors import ConfigError, FormatError, LabelError, UsageError
+from crnet.files import read_json, write_bytes, write_json
 from crnet.fusion import Fusion
 from crnet.models.crnet import StreamNet
 from crnet.predict import system_scores
@@ -46,7 +47,7 @@ from crnet.text.language import language_of
 from crnet.training.checkpoint import load_net
 from crnet.training.distributed import choose_device, world
 from crnet.training.features import extract
-from crnet.training.stages import train_stream
+from crnet.training.stages import WITHOUT_INFLUENCE, first_difference, train_stream
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
@@ -84,7 +85,12 @@ def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progr
     if config.transforms.audio_samples is None:
         longest = longest_audio_samples(store_dir, rows)
         config = replace(config, transforms=replace(config.transforms, audio_samples=longest))
+    described = describe_run(store_dir, manifest, config)
     with world(config.training.device) as here:  # joined once for all streams: a group cannot be joined twice
+        _refuse_other_run(run_dir, described)
+        here.barrier()
+        if here.first:
+            write_json(run_dir / RUN_FILE, described)
         weights = {
             stream: train_stream(
                 stream, store_dir, manifest, run_dir, config.model, config.transforms, config.training, progress
@@ -95,7 +101,6 @@ def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progr
         return None
     if (finished := _finished(run_dir, config)) is not None:
         return finished
-    write_run_file(run_dir, store_dir, manifest, config)
     model = replace(config.model, init=None)  # the weights that training began from are not needed any more
     nets = {stream: load_net(path, stream, model) for stream, path in weights.items()}
     features = extract_features(nets, store_dir, rows, config, progress)
@@ -166,24 +171,46 @@ def extract_features(
     return features
 
 
-def write_run_file(run_dir: Path, store_dir: Path, manifest: Manifest, config: Config) -> None:
-    """Record what the run was made of."""
-    write_json(
-        run_dir / RUN_FILE,
-        {
-            "config": to_dict(config),
-            "data": {
-                "store": str(store_dir),
-                "source": manifest.source,
-                "fingerprint": manifest.fingerprint,
-                "encoder": manifest.encoder,
-                "train_clips": len(manifest.rows("train")),
-                "val_clips": len(manifest.rows("val")),
-            },
-            "versions": versions(),
-            "git_revision": git_revision(),
+def describe_run(store_dir: Path, manifest: Manifest, config: Config) -> dict[str, Any]:
+    """What a run is made of, as JSON values: the content of `run.json`."""
+    return {
+        "config": to_dict(config),
+        "data": {
+            "store": str(store_dir),
+            "source": manifest.source,
+            "fingerprint": manifest.fingerprint,
+            "encoder": manifest.encoder,
+            "train_clips": len(manifest.rows("train")),
+            "val_clips": len(manifest.rows("val")),
         },
-    )
+        "versions": versions(),
+        "git_revision": git_revision(),
+    }
+
+
+def _refuse_other_run(run_dir: Path, described: Mapping[str, Any]) -> None:
+    """Raise ConfigError if the folder holds a run of other streams, another fusion or another anything else."""
+    path = run_dir / RUN_FILE
+    if run_dir.exists() and not run_dir.is_dir():
+        raise UsageError("is a file, not a folder for a run", path=run_dir, remedy="name a new folder")
+    if not path.is_file():
+        return
+    found = read_json(path, "the description of a run")
+    before, now = (_decisive(document) for document in (found, described))
+    if difference := first_difference(before, now):
+        raise ConfigError(
+            f"this folder holds a run of another configuration: {difference}",
+            path=path,
+            remedy="choose another run folder, or delete this one to train anew",
+        )
+
+
+def _decisive(document: Any) -> Any:
+    """The configuration of a run without the fields that change nothing in its results."""
+    plain = json.loads(json.dumps(document.get("config"))) if isinstance(document, dict) else None
+    if isinstance(plain, dict) and isinstance(plain.get("training"), dict):
+        plain["training"] = {k: v for k, v in plain["training"].items() if k not in WITHOUT_INFLUENCE}
+    return plain
 
 
 def _fit_fusions(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,6 @@ from crnet.data.source import find_files, is_video
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
 from crnet.errors import CrnetError, LabelError, MissingDependencyError, StorageError, UsageError
-from crnet.files import write_text
 from crnet.schema import SAMPLE_RATE_HZ, STREAMS, TARGETS, Batch, Clip, Prediction, Stream
 from crnet.text.encoders import encoder_by_name
 from crnet.text.language import language_of
@@ -87,7 +86,7 @@ def unlike_training(bundle: Bundle, features: Mapping[Stream, ArrayLike], transc
     for stream, distance in bundle.fusion.distances(features).items():
         near = known.nearness.get(stream, float("inf"))
         if distance[0] > near:
-            yield f"{FAR_FROM_TRAINING[stream]}: {distance[0]:.1f} from their middle, where nearly all stay in {near:.1f}"
+            yield f"{FAR_FROM_TRAINING[stream]} ({distance[0]:.1f} from their middle; nearly all stay within {near:.1f})"
 
 
 class Predictor:
@@ -248,33 +247,48 @@ def list_videos(paths: Iterable[Path | str]) -> list[Path]:
     Nothing is looked into: a file that is missing or no video is kept, for its error to be told.
     """
     found: list[Path] = []
+    for path in paths:
+        if not str(path):
+            raise UsageError("an empty name is no video", remedy="name a file or a folder")
     for path in map(Path, paths):
         below = [file for file in find_files(path) if is_video(file.name)] if path.is_dir() else []
         found += below or [path]
     return found
 
 
-def write_predictions(predictions: Iterable[Prediction], path: Path) -> None:
-    """Write predictions as a CSV table, one row a clip: scores, each stream's scores, faces, warnings, error.
+@contextmanager
+def prediction_table(path: Path) -> Iterator[Callable[[Prediction], None]]:
+    """A CSV table that takes predictions as they come, one row a clip; each row is on disk before the next video.
 
     Raises:
         StorageError: The file cannot be written.
     """
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    of_streams = [f"{stream}.{target}" for stream in STREAMS for target in TARGETS]
-    ends = [f"{target}.{end}" for target in TARGETS for end in ("low", "high")]
-    seen = ("faces_found", "faces_looked_at")
-    table.writerow(["clip", "duration_s", *TARGETS, *ends, *of_streams, *seen, "warnings", "error"])
-    for one in predictions:
-        scores = [(one.scores or {}).get(target) for target in TARGETS]
-        streams = [one.streams.get(stream, {}).get(target) for stream in STREAMS for target in TARGETS]
-        between = [end for target in TARGETS for end in (one.intervals or {}).get(target, (None, None))]
-        faces = (None, None) if one.faces is None else (one.faces.found, one.faces.looked_at)
-        table.writerow(
-            [one.clip, one.duration_s, *scores, *between, *streams, *faces, "; ".join(one.warnings), one.error]
-        )
-    write_text(path, text.getvalue())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            table = csv.writer(file, lineterminator="\n")
+            of_streams = [f"{stream}.{target}" for stream in STREAMS for target in TARGETS]
+            ends = [f"{target}.{end}" for target in TARGETS for end in ("low", "high")]
+            seen = ("faces_found", "faces_looked_at")
+            table.writerow(["clip", "duration_s", *TARGETS, *ends, *of_streams, *seen, "warnings", "error"])
+
+            def write(one: Prediction) -> None:
+                table.writerow(_cells(one))
+                file.flush()
+
+            yield write
+    except OSError as error:
+        raise StorageError(
+            f"cannot write: {error.strerror or error}", path=path, remedy="choose a file in a folder with space"
+        ) from error
+
+
+def _cells(one: Prediction) -> list[object]:
+    scores = [(one.scores or {}).get(target) for target in TARGETS]
+    streams = [one.streams.get(stream, {}).get(target) for stream in STREAMS for target in TARGETS]
+    between = [end for target in TARGETS for end in (one.intervals or {}).get(target, (None, None))]
+    faces = (None, None) if one.faces is None else (one.faces.found, one.faces.looked_at)
+    return [one.clip, one.duration_s, *scores, *between, *streams, *faces, "; ".join(one.warnings), one.error]
 
 
 def _by_target(scores: Scores) -> dict[str, float]:
@@ -297,11 +311,11 @@ def find_transcript(video: Path, transcript: str | Path | None) -> str | Path:
         return find_sidecar(video) or ""
     if isinstance(transcript, Path):
         return transcript
-    # One word that ends like a transcript's file name is meant as a file, whether it is there or not.
     named = transcript.strip()
-    if named.lower().endswith(SUFFIXES) and len(named) <= LONGEST_FILE_NAME and "\n" not in named:
-        if Path(named).is_file():
-            return Path(named)
-        if " " not in named:
+    if 0 < len(named) <= LONGEST_FILE_NAME and "\n" not in named:
+        if Path(named).exists():
+            return Path(named)  # of whatever kind: a folder or a film is then refused, not spoken
+        # One word that ends like a transcript's file name is meant as a file, even if it is not there.
+        if named.lower().endswith(SUFFIXES) and " " not in named:
             raise LabelError("transcript not found", path=named, remedy="give a file that exists, or the text itself")
     return clean_transcript(transcript)

@@ -15,13 +15,8 @@ from crnet.demo import DemoResult, run_demo
 from crnet.predict import DRAWN_PEOPLE
 from crnet.schema import STREAMS, TARGETS
 
-CLIPS = 30
+CLIPS = 30  # of the fixture `demo`
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
-    return run_demo(tmp_path_factory.mktemp("demo") / "run", clips=CLIPS, seed=3)
 
 
 def test_it_leaves_everything_it_promises(demo: DemoResult) -> None:
@@ -123,6 +118,16 @@ def test_a_run_is_not_continued_with_another_configuration(
     words = ["train", str(demo.out / "store"), str(demo.out), "--preset", "tiny", "--seed", "4"]
     assert cli.main(words) == 2
     assert "another configuration" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_not_turned_into_one_of_other_streams(
+    demo: DemoResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (demo.out / "bundle/bundle.json").read_bytes()
+    words = ["train", str(demo.out / "store"), str(demo.out), "--preset", "tiny", "--seed", "3", "--streams", "scene"]
+    assert cli.main(words) == 2
+    assert "another configuration: streams" in capsys.readouterr().err
+    assert (demo.out / "bundle/bundle.json").read_bytes() == before
 
 
 def test_a_real_person_is_warned_about_first(demo: DemoResult, media_dir: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from crnet.errors import ConfigError
 
-BYTES_PER_MB = 1_000_000
+BYTES_PER_MB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Limits:
     """Bounds that keep one video from taking the machine.
 
     Attributes:
-        upload_mb: Largest file, in megabytes.
+        upload_mb: Largest file, in units of 2^20 bytes, as browsers count.
         duration_s: Longest video.
         time_s: Longest time that one video may be worked on; then its process is killed.
         memory_mb: Memory that the process of one video may take beyond that of the loaded system.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.events import api
 
 from crnet.app import render
 from crnet.app.desk import Desk, Request, Result, follow
@@ -41,7 +42,7 @@ def make_page(desk: Desk, facts: dict[str, Any]) -> tuple[gr.Blocks, dict[str, A
                 _two_videos(desk)
             with gr.Tab("From code"):
                 gr.HTML(render.guide(desk.limits), padding=False)
-        gr.api(_endpoint(desk), api_name="score", concurrency_limit=None)
+        api(_endpoint(desk), api_name="score", concurrency_limit=None)
     page.queue(default_concurrency_limit=None)
     # Gradio's own grey for hints is too pale to read.
     theme = gr.themes.Default(primary_hue="orange", font=SYSTEM_FONTS, font_mono=MONOSPACE_FONTS).set(
@@ -61,7 +62,14 @@ def make_page(desk: Desk, facts: dict[str, Any]) -> tuple[gr.Blocks, dict[str, A
 
 
 def _video(label: str) -> gr.Video:
-    return gr.Video(label=label, sources=["upload", "webcam"], include_audio=True, height=280, buttons=[])
+    return gr.Video(
+        label=label,
+        sources=["upload", "webcam"],
+        include_audio=True,
+        height=320,
+        elem_classes="crnet-video",
+        buttons=[],
+    )
 
 
 def _transcript(label: str) -> gr.Textbox:
@@ -160,7 +168,7 @@ async def _run(
         request = _request(video, transcript, explain=explain, keep=keep)
         async for told in follow(desk, request):
             if isinstance(told, Result):
-                stages.finished = True
+                stages.finish()
                 yield told
             else:
                 stages.hear(told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,18 +11,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from crnet.app.desk import WAITING, Result
 from crnet.app.limits import Limits
-from crnet.explain.report import NEUROTICISM
+from crnet.conformal import LEVEL
+from crnet.explain.page import MEANINGS, NEUROTICISM
 from crnet.schema import TARGETS
 
-MEANINGS = {
-    "extraversion": "outgoing and lively, rather than reserved",
-    "neuroticism": "calm and emotionally stable, rather than tense: a high score means stable",
-    "agreeableness": "friendly and kind, rather than cold",
-    "conscientiousness": "organised and reliable, rather than careless",
-    "openness": "curious and imaginative, rather than conventional",
-    "interview": "would be invited to a job interview",
-}
-"""How a high score reads: the person strikes strangers as ..."""
+LAST_STEP = "done"  # an explanation's way to say that it has ended
+FILM_CAPTION = "Red raises the score of this target, blue lowers it."
+FEATURES_CAPTION = "Where the features of the network are strong (Sec. 5.6 of the paper): blue weak, red strong."
+GRADCAM_CAPTION = "What in each frame raises this score (red) or lowers it (blue)."
+SOUND_CAPTION = "The sound with its words, and which moments raise or lower each score."
 
 ENVIRONMENT = Environment(
     loader=PackageLoader("crnet.app"),
@@ -41,20 +39,25 @@ class Stages:
         before: Videos before this one while it waits; None once it is its turn.
         tasks: Each task's last message, in the order in which they began.
         error: Why it ended without scores.
-        finished: Whether it ended.
+        seconds: How long it took, once it has ended well.
     """
 
     of: str = ""
     before: int | None = None
     tasks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     error: str | None = None
-    finished: bool = False
+    seconds: float | None = None
+    _began_s: float = field(default_factory=time.monotonic)
+
+    def finish(self) -> None:
+        """It has ended well."""
+        self.seconds = time.monotonic() - self._began_s
 
     def hear(self, message: Mapping[str, Any]) -> None:
         """Take a message of `Desk.score`."""
         if message["task"] == WAITING:
             self.before = message["done"]
-        else:
+        elif message["task"] != LAST_STEP:
             self.before = None
             self.tasks[message["task"]] = message
 
@@ -71,7 +74,7 @@ def status(stages: Sequence[Stages]) -> str:
 
 def result(one: Result) -> str:
     """Scores, what explains them, and the files."""
-    return _render("result.html", result=one, rows=_rows(one), neuroticism=NEUROTICISM)
+    return _render("result.html", one=_side(one), neuroticism=NEUROTICISM)
 
 
 def comparison(left: Result, right: Result) -> str:
@@ -82,10 +85,8 @@ def comparison(left: Result, right: Result) -> str:
     ]
     return _render(
         "comparison.html",
-        results=(left, right),
-        sides=((left, _rows(left)), (right, _rows(right))),
+        sides=(_side(left), _side(right)),
         rows=rows,
-        calibrated=left.prediction["intervals"] and right.prediction["intervals"],
         neuroticism=NEUROTICISM,
     )
 
@@ -95,9 +96,39 @@ def guide(limits: Limits) -> str:
     return _render("guide.html", limits=limits)
 
 
+def _side(one: Result) -> dict[str, Any]:
+    """What the templates show of a result."""
+    rows = _rows(one)
+    largest = max((abs(value) for row in rows for _, value in row["added"]), default=0.0)
+    return {
+        "result": one,
+        "rows": rows,
+        "calibrated": one.prediction["intervals"] is not None,
+        "largest": largest or 1.0,
+        "pictures": _pictures(one),
+    }
+
+
+def _pictures(one: Result) -> list[dict[str, str]]:
+    """The heat maps of a result, those first that say most at a glance."""
+    target = one.explanation["target"] if one.explanation else ""
+    maps = {t: (f"gradcam_{t}.png", f"Grad-CAM for {t}", GRADCAM_CAPTION) for t in TARGETS}
+    first = [maps.pop(target)] if target in maps else []
+    shown = [
+        ("overlay.mp4", f"Grad-CAM for {target} over the video", FILM_CAPTION),
+        *first,
+        ("scene_maps.png", "Feature maps of the scene stream", FEATURES_CAPTION),
+        ("face_maps.png", "Feature maps of the face stream", FEATURES_CAPTION),
+        *maps.values(),
+        ("sound.png", "What in the sound raises and lowers the scores", SOUND_CAPTION),
+    ]
+    return [{"file": name, "title": title, "caption": caption} for name, title, caption in shown if name in one.files]
+
+
 def _rows(one: Result) -> list[dict[str, Any]]:
     scores, intervals = one.prediction["scores"], one.prediction["intervals"] or {}
     streams = one.prediction["streams"]
+    explanation = one.explanation or {"base": {}, "contributions": {}}
     return [
         {
             "target": target,
@@ -105,10 +136,12 @@ def _rows(one: Result) -> list[dict[str, Any]]:
             "score": scores[target],
             "interval": intervals.get(target),
             "streams": [(stream, values[target]) for stream, values in streams.items()],
+            "base": explanation["base"].get(target),
+            "added": list(explanation["contributions"].get(target, {}).items()),
         }
         for target in TARGETS
     ]
 
 
 def _render(template: str, **values: Any) -> str:
-    return ENVIRONMENT.get_template(template).render(**values)
+    return ENVIRONMENT.get_template(template).render(level=LEVEL, **values)

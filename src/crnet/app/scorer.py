@@ -49,7 +49,7 @@ class Scorer:
         with theirs:
             command = [sys.executable, "-m", "crnet.app.worker", str(self._run)]
             # Its own session: Ctrl-C in a terminal ends the server, which then ends it.
-            self._process = subprocess.Popen(command, stdin=theirs, start_new_session=True)  # noqa: S603
+            self._process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True)  # noqa: S603
         self._orders.settimeout(START_S)
         try:
             greeting = json.loads(self._orders.recv(LONGEST_GREETING_BYTES) or b"{}")

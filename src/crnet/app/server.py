@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from crnet.app.limits import BYTES_PER_MB, Limits
+from crnet.app.limits import Limits
 from crnet.app.scorer import Scorer, ScoringError
 from crnet.app.storage import UPLOADS, Storage
 from crnet.errors import MissingDependencyError, UsageError
@@ -26,24 +26,20 @@ try:
     import gradio
     import uvicorn
     from fastapi import FastAPI, Request
-    from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-    from starlette.datastructures import UploadFile
-    from starlette.exceptions import HTTPException
-    from starlette.formparsers import MultiPartException
-    from starlette.requests import ClientDisconnect
+    from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 except ImportError as error:
     raise MissingDependencyError("the web page needs Gradio", remedy='pip install "crnet[app]"') from error
 
 from crnet.app.desk import Desk
 from crnet.app.guard import Guard
 from crnet.app.page import make_page
+from crnet.app.uploads import Uploads
 
 logger = logging.getLogger(__name__)
 
 SWEEP_EVERY_S = 30.0
 SHUTDOWN_S = 3
 FORM_OVERHEAD_BYTES = 1 << 16  # of a multipart request around its file
-CHUNK_BYTES = 1 << 20
 
 REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 KINDS = {
@@ -93,8 +89,14 @@ def serve(
         url = f"http://{shown}:{listener.getsockname()[1]}"
         app = make_app(Desk(scorers, storage, limits), on_ready=lambda: announce(url))
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_S)
+        # The server ends orderly on this signal and then raises it again: it must not kill us before we have cleaned up.
+        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _stop))
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
+
+
+def _stop(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -110,7 +112,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def make_app(desk: Desk, on_ready: Callable[[], None] = lambda: None) -> FastAPI:
     """The page and everything around it as an ASGI application."""
     storage = desk.storage
-    uploads = storage.folder / UPLOADS
+    uploads, arriving = storage.folder / UPLOADS, Uploads(storage)
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
 
     @asynccontextmanager
@@ -145,11 +147,15 @@ def make_app(desk: Desk, on_ready: Callable[[], None] = lambda: None) -> FastAPI
         )
 
     @app.post("/gradio_api/upload")
-    async def upload(request: Request) -> Response:
+    async def upload(request: Request, upload_id: str | None = None) -> Response:
         try:
-            return JSONResponse([str(await _receive(request, desk))])
+            return JSONResponse([str(await arriving.receive(request, upload_id))])
         except ScoringError as error:
             return PlainTextResponse(str(error), 413)
+
+    @app.get("/gradio_api/upload_progress")
+    def upload_progress(upload_id: str) -> StreamingResponse:
+        return StreamingResponse(arriving.progress(upload_id), media_type="text/event-stream")
 
     page, look = make_page(desk, desk.facts)
     # A mounted page counts as not launched, and then Gradio checks no path that a client names.
@@ -176,31 +182,3 @@ async def _sweep(storage: Storage) -> None:
     while True:
         await asyncio.sleep(SWEEP_EVERY_S)
         await asyncio.to_thread(storage.sweep)
-
-
-async def _receive(request: Request, desk: Desk) -> Path:
-    """Write the one video of an upload to where `Desk` finds it.
-
-    Raises:
-        ScoringError: None, several, or too large a file.
-    """
-    too_large = ScoringError(
-        f"the file is larger than {desk.limits.upload_bytes // BYTES_PER_MB} MB", remedy="send a smaller one"
-    )
-    try:
-        async with request.form(max_files=1, max_fields=8) as form:
-            sent = form.get("files")
-            if not isinstance(sent, UploadFile):
-                raise ScoringError("no video in the request", remedy="send one file in the form field 'files'")
-            if (sent.size or 0) > desk.limits.upload_bytes:
-                raise too_large
-            path = desk.storage.new_upload(sent.filename or "")
-            with path.open("xb") as file:
-                await asyncio.to_thread(shutil.copyfileobj, sent.file, file, CHUNK_BYTES)
-            return path
-    except ClientDisconnect as error:  # the guard has cut the body off
-        raise too_large from error
-    except (HTTPException, MultiPartException) as error:
-        raise ScoringError("not an upload", remedy="send one file in the form field 'files'") from error
-    except OSError as error:
-        raise ScoringError("the server has no room for this video", remedy="try again later") from error

@@ -34,7 +34,7 @@ class Storage:
 
     def __init__(self, limits: Limits) -> None:
         _remove_leftovers()
-        self._limits = limits
+        self.limits = limits
         try:
             self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
             for name in (UPLOADS, JOBS, RESULTS):
@@ -58,8 +58,10 @@ class Storage:
         """
         uploads = self.folder / UPLOADS
         size = sum(file.stat().st_size for file in uploads.glob("*/*"))
-        if size > UPLOADS_AT_ONCE * self._limits.upload_bytes:
-            raise ScoringError("the server has no room for another video right now", remedy="try again in a few minutes")
+        if size > UPLOADS_AT_ONCE * self.limits.upload_bytes:
+            raise ScoringError(
+                "the server has no room for another video right now", remedy="try again in a few minutes"
+            )
         suffix = Path(name).suffix.lower()
         folder = uploads / secrets.token_hex(TOKEN_BYTES)
         folder.mkdir()
@@ -107,7 +109,7 @@ class Storage:
 
     def sweep(self) -> None:
         """Remove uploads that nobody scored, and results, when their time is over."""
-        oldest_s = time.time() - 60 * self._limits.kept_min
+        oldest_s = time.time() - 60 * self.limits.kept_min
         for kind in (UPLOADS, RESULTS):
             for folder in (self.folder / kind).iterdir():
                 if folder.stat().st_mtime < oldest_s:
@@ -125,7 +127,8 @@ def _remove_leftovers() -> None:
     """Remove the folders of servers that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
         pid = folder.name.removeprefix(PREFIX).split("-")[0]
-        if pid.isdecimal() and not _is_running(int(pid)):
+        # In a container every server has the same number.
+        if pid.isdecimal() and (int(pid) == os.getpid() or not _is_running(int(pid))):
             shutil.rmtree(folder, ignore_errors=True)
 
 

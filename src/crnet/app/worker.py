@@ -26,6 +26,7 @@ from crnet.errors import CrnetError, MediaError
 from crnet.files import read_json, write_json, write_text
 
 if TYPE_CHECKING:
+    from crnet.explain.video import VideoExplanation
     from crnet.predict import Predictor
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,9 @@ LONGEST_PATH_BYTES = 4096
 MOST_OPEN_FILES = 256
 LARGEST_RESULT_BYTES = 512 * BYTES_PER_MB
 TELL_EVERY_S = 0.1
+EXPLAINING = "explaining"
+PICTURES = (".png", ".mp4")
+LONGEST_NAME = 60
 
 OUT_OF_MEMORY = "scoring this video needs more memory than the server grants"
 OUT_OF_MEMORY_REMEDY = "send it smaller: fewer pixels, or shorter"
@@ -110,8 +114,9 @@ def load(run: Path) -> Predictor:
 
     # Threads do not survive a fork: none may be started before it.
     torch.set_num_threads(1)
-    import crnet.explain.report
-    import crnet.media.reader  # noqa: F401
+    import crnet.explain.video
+    import crnet.explain.video_report
+    import crnet.media.reader
 
     return crnet.load(run)
 
@@ -178,13 +183,22 @@ def said(error: CrnetError) -> str:
 def score(predictor: Predictor, folder: Path, order: Order, progress: Throttle) -> dict[str, Any]:
     """Score the folder's video and leave the files of the result in its `out`.
 
+    Returns:
+        `prediction`, the document that `crnet predict --json` prints, and `explanation` (see `_shown`) or None.
+
     Raises:
         MediaError: Not a video, or one that is too long.
     """
+    from crnet.explain.video import explain_video
     from crnet.media.video import probe
-    from crnet.predict import write_predictions
+    from crnet.predict import prediction_table
 
-    video, out = folder / VIDEO_FILE, folder / OUT_FOLDER
+    out = folder / OUT_FOLDER
+    out.mkdir()
+    # Reports tell the path of their video: relative, it tells nothing of this machine.
+    (folder / VIDEO_FILE).rename(folder / plain_name(order.name))
+    os.chdir(folder)
+    video = Path(plain_name(order.name))
     progress("checking the file", 0, 1)
     duration_s = probe(video).duration_s
     if duration_s > order.limits.duration_s:
@@ -193,20 +207,42 @@ def score(predictor: Predictor, folder: Path, order: Order, progress: Throttle) 
             remedy="cut it",
         )
     progress("checking the file", 1, 1, f"{duration_s:.1f} s of video")
-    out.mkdir()
-    progress("pictures, faces, sound and scores", 0, 1)
-    prediction = replace(predictor.predict(video, _transcript_file(folder, order.transcript)), clip=order.name)
-    progress("pictures, faces, sound and scores", 1, 1)
+    said_in = _transcript_file(order.transcript)
+    explanation = None
+    if order.explain:
+        explained = explain_video(predictor, video, out, transcript=said_in, progress=progress)
+        prediction, explanation = explained.prediction, _shown(explained)
+    else:
+        progress("reading and scoring the video", 0, 1)
+        prediction = predictor.predict(video, said_in)
+    prediction = replace(prediction, clip=order.name)
     write_json(out / PREDICTION_JSON, prediction.to_dict())
-    write_predictions([prediction], out / PREDICTION_CSV)
-    return {"prediction": prediction.to_dict()}
+    with prediction_table(out / PREDICTION_CSV) as write:
+        write(prediction)
+    return {"prediction": prediction.to_dict(), "explanation": explanation}
 
 
-def _transcript_file(folder: Path, text: str) -> Path | str:
+def plain_name(name: str) -> str:
+    """What a visitor calls a video, as the name of a file that no program takes for anything else."""
+    return "video_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in Path(name).stem)[:LONGEST_NAME]
+
+
+def _shown(explained: VideoExplanation) -> dict[str, Any]:
+    """The part of an explanation that the page shows: base, contributions by target and stream, names of pictures."""
+    parts = explained.contributions
+    return {
+        "base": dict(parts.base),
+        "contributions": {target: dict(streams) for target, streams in parts.streams.items()},
+        "target": explained.target,
+        "pictures": sorted(path.name for path in explained.files.values() if path.suffix in PICTURES),
+    }
+
+
+def _transcript_file(text: str) -> Path | str:
     """The transcript as a file, since a text that a stranger sends may look like the name of one of ours."""
     if not text.strip():
         return ""
-    path = folder / ("transcript.srt" if "-->" in text else "transcript.txt")
+    path = Path("transcript.srt" if "-->" in text else "transcript.txt")
     write_text(path, text)
     return path
 
@@ -221,6 +257,8 @@ class Throttle:
 
     def __call__(self, task: str, done: int, total: int, note: str = "") -> None:
         """See `crnet.progress.Progress`."""
+        if task == EXPLAINING:  # whose steps are worth a line each
+            task, done, total, note = note, int(done >= total), 1, ""
         now_s = time.monotonic()
         if task != self._task or done >= total or now_s - self._told_s > TELL_EVERY_S:
             self._task, self._told_s = task, now_s

@@ -285,7 +285,7 @@ def _decrypted(
 
     def packed() -> Iterator[bytes]:
         raw.seek(info.header_offset)
-        left = archive.start_dir - info.header_offset
+        left = member.size - info.header_offset  # to the end: past the last member, stream-unzip looks for what follows
         while left > 0 and (chunk := raw.read(min(CHUNK_BYTES, left))):
             left -= len(chunk)
             yield chunk

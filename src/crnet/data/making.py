@@ -121,6 +121,8 @@ def make_clip_file(shared: Shared, job: Job) -> Made | Failure:
 
 
 def _make(shared: Shared, job: Job) -> Made:
+    if not _is_utf8(job.clip.clip_id):
+        raise MediaError("its name is not UTF-8", path=job.video.shown, remedy="rename it")
     relative = clip_path(job.clip.clip_id)
     path = shared.out / relative
     with _on_disk(job.video, shared.out / WORK_NAME / PurePosixPath(relative).stem) as (video, content):
@@ -151,16 +153,25 @@ def _make(shared: Shared, job: Job) -> Made:
     return made
 
 
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _made(path: Path, relative: str, clip: LabelledClip, origin: str) -> Made | None:
     """What the clip file holds; None if there is none that is whole and made from the same things."""
     if not path.is_file():
         return None
     try:
         file = ClipFile(path)
+        if file.metadata.get("origin") != origin:
+            return None
+        file.check()
         boxes = file.read_face_boxes()
     except FormatError:
-        return None
-    if file.metadata.get("origin") != origin:
         return None
     faces = count_faces(file, boxes)
     row = ClipRow(
@@ -209,6 +220,8 @@ def _size_and_crc32(path: Path) -> list[int]:
             while chunk := file.read(CHUNK_BYTES):
                 crc32 = zlib.crc32(chunk, crc32)
             return [os.fstat(file.fileno()).st_size, crc32]
+    except FileNotFoundError as error:
+        raise MediaError("is not there any more, or is a link to nothing", path=path, remedy="put it back") from error
     except OSError as error:
         raise MediaError(f"cannot be read: {error.strerror or error}", path=path, remedy="check its rights") from error
 

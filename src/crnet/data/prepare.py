@@ -25,7 +25,7 @@ from crnet.data.workers import WorkerDied, available_cores, run_jobs
 from crnet.errors import StorageError, UsageError
 from crnet.files import read_json, write_bytes, write_json, write_text
 from crnet.progress import Progress, no_progress
-from crnet.schema import SPLITS
+from crnet.schema import SPLITS, Split
 from crnet.text.encoders import HashedNgrams, TextEncoder
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def open_source(path: Path, keys: Keys = ask_for_key, leave_out: Path | None = N
     if path.is_file() and path.suffix.lower() != ".zip":
         raise UsageError("not a data set", path=path, remedy="give a folder, a CSV of clips, or a zip of the release")
     if not path.exists():
-        raise UsageError("no such file or folder", path=path)
+        raise UsageError("no such file or folder", path=path, remedy="check the name of the data set")
     files = find_files(path, leave_out)
     if path.is_file() or (path / SIMULATED_MARKER).is_file() or is_release(files):
         return open_release(path, keys, leave_out)
@@ -113,11 +113,13 @@ def prepare(
         make_clip: Turns a video into a clip.
 
     Raises:
-        UsageError: `source` or `out` cannot be what they are meant to be.
+        UsageError: `source` or `out` cannot be what they are meant to be, or there is no video of the labels at all.
         LabelError, ArchiveError: Labels or archives are unusable.
         StorageError: The disk is full or `out` cannot be written.
     """
     source, out = Path(source), Path(out)
+    if workers is not None and workers < 0:
+        raise UsageError(f"{workers} workers", remedy="use 0 or more; 0 prepares in this process")
     if source.resolve() == out.resolve():
         raise UsageError("is both the data set and the store", path=out, remedy="give another folder for the store")
     if settings is None:
@@ -146,6 +148,12 @@ def prepare(
     rows = tuple(one.row for one in made)
     failures = tuple(sorted(tally.failures, key=lambda failure: (failure.clip, failure.path)))
     write_text(out / FAILURES_NAME, _failures_csv(failures, opened.clips))
+    if not rows and not any(failure.clip in opened.clips for failure in failures):
+        raise UsageError(
+            f"holds no video of the {len(opened.clips)} clips in the labels",
+            path=source,
+            remedy=f"put the videos beside their annotation, under its names; {out / FAILURES_NAME} lists what was there",
+        )
     if (source / CEILING_NAME).is_file():  # what a simulated source lets anyone know of the scores
         write_bytes(out / CEILING_NAME, (source / CEILING_NAME).read_bytes())
     write_manifest(out, Manifest(rows, kind, described["media"], fingerprint, encoder.name))
@@ -156,7 +164,7 @@ def prepare(
 def _begin(out: Path, described: dict[str, Any]) -> None:
     """Make the store's folder, or find that it is one that can be gone on with; remove what a killed run left."""
     if out.exists() and not out.is_dir():
-        raise UsageError("is a file, not a folder for the store", path=out)
+        raise UsageError("is a file, not a folder for the store", path=out, remedy="give a new folder")
     path = out / SETTINGS_NAME
     if path.is_file():
         before = read_json(path, "the settings of a clip store")
@@ -254,10 +262,19 @@ def _absent(source: Source, tally: _Tally) -> list[Failure]:
             of_split = [clip for clip in source.clips.values() if clip.split == split]
             missing = [clip for clip in absent if clip.split == split]
             if missing and len(missing) == len(of_split):
+                if any(not failure.clip and _may_hold(failure.path, split) for failure in tally.failures):
+                    continue  # its videos may be in an archive that could not be read
                 _log.warning("no video of the %s split is here: its %d clips are left out", split, len(missing))
                 absent = [clip for clip in absent if clip.split != split]
     remedy = "put the video there, or take the clip out of the labels"
     return [Failure(clip.clip_id, source.absent(clip.clip_id), "there is no such video", remedy) for clip in absent]
+
+
+def _may_hold(archive: str, split: Split) -> bool:
+    """Whether videos of a split may be in an archive, by its name and those of the archives around it."""
+    names = [part.lower() for part in Path(archive).parts if part.lower().endswith(".zip")]
+    named = {one for one in SPLITS for name in names if name.startswith(one)}
+    return not named or split in named
 
 
 def _failures_csv(failures: tuple[Failure, ...], clips: Mapping[str, LabelledClip]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +13,16 @@ from crnet.errors import UsageError
 from crnet.schema import Split, TrainingSource
 
 VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".mts", ".3gp")
-)
+    (
+        ".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".divx", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob",
+        ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogm", ".ts", ".mts", ".m2ts", ".mxf", ".dv", ".3gp", ".3g2",
+    )
+)  # fmt: skip
+"""What is taken for a video without being named; a CSV may name files with any suffix."""
+
 MOST_FILES = 1_000_000  # in one source: bounds memory when a whole disk is given by mistake
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,8 +103,13 @@ def is_video(name: str) -> bool:
     return suffix.lower() in VIDEO_SUFFIXES and not stem.startswith(".")
 
 
+def is_regular(path: Path) -> bool:
+    """Whether there is a regular file, also at the end of links: reading a pipe or a device could wait for ever."""
+    return os.path.isfile(path)  # noqa: PTH113  # unlike Path.is_file, False for any path that cannot be looked at
+
+
 def find_files(root: Path, leave_out: Path | None = None) -> list[Path]:
-    """All files below a folder in a stable order; links are followed once, hidden files and folders are not.
+    """All regular files below a folder in a stable order; folder links are followed once, hidden names left out.
 
     Args:
         root: The folder, or one file.
@@ -117,7 +130,11 @@ def find_files(root: Path, leave_out: Path | None = None) -> list[Path]:
             continue
         visited.add(here)
         names[:] = sorted(name for name in names if not name.startswith(".") and name != "__MACOSX")
-        found += [Path(folder, name) for name in sorted(files) if not name.startswith(".")]
+        for file in (Path(folder, name) for name in sorted(files) if not name.startswith(".")):
+            if is_regular(file):
+                found.append(file)
+            else:
+                _log.warning("%s is left out: it is no regular file, or a link to nothing", file)
         if len(found) > MOST_FILES:
             raise UsageError(f"holds more than {MOST_FILES} files", path=root, remedy="give the data set's own folder")
     return found

@@ -54,6 +54,7 @@ TENSORS = {  # name: (safetensors type, NumPy type on disk: little-endian)
     "audio": ("I16", "<i2"),
     "text": ("F32", "<f4"),
 }
+CHECKSUM = "sha256"  # its name among the file's texts
 HEADER_ALIGNMENT_BYTES = 8
 LONGEST_NAME = 80  # of the readable part of a file name; file systems allow 255 bytes in all
 NO_CLIP = "not a clip file"
@@ -173,6 +174,15 @@ class ClipFile:
         with _reading(self.path):
             return _checked(self._file.get_tensor("text"), "text", (TEXT_DIMENSIONS,))
 
+    def check(self) -> None:
+        """Read the whole file and compare it with the SHA-256 of when it was written.
+
+        Raises:
+            FormatError: It has changed since.
+        """
+        with _reading(self.path):
+            _check_content(self.metadata, {name: self._file.get_tensor(name) for name in TENSORS})
+
 
 def clip_path(clip_id: str) -> str:
     """Where a clip's file lies in a store, with `/`: readable, safe for any id, apart from every other id's.
@@ -200,8 +210,10 @@ def write_clip(path: Path, clip: Clip, origin: str = "") -> None:
         name: np.ascontiguousarray(getattr(clip, name), dtype=dtype)
         for name, (_, dtype) in sorted(TENSORS.items(), key=lambda item: (-np.dtype(item[1][1]).itemsize, item[0]))
     }
+    metadata = _metadata_of(clip, origin)
+    metadata[CHECKSUM] = _checksum(metadata, arrays)
     # Written here because safetensors' own writer puts metadata in random order: bytes would differ between runs.
-    header: dict[str, Any] = {"__metadata__": _metadata_of(clip, origin)}
+    header: dict[str, Any] = {"__metadata__": metadata}
     end = 0
     for name, array in arrays.items():
         start, end = end, end + array.nbytes
@@ -226,6 +238,7 @@ def read_clip(path: Path) -> Clip:
         metadata = file.metadata() or {}
         _check_version(metadata)
         arrays = {name: file.get_tensor(name) for name in TENSORS}
+        _check_content(metadata, arrays)
         return Clip(**arrays, **_parsed(metadata))
 
 
@@ -241,6 +254,20 @@ def _metadata_of(clip: Clip, origin: str) -> dict[str, str]:
             # JSON writes floats so that they read back the same, and keeps the flags apart from the numbers.
             texts[field.name] = value if isinstance(value, str) else json.dumps(_plain(value), allow_nan=False)
     return dict(sorted(texts.items()))
+
+
+def _checksum(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of a clip file's texts and arrays, in a fixed order."""
+    texts = {name: text for name, text in metadata.items() if name != CHECKSUM}
+    digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
+    for name in TENSORS:
+        digest.update(np.ascontiguousarray(arrays[name]).data.cast("B") if arrays[name].size else b"")
+    return digest.hexdigest()
+
+
+def _check_content(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> None:
+    if _checksum(metadata, arrays) != metadata[CHECKSUM]:
+        raise FormatError("damaged: its content is not what was written")
 
 
 def _plain(value: Any) -> Any:

@@ -70,7 +70,9 @@ def scores_of_subsets(bundle: Bundle, features: Mapping[Stream, ArrayLike]) -> d
     return dict(zip(subsets, fused, strict=True))
 
 
-def shapley(scores: Mapping[Known, NDArray[np.float64]], stream: Stream, streams: tuple[Stream, ...]) -> NDArray[np.float64]:
+def shapley(
+    scores: Mapping[Known, NDArray[np.float64]], stream: Stream, streams: tuple[Stream, ...]
+) -> NDArray[np.float64]:
     """What a stream adds to the sets of others, averaged over all orders in which the streams can join."""
     others = [other for other in STREAMS if other in streams and other != stream]
     value = np.zeros_like(scores[frozenset()])

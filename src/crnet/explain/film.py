@@ -30,7 +30,7 @@ class Heat:
 
     Attributes:
         time_s: float64 [T], when each map is taken.
-        maps: float32 [T, P, P] in [-1, 1].
+        maps: float32 [T, P, P], 1 being full colour.
         boxes: float32 [T, 4], which part of the picture the maps cover: x0 y0 x1 y1 in source pixels; None: all of it.
     """
 

@@ -33,6 +33,7 @@ from crnet.schema import Batch
 Layer = Literal["layer1", "layer2", "layer3", "layer4"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
 FEWEST_CELLS = 7
+PEAK_QUANTILE = 0.98  # a few odd pixels must not make the rest pale
 STEM_STRIDE = 4  # stem and pooling together, in pixels; each later stage halves what is left
 
 
@@ -44,7 +45,7 @@ class Maps:
         layer: The stage they are read from.
         features: float32 [T, P, P] in [0, 1], each frame's own range.
         gradcam: float32 [6, T, P, P], order of `TARGETS`: positive where the score is raised, negative where it is
-            lowered; scaled by the largest magnitude of the clip, so in [-1, 1] and comparable between frames.
+            lowered. Over the clip, all but the largest 2% lie in [-1, 1], so that frames can be compared.
     """
 
     layer: Layer
@@ -69,23 +70,32 @@ def look(net: StreamNet, batch: Batch, layer: Layer | None = None) -> Maps:
     Raises:
         UsageError: Not a visual stream, or more than one clip.
     """
-    frames = batch.scene if net.stream == "scene" else batch.face
-    if net.stream == "audio-text" or frames is None or len(batch) != 1:
-        raise UsageError("maps are of one clip and of a visual stream")
-    count, pixels = frames.shape[1], frames.shape[-1]
-    layer = layer or default_layer(pixels)
+    size = _size(net, batch)
+    layer = layer or default_layer(size[2])
     with torch.enable_grad(), _captured(net, layer) as captured:
         scores = net(batch).scores[0]
         activation = captured[0]
         gradients = [torch.autograd.grad(score, activation, retain_graph=True)[0] for score in scores]
     cams = torch.stack([gradcam(_by_frame(net, activation), _by_frame(net, gradient)) for gradient in gradients])
-    features = feature_maps(_by_frame(net, activation))
-    size = (count, pixels, pixels)
-    features = _scaled_to_unit(_resized(features, size))
+    features = _scaled_to_unit(_resized(feature_maps(_by_frame(net, activation)), size))
     cams = torch.stack([_resized(cam, size) for cam in cams])
-    peak = cams.abs().amax(dim=(1, 2, 3), keepdim=True)
-    cams = cams / peak.clamp_min(torch.finfo(cams.dtype).tiny)
-    return Maps(layer, features.cpu().numpy(), cams.cpu().numpy())
+    return Maps(layer, features.cpu().numpy(), _scaled_to_peak(cams.cpu().numpy()))
+
+
+def look_without_target(net: StreamNet, batch: Batch, layer: Layer | None = None) -> Float32[np.ndarray, "T P P"]:
+    """The feature maps of `look` alone, which need no gradients."""
+    size = _size(net, batch)
+    with torch.inference_mode(), _captured(net, layer or default_layer(size[2])) as captured:
+        net.feature_map(batch)
+    return _scaled_to_unit(_resized(feature_maps(_by_frame(net, captured[0])), size)).cpu().numpy()
+
+
+def _size(net: StreamNet, batch: Batch) -> tuple[int, int, int]:
+    """Frames, height and width of the one clip that a visual stream is shown."""
+    frames = batch.scene if net.stream == "scene" else batch.face
+    if net.stream == "audio-text" or frames is None or len(batch) != 1:
+        raise UsageError("maps are of one clip and of a visual stream")
+    return frames.shape[1], frames.shape[3], frames.shape[4]
 
 
 def feature_maps(activation: Tensor) -> Tensor:
@@ -125,10 +135,15 @@ def _scaled_to_unit(maps: Tensor) -> Tensor:
     return (maps - low) / (high - low).clamp_min(torch.finfo(maps.dtype).tiny)
 
 
+def _scaled_to_peak(cams: Float32[np.ndarray, "6 T P P"]) -> Float32[np.ndarray, "6 T P P"]:
+    """Each target's maps over their `PEAK_QUANTILE` magnitude."""
+    peaks = np.quantile(np.abs(cams), PEAK_QUANTILE, axis=(1, 2, 3), keepdims=True)
+    scaled = np.divide(cams, peaks, out=np.zeros_like(cams), where=peaks > 0)
+    return scaled.astype(np.float32)
+
+
 def mass_inside(cam: np.ndarray, inside: np.ndarray) -> float:
     """Share of a map's magnitude that lies where `inside` is true; both [..., P, P]."""
     magnitude = np.abs(cam)
     total = float(magnitude.sum())
     return float(magnitude[np.broadcast_to(inside, magnitude.shape)].sum()) / total if total > 0 else 0.0
-
-

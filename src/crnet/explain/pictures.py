@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import simplejpeg
 import torch
 from jaxtyping import Float32, UInt8
 from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from torch.nn import functional
 
-from crnet.explain.style import DOTS_PER_INCH, GREY, INK, png
+from crnet.explain.style import DOTS_PER_INCH, GREY, INK
 
 FEATURE_COLOURS = "jet"  # Sec. 5.6
-SIGNED_COLOURS = "RdBu_r"  # red raises a score, blue lowers it
+RAISES, LOWERS = (224, 52, 30), (30, 96, 224)  # a score
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of RGB, ITU-R BT.601
 
 COLUMNS = 8
 TILE_PX = 120
@@ -23,7 +28,8 @@ GAP_PX = 8
 TIME_PX = 18  # the line above a tile that says when
 TITLE_PX = 30
 FEATURE_OPACITY = 0.5
-SIGNED_OPACITY = 0.8  # of the strongest places; where nothing is attributed, the picture stays as it is
+JPEG_QUALITY = 85
+SIGNED_OPACITY = 0.8  # of the strongest places; none where nothing is attributed
 
 Picture = UInt8[np.ndarray, "h w 3"]
 Heat = Float32[np.ndarray, "h w"]
@@ -56,8 +62,10 @@ def with_feature_map(picture: Picture, heat: Heat) -> Picture:
 
 
 def with_gradcam(picture: Picture, heat: Heat) -> Picture:
-    """A picture under its Grad-CAM, which is in [-1, 1]: red raises the score, blue lowers it."""
-    return _blend(picture, coloured((heat + 1) / 2, SIGNED_COLOURS), SIGNED_OPACITY * np.abs(heat))
+    """A picture, its own colours taken out, under its Grad-CAM: red raises the score, blue lowers it; 1 is full."""
+    grey = np.repeat((picture @ LUMA).round().astype(np.uint8)[..., None], 3, axis=2)
+    colours = np.where(heat[..., None] > 0, np.array(RAISES, np.uint8), np.array(LOWERS, np.uint8))
+    return _blend(grey, colours, SIGNED_OPACITY * np.abs(heat).clip(max=1))
 
 
 def _blend(picture: Picture, colours: Picture, opacity: Heat) -> Picture:
@@ -74,8 +82,8 @@ def resized(values: np.ndarray, height: int, width: int) -> np.ndarray:
     return array if values.dtype.kind == "f" else array.round().clip(0, 255).astype(values.dtype)
 
 
-def contact_sheet(title: str, note: str, rows: Sequence[Row], columns: int = COLUMNS) -> bytes:
-    """A PNG of rows of tiles with their times.
+def contact_sheet(title: str, note: str, rows: Sequence[Row], columns: int = COLUMNS) -> Picture:
+    """Rows of tiles with their times.
 
     Args:
         title: Head of the sheet.
@@ -104,7 +112,28 @@ def contact_sheet(title: str, note: str, rows: Sequence[Row], columns: int = COL
     return _drawn(canvas, words)
 
 
-def _drawn(canvas: Picture, words: Sequence[tuple[float, float, str, dict[str, object]]]) -> bytes:
+def strip(tiles: Sequence[Picture]) -> Picture:
+    """Tiles side by side, without words."""
+    canvas = np.full((TILE_PX, len(tiles) * (TILE_PX + GAP_PX) - GAP_PX, 3), 255, np.uint8)
+    for place, tile in enumerate(tiles):
+        x = place * (TILE_PX + GAP_PX)
+        canvas[:, x : x + TILE_PX] = resized(tile, TILE_PX, TILE_PX)
+    return canvas
+
+
+def png_of(picture: Picture) -> bytes:
+    """A picture as the bytes of a PNG file."""
+    target = io.BytesIO()
+    imsave(target, picture, format="png", metadata={"Software": None})  # type: ignore[dict-item]
+    return target.getvalue()
+
+
+def jpeg_of(picture: Picture) -> bytes:
+    """A picture as the bytes of a JPEG file, a tenth of the size."""
+    return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(picture), JPEG_QUALITY, "RGB", "420"))
+
+
+def _drawn(canvas: Picture, words: Sequence[tuple[float, float, str, dict[str, object]]]) -> Picture:
     """A canvas pixel for pixel, with words at places in pixels."""
     height, width = canvas.shape[:2]
     figure = Figure(figsize=(width / DOTS_PER_INCH, height / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
@@ -113,4 +142,6 @@ def _drawn(canvas: Picture, words: Sequence[tuple[float, float, str, dict[str, o
     axes.set_axis_off()
     for x, y, text, style in words:
         axes.text(x, y, text, parse_math=False, **style)  # type: ignore[arg-type]
-    return png(figure)
+    agg = FigureCanvasAgg(figure)
+    agg.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(agg.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]

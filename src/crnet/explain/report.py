@@ -6,7 +6,6 @@ shown of drawn people only; of real people, neither frames nor words.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from crnet.bundle import BUNDLE_FILE, find_bundle
 from crnet.data.store import ClipFile
 from crnet.data.transforms import choose_frames
 from crnet.evaluation import AVERAGE, FLOOR, FUSION, Evaluation, interval_text
 from crnet.explain.curves import Log, read_logs, training_figures
+from crnet.explain.page import NEUROTICISM, data_uri, environment
 from crnet.explain.plots import evaluation_figures
 from crnet.explain.style import png
 from crnet.files import read_json, write_bytes, write_text
@@ -30,12 +29,6 @@ from crnet.schema import TARGETS, TRAITS, Stream
 REPORT_FILE = "report.html"
 CLIPS_SHOWN = 3  # best ones, and as many worst
 LONGEST_TRANSCRIPT = 220  # characters
-
-NEUROTICISM = (
-    "“Neuroticism” keeps the data set's name, but a high score means that the person seems calm and emotionally "
-    "stable: the raters were asked who looks more comfortable, and on First Impressions v2 this score goes up and "
-    "down with the job-interview score (correlation +.88)."
-)
 
 EVALUATION_CAPTIONS = {
     "systems": (
@@ -148,7 +141,7 @@ def write_report(run_dir: Path, evaluation: Evaluation, store_dir: Path, figures
     """
     bundle = read_json(find_bundle(run_dir) / BUNDLE_FILE, "a bundle")
     page = (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             run=run_dir.resolve().name,
@@ -203,16 +196,6 @@ def headline(evaluation: Evaluation) -> str:
     )
 
 
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("crnet.explain"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 def _average(evaluation: Evaluation, system: str) -> dict[str, Any]:
     return evaluation.systems[system][AVERAGE]
 
@@ -261,7 +244,9 @@ def _detail_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
 
 
 def _pictures(figures: Mapping[str, bytes], captions: Mapping[str, tuple[str, str]]) -> list[Picture]:
-    return [Picture(*words, _uri("image/png", figures[name])) for name, words in captions.items() if name in figures]
+    return [
+        Picture(*words, data_uri("image/png", figures[name])) for name, words in captions.items() if name in figures
+    ]
 
 
 def _overfitting(logs: Mapping[Stream, Log]) -> list[tuple[Stream, str]]:
@@ -299,7 +284,7 @@ def _frames(path: Path) -> tuple[tuple[str, str], ...]:
     clip = ClipFile(path)
     middle = int(choose_frames(clip, 1, None)[0])
     scene, face = clip.jpeg("scene", middle), clip.jpeg("face", middle)
-    return (("scene", _uri("image/jpeg", scene)), ("face", _uri("image/jpeg", face)))
+    return (("scene", data_uri("image/jpeg", scene)), ("face", data_uri("image/jpeg", face)))
 
 
 def _made_with(bundle: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -312,10 +297,6 @@ def _made_with(bundle: Mapping[str, Any]) -> list[tuple[str, str]]:
         **(bundle.get("versions") or {}),
     }
     return [(name, str(value)) for name, value in facts.items() if value is not None]
-
-
-def _uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _number(value: float | None, digits: int = 3) -> str:

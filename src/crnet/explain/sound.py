@@ -25,7 +25,7 @@ from crnet.models.crnet import StreamNet
 from crnet.progress import Progress, no_progress
 from crnet.schema import SAMPLE_RATE_HZ, TARGETS, Batch
 
-STEPS = 8  # points on the way from silence to the sound
+STEPS = 16  # points on the way from silence to the sound
 BIN_S = 0.1
 LONGEST_LINE_S = 15.0  # of sound in one line of the picture
 WORD_LINES = 3  # heights at which neighbouring words are written
@@ -111,9 +111,7 @@ def sound_figure(audio: NDArray[np.int16], words: Sequence[Word], attribution: S
     return figure
 
 
-def _draw_waves(
-    axes: Axes, audio: NDArray[np.int16], words: Sequence[Word], start_s: float, line_s: float
-) -> None:
+def _draw_waves(axes: Axes, audio: NDArray[np.int16], words: Sequence[Word], start_s: float, line_s: float) -> None:
     """The sound's envelope and the words over it."""
     first, last = (round(at * SAMPLE_RATE_HZ) for at in (start_s, start_s + line_s))
     heard = audio[first:last].astype(np.float32)

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import simplejpeg
 import torch
 import torch.nn.functional as functional
 from jaxtyping import Float32, UInt8
 
+from crnet.media.jpegs import encoded
 from crnet.media.mtcnn import ONET_PIXELS, ONET_THRESHOLD, Detections, Mtcnn, squared
 
 if TYPE_CHECKING:
@@ -258,12 +258,9 @@ class FaceTracker:
         image = frame.rgb_full()
         scale = np.array([image.shape[1] / self.info.width, image.shape[0] / self.info.height] * 2, dtype=np.float32)
         for track, box, surely in known[:MAX_CROPS_PER_FRAME]:
-            square = squared(box[None])[0]
-            side = square[2] - square[0]
-            wide = square + side * self.margin * np.array([-1, -1, 1, 1], dtype=np.float32)
-            crop = cut_out(image, wide * scale, self.pixels)
-            jpeg = simplejpeg.encode_jpeg(crop, self.jpeg_quality, "RGB", "420")
-            patch = cut_out(image, square * scale, ONET_PIXELS)
+            crop = cut_out(image, with_margin(box, self.margin) * scale, self.pixels)
+            jpeg = encoded(crop, self.jpeg_quality)
+            patch = cut_out(image, squared(box[None])[0] * scale, ONET_PIXELS)
             yield _Cut(track, waiting.positions, jpeg, box, surely, patch)
 
     def _judge(self, cuts: list[_Cut]) -> None:
@@ -290,6 +287,13 @@ def _mismatch(track: _Track, box: Float32[np.ndarray, " 4"], time_s: float, max_
     if distance > limit or sides.max() > SAME_FACE_GROWTH * sides.min():
         return float("inf")
     return distance + (SAME_FACE_DISTANCE if lost else 0.0)
+
+
+def with_margin(box: Float32[np.ndarray, " 4"], margin: float) -> Float32[np.ndarray, " 4"]:
+    """The square around a face's box that is cut out; `margin` is a part of its side, see `FACE_MARGIN`."""
+    square = squared(box[None])[0]
+    side = square[2] - square[0]
+    return square + side * margin * np.array([-1, -1, 1, 1], dtype=np.float32)
 
 
 def cut_out(

@@ -17,6 +17,7 @@ from crnet.errors import MediaError
 from crnet.files import sha256
 from crnet.media.audio import FULL_SCALE, read_audio
 from crnet.media.faces import FaceCrop, FaceTrack, FaceTracker, cut_out
+from crnet.media.jpegs import encoded, joined
 from crnet.media.moments import choose_kept, middle_frames
 from crnet.media.mtcnn import Mtcnn
 from crnet.media.settings import MediaSettings
@@ -74,8 +75,8 @@ def read_media(path: Path, settings: MediaSettings | None = None) -> Media:
     audio = read_audio(path, settings.max_audio_s)
     middles = middle_frames(info.frame_times_s, info.duration_s, settings.segments)
     boxes, landmarks, scores = _face_arrays(pictures.faces, len(kept))
-    scene_jpeg, scene_offsets = _joined(pictures.scenes)
-    face_jpeg, face_offsets = _joined(_face_jpegs(pictures, info, settings))
+    scene_jpeg, scene_offsets = joined(pictures.scenes)
+    face_jpeg, face_offsets = joined(_face_jpegs(pictures, info, settings))
     return Media(
         scene_jpeg=scene_jpeg,
         scene_offsets=scene_offsets,
@@ -132,7 +133,7 @@ def _read_pictures(info: VideoInfo, kept: Int64[np.ndarray, " k"], settings: Med
         upto = len(kept) if last else max(int(np.searchsorted(kept, frame.index, side="right")), done)
         if upto > done:
             scene = frame.rgb(settings.pixels, settings.pixels)
-            jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(scene), settings.jpeg_quality, "RGB", "420")
+            jpeg = encoded(scene, settings.jpeg_quality)
             pictures.scenes += [jpeg] * (upto - done)
             pictures.times_s += [frame.time_s] * (upto - done)
             pictures.levels += [float(scene.mean())] * (upto - done)
@@ -183,14 +184,7 @@ def _centre_square(scene: bytes, info: VideoInfo, settings: MediaSettings) -> by
     half = np.array([side / info.width, side / info.height]) * settings.pixels / 2
     centre = settings.pixels / 2
     square = cut_out(image, np.concatenate([centre - half, centre + half]).astype(np.float32), settings.pixels)
-    return simplejpeg.encode_jpeg(square, settings.jpeg_quality, "RGB", "420")
-
-
-def _joined(files: list[bytes]) -> tuple[UInt8[np.ndarray, " bytes"], Int64[np.ndarray, " k_plus_1"]]:
-    """The files one after the other, and where each begins and ends."""
-    offsets = np.zeros(len(files) + 1, dtype=np.int64)
-    np.cumsum([len(file) for file in files], out=offsets[1:])
-    return np.frombuffer(b"".join(files), dtype=np.uint8), offsets
+    return encoded(square, settings.jpeg_quality)
 
 
 def _warnings(

@@ -38,8 +38,8 @@ class MediaSettings:
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
-            ("segments", self.segments, 1, 1024),
-            ("frames_per_segment", self.frames_per_segment or 1, 1, 128),
+            ("segments", self.segments, 1, 8192),
+            ("frames_per_segment", 1 if self.frames_per_segment is None else self.frames_per_segment, 1, 128),
             ("pixels", self.pixels, 8, 1024),
             ("jpeg_quality", self.jpeg_quality, 1, 100),
             ("face_margin", self.face_margin, 0, 2),

@@ -25,6 +25,7 @@ from crnet.models.resnet import (
 )
 from crnet.schema import SEGMENTS, STREAMS, Batch, Stream
 
+WIDEST = 1_024
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1], what torchvision's weights were trained with
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -60,6 +61,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.classes not in EDGES:
             raise ConfigError(f"no edges for {self.classes} classes", remedy=f"choose one of {sorted(EDGES)}")
+        if self.width > WIDEST:
+            raise ConfigError(f"width is {self.width}", remedy=f"choose 1 to {WIDEST}; ResNet-34 has 64")
         if self.width < 1 or self.frames < 1 or len(self.blocks) != 4 or min(self.blocks) < 1:
             raise ConfigError("width, frames and each of the four numbers of blocks must be 1 or more")
         if min(self.pixel_std) <= 0:

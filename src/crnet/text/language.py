@@ -14,7 +14,7 @@ LONGEST_LOOK = 4_000  # characters; more do not change the guess
 _COMMON = {
     "English": "the and to of a i you it that is in was for on we my have this with are so be but they what just not",
     "Spanish": "el la los las de que y en un una por con para no es lo como más pero su me yo muy está esto porque",
-    "French": "le la les de des et en un une que qui pour dans est je vous nous pas ce il elle sur avec mais très c'est",
+    "French": "le la les de des et en un une que qui pour dans est je vous nous pas ce il elle sur avec mais très",
     "German": "der die das und ich nicht ist es ein eine zu wir sie mit auf für den dem auch aber wie haben sind war",
     "Italian": "il la le gli di che e un una per con non è sono mi ma come più questo anche si della io lo perché",
     "Portuguese": "o a os as de que e em um uma para com não é eu mas como mais muito isso você por está se também",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -137,29 +138,39 @@ def load_net(path: Path, stream: Stream, model: ModelConfig) -> StreamNet:
     Raises:
         FormatError: Missing, damaged, foreign, of another format version, or of another shape than `model`.
     """
-    _header(path, "weights")
+    if (of := _header(path, "weights").get("stream", stream)) != stream:
+        raise FormatError(f"holds the weights of the stream {of}, not {stream}", path=path, remedy=_START_AGAIN)
     net = StreamNet(stream, model)
     _load_into(net, _read(path), path)
     return net.eval()
 
 
-_START_AGAIN = "delete it; the same command then trains this stream from the start"
+_START_AGAIN = "delete the folder it is in; the same command then trains this stream from the start"
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], kind: Kind, about: Mapping[str, Any]) -> None:
-    header = {"kind": kind, "format": FORMAT, "about": about}
     whole = {name: tensor.detach().to("cpu", copy=False).contiguous() for name, tensor in tensors.items()}
+    header = {"kind": kind, "format": FORMAT, "about": about, "sha256": _digest(whole)}
     metadata = {HEADER: json.dumps(header, sort_keys=True, allow_nan=False)}
     write_bytes(path, save(whole, metadata=metadata))
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Of names, types, shapes and contents."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _header(path: Path, kind: Kind) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[HEADER])
-            found, version, about = header["kind"], header["format"], header["about"]
+            found, version, about, _ = header["kind"], header["format"], header["about"], header["sha256"]
     except FileNotFoundError as error:
-        raise FormatError(f"not found, so there is no {kind}", path=path) from error
+        raise FormatError(f"not found, so there is no {kind}", path=path, remedy=_START_AGAIN) from error
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise FormatError(f"not a {kind} file, or damaged: {error}", path=path, remedy=_START_AGAIN) from error
     if found != kind or not isinstance(about, dict):
@@ -186,9 +197,13 @@ def _standing(about: Mapping[str, Any], path: Path) -> Standing:
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+            expected = json.loads(file.metadata()[HEADER])["sha256"]
     except (SafetensorError, OSError, ValueError) as error:
         raise FormatError(f"damaged: {error}", path=path, remedy=_START_AGAIN) from error
+    if _digest(tensors) != expected:
+        raise FormatError("damaged: its tensors are not those that were written", path=path, remedy=_START_AGAIN)
+    return tensors
 
 
 def _load_into(net: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -96,6 +96,8 @@ class TrainingConfig:
         stages: Classification alone, then everything (Sec. 3.4).
         seed: Of the initial weights, the order of clips and the choice of frames.
         workers: Processes that read and decode, for each training process; the batches do not depend on it.
+        threads: Of the CPU, for each training process; None leaves it to torch. Small nets gain nothing from a second
+            one, and lose much where other programs compete for it.
         device: `auto` takes a GPU if there is one.
         precision: `auto` computes the forward pass in bfloat16 on a GPU that has it, in float32 elsewhere. Losses,
             CR-blocks and weights are float32 always.
@@ -107,13 +109,14 @@ class TrainingConfig:
     stages: tuple[StageConfig, StageConfig] = (CLASSIFICATION, JOINT)
     seed: int = 0
     workers: int = 2
+    threads: int | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     freeze_batchnorm: bool = False
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
-        if self.workers < 0 or self.seed < 0:
-            raise ConfigError("workers and seed must be 0 or more")
+        if self.workers < 0 or self.seed < 0 or (self.threads is not None and self.threads < 1):
+            raise ConfigError("workers and seed must be 0 or more, threads 1 or more")
         if not any(stage.epochs for stage in self.stages):
             raise ConfigError("no stage has an epoch", remedy="give a stage 1 epoch or more")

@@ -48,7 +48,7 @@ __all__ = ["StageConfig", "TrainingConfig", "train_stream"]
 logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.json"
-WITHOUT_INFLUENCE = ("workers", "device", "tensorboard")  # a run may be resumed with others
+WITHOUT_INFLUENCE = ("workers", "threads", "device", "tensorboard")  # a run may be resumed with others
 
 
 def train_stream(
@@ -86,7 +86,7 @@ def train_stream(
     """
     folder = run_dir / stream
     described = describe(stream, manifest, model, transforms, training)
-    with world(training.device) as here, reproducible(here.device):
+    with world(training.device) as here, reproducible(here.device, training.threads):
         resumed = check_configuration(folder, described)
         here.barrier()  # all have looked before the first one writes
         if resumed and read_standing(folder / STATE_NAME).finished:
@@ -119,18 +119,26 @@ def train_stream(
 
 
 @contextmanager
-def reproducible(device: torch.device) -> Iterator[None]:
-    """On the CPU, let torch use only algorithms that give the same bits every time; on a GPU, let it try for speed."""
+def reproducible(device: torch.device, threads: int | None) -> Iterator[None]:
+    """On the CPU, let torch use only algorithms that give the same bits every time; on a GPU, let it try for speed.
+
+    Args:
+        device: Where training computes.
+        threads: Of the CPU; None: as many as torch uses anyway.
+    """
     if device.type != "cpu":
         with torch.backends.cudnn.flags(enabled=True, benchmark=True):
             yield
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    threads_before = torch.get_num_threads()
     torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(threads or threads_before)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.set_num_threads(threads_before)
 
 
 def split_of(

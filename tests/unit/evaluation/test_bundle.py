@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from crnet.bundle import Bundle, load_bundle, save_bundle
+from crnet.bundle import Bundle, document_sha256, load_bundle, save_bundle
 from crnet.data.dataset import ClipDataset, loader
 from crnet.data.store import read_manifest
 from crnet.errors import FormatError
@@ -106,8 +106,20 @@ def test_a_foreign_description_is_refused_by_name(saved: Path, edit: str) -> Non
     change, reason = EDITS[edit]
     document = json.loads((saved / "bundle.json").read_text())
     change(document)
-    write_json(saved / "bundle.json", document)
+    write_json(saved / "bundle.json", {**document, "sha256": document_sha256(document)})
     with pytest.raises(FormatError, match=f"bundle.json.*{reason}"):
+        load_bundle(saved)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [('"scene": 7.0', '"scene": 5.0'), ('"training_source": "simulated"', '"training_source": "folder"')],
+)
+def test_a_description_that_was_edited_is_refused(saved: Path, before: str, after: str) -> None:
+    text = (saved / "bundle.json").read_text()
+    assert before in text
+    (saved / "bundle.json").write_text(text.replace(before, after))
+    with pytest.raises(FormatError, match=r"bundle\.json.*damaged"):
         load_bundle(saved)
 
 
@@ -116,7 +128,7 @@ def test_weights_of_another_net_are_refused_though_their_hash_is_right(saved: Pa
     write_bytes(path, save({"conv1.weight": np.zeros(3, np.float32)}))
     document = read_json(saved / "bundle.json", "a bundle")
     document["files"][path.name] = sha256(path)
-    write_json(saved / "bundle.json", document)
+    write_json(saved / "bundle.json", {**document, "sha256": document_sha256(document)})
     with pytest.raises(FormatError, match=r"scene.safetensors.*do not fit"):
         load_bundle(saved)
 

@@ -24,7 +24,7 @@ from crnet.errors import (
     StorageError,
     UsageError,
 )
-from crnet.predict import DRAWN_PEOPLE, NO_TRANSCRIPT, Predictor, list_videos, system_scores, write_predictions
+from crnet.predict import DRAWN_PEOPLE, NO_TRANSCRIPT, Predictor, list_videos, prediction_table, system_scores
 from crnet.schema import STREAMS, TARGETS, Clip, Prediction
 
 MakeClip = Callable[..., Clip]
@@ -263,7 +263,10 @@ def test_predictions_as_a_table(tmp_path: Path, predictor: Predictor, clip_maker
     good = predictor.predict_clip(clip_maker('a "b", c.mp4', simulated=False))
     bad = Prediction("bad.mp4", None, None, error="bad.mp4: not a video")
     path = tmp_path / "out" / "scores.csv"
-    write_predictions([good, bad], path)
+    with prediction_table(path) as write:
+        write(good)
+        assert len(path.read_text().splitlines()) == 2  # on disk before the next one
+        write(bad)
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["clip"] == 'a "b", c.mp4'

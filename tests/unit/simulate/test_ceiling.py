@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from crnet.data.ceiling import CEILING_NAME, ceiling_of, read_ceiling, share_of_way
-from crnet.data.simulate.ceiling import VIEWS, ceiling, cues_of
+from crnet.data.simulate.ceiling import VIEWS, ceiling, cue_table, cues_of
 from crnet.data.simulate.cues import CUE, CUES
 from crnet.data.simulate.planning import ClipPlan, SimulationConfig, plan_clips
 from crnet.errors import FormatError
@@ -81,12 +81,12 @@ def test_cues_permuted_between_clips_give_nothing_away(plans: list[ClipPlan]) ->
     assert found is not None
     for split in ("val", "test"):
         for stream in VIEWS:
-            assert all(figures["r2"] < 0.01 for figures in found["splits"][split]["streams"][stream]["all_cues"].values())
+            assert all(
+                figures["r2"] < 0.01 for figures in found["splits"][split]["streams"][stream]["all_cues"].values()
+            )
 
 
-def test_sound_and_text_changed_between_clips_leave_scene_and_face_alone(
-    plans: list[ClipPlan], document: dict
-) -> None:
+def test_sound_and_text_changed_between_clips_leave_scene_and_face_alone(plans: list[ClipPlan], document: dict) -> None:
     """Control: the side channel apart (loudness moves the mouth), which goes with the person who is seen."""
     heard = [cue.name for cue in CUES if cue.modality in ("audio", "text")]
     order = np.random.default_rng(1).permutation(len(plans))
@@ -158,3 +158,9 @@ def test_reading(tmp_path: Path, document: dict) -> None:
         path.write_text(text)
         with pytest.raises(FormatError):
             read_ceiling(tmp_path)
+
+
+def test_the_table_in_the_documentation_is_the_one_in_the_code() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "simulation.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- cues -->")[2].partition("<!-- /cues -->")[0].strip()
+    assert table == cue_table(), "put what crnet.data.simulate.ceiling.cue_table() returns into docs/simulation.md"

@@ -20,8 +20,8 @@ def test_parsing() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "gender", "gender=female", "gender=female:interview", "gender=female:interview:much", "age=old:interview:0.1",
-        "gender=dog:interview:0.1", "gender=female:height:0.1", "gender=female:interview:1.0",
+        "", "gender", "gender=female", "gender=female:interview", "gender=female:interview:much",
+        "age=old:interview:0.1", "gender=dog:interview:0.1", "gender=female:height:0.1", "gender=female:interview:1.0",
         "gender=female:interview:nan", "gender=female:interview:-inf", "gender=female:interview:0.1:0.2",
     ],
 )  # fmt: skip

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -14,15 +15,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from crnet.data.simulate.acting import act, draw_frames
-from crnet.data.simulate.planning import SimulationConfig, plan_clips, split_sizes
 from crnet.data.simulate.folder import MARKER
+from crnet.data.simulate.planning import SimulationConfig, plan_clips, split_sizes
 from crnet.data.simulate.sheet import draw_sheet
+from crnet.data.simulate.speech import best_voice
 from crnet.data.simulate.writing import simulate
 from crnet.errors import ConfigError, StorageError, UsageError
 from crnet.media.video import SIMULATED_COMMENT
 from crnet.schema import TARGETS
 
-TINY = {"clips": 6, "seconds": 0.6, "fps": 5, "height": 96}
+TINY = SimulationConfig(clips=6, seconds=0.6, fps=5, height=96, voice=best_voice())
 LABELS = (
     "annotation_training.pkl", "annotation_validation.pkl", "annotation_test.pkl",
     "transcription_training.pkl", "transcription_validation.pkl", "transcription_test.pkl",
@@ -32,7 +34,7 @@ LABELS = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return simulate(tmp_path_factory.mktemp("simulated") / "out", workers=1, **TINY)
+    return simulate(tmp_path_factory.mktemp("simulated") / "out", TINY, workers=1)
 
 
 def hashes(out: Path) -> dict[str, str]:
@@ -98,14 +100,14 @@ def test_clips_are_video_with_sound_and_say_what_they_are(folder: Path) -> None:
 
 
 def test_workers_do_not_change_anything(folder: Path, tmp_path: Path) -> None:
-    other = simulate(tmp_path / "out", workers=2, **TINY)
+    other = simulate(tmp_path / "out", TINY, workers=2)
     assert hashes(other) == hashes(folder)
     for path in folder.rglob("*.mp4"):
         assert path.read_bytes() == (other / path.relative_to(folder)).read_bytes()
 
 
 def test_pixels_and_sound_depend_on_the_seed_alone() -> None:
-    config = SimulationConfig(clips=3, seconds=0.5, fps=4, height=96)
+    config = SimulationConfig(clips=3, seconds=0.5, fps=4, height=96, voice=best_voice())
     once, again = (
         [(act(plan, config).speech.audio, np.stack(list(draw_frames(act(plan, config), config)))) for plan in plans]
         for plans in (plan_clips(config), plan_clips(config)[::-1])
@@ -125,13 +127,11 @@ def test_goes_on_where_it_was_stopped(folder: Path, tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        simulate(tmp_path / "out", workers=1, progress=stop_after_two, **TINY)
+        simulate(tmp_path / "out", TINY, workers=1, progress=stop_after_two)
     assert json.loads((tmp_path / "out" / MARKER).read_text())["complete"] is False
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.mp4")}
     assert len(before) == 2
-    simulate(
-        tmp_path / "out", workers=1, progress=lambda task, done, total, note="": steps.append((done, total)), **TINY
-    )
+    simulate(tmp_path / "out", TINY, workers=1, progress=lambda task, done, total, note="": steps.append((done, total)))
     assert steps == [(2, 6), (3, 6), (4, 6), (5, 6), (6, 6)]
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     assert hashes(tmp_path / "out") == hashes(folder)
@@ -140,12 +140,12 @@ def test_goes_on_where_it_was_stopped(folder: Path, tmp_path: Path) -> None:
 def test_refuses_a_foreign_folder_and_another_configuration(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(UsageError, match="holds other files"):
-        simulate(tmp_path, workers=1, **TINY)
+        simulate(tmp_path, TINY, workers=1)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(UsageError, match="another configuration"):
-        simulate(folder, workers=1, **{**TINY, "seed": 1})
+        simulate(folder, replace(TINY, seed=1), workers=1)
     with pytest.raises(UsageError, match="is a file"):
-        simulate(tmp_path / "thesis.tex", workers=1, **TINY)
+        simulate(tmp_path / "thesis.tex", TINY, workers=1)
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,13 @@ def test_refuses_a_foreign_folder_and_another_configuration(folder: Path, tmp_pa
     [
         ("clips", 0), ("seed", -1), ("seconds", 0.0), ("seconds", float("nan")), ("fps", 0), ("fps", 1000),
         ("height", 97), ("height", 10), ("height", 100_000), ("difficulty", "brutal"), ("workers", 0),
+        ("silent", ("smell",)), ("voice", "alto"), ("label_bias", ("gender=female",)),
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path: Path, name: str, value: object) -> None:
+    changed = {} if name == "workers" else {name: value}
     with pytest.raises(ConfigError) as error:
-        simulate(tmp_path / "out", **{**TINY, "workers": 1, name: value})
+        simulate(tmp_path / "out", replace(TINY, **changed), workers=0 if name == "workers" else 1)
     assert error.value.remedy
     assert not (tmp_path / "out").exists()
 
@@ -169,7 +171,7 @@ def test_a_full_disk_leaves_no_clip_that_looks_whole(tmp_path: Path, monkeypatch
     monkeypatch.setattr("av.container.OutputContainer.mux", full, raising=False)
     monkeypatch.setattr("crnet.data.simulate.filming.draw_frames", full)
     with pytest.raises(StorageError, match="No space left"):
-        simulate(tmp_path / "out", workers=1, **TINY)
+        simulate(tmp_path / "out", TINY, workers=1)
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".mp4"]
 
 

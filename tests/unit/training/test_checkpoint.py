@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -95,9 +96,12 @@ def test_a_cut_state_is_refused_by_name(tmp_path: Path, whole: bytes, keep: floa
     assert caught.value.path == path and caught.value.remedy
 
 
+ZEROS = hashlib.sha256(b"x torch.float32 (3,);" + bytes(12)).hexdigest()  # of three zeros named x
+
+
 def header(**changes: object) -> dict[str, str]:
     about = {"stage": 1, "epoch": 1, "best": None, "log": [], "finished": False}
-    return {"crnet": json.dumps({"kind": "training state", "format": 1, "about": about, **changes})}
+    return {"crnet": json.dumps({"kind": "training state", "format": 1, "about": about, "sha256": ZEROS, **changes})}
 
 
 @pytest.mark.parametrize(
@@ -109,9 +113,10 @@ def header(**changes: object) -> dict[str, str]:
         (header(kind="weights"), "holds a weights, not a training state"),
         (header(format=2), "of format 2, this version of crnet reads format 1"),
         (header(about={"stage": 1}), "lacks 'epoch'"),
+        (header(sha256="0" * 64), "not those that were written"),
         (header(), "holds another network"),
     ],
-    ids=["foreign", "no JSON", "wrong JSON", "weights", "newer", "incomplete", "no tensors"],
+    ids=["foreign", "no JSON", "wrong JSON", "weights", "newer", "incomplete", "other tensors", "no tensors"],
 )
 def test_foreign_states_are_refused_by_name(tmp_path: Path, metadata: dict[str, str], reason: str) -> None:
     path = tmp_path / "last.safetensors"
@@ -145,3 +150,20 @@ def test_another_optimizer_state_is_refused(tmp_path: Path, name: str) -> None:
     _, optimizer = stepped(JOINT)
     with pytest.raises(FormatError, match="belongs to another network"):
         restore_optimizer(optimizer, {name: torch.zeros(3)}, tmp_path)
+
+
+def test_weights_of_another_stream_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    save_weights(path, StreamNet("face", TINY_MODEL), {"stream": "face"})
+    with pytest.raises(FormatError, match="stream face, not scene"):
+        load_net(path, "scene", TINY_MODEL)
+
+
+def test_one_bit_turned_in_the_weights_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    save_weights(path, StreamNet("face", TINY_MODEL), {"stream": "face"})
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(FormatError, match="not those that were written"):
+        load_net(path, "face", TINY_MODEL)

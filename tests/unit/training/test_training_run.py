@@ -268,7 +268,7 @@ def test_a_damaged_state_is_named_with_what_to_do(store: Path, finished: Path, t
     state.write_bytes((finished / "scene" / "last.safetensors").read_bytes()[:1000])
     with pytest.raises(FormatError, match="damaged") as caught:
         train_tiny(store, tmp_path)
-    assert caught.value.path == state and "delete it" in str(caught.value)
+    assert caught.value.path == state and "delete the folder" in str(caught.value)
     state.unlink()  # what the remedy says
     train_tiny(store, tmp_path)
     assert_same_run(finished, tmp_path)

@@ -14,7 +14,7 @@ from jaxtyping import Float64
 from sklearn.linear_model import RidgeCV
 
 from crnet.data.ceiling import CEILING_FORMAT, FIGURES, FLOOR, IN_ORDER, SINGLE_FRAMES
-from crnet.data.simulate.cues import CUES, MODALITIES, Cue, Modality
+from crnet.data.simulate.cues import CUES, MODALITIES, NOISE_SHARE, Cue, Modality, noise_shares
 from crnet.data.simulate.planning import ClipPlan
 from crnet.metrics import describe
 from crnet.schema import Split
@@ -44,6 +44,30 @@ def cues_of(stream: str, *, in_order: bool = True) -> tuple[Cue, ...]:
     """
     seen = set(VIEWS[stream])
     return tuple(cue for cue in CUES if seen & {cue.modality, *cue.also} and (in_order or not cue.in_time))
+
+
+def cue_table() -> str:
+    """The table of cues in Markdown, as it stands in docs/simulation.md."""
+    lines = [
+        "| cue | modality | low | high | unit | follows | noise: easy, fivalike, hard | scene | face | audio | text |"
+    ]
+    lines.append("|---" * 11 + "|")
+    noise = np.array([noise_shares(difficulty) for difficulty in NOISE_SHARE])
+    for cue, shares in zip(CUES, noise.T, strict=True):
+        seen = (_mark(cue, stream) for stream in ("scene", "face", "audio", "text"))
+        follows = " ".join(f"{letter}{weight:+g}" for letter, weight in cue.weights.items())
+        name = cue.name + (" (order)" if cue.in_time else "")
+        noises = ", ".join(f"{share:.2f}" for share in shares)
+        cells = (name, cue.modality, f"{cue.low:g}", f"{cue.high:g}", cue.unit, follows, noises, *seen)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _mark(cue: Cue, stream: str) -> str:
+    """How a cue shows in a stream: in its own modality, on the side, or not."""
+    if cue.modality in VIEWS[stream]:
+        return "yes"
+    return "side" if cue in cues_of(stream) else ""
 
 
 def ceiling(plans: Sequence[ClipPlan]) -> dict[str, Any] | None:

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from crnet.data.simulate.acting import act, draw_frames
 from crnet.data.simulate.canvas import Pixels
 from crnet.data.simulate.cues import CUE, middle_values
 from crnet.data.simulate.drawing import Presenter
-from crnet.data.simulate.acting import act, draw_frames
 from crnet.data.simulate.motion import Motion, move
 from crnet.data.simulate.people import SKIN_TONES, draw_look
 from crnet.data.simulate.planning import SimulationConfig, plan_clips

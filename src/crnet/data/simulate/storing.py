@@ -8,31 +8,30 @@ from __future__ import annotations
 
 import functools
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import simplejpeg
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float32
 
 from crnet.data.making import fingerprint_of
 from crnet.data.manifest import ClipRow, Manifest, write_manifest
 from crnet.data.simulate.acting import act
-from crnet.data.simulate.canvas import Pixels
 from crnet.data.simulate.drawing import Presenter
 from crnet.data.simulate.folder import begin, finish
+from crnet.data.simulate.motion import Motion
 from crnet.data.simulate.planning import ClipPlan, SimulationConfig
 from crnet.data.store import FORMAT, ClipFile, clip_path, write_clip
 from crnet.data.workers import WorkerDied, available_cores, run_jobs
 from crnet.errors import ConfigError, CrnetError, FormatError
-from crnet.media.faces import cut_out
+from crnet.media.faces import cut_out, with_margin
+from crnet.media.jpegs import encoded, joined
 from crnet.media.moments import choose_kept
-from crnet.media.mtcnn import squared
 from crnet.media.settings import MediaSettings
 from crnet.progress import Progress, no_progress
-from crnet.schema import Clip
+from crnet.schema import SAMPLE_RATE_HZ, Clip
 from crnet.text.encoders import HashedNgrams
 
 TASK = "drawing people"
@@ -98,7 +97,7 @@ def _stored(
     store: Path, config: SimulationConfig, settings: MediaSettings, fingerprint: str, plan: ClipPlan
 ) -> ClipRow:
     """One job: make the clip file unless it is there and whole."""
-    relative = clip_path(plan.clip_id)
+    relative = clip_path(plan.name)
     path = store / relative
     file = _file(path, fingerprint)
     if file is None:
@@ -108,11 +107,11 @@ def _stored(
     if file is None:
         raise FormatError("the clip file reads back different from what was written", path=path)
     return ClipRow(
-        clip_id=plan.clip_id,
+        clip_id=plan.name,
         file=relative,
         split=plan.split,
         scores=plan.scores,
-        person=plan.person_id,
+        person=f"{plan.person:05d}",
         groups={"gender": plan.look.gender.lower(), "ethnicity": plan.look.ethnicity.lower()},
         transcript=plan.transcript,
         duration_s=file.duration_s,
@@ -145,27 +144,19 @@ def draw_clip(plan: ClipPlan, config: SimulationConfig, settings: MediaSettings)
     times_s = np.arange(config.frames) / float(config.rate)
     duration_s = config.frames / float(config.rate)
     kept, segment = choose_kept(times_s, duration_s, settings.segments, settings.frames_per_segment)
-    scenes, crops, boxes, landmarks = [], [], [], []
-    for index in kept.tolist():
-        picture = presenter.frame(take.motion, index)
-        box, marks = presenter.face(take.motion, index)
-        scene = cv2.resize(picture, (settings.pixels, settings.pixels), interpolation=cv2.INTER_AREA)
-        scenes.append(_jpeg(np.asarray(scene, np.uint8), settings))
-        crops.append(_jpeg(cut_out(picture, _with_margin(box, settings), settings.pixels), settings))
-        boxes.append(box)
-        landmarks.append(marks)
-    scene_jpeg, scene_offsets = _joined(scenes)
-    face_jpeg, face_offsets = _joined(crops)
+    shots = {index: _shot(presenter, take.motion, index, settings) for index in sorted(set(kept.tolist()))}
+    scene_jpeg, scene_offsets = joined([shots[index].scene for index in kept.tolist()])
+    face_jpeg, face_offsets = joined([shots[index].face for index in kept.tolist()])
     return Clip(
-        clip_id=plan.clip_id,
+        clip_id=plan.name,
         scene_jpeg=scene_jpeg,
         scene_offsets=scene_offsets,
         face_jpeg=face_jpeg,
         face_offsets=face_offsets,
         time_s=times_s[kept],
         segment=segment,
-        face_box=np.array(boxes, np.float32),
-        face_landmarks=np.array(landmarks, np.float32),
+        face_box=np.stack([shots[index].box for index in kept.tolist()]),
+        face_landmarks=np.stack([shots[index].landmarks for index in kept.tolist()]),
         face_score=np.ones(len(kept), np.float32),
         audio=take.speech.audio[: round(settings.max_audio_s * SAMPLE_RATE_HZ)],
         text=HashedNgrams().encode([plan.transcript])[0],
@@ -180,3 +171,22 @@ def draw_clip(plan: ClipPlan, config: SimulationConfig, settings: MediaSettings)
         has_audio=True,
         has_transcript=True,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Shot:
+    """One drawn frame as a clip keeps it: two JPEG files, and where the face is."""
+
+    scene: bytes
+    face: bytes
+    box: Float32[np.ndarray, " 4"]
+    landmarks: Float32[np.ndarray, "5 2"]
+
+
+def _shot(presenter: Presenter, motion: Motion, index: int, settings: MediaSettings) -> _Shot:
+    picture = presenter.frame(motion, index)
+    box, landmarks = presenter.face(motion, index)
+    scene = np.asarray(cv2.resize(picture, (settings.pixels, settings.pixels), interpolation=cv2.INTER_AREA), np.uint8)
+    face = cut_out(picture, with_margin(box, settings.face_margin), settings.pixels)
+    quality = settings.jpeg_quality
+    return _Shot(encoded(scene, quality), encoded(face, quality), box, landmarks)

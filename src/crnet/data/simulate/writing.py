@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 
-from crnet.data.simulate.cues import Difficulty, Modality
 from crnet.data.simulate.filming import film
 from crnet.data.simulate.folder import begin, finish
 from crnet.data.simulate.labels import write_labels
 from crnet.data.simulate.planning import ClipPlan, SimulationConfig
-from crnet.data.simulate.speech import Voice, best_voice
+from crnet.data.workers import available_cores
 from crnet.errors import ConfigError
 from crnet.progress import Progress, no_progress
 from crnet.schema import SPLITS
@@ -28,20 +26,7 @@ TASK = "drawing people"
 
 
 def simulate(
-    out: Path,
-    *,
-    clips: int,
-    seed: int = 0,
-    seconds: float = 15.0,
-    fps: float = 30.0,
-    height: int = 360,
-    workers: int | None = None,
-    difficulty: Difficulty = "easy",
-    identity_disjoint: bool = False,
-    label_bias: Sequence[str] = (),
-    silent: Sequence[Modality] = (),
-    voice: Voice | None = None,
-    progress: Progress = no_progress,
+    out: Path, config: SimulationConfig, *, workers: int | None = None, progress: Progress = no_progress
 ) -> Path:
     """Draw a data set of simulated people in the layout of the official release.
 
@@ -50,17 +35,8 @@ def simulate(
 
     Args:
         out: Folder to fill; new, empty, or begun by the same call.
-        clips: Number of clips, split 3:1:1.
-        seed: Of all randomness.
-        seconds: Length of a clip.
-        fps: Frames per second.
-        height: Of the picture in pixels; the width is 16/9 of it.
-        workers: Processes; None takes every core this process may use.
-        difficulty: How much noise is in the cues.
-        identity_disjoint: Keep each person in one split.
-        label_bias: Shifts of a group's labels, such as "gender=female:interview:-0.05".
-        silent: Modalities (face, scene, audio, text) whose cues carry nothing but noise.
-        voice: Real speech ("espeak") or the built-in voice; None takes real speech where it is installed.
+        config: What to draw.
+        workers: Processes; None: one for each core.
         progress: Told after each clip.
 
     Returns:
@@ -72,10 +48,6 @@ def simulate(
         MissingDependencyError: Real speech is asked for and not installed.
         StorageError: The disk is full or the folder cannot be written.
     """
-    config = SimulationConfig(
-        clips, seed, seconds, fps, height, difficulty, identity_disjoint, tuple(label_bias), tuple(silent),
-        voice or best_voice(),
-    )  # fmt: skip
     if workers is not None and workers < 1:
         raise ConfigError(f"workers = {workers} is out of range", remedy="give at least 1")
     plans = begin(out, config)
@@ -83,13 +55,13 @@ def simulate(
     for split in SPLITS:
         (out / split).mkdir(exist_ok=True)
     missing = [plan for plan in plans if not clip_path(out, plan).exists()]
-    if len(missing) < clips:
-        log.info("%d of %d clips are there already", clips - len(missing), clips)
-    done = clips - len(missing)
-    progress(TASK, done, clips)
-    for _ in _filmed(missing, config, out, workers or len(os.sched_getaffinity(0))):
+    if len(missing) < len(plans):
+        log.info("%d of %d clips are there already", len(plans) - len(missing), len(plans))
+    done = len(plans) - len(missing)
+    progress(TASK, done, len(plans))
+    for _ in _filmed(missing, config, out, workers or available_cores()):
         done += 1
-        progress(TASK, done, clips)
+        progress(TASK, done, len(plans))
     finish(out, config)
     return out
 

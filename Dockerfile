@@ -1,0 +1,29 @@
+# The web page and the command line of crnet, on the CPU.
+#
+#   docker build --tag crnet .
+#   docker run --rm --publish 127.0.0.1:7860:7860 --volume "$PWD/runs/demo:/srv/run:ro" crnet
+#   docker run --rm --volume "$PWD:/data" crnet predict /data/runs/demo /data/talk.mp4
+#
+# On x86 the default PyTorch wheel brings several GB of CUDA; build with
+# --build-arg TORCH_INDEX_URL=..., the address that pytorch.org names for CPU wheels, to leave them out.
+FROM python:3.11-slim
+
+ARG TORCH_INDEX_URL=
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1
+
+WORKDIR /opt/crnet
+COPY constraints.txt ./
+RUN pip install --constraint constraints.txt ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} torch
+COPY pyproject.toml README.md LICENSE ./
+COPY src ./src
+RUN pip install --constraint constraints.txt ".[all]"
+
+RUN useradd --create-home --uid 10001 crnet
+USER crnet
+WORKDIR /home/crnet
+
+EXPOSE 7860
+HEALTHCHECK --interval=30s --timeout=5s --start-period=120s \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/healthz', timeout=4)"]
+ENTRYPOINT ["crnet"]
+CMD ["serve", "/srv/run", "--host", "0.0.0.0"]

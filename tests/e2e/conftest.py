@@ -1,0 +1,77 @@
+"""A trained system, made once for all tests of this folder, and the web page of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crnet.bundle import load_bundle, save_bundle
+from crnet.conformal import Calibration
+from crnet.demo import DemoResult, run_demo
+from crnet.schema import STREAMS, TARGETS
+
+CLIPS = 30
+UPLOAD_MB, DURATION_S = 2, 20
+
+
+@pytest.fixture(scope="session")
+def shared_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all of pytest's worker processes see."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def demo(shared_dir: Path) -> DemoResult:
+    """The whole job on a few drawn people. The first worker process does it, the others find it done."""
+    with (shared_dir / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return run_demo(shared_dir / "demo" / "run", clips=CLIPS, seed=3)
+
+
+@pytest.fixture(scope="session")
+def calibrated(demo: DemoResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same system with intervals, for which so few validation clips would not do: scores plus or minus 0.15."""
+    truth = np.full((20, len(TARGETS)), 0.5)
+    calibration = Calibration.fit(truth, truth + 0.15, {stream: np.full(20, 1e9) for stream in STREAMS}, None)
+    folder = tmp_path_factory.mktemp("calibrated")
+    save_bundle(replace(load_bundle(demo.out), calibration=calibration), folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running server."""
+
+    url: str
+    folder: Path
+    """Its TMPDIR: nothing of a visitor may lie elsewhere."""
+    log: Path
+    process: subprocess.Popen[str]
+
+
+@pytest.fixture(scope="session")
+def served(calibrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`crnet serve` as a user starts it."""
+    folder = tmp_path_factory.mktemp("served")
+    command = [sys.executable, "-m", "crnet", "serve", str(calibrated), "--port", "0", "--max-waiting", "100"]
+    command += ["--max-upload-mb", str(UPLOAD_MB), "--max-duration-s", str(DURATION_S)]
+    environment = {**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
+    log = folder / "server.log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("http://127.0.0.1:"), line + log.read_text()
+    yield Served(line.split()[0], folder, log, process)
+    process.terminate()
+    assert process.wait(30) == 0
+    assert not list(folder.glob("crnet-serve-*")), "the server has left files behind"

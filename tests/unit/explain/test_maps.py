@@ -1,0 +1,162 @@
+"""Feature maps and Grad-CAM: shapes, signs, layers, and that a trained network looks where the cue is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from crnet.errors import UsageError
+from crnet.explain.maps import default_layer, gradcam, look, look_without_target, mass_inside
+from crnet.models.cr_block import class_of
+from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.losses import joint_loss
+from crnet.predict import Predictor
+from crnet.schema import Batch
+
+PIXELS, FRAMES = 56, 2
+FACE_CUE, VOICE_CUE = 0, 1  # places in the row of targets
+
+
+@pytest.mark.parametrize(
+    ("pixels", "layer"),
+    [(112, "layer3"), (56, "layer2"), (64, "layer2"), (32, "layer1"), (8, "layer1"), (224, "layer4")],
+)
+def test_the_layer_is_the_latest_that_is_fine_enough(pixels: int, layer: str) -> None:
+    assert default_layer(pixels) == layer
+
+
+def some_frames(pixels: int = 40, frames: int = 4) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    frame = torch.randint(0, 256, (1, frames, 3, pixels, pixels), dtype=torch.uint8, generator=generator)
+    return Batch(("a",), scene=frame, face=frame.flip(1))
+
+
+@pytest.mark.parametrize("backbone", ["r2d34", "r3d34"])
+@pytest.mark.parametrize("layer", ["layer1", "layer2", "layer3", "layer4", None])
+@pytest.mark.parametrize("stream", ["scene", "face"])
+def test_maps_have_the_frames_shape_and_range(backbone: str, layer: str | None, stream: str) -> None:
+    net = StreamNet(stream, ModelConfig(backbone=backbone, width=4, blocks=(1, 1, 1, 1), frames=4)).eval()
+    maps = look(net, some_frames(), layer)
+    assert maps.features.shape == (4, 40, 40) and maps.gradcam.shape == (6, 4, 40, 40)
+    assert maps.features.min() == 0 and maps.features.max() == 1
+    assert np.quantile(np.abs(maps.gradcam), 0.98, axis=(1, 2, 3)) == pytest.approx(np.ones(6))
+    np.testing.assert_allclose(look_without_target(net, some_frames(), layer), maps.features, atol=1e-6)
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_a_system_in_use_can_be_looked_into(make_system: Callable[..., Predictor]) -> None:
+    net = make_system(temporal="conv1x1").bundle.nets["scene"]
+    with torch.inference_mode(False):
+        assert np.isfinite(look(net, some_frames(32)).gradcam).all()
+
+
+def test_at_the_last_stage_the_maps_add_up_to_the_change_of_the_score() -> None:
+    """Gradient times activation, summed, is the first-order change of the score when the activation vanishes."""
+    net = StreamNet("scene", ModelConfig(width=4, blocks=(1, 1, 1, 1), frames=4)).eval()
+    batch = some_frames()
+    activation = net.feature_map(batch)
+    score = net.head(net.clip_vector(activation))[2][0, 2]
+    gradient = torch.autograd.grad(score, activation)[0]
+    cam = gradcam(activation[0], gradient[0])
+    assert cam.sum().item() == pytest.approx((activation * gradient).sum().item(), rel=1e-5)
+    # At this stage every cell of a channel has the same gradient, so it is the original Grad-CAM.
+    weights = gradient[0].mean(dim=(2, 3), keepdim=True)
+    torch.testing.assert_close(cam, (weights * activation[0].detach()).sum(1))
+
+
+@pytest.mark.parametrize(
+    "batch", [some_frames(), Batch(("a", "b"), scene=torch.zeros(2, 4, 3, 40, 40, dtype=torch.uint8))]
+)
+def test_what_has_no_maps_is_refused(batch: Batch) -> None:
+    stream = "audio-text" if len(batch) == 1 else "scene"
+    net = StreamNet(stream, ModelConfig(width=4, blocks=(1, 1, 1, 1), frames=4))
+    with pytest.raises(UsageError):
+        look(net, batch)
+
+
+def test_mass_is_a_share_of_the_magnitude() -> None:
+    cam = np.array([[[1.0, -3.0], [0.0, 4.0]]])
+    assert mass_inside(cam, np.array([[True, True], [False, False]])) == 0.5
+    assert mass_inside(0 * cam, np.array([[True, True], [False, False]])) == 0
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnSet:
+    """Drawn heads in coloured rooms: the width of the mouth tells the first score, nothing seen tells the second."""
+
+    frames: torch.Tensor
+    face: np.ndarray  # where the head is, bool [N, P, P]
+    scores: np.ndarray
+
+
+def draw(clips: int, seed: int) -> DrawnSet:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:PIXELS, :PIXELS]
+    frames = np.zeros((clips, FRAMES, 3, PIXELS, PIXELS), np.uint8)
+    face, scores = np.zeros((clips, PIXELS, PIXELS), bool), np.full((clips, 6), 0.5)
+    for i in range(clips):
+        room = rng.integers((40, 80, 80), (120, 200, 200))[:, None, None] + 20 * rng.normal(size=(3, 7, 7)).repeat(
+            8, 1
+        ).repeat(8, 2)
+        (across, down), radius = rng.uniform(14, 42, 2), rng.uniform(9, 12)
+        smile, voice = rng.uniform(size=2)
+        skin = np.array([225, 190, 160])[:, None] * rng.uniform(0.8, 1.1)
+        eyes = (np.abs(np.abs(x - across) - 0.4 * radius) < 1.6) & (np.abs(y - down + 0.3 * radius) < 1.6)
+        head = (x - across) ** 2 + (y - down) ** 2 < radius**2
+        mouth = (np.abs(y - down - 0.4 * radius) < (0.12 + 0.3 * smile) * radius) & (np.abs(x - across) < 0.6 * radius)
+        for t in range(FRAMES):
+            picture = room + 4 * rng.normal(size=(3, PIXELS, PIXELS))
+            picture[:, head] = skin
+            picture[:, eyes] = 20
+            picture[:, mouth] = np.array([150, 30, 40])[:, None]
+            frames[i, t] = np.clip(picture, 0, 255)
+        face[i] = (x - across) ** 2 + (y - down) ** 2 < (1.2 * radius) ** 2
+        scores[i, [FACE_CUE, VOICE_CUE]] = 0.2 + 0.6 * np.array([smile, voice])
+    return DrawnSet(torch.from_numpy(frames), face, scores)
+
+
+SHAPE = ModelConfig(width=8, blocks=(1, 1, 1, 1), frames=FRAMES)
+
+
+def trained(known: DrawnSet, epochs: int = 15, batch_size: int = 20) -> StreamNet:
+    net = StreamNet("scene", SHAPE, seed=0)
+    net.init_regression_bias((0.5,) * 6)
+    truth, classes = torch.from_numpy(known.scores).float(), torch.from_numpy(class_of(known.scores))
+    optimizer = torch.optim.Adam(net.parameters(), 2e-3, weight_decay=5e-4)
+    for epoch in range(epochs):
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 if epoch < 2 * epochs // 3 else 4e-4
+        order = torch.randperm(len(truth), generator=torch.Generator().manual_seed(epoch))
+        for part in order.split(batch_size):
+            output = net.train()(Batch(("",) * len(part), scene=known.frames[part]))
+            terms = joint_loss(output.scores, output.logits, truth[part], classes[part], 1.0)
+            optimizer.zero_grad()
+            (terms.l1 + terms.mse + terms.bell + terms.guide).backward()
+            optimizer.step()
+    return net.eval()
+
+
+def face_mass(net: StreamNet, new: DrawnSet) -> np.ndarray:
+    """Mean share of Grad-CAM's magnitude on the head: of the face-driven target, and of the voice-driven one."""
+    shares = []
+    for i in range(len(new.frames)):
+        cams = look(net, Batch(("",), scene=new.frames[i : i + 1])).gradcam
+        shares.append([mass_inside(cams[target], new.face[i]) for target in (FACE_CUE, VOICE_CUE)])
+    return np.mean(shares, axis=0)
+
+
+def test_gradcam_finds_the_face_for_what_shows_in_the_face() -> None:
+    known, new = draw(340, 0), draw(40, 1)
+    of_face, of_voice = face_mass(trained(known), new)
+    area = new.face.mean()
+    untrained = [face_mass(StreamNet("scene", SHAPE, seed=seed).eval(), new) for seed in range(100, 104)]
+    gaps = [a - b for a, b in untrained]
+    assert of_face > 2 * area
+    assert of_face > of_voice + 0.08
+    # Random weights see neither cue: no such gap, and no such mass.
+    assert of_face - of_voice > max(np.abs(gaps)) + 0.02
+    assert of_face > max(a for a, _ in untrained) + 0.05

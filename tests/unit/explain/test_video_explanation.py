@@ -1,0 +1,190 @@
+"""A whole explanation of a small video: files, figures, page."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from crnet import cli
+from crnet.bundle import Bundle, load_bundle, save_bundle
+from crnet.conformal import Calibration
+from crnet.errors import LabelError, MediaError, UsageError
+from crnet.explain.page import MEANINGS
+from crnet.explain.video import VideoExplanation, explain_video
+from crnet.explain.video_report import write_video_report
+from crnet.predict import DRAWN_PEOPLE, Predictor
+from crnet.schema import STREAMS, TARGETS, Stream
+from synthetic import make_clip
+
+SUBTITLES = """WEBVTT
+
+00:00.100 --> 00:00.900
+we are <script>alert(1)</script> happy
+
+00:02.000 --> 00:02.800
+about "it" & more
+"""
+
+
+def calibrated(bundle: Bundle) -> Bundle:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(size=(60, 6))
+    distances = {stream: np.full(60, 1.0) for stream in STREAMS}
+    known = Calibration.fit(truth, truth + 0.1 * rng.standard_normal((60, 6)), distances, "German")
+    return replace(bundle, calibration=known)
+
+
+@pytest.fixture(scope="module")
+def explained(bundle: Bundle, video: Path, tmp_path_factory: pytest.TempPathFactory) -> VideoExplanation:
+    out = tmp_path_factory.mktemp("explained")
+    (out / "said.vtt").write_text(SUBTITLES)
+    return explain_video(Predictor(calibrated(bundle)), video, out / "deep" / "er", transcript=out / "said.vtt")
+
+
+def test_it_leaves_everything_it_promises(explained: VideoExplanation) -> None:
+    names = {"scene_maps.png", "face_maps.png", "overlay.mp4", "sound.png", "explanation.json"}
+    names |= {f"gradcam_{target}.png" for target in TARGETS}
+    assert set(explained.files) == names
+    for name, path in explained.files.items():
+        assert path.is_file() and path.name == name
+        assert not name.endswith("png") or path.read_bytes().startswith(b"\x89PNG")
+    assert explained.report.is_file()
+    with av.open(str(explained.files["overlay.mp4"])) as film:
+        stream = film.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        assert (stream.width, stream.height) == (2 * 128, 72)
+        assert sum(1 for _ in film.decode(stream)) == 30
+
+
+def test_its_numbers_agree_with_prediction(explained: VideoExplanation, bundle: Bundle, video: Path) -> None:
+    plain = Predictor(calibrated(bundle)).predict(video, explained.transcript)
+    assert plain.scores == pytest.approx(explained.prediction.scores)
+    for target in TARGETS:
+        assert explained.contributions.total(target) == pytest.approx(explained.prediction.scores[target], abs=1e-6)
+        low, high = explained.prediction.intervals[target]
+        assert low <= explained.prediction.scores[target] <= high
+
+
+
+def test_the_words_stand_where_the_subtitles_put_them(explained: VideoExplanation) -> None:
+    assert [word.text for word in explained.words] == ["we", "are", "alert(1)", "happy", "about", '"it"', "&", "more"]
+    assert explained.words[4].start_s == 2.0 and explained.words[4].timed
+    assert len(explained.word_effects) == 8
+    assert [round(window.start_s, 1) for window in explained.windows] == [0, 0.5, 1, 1.5, 2]
+    assert "happy" in explained.windows[0].text and "more" in explained.windows[-1].text
+
+
+def test_the_document_is_json_with_everything_in_it(explained: VideoExplanation) -> None:
+    document = json.loads(explained.files["explanation.json"].read_text())
+    assert document == json.loads(json.dumps(explained.to_dict()))
+    assert list(document["prediction"]["scores"]) == list(TARGETS)
+    for target in TARGETS:
+        parts = document["contributions"][target]
+        assert list(parts) == ["base", *STREAMS]
+        assert sum(parts.values()) == pytest.approx(document["prediction"]["scores"][target], abs=1e-6)
+    assert len(document["windows"]) == 5 and document["sound"]["bin_s"] == 0.1
+
+
+def test_the_page_stands_alone_and_escapes_what_comes_from_outside(explained: VideoExplanation) -> None:
+    page = explained.report.read_text()
+    assert "<b>spot" not in page and "&lt;b&gt;spot" in page
+    assert "<script" not in page
+    # Nothing is fetched: every address holds its file.
+    assert all(address.startswith("data:") for address in re.findall(r'(?:src|href)="([^"]*)"', page))
+    assert not re.findall(r"url\(|@import|https?://", page)
+    assert "default-src 'none'" in page
+    for target, meaning in MEANINGS.items():
+        assert f"<h3>{target}" in page and meaning in page
+    score, (low, high) = explained.prediction.scores["openness"], explained.prediction.intervals["openness"]
+    assert f"{score:.2f} ({low:.2f} to {high:.2f}, 90%)" in page
+    for heading in (
+        "Scores",
+        "Over time",
+        "What each stream brought",
+        "Where it looked",
+        "What was heard",
+        "Model card",
+    ):
+        assert f"<h2>{heading}</h2>" in page
+    assert "not their" not in page and "Do not use these scores for decisions" in page
+    assert "high score means that the person seems calm" in page
+    assert "{{" not in page and "{%" not in page and "None" not in page
+
+
+@pytest.mark.parametrize("changes", [{"backbone": "r3d34", "audio_text": "text"}, {"audio_text": "audio"}])
+def test_other_systems_are_explained_too(
+    make_system: Callable[..., Predictor], video: Path, tmp_path: Path, changes: dict[str, str]
+) -> None:
+    found = explain_video(make_system(**changes), video, tmp_path, transcript="so it is", window_s=9.0)
+    assert found.windows == () and found.summary == {}
+    assert (found.sound is None) == (changes.get("audio_text") == "text")
+    assert bool(found.word_effects) == (changes.get("audio_text") != "audio")
+    assert "No intervals: this system had too few validation clips" in found.report.read_text()
+
+
+@pytest.mark.parametrize("stream", ["face", "audio-text"])
+def test_a_single_stream_is_explained(
+    make_system: Callable[..., Predictor], video: Path, tmp_path: Path, stream: Stream
+) -> None:
+    found = explain_video(make_system((stream,)), video, tmp_path, transcript="", window_s=9.0)
+    assert ("overlay.mp4" in found.files) == (stream == "face")
+    assert all(found.contributions.total(t) == pytest.approx(found.prediction.scores[t]) for t in TARGETS)
+
+
+def test_a_system_of_drawn_people_gives_no_intervals_of_others(
+    explained: VideoExplanation, bundle: Bundle, tmp_path: Path
+) -> None:
+    drawn = replace(calibrated(bundle), training_source="simulated")
+    found = Predictor(drawn).predict_clip(make_clip("real.mp4", pixels=32))
+    assert found.intervals is None and found.warnings[0] == DRAWN_PEOPLE
+    simulated = Predictor(drawn).predict_clip(replace(make_clip("drawn.mp4", pixels=32), simulated=True))
+    assert simulated.intervals is not None and DRAWN_PEOPLE not in simulated.warnings
+    page = write_video_report(replace(explained, prediction=found, report=tmp_path / "r.html"), drawn).read_text()
+    assert DRAWN_PEOPLE in page and "learned from drawn people" in page and 'class="band"' not in page
+
+
+def test_a_clip_unlike_the_training_clips_is_told_in_words(bundle: Bundle, video: Path) -> None:
+    near = calibrated(bundle)
+    strict = replace(near, calibration=replace(near.calibration, nearness=dict.fromkeys(STREAMS, 1e-9)))
+    said = "I have to say that we are so happy about this and the people in it"
+    warnings = Predictor(strict).predict(video, said).warnings
+    assert "the words seem to be English, those of the training clips German" in warnings
+    assert sum("unlike those of the training clips" in warning for warning in warnings) == 3
+    wide = replace(near, calibration=replace(near.calibration, nearness=dict.fromkeys(STREAMS, 1e9), language=None))
+    assert not any("training clips" in w for w in Predictor(wide).predict(video, said).warnings if "long" not in w)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [({"target": "charm"}, UsageError), ({"transcript": "gone.srt"}, LabelError), ({"path": "gone.mp4"}, MediaError)],
+)
+def test_bad_input_is_told(
+    predictor: Predictor, video: Path, tmp_path: Path, given: dict[str, str], kind: type
+) -> None:
+    path = Path(given.pop("path", video))
+    with pytest.raises(kind):
+        explain_video(predictor, path, tmp_path / "out", **given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_explains_videos_and_stores(
+    bundle: Bundle, store: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_bundle(calibrated(bundle), tmp_path / "run" / "bundle")
+    assert load_bundle(tmp_path / "run").calibration == calibrated(bundle).calibration
+    words = ["explain", str(tmp_path / "run")]
+    assert cli.main([*words, str(video), "--out", str(tmp_path / "out"), "--window-s", "9"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"openness +0\.\d\d \(0\.\d\d to \d\.\d\d, 90%\)", shown) and "report.html" in shown
+    assert cli.main([*words, str(store), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["points"] == 96
+    assert cli.main([*words, str(store)]) == 0
+    assert "73.96%" in capsys.readouterr().out
+    assert cli.main([*words, str(tmp_path / "gone.mp4")]) == 2

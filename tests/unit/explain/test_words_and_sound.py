@@ -1,0 +1,145 @@
+"""When words are said, what is lost without them, and which moments of the sound count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crnet.data.store import read_clip, read_manifest, source_of
+from crnet.data.transforms import collate, sample
+from crnet.explain.sound import BIN_S, attribute_sound, sound_figure
+from crnet.explain.style import png
+from crnet.explain.words import MOST_OCCLUSIONS, align, occlude, voiced_parts
+from crnet.predict import Predictor, system_scores
+from crnet.schema import SAMPLE_RATE_HZ, TARGETS, Batch
+from crnet.text.transcripts import Cue
+
+
+def tones(*parts: tuple[float, float], length_s: float = 4.0) -> np.ndarray:
+    """Silence with a tone in each part."""
+    time_s = np.arange(round(length_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    on = np.any([(start <= time_s) & (time_s < end) for start, end in parts], axis=0) if parts else 0 * time_s
+    return (9000 * np.sin(2 * np.pi * 200 * time_s) * on).astype(np.int16)
+
+
+def test_voice_is_where_it_is_loud() -> None:
+    assert voiced_parts(tones((1.0, 2.0), (3.0, 3.5))) == [pytest.approx((1.0, 2.0)), pytest.approx((3.0, 3.5))]
+    assert voiced_parts(tones()) == []
+    assert voiced_parts(np.zeros(0, np.int16)) == []
+
+
+def test_words_share_the_voiced_time_by_their_length() -> None:
+    words = align("abc abc abcdefg", (), tones((1.0, 2.0), (3.0, 4.0)), 4.0)
+    spans = [(word.text, round(word.start_s, 6), round(word.end_s, 6), word.timed) for word in words]
+    # 4 + 4 + 8 letters and spaces over two voiced seconds.
+    assert spans == [("abc", 1.0, 1.5, False), ("abc", 1.5, 2.0, False), ("abcdefg", 3.0, 4.0, False)]
+
+
+def test_without_a_voice_they_share_all_of_it_and_subtitles_place_them() -> None:
+    assert [w.end_s for w in align("ab cd", (), tones(), 4.0)] == [2.0, 4.0]
+    words = align("ignored", (Cue(1, 2, "one two"), Cue(5, 5.5, "three")), tones(), 9.0)
+    assert [(w.text, w.start_s, w.end_s, w.timed) for w in words] == [
+        ("one", 1, 1.5, True),
+        ("two", 1.5, 2, True),
+        ("three", 5, 5.5, True),
+    ]
+    assert align("", (), tones((0, 1)), 4.0) == ()
+
+
+@given(st.lists(st.text("abcdef", min_size=1, max_size=9), max_size=40), st.lists(st.integers(0, 199), max_size=8))
+def test_words_stay_in_order_and_inside_the_clip(words: list[str], starts: list[int]) -> None:
+    parts = [(start / 50, start / 50 + 0.1) for start in starts]
+    found = align(" ".join(words), (), tones(*parts), 4.0)
+    assert [word.text for word in found] == words
+    times = [time_s for word in found for time_s in (word.start_s, word.end_s)]
+    assert times == pytest.approx(sorted(times))
+    assert not times or (times[0] >= 0 and times[-1] <= 4.0 + 1e-6)
+
+
+@pytest.fixture(scope="module")
+def clip_batch(store: Path, predictor: Predictor) -> Batch:
+    clip = read_clip(store / read_manifest(store).rows("test")[0].file)
+    return collate([sample(source_of(clip), predictor.bundle.config.transforms, None, tuple(predictor.bundle.nets))])
+
+
+def test_leaving_a_word_out_is_predicting_without_it(predictor: Predictor, clip_batch: Batch) -> None:
+    text = "we are so happy about it"
+    words = align(text, (), tones((0, 1)), 1.0)
+    whole = Batch(
+        clip_batch.clip_ids,
+        clip_batch.scene,
+        clip_batch.face,
+        clip_batch.audio,
+        torch.from_numpy(predictor.encoder.encode([text])),
+    )
+    features, _ = predictor.features(whole)
+    effects = occlude(predictor, whole, features, words)
+    assert [effect.text for effect in effects] == text.split()
+    without = Batch(
+        whole.clip_ids,
+        whole.scene,
+        whole.face,
+        whole.audio,
+        torch.from_numpy(predictor.encoder.encode(["we are so about it"])),
+    )
+    expected = predictor.predict_batch(whole)[0][0] - predictor.predict_batch(without)[0][0]
+    assert list(effects[3].effect.values()) == pytest.approx(expected.tolist(), abs=1e-6)
+    assert tuple(effects[3].effect) == TARGETS
+    assert system_scores(predictor.bundle, features, {})[0].shape == (1, 6)
+
+
+def test_many_words_are_left_out_a_few_at_a_time(predictor: Predictor, clip_batch: Batch) -> None:
+    words = align(" ".join(f"w{i}" for i in range(150)), (), tones((0, 1)), 1.0)
+    features, _ = predictor.features(clip_batch)
+    effects = occlude(predictor, clip_batch, features, words)
+    assert len(effects) == 50 <= MOST_OCCLUSIONS
+    assert " ".join(effect.text for effect in effects) == " ".join(word.text for word in words)
+
+
+def test_a_system_that_does_not_read_has_no_word_effects(
+    make_system: Callable[..., Predictor], clip_batch: Batch
+) -> None:
+    deaf = make_system(audio_text="audio")
+    features, _ = deaf.features(clip_batch)
+    assert occlude(deaf, clip_batch, features, align("some words", (), tones(), 1.0)) == ()
+
+
+@pytest.mark.parametrize("steps", [64])
+def test_the_sounds_parts_add_up_to_what_it_changes(predictor: Predictor, clip_batch: Batch, steps: int) -> None:
+    net = predictor.bundle.nets["audio-text"]
+    found = attribute_sound(net, clip_batch, SAMPLE_RATE_HZ, steps)
+    assert found.bins.shape == (6, round(1 / BIN_S))
+    silent = Batch(clip_batch.clip_ids, audio=torch.zeros_like(clip_batch.audio), text=clip_batch.text)
+    with torch.no_grad():
+        expected = net(clip_batch).scores[0] - net(silent).scores[0]
+    assert found.total == pytest.approx(expected.numpy(), abs=1e-5)
+    assert found.gap < 0.15 * np.abs(found.total).max()
+    few = attribute_sound(net, clip_batch, SAMPLE_RATE_HZ, 1)
+    assert found.gap < few.gap or few.gap < 1e-3
+
+
+def test_silence_is_worth_nothing(predictor: Predictor, clip_batch: Batch) -> None:
+    heard = clip_batch.audio.clone()
+    heard[:, SAMPLE_RATE_HZ // 2 :] = 0
+    found = attribute_sound(
+        predictor.bundle.nets["audio-text"], Batch(("a",), audio=heard, text=clip_batch.text), SAMPLE_RATE_HZ, 2
+    )
+    assert np.abs(found.bins[:, :5]).max() > 0
+    assert np.abs(found.bins[:, 5:]).max() == 0
+
+
+@pytest.mark.parametrize("length_s", [0.0, 0.05, 4.0, 40.0])
+@pytest.mark.parametrize("attributed", [True, False])
+def test_the_picture_can_be_drawn_of_any_length(
+    predictor: Predictor, clip_batch: Batch, length_s: float, attributed: bool
+) -> None:
+    audio = tones((0, 1), length_s=length_s) if length_s else np.zeros(0, np.int16)
+    words = align("costs $5 and $6", (Cue(0, max(length_s, 0.1), "costs $5 and $6"),), audio, length_s)
+    found = attribute_sound(predictor.bundle.nets["audio-text"], clip_batch, len(audio), 1) if attributed else None
+    assert png(sound_figure(audio, words, found)).startswith(b"\x89PNG")

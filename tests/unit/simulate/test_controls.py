@@ -1,0 +1,87 @@
+"""Two controls on what is stored, not on the plan: a signal is where it is said to be, and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simplejpeg
+from sklearn.linear_model import RidgeCV
+
+from crnet.data.simulate.planning import SimulationConfig
+from crnet.data.simulate.storing import simulate_to_store
+from crnet.data.store import read_clip, read_manifest, write_clip
+from crnet.schema import Clip
+
+CONFIG = SimulationConfig(clips=240, seconds=1.0, fps=2, height=96, difficulty="easy", voice="built-in")
+
+
+def draw(folder: Path, **changed: object) -> dict[str, Clip]:
+    store = simulate_to_store(folder, replace(CONFIG, **changed), frames_per_segment=1, pixels=16, workers=0)
+    return {row.clip_id: read_clip(store / row.file) for row in read_manifest(store).clips}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("control") / "store"
+    draw(folder)
+    return folder
+
+
+def heard(clip: Clip) -> np.ndarray:
+    """What a simple listener hears: loudness, its fluctuation, how high and how noisy the sound is."""
+    sound = clip.audio / 32768.0
+    pieces = np.log(1e-4 + sound[: len(sound) // 320 * 320].reshape(-1, 320).std(1))
+    crossings = np.mean(np.diff(np.sign(sound)) != 0)
+    return np.array([pieces.mean(), pieces.std(), pieces.max(), np.log(crossings + 1e-3)])
+
+
+def seen(clip: Clip) -> np.ndarray:
+    """What a simple onlooker sees: the first frame of scene and face, very small."""
+    frames = [simplejpeg.decode_jpeg(clip.jpeg(stream, 0)).astype(float) / 255 for stream in ("scene", "face")]
+    return np.concatenate([frame.reshape(4, 4, 4, 4, 3).mean((1, 3)).reshape(-1) for frame in frames])
+
+
+def r2(features: np.ndarray, scores: np.ndarray) -> float:
+    """Of ridge regression on unseen clips, over all targets."""
+    cut = len(scores) * 2 // 3
+    mean, scale = features[:cut].mean(0), features[:cut].std(0) + 1e-9
+    model = RidgeCV(np.logspace(-1, 4, 11)).fit((features[:cut] - mean) / scale, scores[:cut])
+    residual = model.predict((features[cut:] - mean) / scale) - scores[cut:]
+    return float(1 - (residual**2).mean() / scores[cut:].var(0).mean())
+
+
+def features(clips: dict[str, Clip], read) -> np.ndarray:
+    return np.array([read(clip) for clip in clips.values()])
+
+
+def test_swapping_sound_and_transcript_between_clips_silences_one_stream_only(store: Path, tmp_path: Path) -> None:
+    rows = read_manifest(store).clips
+    scores = np.array([row.scores for row in rows])
+    clips = {row.clip_id: read_clip(store / row.file) for row in rows}
+    others = np.random.default_rng(0).permutation(list(clips))
+    swapped = {}
+    for clip_id, other in zip(clips, others, strict=True):
+        path = tmp_path / f"{clip_id}.safetensors"
+        write_clip(path, replace(clips[clip_id], audio=clips[other].audio, text=clips[other].text))
+        swapped[clip_id] = read_clip(path)
+    assert r2(features(clips, heard), scores) > 0.35
+    assert r2(features(swapped, heard), scores) < 0.05
+    for clip_id, clip in swapped.items():  # scene and face: the very bytes, so the very scores
+        np.testing.assert_array_equal(clip.scene_jpeg, clips[clip_id].scene_jpeg)
+        np.testing.assert_array_equal(clip.face_jpeg, clips[clip_id].face_jpeg)
+
+
+def test_silent_modalities_say_nothing(store: Path, tmp_path: Path) -> None:
+    rows = read_manifest(store).clips
+    scores = np.array([row.scores for row in rows])
+    deaf = draw(tmp_path / "deaf", silent=("audio", "text"))
+    assert list(deaf) == [row.clip_id for row in rows]
+    assert r2(features(deaf, heard), scores) < 0.05
+    assert r2(features(deaf, seen), scores) > 0.2
+    blind = draw(tmp_path / "blind", silent=("face", "scene", "audio"))
+    assert r2(features(blind, seen), scores) < 0.05
+    texts = np.array([clip.text for clip in blind.values()])
+    assert r2(texts, scores) > 0.1
