@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +15,15 @@ from typing import Any
 from crnet.errors import FormatError, StorageError
 
 HASH_CHUNK_BYTES = 1 << 20
+
+
+def remedy_of_writing(error: OSError) -> str:
+    """What to do about a file that could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space or choose another folder"
+    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
+        return "choose another path: a file stands where a folder is needed, or a folder where the file is"
+    return "choose a folder on a working disk that you may write to"
 
 
 @contextmanager
@@ -42,7 +52,7 @@ def replacing(path: Path) -> Iterator[Path]:
         raise StorageError(
             f"cannot write: {error.strerror or error}",
             path=path,
-            remedy="free some space or choose another folder",
+            remedy=remedy_of_writing(error),
         ) from error
     finally:
         if temporary is not None:
@@ -56,7 +66,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 `text` to `path` in one step; see `replacing`. What UTF-8 lacks (odd file names) becomes `\\udc..`."""
+    """Write UTF-8 `text` to `path` in one step; see `replacing`. What UTF-8 lacks, as in odd file names, is escaped."""
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 

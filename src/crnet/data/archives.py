@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from crnet.errors import ArchiveError, DamagedArchiveError, MissingDependencyError, StorageError
+from crnet.files import remedy_of_writing
 
 KEY_VARIABLE = "CRNET_FIV2_KEY"
 CHUNK_BYTES = 1 << 20
@@ -31,6 +32,7 @@ LARGEST_RATIO = 100  # unpacked to packed; videos hardly shrink, labels by less 
 FREE_OF_RATIO_BYTES = 1 << 20  # below this size a high ratio is harmless
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., length of the name, length of the extra field
 ENCRYPTED_FLAG = 0x1
+PUBLISHER = "get the archive from its publisher"
 UNPACK_YOURSELF = "unpack it yourself and give the folder"
 
 Keys = Callable[[str], str]
@@ -76,7 +78,9 @@ class Member:
                 for chunk in read:
                     total += len(chunk)
                     if total > self.bytes_unpacked:
-                        raise ArchiveError("unpacks to more than the archive announces", path=self.shown)
+                        raise ArchiveError(
+                            "unpacks to more than the archive announces", path=self.shown, remedy=PUBLISHER
+                        )
                     yield chunk
         if total != self.bytes_unpacked:
             raise ArchiveError("ends early", path=self.shown, remedy="download the archive again")
@@ -88,7 +92,8 @@ class Member:
             ArchiveError: As `chunks`, or larger than `limit_bytes`.
         """
         if self.bytes_unpacked > limit_bytes:
-            raise ArchiveError(f"has {self.bytes_unpacked} bytes, at most {limit_bytes} are read", path=self.shown)
+            reason = f"has {self.bytes_unpacked} bytes, at most {limit_bytes} are read"
+            raise ArchiveError(reason, path=self.shown, remedy=UNPACK_YOURSELF)
         return b"".join(self.chunks())
 
     def extract(self, path: Path) -> None:
@@ -104,9 +109,8 @@ class Member:
                     for chunk in chunks:
                         file.write(chunk)
             except OSError as error:
-                raise StorageError(
-                    f"cannot unpack: {error.strerror or error}", path=path, remedy="free some space"
-                ) from error
+                reason = f"cannot unpack: {error.strerror or error}"
+                raise StorageError(reason, path=path, remedy=remedy_of_writing(error)) from error
 
 
 class Archive:
@@ -193,7 +197,7 @@ class Archive:
             file.seek(self.start + info.header_offset)
             signature, name_bytes, extra_bytes = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
         if signature != b"PK\x03\x04":
-            raise ArchiveError("damaged: a member does not start where the archive says", path=self.shown)
+            raise ArchiveError("damaged: a member does not start where it should", path=self.shown, remedy=PUBLISHER)
         return self.start + info.header_offset + LOCAL_HEADER.size + name_bytes + extra_bytes
 
 
@@ -312,12 +316,13 @@ def _reporting(shown: str) -> Iterator[None]:
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, struct.error, RuntimeError) as error:
         raise DamagedArchiveError(f"damaged: {error}", path=shown, remedy="download the archive again") from error
     except OSError as error:
-        raise ArchiveError(f"cannot be read: {error.strerror or error}", path=shown) from error
+        reason = f"cannot be read: {error.strerror or error}"
+        raise ArchiveError(reason, path=shown, remedy="check its rights and its disk") from error
 
 
 def _check(infos: list[zipfile.ZipInfo], archive_bytes: int, shown: str) -> None:
     def refuse(reason: str) -> None:
-        raise ArchiveError(f"refused: {reason}", path=shown, remedy="get the archive from its publisher")
+        raise ArchiveError(f"refused: {reason}", path=shown, remedy=PUBLISHER)
 
     if len(infos) > MOST_MEMBERS:
         refuse(f"{len(infos)} members")

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from crnet.data.archives import Archive, Keys, Member
-from crnet.data.pickles import LARGEST_PICKLE_BYTES, read_label_pickle
+from crnet.data.pickles import GET_AGAIN, LARGEST_PICKLE_BYTES, read_label_pickle
 from crnet.data.source import Failure, LabelledClip, Source, Video, VideoGroup, find_files, is_video
 from crnet.errors import ArchiveError, DamagedArchiveError, LabelError
 from crnet.schema import TARGETS, Split, TrainingSource
@@ -55,19 +55,19 @@ def is_release(files: list[Path]) -> bool:
     return any(_LABELS.match(file.name) or _RELEASE_ZIP.match(file.name) for file in files)
 
 
-def open_release(root: Path, keys: Keys, leave_out: Path | None = None) -> Source:
+def open_release(root: Path, keys: Keys, files: list[Path] | None = None) -> Source:
     """Open the release, or a simulated data set.
 
     Args:
         root: A folder that holds it in any shape, or one of its archives.
         keys: Asked for the key of each locked archive.
-        leave_out: A folder below `root` that is not looked into.
+        files: All files of the folder, if they are listed already.
 
     Raises:
         LabelError: Annotations are missing or unusable.
         ArchiveError: An archive is damaged, dangerous, or its key is missing or wrong.
     """
-    inventory = _take_inventory(find_files(root, leave_out), keys)
+    inventory = _take_inventory(find_files(root) if files is None else files, keys)
     clips = _read_labels(inventory.labels, root)
     by_key = {_key(clip_id): clip_id for clip_id in clips}
 
@@ -137,7 +137,9 @@ def _read_labels(labels: Mapping[str, list[Path | Member]], root: Path) -> dict[
             found = _one(places, _read_annotation)
             twice = sorted(scores.keys() & found.keys())
             if twice:
-                raise LabelError(f"clip {twice[0]} is annotated in two splits", path=_shown(places[0]))
+                raise LabelError(
+                    f"clip {twice[0]} is annotated in two splits", path=_shown(places[0]), remedy=GET_AGAIN
+                )
             scores |= {clip_id: (split, values) for clip_id, values in found.items()}
     if not scores:
         raise LabelError(
@@ -177,7 +179,7 @@ def _content(place: Path | Member) -> bytes:
         with place.open("rb") as file:
             return file.read(LARGEST_PICKLE_BYTES + 1)
     except OSError as error:
-        raise LabelError(f"cannot be read: {error.strerror or error}", path=place) from error
+        raise LabelError(f"cannot be read: {error.strerror or error}", path=place, remedy="check its rights") from error
 
 
 def _shown(place: Path | Member) -> str:
@@ -193,10 +195,12 @@ def _read_annotation(content: bytes, shown: str) -> dict[str, tuple[float, ...]]
     for target in TARGETS:
         difference = sorted(map(str, found[target].keys() ^ found[TARGETS[0]].keys()))
         if difference:
-            raise LabelError(f"{target} and {TARGETS[0]} have different clips, such as {difference[0]}", path=shown)
+            reason = f"{target} and {TARGETS[0]} have different clips, such as {difference[0]}"
+            raise LabelError(reason, path=shown, remedy=GET_AGAIN)
         for clip_id, score in found[target].items():
             if not isinstance(clip_id, str) or not isinstance(score, int | float) or not 0 <= score <= 1:
-                raise LabelError(f"{target} of clip {clip_id!r:.100} is {score!r:.100}, not in [0, 1]", path=shown)
+                reason = f"{target} of clip {clip_id!r:.100} is {score!r:.100}, not in [0, 1]"
+                raise LabelError(reason, path=shown, remedy=GET_AGAIN)
     return {clip_id: tuple(float(found[target][clip_id]) for target in TARGETS) for clip_id in found[TARGETS[0]]}
 
 
@@ -205,7 +209,7 @@ def _read_transcriptions(content: bytes, shown: str) -> dict[str, str]:
     found = read_label_pickle(content, shown)
     for clip_id, text in found.items():
         if not isinstance(clip_id, str) or not isinstance(text, str):
-            raise LabelError(f"the transcription of clip {clip_id!r:.100} is not text", path=shown)
+            raise LabelError(f"the transcription of clip {clip_id!r:.100} is not text", path=shown, remedy=GET_AGAIN)
     return {_key(clip_id): clean_transcript(_mended(text)) for clip_id, text in found.items()}
 
 
@@ -219,16 +223,17 @@ def _mended(text: str) -> str:
 
 def _read_demographics(content: bytes, shown: str) -> list[dict[str, str]]:
     if len(content) > LARGEST_CSV_BYTES:
-        raise LabelError(f"larger than {LARGEST_CSV_BYTES >> 20} MB", path=shown)
+        raise LabelError(f"larger than {LARGEST_CSV_BYTES >> 20} MB", path=shown, remedy=GET_AGAIN)
     try:
         text = content.decode("utf-8-sig")
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=";", restval="", strict=True)
         rows = [{str(name).strip(): str(cell).strip() for name, cell in row.items()} for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(f"cannot be read: {error}", path=shown) from error
+        raise LabelError(f"cannot be read: {error}", path=shown, remedy=GET_AGAIN) from error
     needed = {"VideoName", "Person"} if shown.endswith(_PERSONS) else {"VideoName", "Ethnicity", "Gender"}
     if rows and not needed <= rows[0].keys():
-        raise LabelError(f"lacks the columns {', '.join(sorted(needed - rows[0].keys()))}", path=shown)
+        lacking = ", ".join(sorted(needed - rows[0].keys()))
+        raise LabelError(f"lacks the columns {lacking}", path=shown, remedy=GET_AGAIN)
     return rows
 
 

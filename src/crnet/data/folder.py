@@ -6,12 +6,14 @@ import csv
 import io
 import logging
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from crnet.data.manifest import GROUP_PREFIX
-from crnet.data.source import Failure, LabelledClip, Source, Video, VideoGroup, find_files, is_video
+from crnet.data.source import Failure, LabelledClip, Source, Video, VideoGroup, find_files, is_regular, is_video
 from crnet.errors import LabelError, UsageError
 from crnet.schema import SPLITS, TARGETS, Split
 from crnet.text.transcripts import clean_transcript, find_sidecar, read_transcript
@@ -23,13 +25,13 @@ COLUMNS = ("clip", "split", "person", *TARGETS, "transcript")
 _log = logging.getLogger(__name__)
 
 
-def open_folder(path: Path, leave_out: Path | None = None) -> Source:
+def open_folder(path: Path, files: list[Path] | None = None) -> Source:
     """Open a folder of videos, or a CSV that lists them.
 
     Args:
         path: The folder, with at most one CSV directly inside; or the CSV. Clips are named by their path relative to
             it, with `/`.
-        leave_out: A folder below it that holds no source videos.
+        files: All files of the folder, if they are listed already.
 
     Raises:
         LabelError: The CSV is unusable; names the line.
@@ -37,29 +39,40 @@ def open_folder(path: Path, leave_out: Path | None = None) -> Source:
     """
     table = path if path.is_file() else _find_csv(path)
     root = path.parent if path.is_file() else path
-    videos = {file.relative_to(root).as_posix(): file for file in find_files(root, leave_out) if is_video(file.name)}
+    by_name = {file.relative_to(root).as_posix(): file for file in (find_files(root) if files is None else files)}
+    videos = {clip_id: file for clip_id, file in by_name.items() if is_video(file.name)}
+    spelled = {unicodedata.normalize("NFC", clip_id): file for clip_id, file in by_name.items()}
+
+    def named(clip_id: str) -> Path | None:
+        """The file that a row means, whatever its suffix, hidden or not, also if its accents are encoded otherwise."""
+        file = root / clip_id
+        return file if is_regular(file) else spelled.get(unicodedata.normalize("NFC", clip_id))
+
     if table is None:
         if not videos:
             raise UsageError("holds no video", path=path, remedy="give a folder with videos, or the official release")
         clips = {clip_id: LabelledClip(clip_id, transcript=_beside(file)) for clip_id, file in videos.items()}
+        found = videos
     else:
-        clips = read_csv(table, videos)
+        clips = read_csv(table, named)
+        found = {clip_id: file for clip_id in clips if (file := named(clip_id)) is not None}
+    listed = set(found.values())
 
     def groups(work_dir: Path) -> Iterator[VideoGroup | Failure]:
-        for clip_id in sorted(videos.keys() - clips.keys()):
+        for clip_id in sorted(clip_id for clip_id, file in videos.items() if file not in listed):
             remedy = f"give it a row in {table}, or take it out of the folder"
             yield Failure(clip_id, str(videos[clip_id]), "has no row in the CSV", remedy)
-        yield VideoGroup(tuple(Video(clip_id, videos[clip_id]) for clip_id in clips if clip_id in videos))
+        yield VideoGroup(tuple(Video(clip_id, file) for clip_id, file in found.items()))
 
     return Source("folder", clips, groups, absent=lambda clip_id: str(root / clip_id))
 
 
-def read_csv(path: Path, videos: dict[str, Path] | None = None) -> dict[str, LabelledClip]:
+def read_csv(path: Path, named: Callable[[str], Path | None] = lambda clip_id: None) -> dict[str, LabelledClip]:
     """Read a CSV of clips; columns as in docs/data.md, separated by comma, semicolon or tab.
 
     Args:
         path: The CSV.
-        videos: The videos there are, by clip id, for transcripts that lie beside them.
+        named: Given a clip id, its video if there is one, for the transcript that lies beside it.
 
     Raises:
         LabelError: Unusable; names the line and what to do.
@@ -79,10 +92,8 @@ def read_csv(path: Path, videos: dict[str, Path] | None = None) -> dict[str, Lab
         clip = _clip(path, line, values)
         if clip.clip_id in clips:
             _fail(path, line, f"clip {clip.clip_id} is already in line {lines[clip.clip_id]}", "list each clip once")
-        if "transcript" not in names and videos and clip.clip_id in videos:
-            clip = LabelledClip(
-                clip.clip_id, clip.split, clip.scores, clip.person, clip.groups, _beside(videos[clip.clip_id])
-            )
+        if "transcript" not in names and (video := named(clip.clip_id)) is not None:
+            clip = replace(clip, transcript=_beside(video))
         clips[clip.clip_id] = clip
         lines[clip.clip_id] = line
     if not clips:
@@ -92,7 +103,7 @@ def read_csv(path: Path, videos: dict[str, Path] | None = None) -> dict[str, Lab
 
 def _find_csv(folder: Path) -> Path | None:
     if not folder.is_dir():
-        raise UsageError("no such folder", path=folder)
+        raise UsageError("no such folder", path=folder, remedy="give a folder, a CSV of clips, or a zip of the release")
     tables = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".csv" and p.is_file() and p.name[0] != ".")
     if len(tables) > 1:
         names = ", ".join(table.name for table in tables)
@@ -107,12 +118,12 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             content = file.read(LARGEST_CSV_BYTES + 1)
         text = content.decode("utf-8-sig")
     except OSError as error:
-        raise LabelError(f"cannot be read: {error.strerror or error}", path=path) from error
+        raise LabelError(f"cannot be read: {error.strerror or error}", path=path, remedy="check its rights") from error
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         _fail(path, line, "is not UTF-8", "save the CSV as UTF-8", error)
     if len(content) > LARGEST_CSV_BYTES:
-        raise LabelError(f"larger than {LARGEST_CSV_BYTES >> 20} MB", path=path)
+        raise LabelError(f"larger than {LARGEST_CSV_BYTES >> 20} MB", path=path, remedy="give the table of clips alone")
     header = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=header.count), strict=True)
     while True:
@@ -125,6 +136,8 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _check_header(path: Path, names: list[str]) -> None:
+    if not any(names):
+        _fail(path, 1, "is empty, where the names of the columns should be", "begin the CSV with clip,split,...")
     if "clip" not in names:
         _fail(path, 1, f"has no column clip, only {', '.join(names)[:200]}", "name the column of video paths clip")
     doubled = sorted({name for name in names if names.count(name) > 1})

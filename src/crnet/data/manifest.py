@@ -177,7 +177,11 @@ def _check_table(texts: Mapping[str, str], schema: Any) -> None:
     if version is None:
         raise FormatError("a Parquet file, but not a manifest of crnet")
     if version != str(MANIFEST_FORMAT):
-        raise FormatError(f"a manifest of format {version}, this version of crnet reads format {MANIFEST_FORMAT}")
+        newer = version.isdecimal() and int(version) > MANIFEST_FORMAT
+        raise FormatError(
+            f"a manifest of format {version}, this version of crnet reads format {MANIFEST_FORMAT}",
+            remedy="use a newer crnet" if newer else None,
+        )
     for name, kind in _COLUMNS:
         if name not in schema.names or schema.field(name).type != kind:
             raise FormatError(f"column {name} is missing or not of type {kind}")

@@ -17,6 +17,7 @@ from typing import Any
 from crnet.errors import LabelError
 
 LARGEST_PICKLE_BYTES = 64 << 20  # the training annotation has some 2 MB
+GET_AGAIN = "get the file again from the organisers"
 
 _BUILDING = (
     "PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE",
@@ -50,7 +51,9 @@ def read_label_pickle(content: bytes, shown: str) -> dict[Any, Any]:
         LabelError: Too large, damaged, not a dictionary, or it asks for anything that labels do not need.
     """
     if len(content) > LARGEST_PICKLE_BYTES:
-        raise LabelError(f"has {len(content)} bytes, at most {LARGEST_PICKLE_BYTES} are read", path=shown)
+        raise LabelError(
+            f"has {len(content)} bytes, at most {LARGEST_PICKLE_BYTES} are read", path=shown, remedy=GET_AGAIN
+        )
     try:
         _check_instructions(content)
         found = _LabelUnpickler(io.BytesIO(content), encoding="latin1").load()
@@ -59,9 +62,9 @@ def read_label_pickle(content: bytes, shown: str) -> dict[Any, Any]:
             f"refused: {error}", path=shown, remedy="get the file from the organisers; this one is not theirs"
         ) from error
     except (pickle.UnpicklingError, struct.error, *_DAMAGE) as error:
-        raise LabelError(f"not a label file, or damaged: {error}", path=shown, remedy="download it again") from error
+        raise LabelError(f"not a label file, or damaged: {error}", path=shown, remedy=GET_AGAIN) from error
     if not isinstance(found, dict):
-        raise LabelError(f"holds a {type(found).__name__}, not a dictionary", path=shown)
+        raise LabelError(f"holds a {type(found).__name__}, not a dictionary", path=shown, remedy=GET_AGAIN)
     return found
 
 

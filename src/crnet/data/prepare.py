@@ -75,15 +75,15 @@ def open_source(path: Path, keys: Keys = ask_for_key, leave_out: Path | None = N
         LabelError, ArchiveError: Labels or archives are unusable.
     """
     if path.is_file() and path.suffix.lower() == ".csv":
-        return open_folder(path, leave_out)
+        return open_folder(path, find_files(path.parent, leave_out))
     if path.is_file() and path.suffix.lower() != ".zip":
         raise UsageError("not a data set", path=path, remedy="give a folder, a CSV of clips, or a zip of the release")
     if not path.exists():
         raise UsageError("no such file or folder", path=path, remedy="check the name of the data set")
     files = find_files(path, leave_out)
     if path.is_file() or (path / SIMULATED_MARKER).is_file() or is_release(files):
-        return open_release(path, keys, leave_out)
-    return open_folder(path, leave_out)
+        return open_release(path, keys, files)
+    return open_folder(path, files)
 
 
 def prepare(
@@ -150,9 +150,9 @@ def prepare(
     write_text(out / FAILURES_NAME, _failures_csv(failures, opened.clips))
     if not rows and not any(failure.clip in opened.clips for failure in failures):
         raise UsageError(
-            f"holds no video of the {len(opened.clips)} clips in the labels",
+            f"no video of the labels' {len(opened.clips)} clips was found",
             path=source,
-            remedy=f"put the videos beside their annotation, under its names; {out / FAILURES_NAME} lists what was there",
+            remedy=f"put them beside the annotation, named as in it; what was found is in {out / FAILURES_NAME}",
         )
     if (source / CEILING_NAME).is_file():  # what a simulated source lets anyone know of the scores
         write_bytes(out / CEILING_NAME, (source / CEILING_NAME).read_bytes())

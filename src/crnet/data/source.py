@@ -14,8 +14,8 @@ from crnet.schema import Split, TrainingSource
 
 VIDEO_SUFFIXES = frozenset(
     (
-        ".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".divx", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob",
-        ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogm", ".ts", ".mts", ".m2ts", ".mxf", ".dv", ".3gp", ".3g2",
+        ".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".divx", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v",
+        ".vob", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogm", ".ts", ".mts", ".m2ts", ".mxf", ".dv", ".3gp", ".3g2",
     )
 )  # fmt: skip
 """What is taken for a video without being named; a CSV may name files with any suffix."""

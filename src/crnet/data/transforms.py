@@ -128,7 +128,8 @@ def decode_frame(jpeg: bytes, pixels: int) -> UInt8[np.ndarray, "pixels pixels 3
         smaller = {"min_height": pixels, "min_width": pixels} if height > pixels and width > pixels else {}
         frame = simplejpeg.decode_jpeg(jpeg, "RGB", **smaller)
     except ValueError as error:
-        raise FormatError(f"a stored frame is not a whole JPEG file: {error}") from error
+        reason = f"a stored frame is not a whole JPEG file: {error}"
+        raise FormatError(reason, remedy="run `crnet prepare` again, it makes a damaged clip anew") from error
     if frame.shape[:2] == (pixels, pixels):
         return frame
     planes = torch.from_numpy(frame).permute(2, 0, 1)[None]

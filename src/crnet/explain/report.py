@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from crnet.bundle import BUNDLE_FILE, find_bundle
+from crnet.bundle import BUNDLE_FILE, CALIBRATION_FILE, find_bundle
+from crnet.conformal import LEVEL, Calibration
 from crnet.data.store import ClipFile
 from crnet.data.transforms import choose_frames
 from crnet.evaluation import AVERAGE, FLOOR, FUSION, Evaluation, interval_text
@@ -151,6 +152,10 @@ def write_report(run_dir: Path, evaluation: Evaluation, store_dir: Path, figures
             tiles=_tiles(evaluation),
             systems=_system_rows(evaluation),
             details=_detail_rows(evaluation),
+            level=f"{100 * LEVEL:.0f}%",
+            intervals=_interval_rows(evaluation),
+            calibration_clips=_calibration_clips(run_dir),
+            give=f"{196 * (LEVEL * (1 - LEVEL) / len(evaluation.rows)) ** 0.5:.0f}",
             figures=_pictures(figures, EVALUATION_CAPTIONS),
             curves=_pictures(figures, TRAINING_CAPTIONS),
             overfitting=_overfitting(read_logs(run_dir)),
@@ -241,6 +246,18 @@ def _detail_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
         ]
         rows.append((target, cells))
     return rows
+
+
+def _interval_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    """Target, coverage and mean width."""
+    figures = evaluation.intervals or {}
+    return [(target, _percent(of["coverage"]), _number(of["width"], 2)) for target, of in figures.items()]
+
+
+def _calibration_clips(run_dir: Path) -> int:
+    """How many clips the intervals were learned from; 0 without any."""
+    path = find_bundle(run_dir) / CALIBRATION_FILE
+    return Calibration.from_dict(read_json(path, "a calibration"), path).clips if path.is_file() else 0
 
 
 def _pictures(figures: Mapping[str, bytes], captions: Mapping[str, tuple[str, str]]) -> list[Picture]:

@@ -37,6 +37,9 @@ TRUNCATED_BELOW = 0.9  # share of the announced length from which on a file coun
 FORMATS_THAT_OPEN_OTHER_FILES = frozenset({"hls", "applehttp", "dash", "concat", "imf", "sdp", "rtsp", "rtp", "sap"})
 """Playlists and the like: a foreign file must not make us read another file, or the network."""
 
+FORMATS_WITH_ONE_LENGTH = frozenset({"matroska,webm", "flv"})
+"""Containers that announce one length for sound and picture together, none for each."""
+
 NOT_A_VIDEO_REMEDY = "check that the file opens in a video player, or download it again"
 SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 """Area averaging, and the same bytes on every processor."""
@@ -85,11 +88,14 @@ def probe(path: Path) -> VideoInfo:
         has_audio = bool(container.streams.audio)
         simulated = container.metadata.get("comment") == SIMULATED_COMMENT
         time_base = stream.time_base or Fraction(1, 90_000)
-        announced_s = float((stream.duration or 0) * time_base)  # containers that state none pass as whole
         rate = float(stream.average_rate or stream.guessed_rate or 0) or DEFAULT_FPS
-        stamps, durations, first = _scan(container, stream)
+        announced_s = _announced_s(container, stream)
+        stamps, durations, first, reached_s = _scan(container, stream)
         if first is None:
-            raise MediaError("no frame of the video can be decoded", path=path, remedy=NOT_A_VIDEO_REMEDY)
+            large = "" if stream.codec_context.width else f", or its frames have more than {MAX_PIXELS} pixels"
+            reason = f"no frame of the video can be decoded{large}"
+            raise MediaError(reason, path=path, remedy=NOT_A_VIDEO_REMEDY)
+        _check_size(first.width, first.height, path)  # where the container names no size
         aspect = float(stream.codec_context.sample_aspect_ratio or stream.sample_aspect_ratio or 1)
     times_s, start_pts = _times(stamps, time_base, rate)
     last_s = statistics.median(durations) * float(time_base) if durations else 0.0
@@ -108,7 +114,7 @@ def probe(path: Path) -> VideoInfo:
         has_audio=has_audio,
         rotation_deg=rotation_deg,
         simulated=simulated,
-        truncated=duration_s < TRUNCATED_BELOW * announced_s,
+        truncated=max(duration_s, reached_s) < TRUNCATED_BELOW * announced_s,
         start_pts=start_pts,
         time_base=time_base,
     )
@@ -208,30 +214,51 @@ def _video_stream(container: Any, path: Path) -> Any:
         kind = "sound but no picture" if container.streams.audio else "no video track"
         raise MediaError(f"the file has {kind}", path=path, remedy="give a video file")
     context = streams[0].codec_context
-    if context.width * context.height > MAX_PIXELS:
-        size = f"{context.width}x{context.height}"
-        raise MediaError(f"frames of {size} pixels are too large", path=path, remedy="scale the video down first")
+    _check_size(context.width, context.height, path)
     return streams[0]
 
 
-def _scan(container: Any, stream: Any) -> tuple[list[int | None], list[int], Any]:
-    """All packets' time stamps and durations (in time bases), and the first frame that can be decoded."""
+def _check_size(width: int, height: int, path: Path) -> None:
+    if width * height > MAX_PIXELS:
+        reason = f"frames of {width}x{height} pixels are too large"
+        raise MediaError(reason, path=path, remedy="scale the video down first")
+
+
+def _announced_s(container: Any, stream: Any) -> float:
+    """How long the file says it is; 0 where it does not, as one that was written live: it passes as whole."""
+    if container.format.name in FORMATS_WITH_ONE_LENGTH:
+        # For the stream FFmpeg could only guess, from the file's size, if the container does not tell.
+        return 0.0 if stream.duration else (container.duration or 0) / av.time_base
+    return float((stream.duration or 0) * (stream.time_base or 0))
+
+
+def _scan(container: Any, stream: Any) -> tuple[list[int | None], list[int], Any, float]:
+    """All packets' time stamps and durations (in time bases), the first frame that can be decoded, and the end.
+
+    The end is that of the last packet of any kind, in seconds, where the container's length counts them all; else 0.
+    """
     stamps: list[int | None] = []
     durations: list[int] = []
     first = None
-    for packet in _packets(container, stream):
+    end_s = 0.0
+    one_length = container.format.name in FORMATS_WITH_ONE_LENGTH
+    for packet in _packets(container, *(container.streams if one_length else [stream])):
+        if one_length and packet.pts is not None:
+            end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream.index != stream.index:
+            continue
         if packet.size and not packet.is_discard:
             stamps.append(packet.pts)
             durations += [packet.duration] if packet.duration else []
         if first is None:
             first = next(iter(decoded(packet)), None)
-    return stamps, durations, first
+    return stamps, durations, first, end_s
 
 
-def _packets(container: Any, stream: Any) -> Iterator[Any]:
-    """The packets of a stream, up to the end or to where the file is broken; the last one is empty (a flush)."""
+def _packets(container: Any, *streams: Any) -> Iterator[Any]:
+    """The packets of these streams, up to the end or to where the file is broken; the last ones are empty (a flush)."""
     try:
-        yield from container.demux(stream)
+        yield from container.demux(*streams)
     except (av.FFmpegError, OSError) as error:
         logger.debug("%s: reading stops early: %s", container.name, error)
 

@@ -72,17 +72,24 @@ def zipped(contents: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED)
     return file.getvalue()
 
 
-def locked(contents: Mapping[str, bytes], key: str) -> bytes:
-    """A zip archive whose members are stored and encrypted with ZipCrypto (PKWARE's APPNOTE, section 6.1)."""
+def locked(contents: Mapping[str, bytes], key: str, *, descriptors: bool = False) -> bytes:
+    """A zip archive whose members are stored and encrypted with ZipCrypto (PKWARE's APPNOTE, section 6.1).
+
+    `descriptors` puts a data descriptor behind each member, as Info-ZIP's `zip -P` does (section 4.3.9).
+    """
     body, directory = b"", b""
+    flags = 9 if descriptors else 1
     for name, content in contents.items():
         raw_name, crc = name.encode(), zlib.crc32(content)
-        data = _encrypt(bytes(11) + bytes([crc >> 24]) + content, key.encode())
-        common = struct.pack("<HHHHHIIIHH", 20, 1, 0, 0, 33, crc, len(data), len(content), len(raw_name), 0)
+        check = 0 if descriptors else crc >> 24  # with a descriptor, the high byte of the time of day: midnight
+        data = _encrypt(bytes(11) + bytes([check]) + content, key.encode())
+        common = struct.pack("<HHHHHIIIHH", 20, flags, 0, 0, 33, crc, len(data), len(content), len(raw_name), 0)
         directory += (
             b"PK\x01\x02" + struct.pack("<H", 20) + common + struct.pack("<HHHII", 0, 0, 0, 0, len(body)) + raw_name
         )
         body += b"PK\x03\x04" + common + raw_name + data
+        if descriptors:
+            body += b"PK\x07\x08" + struct.pack("<III", crc, len(data), len(content))
     count = len(contents)
     return body + directory + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, count, count, len(directory), len(body), 0)
 

@@ -5,8 +5,10 @@ import importlib.util
 import io
 import os
 import pickle
+import shutil
 import stat
 import struct
+import subprocess
 import sys
 import zipfile
 import zlib
@@ -203,6 +205,23 @@ def test_locked_archives_open_with_their_key_only(tmp_path: Path, content: bytes
     with pytest.raises(ArchiveError, match="key is wrong") as caught:
         Archive(path, lambda stem: "falsch").members[0].read(10_000)
     assert "falsch" not in str(caught.value)
+
+
+@needs_decryption
+@pytest.mark.parametrize("maker", ["by hand", "zip", "zip -0"])
+def test_every_member_of_a_locked_archive_with_data_descriptors_is_read(tmp_path: Path, maker: str) -> None:
+    contents = {"a.mp4": b"secret " * 100, "b.mp4": b"last"}
+    path = tmp_path / "x.zip"
+    if maker == "by hand":
+        path.write_bytes(locked(contents, "geheim", descriptors=True))
+    elif shutil.which("zip") is None:
+        pytest.skip("Info-ZIP's zip is not installed")
+    else:
+        for name, content in contents.items():
+            (tmp_path / name).write_bytes(content)
+        subprocess.run([*maker.split(), "-q", "-P", "geheim", path.name, *contents], cwd=tmp_path, check=True)
+    assert all(info.flag_bits & 9 == 9 for info in zipfile.ZipFile(path).infolist())
+    assert {one.name: one.read(1000) for one in Archive(path, lambda stem: "geheim").members} == contents
 
 
 @needs_decryption

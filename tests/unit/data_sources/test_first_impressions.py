@@ -191,7 +191,7 @@ def test_bad_labels_are_an_error_that_names_the_file(tmp_path: Path, kind: str) 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(LabelError) as caught:
         open_source(tmp_path, no_keys)
-    assert caught.value.path is not None and tmp_path in caught.value.path.parents
+    assert caught.value.path is not None and tmp_path in caught.value.path.parents and caught.value.remedy
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -200,8 +200,9 @@ def test_clips_that_not_all_targets_have(tmp_path: Path) -> None:
     at = content.rindex(b"U\x05b.mp4")
     content = content[: at + 2] + b"c.mp4" + content[at + 7 :]
     (tmp_path / "annotation_training.pkl").write_bytes(content)
-    with pytest.raises(LabelError, match="different clips"):
+    with pytest.raises(LabelError, match="different clips") as caught:
         open_source(tmp_path, no_keys)
+    assert caught.value.remedy
 
 
 def test_equal_copies_of_labels_are_one(tmp_path: Path) -> None:

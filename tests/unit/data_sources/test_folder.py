@@ -82,7 +82,7 @@ BAD = {
     "unknown split": (f"{TARGET_HEADER}\na.mp4,dev,{SCORES}\n", 2, "split 'dev' is unknown"),
     "split without scores": ("clip,split\na.mp4,train\n", 2, "without scores"),
     "no clip column": ("file,split\na.mp4,train\n", 1, "no column clip"),
-    "empty": ("", 1, "no column clip"),
+    "empty": ("", 1, "is empty"),
     "header only": ("clip,split\n", 1, "lists no clip"),
     "column twice": ("clip,split,split\na.mp4,,\n", 1, "split twice"),
     "climbs out": ("clip\n../a.mp4\n", 2, "not inside"),
@@ -142,6 +142,21 @@ def test_clips_without_video_and_videos_without_clip(tmp_path: Path, caplog: pyt
     assert [(one.clip, one.reason) for one in failures] == [("unlisted.mp4", "has no row in the CSV")]
 
 
+def test_a_row_may_name_any_file_in_the_folder(tmp_path: Path) -> None:
+    names = ["a.gif", ".hidden.mp4", ".hidden/b.mp4", "c.video", "\u00e9.mp4", "e\u0301e.GIF"]
+    on_disk = [*names[:4], "e\u0301.mp4", "\u00e9e.GIF"]  # as macOS spells them, and the other way round
+    write(tmp_path, "\n".join(["clip", *names]), *on_disk)
+    source = open_folder(tmp_path)
+    assert videos_of(source, tmp_path) == {name: tmp_path / file for name, file in zip(names, on_disk, strict=True)}
+    assert not [group for group in source.groups(tmp_path) if isinstance(group, Failure)]
+
+
+@pytest.mark.parametrize("suffix", ["ts", "m2ts", "vob", "asf", "mpe", "f4v", "mxf", "dv", "ogm", "qt", "divx", "MOV"])
+def test_suffixes_of_videos(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a.{suffix}").write_bytes(b"x")
+    assert set(open_folder(tmp_path).clips) == {f"a.{suffix}"}
+
+
 def test_a_folder_of_videos_is_to_be_predicted(tmp_path: Path) -> None:
     for name in ("b.mp4", "a/c.mkv", ".hidden.mp4", "a/._c.mkv", ".git/x.mp4", "note.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -171,7 +186,7 @@ def test_no_data_set_is_a_usage_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.mp4").write_bytes(b"x")
     with pytest.raises(UsageError) as caught:
         open_source(tmp_path / name)
-    assert caught.value.path == tmp_path / name
+    assert caught.value.path == tmp_path / name and caught.value.remedy
 
 
 def test_links_that_lead_in_circles_end(tmp_path: Path) -> None:

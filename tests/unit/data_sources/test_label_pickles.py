@@ -116,8 +116,9 @@ def test_the_hostile_pickle_would_run_elsewhere(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_damage_is_a_label_error(content: bytes) -> None:
-    with pytest.raises(LabelError):
+    with pytest.raises(LabelError) as caught:
         read_label_pickle(content, "bad.pkl")
+    assert caught.value.remedy
 
 
 def test_a_huge_file_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,16 +3,22 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fake_clips import FakeSettings, fake_clip
-from release_files import write_release
+from release_files import write_release, zipped
 
+from crnet.data.making import Job, Shared, make_clip_file
 from crnet.data.prepare import PrepareReport, prepare
+from crnet.data.source import Failure, LabelledClip, Video
 from crnet.data.store import read_clip, read_manifest
 from crnet.errors import LabelError, StorageError, UsageError
 from crnet.schema import TARGETS
+from crnet.text.encoders import HashedNgrams
 
 SETTINGS = FakeSettings()
 
@@ -119,13 +125,18 @@ def test_a_new_transcript_is_encoded(tmp_path: Path) -> None:
     assert a.transcript == "now known" and read_clip(tmp_path / "store" / a.file).has_transcript
 
 
-@pytest.mark.parametrize("damage", [b"", b"half"])
-def test_a_damaged_clip_file_is_made_again(tmp_path: Path, damage: bytes) -> None:
+def flipped(content: bytes) -> bytes:
+    """One byte of the last array, the JPEG files, is another."""
+    return content[:-20] + bytes([content[-20] ^ 1]) + content[-19:]
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"half", lambda content: content[:-1], flipped])
+def test_a_damaged_clip_file_is_made_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     source = folder(tmp_path / "source", {"a.mp4": b"1", "c.mp4": b"3"})
     run(source, tmp_path / "store")
     before = bytes_of(tmp_path / "store")
     path = next((tmp_path / "store").rglob("a.mp4*"))
-    path.write_bytes(damage or path.read_bytes()[:-1])
+    path.write_bytes(damage(path.read_bytes()))
     assert run(source, tmp_path / "store").done == 1
     assert bytes_of(tmp_path / "store") == before
 
@@ -220,6 +231,73 @@ def test_a_split_without_any_video_is_left_out_of_the_release(tmp_path: Path, ca
         report = run(tmp_path / "fi", tmp_path / "store")
     assert [failure.clip for failure in report.failures] == ["aB-1.002.mp4"]
     assert "no video of the val split" in caplog.text
+
+
+def test_labels_without_any_video_are_a_usage_error(tmp_path: Path) -> None:
+    write_release(tmp_path / "fi")
+    for video in (tmp_path / "fi").rglob("*.mp4"):
+        video.rename(video.with_name("other" + video.name))
+    with pytest.raises(UsageError, match="no video of the labels' 3 clips") as caught:
+        run(tmp_path / "fi", tmp_path / "store")
+    assert caught.value.path == tmp_path / "fi" and "failures.csv" in str(caught.value.remedy)
+    assert {row["reason"] for row in failures_of(tmp_path / "store")} == {"has no annotation"}
+    assert not (tmp_path / "store" / "manifest.parquet").exists()
+
+
+@pytest.mark.parametrize(("name", "is_listed"), [("val-1.zip", True), ("videos.zip", True), ("train-1.zip", False)])
+def test_a_split_that_a_bad_archive_may_hold_is_not_left_out(tmp_path: Path, name: str, is_listed: bool) -> None:
+    write_release(tmp_path / "fi")
+    content = (tmp_path / "fi" / "val" / "c_D2.000.mp4").read_bytes()
+    (tmp_path / "fi" / "val" / "c_D2.000.mp4").unlink()
+    nested = zipped({"c_D2.000.mp4": content})
+    for _ in range(5):
+        nested = zipped({"in.zip": nested})
+    (tmp_path / "fi" / name).write_bytes(nested)
+    failures = {failure.clip: failure.reason for failure in run(tmp_path / "fi", tmp_path / "store").failures}
+    assert "nested too deep" in failures.pop("")
+    assert failures == ({"c_D2.000.mp4": "there is no such video"} if is_listed else {})
+
+
+def test_only_regular_files_are_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.mp4").write_bytes(b"1")
+    os.mkfifo(source / "pipe.mp4")
+    (source / "link to pipe.mp4").symlink_to("pipe.mp4")
+    (source / "link to nothing.mp4").symlink_to("gone.mp4")
+    (source / "device.mp4").symlink_to("/dev/zero")
+    (source / "linked.mp4").symlink_to("a.mp4")
+    run(source, tmp_path / "store")
+    assert [row.clip_id for row in read_manifest(tmp_path / "store").clips] == ["a.mp4", "linked.mp4"]
+    assert caplog.text.count("no regular file") == 4
+    # A row that names one is a failure, and nothing waits for the pipe.
+    (source / "clips.csv").write_text("clip\na.mp4\nlinked.mp4\npipe.mp4\n")
+    assert [failure.clip for failure in run(source, tmp_path / "store").failures] == ["pipe.mp4"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such file names")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_name_that_is_not_utf8_costs_its_clip_only(tmp_path: Path, workers: int) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a.mp4").write_bytes(b"1")
+    Path(os.fsdecode(os.fsencode(tmp_path / "source") + b"/b\xff.mp4")).write_bytes(b"2")
+    (failure,) = run(tmp_path / "source", tmp_path / "store", workers=workers).failures
+    assert (failure.reason, failure.remedy) == ("its name is not UTF-8", "rename it")
+    assert [row.clip_id for row in read_manifest(tmp_path / "store").clips] == ["a.mp4"]
+    assert [row["clip"] for row in failures_of(tmp_path / "store")] == ["b\\udcff.mp4"]
+
+
+def test_a_link_to_nothing_is_told_from_a_file_without_rights(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").symlink_to("gone")
+    shared = Shared(tmp_path / "store", HashedNgrams(), SETTINGS, "", fake_clip)  # type: ignore[arg-type]
+    failure = make_clip_file(shared, Job(LabelledClip("a.mp4"), Video("a.mp4", tmp_path / "a.mp4"), 0))
+    assert isinstance(failure, Failure) and "link to nothing" in failure.reason and "rights" not in failure.remedy
+
+
+def test_workers_are_not_negative(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="-3 workers"):
+        run(folder(tmp_path / "source", {"a.mp4": b"1"}), tmp_path / "store", workers=-3)
+    assert not (tmp_path / "store").exists()
 
 
 def test_progress_counts_every_clip_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import struct
 import subprocess
@@ -27,7 +28,9 @@ from crnet.data.store import (
     write_clip,
     write_manifest,
 )
-from crnet.errors import FormatError
+from crnet.data.transforms import decode_frame
+from crnet.errors import FormatError, StorageError
+from crnet.files import replacing
 from crnet.schema import Clip
 from crnet.text.encoders import HashedNgrams
 
@@ -95,6 +98,16 @@ def test_a_clip_file_gives_its_parts_lazily(path: Path, clip: Clip) -> None:
     np.testing.assert_array_equal(ClipFile(path).read_face_boxes(), clip.face_box)
 
 
+def test_where_no_file_can_be_written_the_remedy_fits(tmp_path: Path, clip: Clip, path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for target in (path / "below a file", tmp_path / "folder"):
+        with pytest.raises(StorageError, match="choose another path"):
+            write_clip(target, clip)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(StorageError, match="free some space"), replacing(tmp_path / "full"):
+        raise full
+
+
 def test_a_clip_without_sound_is_a_clip(clip: Clip, tmp_path: Path) -> None:
     silent = dataclasses.replace(clip, audio=np.zeros(0, dtype=np.int16), has_audio=False)
     write_clip(tmp_path / "silent", silent)
@@ -120,6 +133,9 @@ DAMAGE = {
     "other version": lambda path: changed_header(path, b'"format":"1"', b'"format":"2"'),
     "wrong type": lambda path: changed_header(path, b'"text":{"dtype":"F32"', b'"text":{"dtype":"I32"'),
     "number that is none": lambda path: changed_header(path, b'"segments":"4"', b'"segments":"x"'),
+    "another number": lambda path: changed_header(path, b'"fps":"10.0"', b'"fps":"11.0"'),
+    "no checksum": lambda path: changed_header(path, b'"sha256"', b'"sha257"'),
+    "one bit": lambda path: path.write_bytes(path.read_bytes()[:-20] + b"~" + path.read_bytes()[-19:]),
     "offsets that do not cut": lambda path: path.write_bytes(
         path.read_bytes().replace(struct.pack("<qq", 5, 10), struct.pack("<qq", 5, 5))
     ),
@@ -136,7 +152,13 @@ def test_damage_is_an_error_that_names_the_file(path: Path, kind: str) -> None:
         file = ClipFile(path)
         file.read_text()
         file.jpeg("scene", 0)
+        file.check()
     assert caught.value.path == path and "\n" not in str(caught.value)
+
+
+def test_a_damaged_frame_found_in_training_says_what_mends_it() -> None:
+    with pytest.raises(FormatError, match="crnet prepare"):
+        decode_frame(b"no picture", 16)
 
 
 def test_no_clip_id_escapes_from_the_store() -> None:
@@ -254,6 +276,15 @@ def test_a_damaged_manifest_is_an_error_that_names_it(tmp_path: Path, kind: str)
     with pytest.raises(FormatError) as caught:
         read_manifest(tmp_path)
     assert caught.value.path == tmp_path / "manifest.parquet" and caught.value.remedy
+
+
+@pytest.mark.parametrize(("version", "remedy"), [("0", "crnet prepare"), ("x", "crnet prepare"), ("2", "newer crnet")])
+def test_a_manifest_of_another_format_says_which_crnet_reads_it(tmp_path: Path, version: str, remedy: str) -> None:
+    write_manifest(tmp_path, Manifest((ROW,), "folder", {}, "", ""))
+    rewritten(tmp_path / "manifest.parquet", with_metadata("crnet.format", version))
+    with pytest.raises(FormatError, match=f"format {version}") as caught:
+        read_manifest(tmp_path)
+    assert remedy in str(caught.value.remedy)
 
 
 def test_a_store_without_manifest_is_told_from_no_store(tmp_path: Path) -> None:

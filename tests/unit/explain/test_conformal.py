@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnet.conformal import FEWEST_CLIPS, LEVEL, LEVELS, Calibration, conformal_quantile, intervals
@@ -75,6 +75,7 @@ def test_too_few_clips_for_a_level_give_no_bound() -> None:
     assert low.tolist() == [0, 0] and high.tolist() == [1, 0.9]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=6, max_size=6), st.floats(0, 2))
 def test_intervals_hold_their_score_and_stay_on_the_scale(scores: list[float], half: float) -> None:
     low, high = intervals(scores, half)

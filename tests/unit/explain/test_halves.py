@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnet.conformal import FEWEST_CLIPS
@@ -35,6 +35,7 @@ def test_clips_are_grouped_by_whom_they_show(clip: str, person: str | None, grou
     assert group_of(row(clip, person)) == group
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=0, max_size=160))
 def test_each_clip_is_on_one_side_and_so_is_each_person(people: list[int]) -> None:
     rows = [row(f"{i}.mp4", f"p{person}") for i, person in enumerate(people)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnet.bundle import Bundle
@@ -24,6 +24,7 @@ from crnet.text.transcripts import Cue
 from synthetic import make_clip, write_store
 
 
+@settings(deadline=None)
 @given(st.integers(0, 28), st.integers(1, 32))
 def test_a_window_is_a_part_of_the_clip(start: int, count: int) -> None:
     whole = make_clip("a", pixels=8, frames_per_segment=2, duration_s=1.0)

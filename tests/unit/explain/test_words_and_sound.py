@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnet.data.store import read_clip, read_manifest, source_of
@@ -52,6 +52,7 @@ def test_without_a_voice_they_share_all_of_it_and_subtitles_place_them() -> None
     assert align("", (), tones((0, 1)), 4.0) == ()
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("abcdef", min_size=1, max_size=9), max_size=40), st.lists(st.integers(0, 199), max_size=8))
 def test_words_stay_in_order_and_inside_the_clip(words: list[str], starts: list[int]) -> None:
     parts = [(start / 50, start / 50 + 0.1) for start in starts]

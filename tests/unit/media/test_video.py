@@ -123,6 +123,15 @@ class TestProbe:
         with pytest.raises(MediaError, match="64x48"):
             probe(path)
 
+    @pytest.mark.parametrize(("codec", "pixel_format"), [("mjpeg", "yuvj420p"), ("ffv1", "gray")])
+    def test_absurd_size_is_refused_where_only_the_frames_tell_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, pixel_format: str
+    ) -> None:
+        path = write_video(tmp_path / "a.mkv", greys(2, 256, 256), codec=codec, pixel_format=pixel_format)
+        monkeypatch.setattr(video, "MAX_PIXELS", 255 * 256)
+        with pytest.raises(MediaError, match=r"too large|more than 65280 pixels"):
+            probe(path)
+
 
 class TestDecode:
     def test_frames_come_in_order_with_their_own_picture(self, tmp_path: Path) -> None:
@@ -185,6 +194,36 @@ class TestDecode:
         assert info.truncated and 10 < len(info.frame_times_s) < 40
         assert len(frames) >= len(info.frame_times_s) - 2
         assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.parametrize("part", [1.0, 0.5])
+    @pytest.mark.parametrize(
+        ("name", "codec", "sound_s"),
+        [
+            ("a.mkv", "libx264", 0),
+            ("a.mkv", "libx264", 2),
+            ("a.mkv", "libx264", 20),
+            ("a.webm", "libvpx", 0),
+            ("a.flv", "flv1", 0),
+        ],
+    )
+    def test_cut_short_where_only_the_container_tells_its_length(
+        self, tmp_path: Path, name: str, codec: str, sound_s: int, part: float
+    ) -> None:
+        sound = np.zeros((1, 16_000 * sound_s)) if sound_s else None
+        path = write_video(tmp_path / name, noise(50), codec=codec, sound=sound)
+        content = path.read_bytes()
+        path.write_bytes(content[: int(len(content) * part)])
+        assert probe(path).truncated == (part < 1)
+
+    @pytest.mark.parametrize("codec", ["libx264", "mjpeg"])
+    @pytest.mark.parametrize("with_sound", [False, True])
+    def test_written_live_is_whole(self, tmp_path: Path, codec: str, with_sound: bool) -> None:
+        pixel_format = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        sound = np.zeros((1, 32_000)) if with_sound else None
+        path = write_video(
+            tmp_path / "a.mkv", noise(50), codec=codec, pixel_format=pixel_format, sound=sound, options={"live": "1"}
+        )
+        assert not probe(path).truncated
 
     def test_damaged_in_the_middle(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         path = write_video(tmp_path / "a.mp4", noise(50), options=FASTSTART)

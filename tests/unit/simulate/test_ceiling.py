@@ -44,9 +44,7 @@ def test_who_sees_what() -> None:
     assert "pitch_level" not in seen["scene"]
     assert seen["audio-text"] == seen["audio"] | seen["text"]
     assert "words_kind" not in seen["audio"]
-    assert {cue.name for cue in cues_of("face", in_order=False)} == seen["face"] - {
-        "head_motion", "blink_rate", "nod_rate",
-    }  # fmt: skip
+    assert {cue.name for cue in cues_of("face", in_order=False)} == seen["face"] - {"blink_rate", "nod_rate"}
 
 
 def test_every_stream_has_a_way_to_go_and_all_together_the_longest(document: dict) -> None:

@@ -39,12 +39,12 @@ def test_latents_are_standard_normal_with_the_known_share_of_noise(scores: np.nd
 
 
 def test_noise_shares_by_hand() -> None:
-    # fivalike, clarity 1: .75 noise to .25 signal. Clarity 3: the signal counts three times: .75 / (.75 + .75).
+    # fivalike, clarity 1: .75 noise to .25 signal. Clarity 2.5: .75 / (.75 + .625).
     shares = dict(zip(CUE, noise_shares("fivalike"), strict=True))
     assert CUE["gaze"].clarity == 1.0
-    assert CUE["loudness"].clarity == 3.0
+    assert CUE["loudness"].clarity == 2.5
     assert shares["gaze"] == pytest.approx(0.75)
-    assert shares["loudness"] == pytest.approx(0.5)
+    assert shares["loudness"] == pytest.approx(0.75 / 1.375)
 
 
 def test_silent_modalities_carry_nothing_and_leave_the_others_as_they_are(scores: np.ndarray) -> None:
