@@ -3,58 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import json as json_module
 import sys
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from crnet.errors import UsageError
+from crnet.terminal import bars, console, print_json, show_prediction
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from crnet.evaluation import Evaluation
     from crnet.explain.maps import Layer
     from crnet.progress import Progress
-    from crnet.schema import Prediction, Split
+    from crnet.schema import Split
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 EXIT_DONE, EXIT_FAILURES, EXIT_ERROR = 0, 1, 2
-
-
-@contextlib.contextmanager
-def bars(console: Console) -> Iterator[Progress]:
-    """Progress as bars with an ETA on the terminal's stderr; nothing where nobody watches."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
-    )
-    with Bars(*columns, console=console, disable=not console.is_terminal) as shown:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(task: str, done: int, total: int, note: str = "") -> None:
-            if task not in tasks:
-                tasks[task] = shown.add_task(task, total=total, note="")
-            shown.update(tasks[task], completed=done, total=total, note=note)
-
-        yield tell
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr, soft_wrap=sys.stdout is None or not sys.stdout.isatty())
 
 
 def simulate(
@@ -112,7 +77,7 @@ def simulate(
     config = SimulationConfig(
         clips, seed, seconds, fps, height, difficulty, identity_disjoint, label_bias, silent, voice or best_voice()
     )
-    with bars(_console(stderr=True)) as progress:
+    with bars() as progress:
         if to_store:
             from crnet.data.simulate.storing import simulate_to_store
 
@@ -154,7 +119,7 @@ def prepare(
     from crnet.data.prepare import prepare as make_store
     from crnet.media.settings import MediaSettings
 
-    with bars(_console(stderr=True)) as progress:
+    with bars() as progress:
         report = make_store(
             source,
             out,
@@ -164,7 +129,7 @@ def prepare(
         )
     failures = [vars(failure) for failure in report.failures]
     if json:
-        _print_json({"store": str(out), "done": report.done, "skipped": report.skipped, "failures": failures})
+        print_json({"store": str(out), "done": report.done, "skipped": report.skipped, "failures": failures})
     else:
         print(f"{report.done} clips prepared, {report.skipped} were there already, {len(failures)} failed: {out}")
     for failure in report.failures[:10]:
@@ -211,7 +176,7 @@ def train(
         config = replace(config, model=replace(config.model, init=init))
     if seed is not None:
         config = with_seed(config, seed)
-    with bars(_console(stderr=True)) as progress:
+    with bars() as progress:
         bundle = train_system(data, run, config, progress)
     if bundle is not None:
         print(f"trained: {bundle.path}; next: crnet evaluate {run} {data}")
@@ -244,20 +209,20 @@ def evaluate(
     """
     from crnet.evaluation import evaluate_run, tables
 
-    with bars(_console(stderr=True)) as progress:
+    with bars() as progress:
         evaluation, folder = evaluate_run(
             run, data, split=split, allow_missing=allow_missing, device=device, progress=progress
         )
         page = _show_run(run, data, evaluation, folder, progress)
     if json:
-        _print_json(evaluation.to_dict())
+        print_json(evaluation.to_dict())
         return EXIT_DONE
-    console = _console()
+    screen = console()
     for warning in evaluation.warnings:
-        console.print(f"warning: {warning}", style="yellow", highlight=False)
+        screen.print(f"warning: {warning}", style="yellow", highlight=False)
     for table in tables(evaluation):
-        console.print(table)
-    console.print(f"all figures: {folder}" + ("" if page is None else f"; a page to look at: {page}"), highlight=False)
+        screen.print(table)
+    screen.print(f"all figures: {folder}" + ("" if page is None else f"; a page to look at: {page}"), highlight=False)
     return EXIT_DONE
 
 
@@ -306,7 +271,7 @@ def predict(
     system = crnet.load(run, device)
     failed, error = 0, None
     table = contextlib.nullcontext(lambda _: None) if csv is None else prediction_table(csv)
-    with table as write_row, bars(_console(stderr=True)) as progress:
+    with table as write_row, bars() as progress:
         for number, prediction in enumerate(system.predict_many(paths, transcript), start=1):
             write_row(prediction)
             error = prediction.error
@@ -314,9 +279,9 @@ def predict(
             if len(paths) > 1:
                 progress("scoring", number, len(paths), prediction.error or "")
             if json:
-                _print_json(prediction.to_dict(), indent=None if len(paths) > 1 else 2)
+                print_json(prediction.to_dict(), indent=None if len(paths) > 1 else 2)
             else:
-                _show_prediction(prediction)
+                show_prediction(prediction)
     if len(paths) == 1 and error is not None:
         print(f"crnet: {error}", file=sys.stderr)
         return EXIT_ERROR
@@ -364,7 +329,7 @@ def explain(
 
     folder = out or Path(f"{what.stem}-explained")
     system = crnet.load(run)
-    with bars(_console(stderr=True)) as progress:
+    with bars() as progress:
         explanation = explain_video(
             system,
             what,
@@ -377,9 +342,9 @@ def explain(
             progress=progress,
         )
     if json:
-        _print_json(explanation.to_dict())
+        print_json(explanation.to_dict())
         return EXIT_DONE
-    _show_prediction(explanation.prediction)
+    show_prediction(explanation.prediction)
     print(f"a page to look at: {explanation.report}")
     return EXIT_DONE
 
@@ -390,10 +355,10 @@ def _explain_store(run: Path, store: Path, split: Split, layer: Layer | None, js
     from crnet.explain.keypoints import PAPER_RATIO, key_point_ratio
 
     bundle = load_bundle(run)
-    with bars(_console(stderr=True)) as progress:
+    with bars() as progress:
         found = key_point_ratio(bundle, store, split=split, layer=layer, progress=progress)
     if json:
-        _print_json(found.to_dict())
+        print_json(found.to_dict())
         return EXIT_DONE
     print(
         f"{100 * found.ratio:.2f}% of {found.points} key points ({found.frames} frames of {found.clips} {split} clips) "
@@ -461,43 +426,11 @@ def demo(out: Path = Path("runs/demo"), /, *, clips: int = 480, seed: int = 0) -
     from crnet.demo import run_demo
     from crnet.evaluation import tables
 
-    console = _console()
-    with bars(_console(stderr=True)) as progress:
+    screen = console()
+    with bars() as progress:
         result = run_demo(out, clips=clips, seed=seed, progress=progress)
     for table in tables(result.evaluation):
-        console.print(table)
+        screen.print(table)
     for line in result.summary():
-        console.print(line, highlight=False)
+        screen.print(line, highlight=False)
     return EXIT_DONE
-
-
-def _show_prediction(prediction: Prediction) -> None:
-    from crnet.conformal import LEVEL
-
-    console = _console()
-    if prediction.error is not None:
-        console.print(f"{prediction.clip}: not scored: {prediction.error}", style="red", highlight=False, markup=False)
-        return
-    from rich import box
-    from rich.table import Column, Table
-
-    faces = prediction.faces
-    seen = "" if faces is None else f", face in {faces.found} of {faces.looked_at} frames"
-    console.print(
-        f"{prediction.clip} ({prediction.duration_s:.1f} s{seen})", style="bold", highlight=False, markup=False
-    )
-    for warning in prediction.warnings:
-        console.print(f"  warning: {warning}", style="yellow", highlight=False, markup=False)
-    table = Table("", Column("score", no_wrap=True), *prediction.streams, box=box.SIMPLE_HEAD, pad_edge=False)
-    for target, score in (prediction.scores or {}).items():
-        interval = (prediction.intervals or {}).get(target)
-        between = "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f}, {100 * LEVEL:.0f}%)"
-        note = " (high = stable)" if target == "neuroticism" else ""
-        streams = (f"{scores[target]:.2f}" for scores in prediction.streams.values())
-        table.add_row(target + note, f"{score:.2f}{between}", *streams)
-    console.print(table)
-
-
-def _print_json(document: Mapping[str, Any], indent: int | None = 2) -> None:
-    # In ASCII, so that no name of a file and no terminal can break it.
-    print(json_module.dumps(document, indent=indent, allow_nan=False), flush=True)
