@@ -86,7 +86,8 @@ def unlike_training(bundle: Bundle, features: Mapping[Stream, ArrayLike], transc
     for stream, distance in bundle.fusion.distances(features).items():
         near = known.nearness.get(stream, float("inf"))
         if distance[0] > near:
-            yield f"{FAR_FROM_TRAINING[stream]} ({distance[0]:.1f} from their middle; nearly all stay within {near:.1f})"
+            how_far = f"{distance[0]:.1f} from their middle; nearly all stay within {near:.1f}"
+            yield f"{FAR_FROM_TRAINING[stream]} ({how_far})"
 
 
 class Predictor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from starlette.datastructures import MutableHeaders
@@ -11,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LARGEST_CALL_BYTES = 1 << 20  # of anything that is not an upload
 FILE_PREFIX = "/gradio_api/file="
+NO_UPLOAD = "the video is not on the server (send it to /gradio_api/upload first)"
 
 PATHS = frozenset(
     {
@@ -82,17 +86,79 @@ class Guard:
             await PlainTextResponse("not found", 404)(scope, receive, send_guarded)
             return
         largest = self._largest_upload_bytes if path == "/gradio_api/upload" else LARGEST_CALL_BYTES
-        body = _BoundedBody(receive, largest)
-        if body.announced(scope) > largest:
+        body: Receive = _BoundedBody(receive, largest)
+        if _announced(scope) > largest:
             await PlainTextResponse("the request is too large", 413)(scope, receive, send_guarded)
             return
+        if path == "/gradio_api/queue/join" or path.startswith("/gradio_api/call/"):
+            content = await _whole(body)
+            if not self._names_uploads_only(content):
+                await PlainTextResponse(NO_UPLOAD, 400)(scope, receive, send_guarded)
+                return
+            body = _Again(content, receive)
         await self._app(scope, body, send_guarded)
+
+    def _names_uploads_only(self, content: bytes) -> bool:
+        """Whether every file that a call names is an upload: Gradio would fetch any other, and from anywhere."""
+        try:
+            document = json.loads(content or b"null")
+        except (ValueError, RecursionError):
+            return False
+        return all(self._is_upload(file.get("path")) for file in _files(document))
+
+    def _is_upload(self, path: object) -> bool:
+        if not isinstance(path, str):
+            return False
+        asked = Path(path)
+        return asked.is_absolute() and ".." not in asked.parts and asked.is_relative_to(self._uploads)
 
     def _may_pass(self, path: str) -> bool:
         if path.startswith(FILE_PREFIX):
-            asked = Path(unquote(path.removeprefix(FILE_PREFIX)))
-            return asked.is_absolute() and ".." not in asked.parts and asked.is_relative_to(self._uploads)
+            return self._is_upload(unquote(path.removeprefix(FILE_PREFIX)))
         return path.rstrip("/") in PATHS or path == "/" or path.startswith(PREFIXES)
+
+
+def _announced(scope: Scope) -> int:
+    """The length that a request states; 0 if none."""
+    stated = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(stated) if stated.isdigit() else 0
+
+
+def _files(document: object) -> Iterator[dict[str, Any]]:
+    """What Gradio may take for a file, at any depth."""
+    parts = [document]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            if "path" in part or "url" in part:
+                yield part
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
+
+
+async def _whole(receive: Receive) -> bytes:
+    """A request's body; nothing if it breaks off."""
+    parts = []
+    while (message := await receive())["type"] == "http.request":
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+    return b"null"
+
+
+class _Again:
+    """A `receive` for a body that was read already."""
+
+    def __init__(self, content: bytes, receive: Receive) -> None:
+        self._content: bytes | None = content
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        if self._content is None:
+            return await self._receive()
+        content, self._content = self._content, None
+        return {"type": "http.request", "body": content, "more_body": False}
 
 
 class _BoundedBody:
@@ -101,12 +167,6 @@ class _BoundedBody:
     def __init__(self, receive: Receive, largest: int) -> None:
         self._receive = receive
         self._left = largest
-
-    @staticmethod
-    def announced(scope: Scope) -> int:
-        """The length that the request states; 0 if none."""
-        stated = dict(scope["headers"]).get(b"content-length", b"0")
-        return int(stated) if stated.isdigit() else 0
 
     async def __call__(self) -> Message:
         message = await self._receive()

@@ -24,6 +24,7 @@ START_S = 300.0  # for loading a system from a slow disk
 PATIENCE_S = 10.0  # for a process that was told to end
 LONGEST_LINE_BYTES = 8 << 20
 LONGEST_GREETING_BYTES = 1 << 16
+CRASHED = "the process that read this video has crashed: it is damaged, or needs more memory than the server grants"
 
 
 class ScoringError(CrnetError):
@@ -62,6 +63,11 @@ class Scorer:
         kind = getattr(crnet.errors, str(greeting.get("kind")), CrnetError)
         reason = greeting.get("reason") or "the scoring process did not start"
         raise kind(reason, path=greeting.get("path"), remedy=greeting.get("remedy"))
+
+    @property
+    def pid(self) -> int:
+        """Process number of the worker."""
+        return self._process.pid
 
     def close(self) -> None:
         """End the worker and what it works on."""
@@ -180,6 +186,8 @@ class _Child:
         logger.warning("a scoring process has ended with code %s without a result", self._exit)
         if self._exit in (-signal.SIGKILL, -signal.SIGXCPU):
             raise ScoringError(OUT_OF_MEMORY, remedy=OUT_OF_MEMORY_REMEDY)
+        if self._exit is not None and self._exit < 0:
+            raise ScoringError(CRASHED, remedy=OUT_OF_MEMORY_REMEDY)
         raise ScoringError(BUG)
 
 

@@ -78,7 +78,7 @@ class Storage:
         found = self.folder / UPLOADS / folder / name
         is_ours = bool(_TOKEN.fullmatch(folder)) and bool(_FILE_NAME.fullmatch(name)) and Path(path) == found
         if not is_ours or found.is_symlink() or not found.is_file():
-            raise ScoringError("the video is not on the server (any more)", remedy="send it again")
+            raise ScoringError("the video is no longer on the server", remedy="send it again")
         return found
 
     @contextmanager

@@ -20,6 +20,8 @@ from crnet.schema import SAMPLE_RATE_HZ, STREAMS, TARGETS, Stream
 LARGEST_FILM_BYTES = 6 << 20  # a larger film stays beside the page
 STRONGEST_WORDS = 3
 WORD_OPACITY = 0.55  # of the word with the largest effect
+NOTABLE_EFFECT = 0.01  # of a word on a score; where none is as large, the colours stay pale
+SMALLEST_EFFECT = 0.0005  # smaller ones would be shown as 0.000
 CHART_WIDTH, CHART_HEIGHT = 600.0, 120.0
 
 STREAM_WORDS: dict[Stream, str] = {
@@ -186,7 +188,7 @@ def _file(explanation: VideoExplanation, name: str, kind: str) -> str:
 
 def _coloured(effects: Sequence[WordEffect], target: str) -> list[tuple[str, str, str]]:
     """The words, the colour behind them (red raises, blue lowers), and the effect as text."""
-    reach = max((abs(effect.effect[target]) for effect in effects), default=0.0) or 1.0
+    reach = max([abs(effect.effect[target]) for effect in effects] + [NOTABLE_EFFECT])
     return [
         (
             effect.text,
@@ -203,8 +205,8 @@ def _strongest(effects: Sequence[WordEffect]) -> list[tuple[str, str, str]]:
     rows = []
     for target in TARGETS if effects else ():
         ordered = sorted(effects, key=lambda effect: -effect.effect[target])
-        raising = [e for e in ordered[:STRONGEST_WORDS] if e.effect[target] > 0]
-        lowering = [e for e in ordered[::-1][:STRONGEST_WORDS] if e.effect[target] < 0]
+        raising = [e for e in ordered[:STRONGEST_WORDS] if e.effect[target] >= SMALLEST_EFFECT]
+        lowering = [e for e in ordered[::-1][:STRONGEST_WORDS] if e.effect[target] <= -SMALLEST_EFFECT]
         up, down = (", ".join(f"{e.text} ({e.effect[target]:+.3f})" for e in some) for some in (raising, lowering))
         rows.append((target, up, down))
     return rows

@@ -72,7 +72,6 @@ def test_its_numbers_agree_with_prediction(explained: VideoExplanation, bundle: 
         assert low <= explained.prediction.scores[target] <= high
 
 
-
 def test_the_words_stand_where_the_subtitles_put_them(explained: VideoExplanation) -> None:
     assert [word.text for word in explained.words] == ["we", "are", "alert(1)", "happy", "about", '"it"', "&", "more"]
     assert explained.words[4].start_s == 2.0 and explained.words[4].timed

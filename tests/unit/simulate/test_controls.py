@@ -15,7 +15,7 @@ from crnet.data.simulate.storing import simulate_to_store
 from crnet.data.store import read_clip, read_manifest, write_clip
 from crnet.schema import Clip
 
-CONFIG = SimulationConfig(clips=150, seconds=1.0, fps=2, height=96, difficulty="easy", voice="built-in")
+CONFIG = SimulationConfig(clips=120, seconds=1.0, fps=2, height=96, difficulty="easy", voice="built-in")
 
 
 def stored(store: Path) -> dict[str, Clip]:

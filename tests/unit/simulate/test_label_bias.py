@@ -58,7 +58,7 @@ def test_biases_add_up_and_stay_on_the_steps() -> None:
 
 def test_without_a_bias_groups_explain_nothing_and_with_it_they_do() -> None:
     def explained(label_bias: tuple[str, ...]) -> float:
-        plans = plan_clips(SimulationConfig(clips=6000, seconds=1.0, label_bias=label_bias))
+        plans = plan_clips(SimulationConfig(clips=3000, seconds=1.0, label_bias=label_bias))
         scores = np.array([plan.scores[TARGETS.index("interview")] for plan in plans])
         women = np.array([plan.look.gender == "female" for plan in plans])
         between = women.mean() * (1 - women.mean()) * (scores[women].mean() - scores[~women].mean()) ** 2

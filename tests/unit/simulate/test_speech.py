@@ -33,7 +33,7 @@ def kind(request: pytest.FixtureRequest) -> Voice:
     return request.param
 
 
-def voice(kind: Voice, duration_s: float = 4.0, pitch_hz: float = MAN_HZ, variant: int = 0, **changed: float):
+def voice(kind: Voice, duration_s: float = 3.0, pitch_hz: float = MAN_HZ, variant: int = 0, **changed: float):
     cues = {**middle_values(), "voice_steadiness": 1.0, **changed}
     tract = 1.0 if pitch_hz < 150 else 0.865
     rng = np.random.default_rng(3)
@@ -127,7 +127,7 @@ def test_real_speech_takes_the_time_that_its_rate_says() -> None:
 def test_softness_darkens_the_voice(kind: Voice) -> None:
     def brightness(soft: float) -> float:
         power = np.abs(np.fft.rfft(voice(kind, voice_softness=soft).astype(float))) ** 2
-        hz = np.fft.rfftfreq(4 * SAMPLE_RATE_HZ, 1 / SAMPLE_RATE_HZ)
+        hz = np.fft.rfftfreq(3 * SAMPLE_RATE_HZ, 1 / SAMPLE_RATE_HZ)
         return float(power[(hz > 1000) & (hz < 3000)].sum() / power[hz < 1000].sum())
 
     assert brightness(1.0) < 0.5 * brightness(0.0)

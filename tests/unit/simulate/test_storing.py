@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
+from crnet.data.ceiling import CEILING_NAME, read_ceiling
 from crnet.data.dataset import ClipDataset
 from crnet.data.prepare import prepare
 from crnet.data.simulate.acting import act
@@ -71,10 +73,12 @@ def test_the_same_clips_as_through_videos(store: Path, tmp_path: Path) -> None:
     """Drawn boxes lie where the detector finds them, and the pictures differ by compression only."""
     pytest.importorskip("av")
     people = simulate(tmp_path / "people", TINY, workers=1)
+    (people / CEILING_NAME).write_text('{"format": 1, "splits": {}}')
     settings = MediaSettings(pixels=48, frames_per_segment=1)
     assert not prepare(people, tmp_path / "store", workers=0, settings=settings).failures
     filmed, drawn = read_manifest(tmp_path / "store"), read_manifest(store)
     assert filmed.settings == drawn.settings
+    assert read_ceiling(tmp_path / "store") == {"format": 1, "splits": {}}  # carried over
     for one, other in zip(filmed.clips, drawn.clips, strict=True):
         assert replace(one, warnings=(), faces_found=0) == replace(other, warnings=(), faces_found=0)
         a, b = read_clip(tmp_path / "store" / one.file), read_clip(store / other.file)
@@ -124,8 +128,6 @@ def test_workers_and_stops_do_not_change_anything(store: Path, tmp_path: Path) -
 
 
 def test_a_damaged_clip_file_is_drawn_again(store: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = shutil.copytree(store, tmp_path / "store")
     next(copy.rglob("*.safetensors")).write_bytes(b"half")
     simulate_to_store(copy, TINY, workers=0, **SMALL)

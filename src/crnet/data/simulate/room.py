@@ -33,7 +33,8 @@ def paint_room(
     rng = np.random.default_rng(look.room_seed)
     canvas = Canvas(width, height, float(height), (width / 2, 0.0))
     half = width / height / 2
-    wall = hsv(look.wall_hue, rng.uniform(0.08, 0.22), rng.uniform(0.80, 0.92))
+    # Darker than the fairest skin, so that faces stand out in full light.
+    wall = hsv(look.wall_hue, rng.uniform(0.10, 0.26), rng.uniform(0.62, 0.76))
     window_side = look.light_side
     canvas.fill(_box(-half, 0.0, half, 1.0), mix(wall, (255.0, 255.0, 255.0), 0.15), to=darker(wall, 0.80))
     _wallpaper(canvas, half, wall, int(rng.integers(4)))

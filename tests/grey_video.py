@@ -8,7 +8,7 @@ import av
 import numpy as np
 
 
-def write_video(path: Path, *, seconds: float, fps: int = 2, size: int = 32) -> Path:
+def write_grey_video(path: Path, *, seconds: float, fps: int = 2, size: int = 32) -> Path:
     """A grey video that grows brighter."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("h264", rate=fps)
