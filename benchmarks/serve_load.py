@@ -9,6 +9,7 @@ memory after the load is more than 1.3 times that before it. Linux only (memory 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -25,6 +26,7 @@ import httpx
 MEMORY_MAY_GROW = 1.3
 FILE = {"_type": "gradio.FileData"}
 TIMEOUT_S = 900.0
+LARGEST_MB = 20
 
 
 def main() -> int:
@@ -41,7 +43,7 @@ def main() -> int:
         log = Path(folder) / "server.log"
         with log.open("w") as errors:
             command = [sys.executable, "-m", "crnet", "serve", str(asked.run), "--port", "0"]
-            command += ["--max-waiting", "1000", "--max-upload-mb", "20"]
+            command += ["--max-waiting", "1000", "--max-upload-mb", str(LARGEST_MB)]
             environment = {**os.environ, "TMPDIR": folder}
             server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
         try:
@@ -67,14 +69,13 @@ def main() -> int:
 def load(url: str, pid: int, asked: argparse.Namespace) -> dict[str, Any]:
     """Send the requests, `at_once` at a time, broken files spread among the good ones."""
     video = asked.video.read_bytes()
-    broken = [b"this is text", b"", video[len(video) // 3 :], bytes(1 << 20), b"#EXTM3U\n/etc/passwd\n", bytes(21 << 20)]
+    broken = [b"this is text", b"", video[len(video) // 3 :], bytes(1 << 20), b"#EXTM3U\n/etc/passwd\n"]
+    broken += [bytes((LARGEST_MB + 1) << 20)]
     with httpx.Client(base_url=url, timeout=TIMEOUT_S) as http:
         score(http, video, asked.explain)  # what is loaded once is no growth
         watch = Watch(pid)
         spread = [number * asked.broken // asked.requests for number in range(asked.requests + 1)]
-        jobs = [
-            broken[bad % len(broken)] if after > bad else video for bad, after in zip(spread, spread[1:], strict=False)
-        ]
+        jobs = [broken[bad % len(broken)] if after > bad else video for bad, after in itertools.pairwise(spread)]
         started_s = time.perf_counter()
         with ThreadPoolExecutor(asked.at_once) as visitors:
             kinds = list(visitors.map(lambda content: score(http, content, asked.explain), jobs))

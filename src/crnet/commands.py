@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -400,6 +401,8 @@ def serve(
         max_waiting: Videos that may wait; who comes then is sent away.
         keep_min: Minutes that results can be downloaded; uploads that nobody scored go after that time, too.
     """
+    if not hasattr(os, "fork"):
+        raise UsageError("this system cannot fork processes", remedy="serve from Linux, macOS or the container")
     from crnet.app.limits import Limits
     from crnet.app.server import serve as serve_page
 
@@ -412,7 +415,7 @@ def serve(
     return EXIT_DONE
 
 
-def demo(out: Path = Path("runs/demo"), /, *, clips: int = 480, seed: int = 0) -> int:
+def demo(out: Path = Path("runs/demo"), /, *, clips: int = 400, seed: int = 0) -> int:
     """The whole job on simulated people, in minutes on two cores.
 
     Draws people, prepares them, trains the three tiny streams and the fusion, evaluates, predicts one clip, and leaves

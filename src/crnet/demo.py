@@ -21,7 +21,7 @@ from crnet.predict import Predictor
 from crnet.progress import Progress, no_progress
 from crnet.schema import Prediction
 
-SECONDS, FPS, HEIGHT = 3.0, 10.0, 240
+SECONDS, FPS, HEIGHT = 2.5, 10.0, 240
 PREDICTION_FILE = "prediction.json"
 
 

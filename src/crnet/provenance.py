@@ -18,6 +18,7 @@ RECORDED_PACKAGES = (
     "soxr",
     "mtcnn",
     "opencv-python-headless",
+    "espeakng-loader",
 )
 
 

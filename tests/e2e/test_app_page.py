@@ -32,6 +32,8 @@ SWITCHES = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--use-fake-device-for-media-stream",  # a camera that shows a green pie, for the test that records
+    "--use-fake-ui-for-media-stream",
 ]
 SCREENSHOTS = os.environ.get("CRNET_SCREENSHOTS")
 """A folder to leave pictures of the page in, for a person to look at."""
@@ -135,6 +137,12 @@ def test_a_clip_is_sent_watched_scored_explained_and_downloaded(
     assert document["intervals"]["openness"][0] < document["scores"]["openness"] < document["intervals"]["openness"][1]
     assert "<html" in files["crnet-report.html"]
     assert str(served.folder) not in "".join(files.values())
+    with visit.context.expect_page() as opened:
+        result.get_by_role("link", name="Open the whole report").click()
+    report = opened.value
+    report.on("console", lambda message: visit.complaints.append(message.text))
+    report.reload()
+    expect(report.locator("body")).to_contain_text("extraversion")
     # The upload is gone, and the page says so by being empty.
     expect(page.locator("video[src*='gradio_api']")).to_have_count(0)
     assert not list(served.folder.glob("crnet-serve-*/uploads/*/*"))
@@ -180,6 +188,23 @@ def test_two_visitors_at_once_both_finish_and_one_sees_the_queue(
     for visit in visits:
         expect(visit.page.locator("#status")).to_contain_text("Done in")
         visit.end()
+
+
+def test_a_video_is_recorded_and_scored(browser: Browser, served: Served) -> None:
+    visit = Visit(browser, served)
+    page = visit.page
+    page.get_by_role("button", name="Capture from camera").first.click()
+    page.get_by_text("Click to Access Webcam").first.click()
+    record = page.get_by_role("button", name="start recording")
+    record.click()
+    page.wait_for_timeout(4000)
+    record.click()
+    expect(page.locator("video[src]")).to_have_count(1)
+    page.get_by_label("Explain the scores").first.uncheck()
+    visit.score()
+    expect(page.locator("#result")).to_contain_text("no face was found")
+    expect(page.locator("#result .crnet-warn li").first).to_contain_text("trained on drawn people")
+    visit.end()
 
 
 def test_stop_ends_the_work_at_once(browser: Browser, served: Served, demo: DemoResult) -> None:
@@ -235,6 +260,15 @@ def test_two_videos_stand_side_by_side_at_every_width_light_and_dark(
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     lightness = sum(int(part) for part in background[4:-1].split(",")[:3]) / 3
     assert (lightness < 80) == (scheme == "dark"), background
+    visit.end()
+
+
+def test_the_page_tells_how_to_do_without_it(browser: Browser, served: Served) -> None:
+    visit = Visit(browser, served)
+    visit.page.get_by_role("tab", name="From code").click()
+    expect(visit.page.get_by_text("from gradio_client import Client")).to_be_visible()
+    expect(visit.page.get_by_text("curl -s -F")).to_be_visible()
+    visit.shoot("desktop-light-code")
     visit.end()
 
 

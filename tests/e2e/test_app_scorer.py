@@ -62,9 +62,7 @@ def test_progress_then_the_result(scorer: Scorer, demo: DemoResult, tmp_path: Pa
     assert str(tmp_path) not in (folder / OUT_FOLDER / "explanation.json").read_text(encoding="utf-8")
 
 
-def test_what_takes_too_long_is_killed_and_the_next_is_scored(
-    scorer: Scorer, demo: DemoResult, tmp_path: Path
-) -> None:
+def test_what_takes_too_long_is_killed_and_the_next_is_scored(scorer: Scorer, demo: DemoResult, tmp_path: Path) -> None:
     started_s = time.monotonic()
     with pytest.raises(ScoringError, match=r"took longer than 1 s \(send"):
         score(scorer, job(tmp_path / "slow", demo.video), order(Limits(time_s=1), explain=True))

@@ -106,7 +106,7 @@ class Desk:
             ScoringError: The line is too long.
         """
         if not self._free and len(self._line) >= self.limits.waiting:
-            raise ScoringError(f"{len(self._line)} videos are waiting already", remedy="try again in a few minutes")
+            raise ScoringError("too many videos are waiting already", remedy="try again in a few minutes")
         place = object()
         self._line.append(place)
         told = -1

@@ -66,7 +66,7 @@ def _video(label: str) -> gr.Video:
         label=label,
         sources=["upload", "webcam"],
         include_audio=True,
-        height=320,
+        height=340,
         elem_classes="crnet-video",
         buttons=[],
     )

@@ -89,7 +89,7 @@ def serve(
         url = f"http://{shown}:{listener.getsockname()[1]}"
         app = make_app(Desk(scorers, storage, limits), on_ready=lambda: announce(url))
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_S)
-        # Uvicorn ends orderly on this signal and then raises it again, which must not kill us before we have cleaned up.
+        # Uvicorn ends orderly on this signal and then raises it again; that must not kill us before we have tidied up.
         stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _stop))
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])

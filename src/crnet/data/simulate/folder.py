@@ -48,7 +48,9 @@ def begin(out: Path, config: SimulationConfig, **more: Any) -> list[ClipPlan]:
 
 
 def finish(out: Path, config: SimulationConfig, **more: Any) -> None:
-    """Mark the folder as complete; the same arguments as `begin`."""
+    """Mark the folder as complete and remove what killed runs left; the same arguments as `begin`."""
+    for leftover in out.rglob(".tmp-*"):
+        leftover.unlink(missing_ok=True)
     write_json(out / MARKER, {**_marker(config, more), "versions": versions(), "complete": True})
 
 
