@@ -15,7 +15,7 @@ import pytest
 
 from crnet.app.limits import Limits
 from crnet.app.scorer import Scorer, ScoringError
-from crnet.app.worker import OUT_FOLDER, OUT_OF_MEMORY, VIDEO_FILE, Order
+from crnet.app.worker import OUT_FOLDER, VIDEO_FILE, Order
 from crnet.demo import DemoResult
 from crnet.errors import FormatError
 
@@ -66,14 +66,14 @@ def test_what_takes_too_long_is_killed_and_the_next_is_scored(scorer: Scorer, de
     started_s = time.monotonic()
     with pytest.raises(ScoringError, match=r"took longer than 1 s \(send"):
         score(scorer, job(tmp_path / "slow", demo.video), order(Limits(time_s=1), explain=True))
-    assert time.monotonic() - started_s < 8
+    assert time.monotonic() - started_s < 30  # it would take minutes
     assert score(scorer, job(tmp_path / "next", demo.video), order())["prediction"]["error"] is None
 
 
 def test_what_needs_too_much_memory_is_refused_and_the_next_is_scored(
     scorer: Scorer, demo: DemoResult, tmp_path: Path
 ) -> None:
-    with pytest.raises(ScoringError, match=OUT_OF_MEMORY):
+    with pytest.raises(ScoringError, match="needs more memory than the server grants"):
         score(scorer, job(tmp_path / "large", demo.video), order(Limits(memory_mb=20)))
     assert score(scorer, job(tmp_path / "next", demo.video), order())["prediction"]["error"] is None
 

@@ -42,6 +42,8 @@ PICTURES = (".png", ".mp4")
 LONGEST_NAME = 60
 
 OUT_OF_MEMORY = "scoring this video needs more memory than the server grants"
+# How torch, oneDNN, C++, FFmpeg and Linux say it.
+SIGNS_OF_NO_MEMORY = ("allocate memory", "Cannot allocate", "could not create a", "bad_alloc", "can't start new thread")
 OUT_OF_MEMORY_REMEDY = "send it smaller: fewer pixels, or shorter"
 BUG = "the video could not be scored because of a fault in the program; the server's log says which"
 
@@ -167,7 +169,7 @@ def carry_out(predictor: Predictor, folder: Path, tell: Tell) -> bool:
     except MemoryError:
         tell({"error": f"{OUT_OF_MEMORY} ({OUT_OF_MEMORY_REMEDY})"})
     except Exception as error:
-        if "allocate memory" in str(error) or "Cannot allocate" in str(error):
+        if any(sign in str(error) for sign in SIGNS_OF_NO_MEMORY):
             tell({"error": f"{OUT_OF_MEMORY} ({OUT_OF_MEMORY_REMEDY})"})
         else:
             logger.exception("unexpected error while scoring")
