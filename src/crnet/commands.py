@@ -415,7 +415,7 @@ def serve(
     return EXIT_DONE
 
 
-def demo(out: Path = Path("runs/demo"), /, *, clips: int = 400, seed: int = 0) -> int:
+def demo(out: Path = Path("runs/demo"), /, *, clips: int = 320, seed: int = 0) -> int:
     """The whole job on simulated people, in minutes on two cores.
 
     Draws people, prepares them, trains the three tiny streams and the fusion, evaluates, predicts one clip, and leaves

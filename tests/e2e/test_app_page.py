@@ -141,6 +141,7 @@ def test_a_clip_is_sent_watched_scored_explained_and_downloaded(
         result.get_by_role("link", name="Open the whole report").click()
     report = opened.value
     report.on("console", lambda message: visit.complaints.append(message.text))
+    report.wait_for_load_state()
     report.reload()
     expect(report.locator("body")).to_contain_text("extraversion")
     # The upload is gone, and the page says so by being empty.
@@ -258,6 +259,7 @@ def test_two_videos_stand_side_by_side_at_every_width_light_and_dark(
     page.wait_for_timeout(300)
     visit.shoot(f"{name}-compare")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "the page scrolls sideways"
+    assert table.evaluate("table => table.scrollWidth <= table.parentElement.clientWidth"), "a column is out of sight"
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     lightness = sum(int(part) for part in background[4:-1].split(",")[:3]) / 3
     assert (lightness < 80) == (scheme == "dark"), background
