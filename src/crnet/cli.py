@@ -14,25 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, get_type_hints
 
 import crnet
-from crnet import commands
-from crnet.commands import EXIT_DONE, EXIT_ERROR, EXIT_FAILURES
+from crnet.commands import COMMANDS, train
+from crnet.commands.outcome import EXIT_DONE, EXIT_ERROR, EXIT_FAILURES
 from crnet.errors import CrnetError, UsageError
 
 EXIT_INTERRUPTED = 130
-
-COMMANDS: dict[str, Callable[..., int]] = {
-    command.__name__: command
-    for command in (
-        commands.demo,
-        commands.simulate,
-        commands.prepare,
-        commands.train,
-        commands.evaluate,
-        commands.predict,
-        commands.explain,
-        commands.serve,
-    )
-}
 
 USAGE = """usage: crnet COMMAND ...      (crnet COMMAND --help explains one)
 
@@ -187,11 +173,11 @@ def _with_preset_fields(words: Sequence[str]) -> Callable[..., int]:
     parts = ("transforms", "model", "training", "fusion")
 
     def command(*args: Any, **kwargs: Any) -> int:
-        return commands.train(*args, **kwargs)
+        return train(*args, **kwargs)
 
-    plain = inspect.signature(commands.train)
+    plain = inspect.signature(train)
     fields = [p for p in plain.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    kinds: dict[str, Any] = {**get_type_hints(commands.train), "preset": Preset}
+    kinds: dict[str, Any] = {**get_type_hints(train), "preset": Preset}
     fields = [p.replace(annotation=kinds[p.name], default=chosen if p.name == "preset" else p.default) for p in fields]
     fields += [
         inspect.Parameter(
@@ -201,7 +187,7 @@ def _with_preset_fields(words: Sequence[str]) -> Callable[..., int]:
     ]
     command.__signature__ = inspect.Signature(fields, return_annotation=int)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in fields}
-    command.__doc__ = commands.train.__doc__
+    command.__doc__ = train.__doc__
     return command
 
 
