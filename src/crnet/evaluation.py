@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from crnet.bundle import Bundle, load_bundle, load_visual_fusion
 from crnet.conformal import LEVEL
 from crnet.data.ceiling import ceiling_of, read_ceiling, share_of_way
-from crnet.data.dataset import ClipDataset, loader
 from crnet.data.prepare import FAILURES_NAME
 from crnet.data.store import ClipRow, Manifest, read_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
@@ -28,9 +27,9 @@ from crnet.fusion import Fusion
 from crnet.metrics import RESAMPLES, describe
 from crnet.predict import DRAWN_PEOPLE, system_scores
 from crnet.progress import Progress, no_progress
-from crnet.schema import SPLITS, STREAMS, TARGETS, Split, Stream, TrainingSource
+from crnet.schema import SPLITS, STREAMS, TARGETS, Split, TrainingSource
 from crnet.training.distributed import choose_device
-from crnet.training.features import extract
+from crnet.training.features import extract_all
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,7 +45,6 @@ SHORT_NAMES = dict(zip(TARGETS, ("extra", "neuro", "agree", "consc", "open", "in
 STABLE = "neuroticism: a high score means emotionally stable"
 _STYLES = {FUSION: "bold", FLOOR: "dim"}
 
-BATCH_SIZE = 30  # as in training; decides speed and memory only
 EVALUATION_FOLDER = "evaluation"
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
@@ -150,14 +148,15 @@ def evaluate(
             remedy="mend them and run `crnet prepare` again, or allow missing clips and report n with every figure",
         )
     warnings = _warnings(bundle, manifest, split, missing)
-    on = choose_device(device)
-    features: dict[Stream, NDArray[np.float32]] = {}
-    scores: dict[Stream, NDArray[np.float32]] = {}
-    for stream, net in bundle.nets.items():
-        clips = ClipDataset(store_dir, rows, bundle.config.transforms, [stream])
-        batches = loader(clips, BATCH_SIZE, workers=bundle.config.training.workers)
-        features[stream], scores[stream] = extract(net, batches, on, progress)
-        net.to("cpu")
+    features, scores = extract_all(
+        bundle.nets,
+        store_dir,
+        rows,
+        bundle.config.transforms,
+        workers=bundle.config.training.workers,
+        device=choose_device(device),
+        progress=progress,
+    )
     truth = np.array([row.scores for row in rows], dtype=np.float64)
     fused, streams = system_scores(bundle, features, scores)
     predictions: dict[str, NDArray[np.float64]] = {s: streams[s] for s in STREAMS if s in streams}

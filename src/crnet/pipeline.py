@@ -32,7 +32,7 @@ from crnet.bundle import (
 )
 from crnet.config import Config, to_dict
 from crnet.conformal import FEWEST_CLIPS, Calibration
-from crnet.data.dataset import ClipDataset, loader, longest_audio_samples, scores_of
+from crnet.data.dataset import longest_audio_samples, scores_of
 from crnet.data.halves import halves
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.errors import ConfigError, FormatError, LabelError, UsageError
@@ -46,7 +46,7 @@ from crnet.schema import Stream
 from crnet.text.language import language_of
 from crnet.training.checkpoint import load_net
 from crnet.training.distributed import choose_device, world
-from crnet.training.features import extract
+from crnet.training.features import extract_all
 from crnet.training.stages import WITHOUT_INFLUENCE, first_difference, train_stream
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
-EXTRACTION_BATCH = 30
 
 
 def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progress = no_progress) -> Bundle | None:
@@ -103,7 +102,7 @@ def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progr
         return finished
     model = replace(config.model, init=None)  # the weights that training began from are not needed any more
     nets = {stream: load_net(path, stream, model) for stream, path in weights.items()}
-    features = extract_features(nets, store_dir, rows, config, progress)
+    features = _features(nets, store_dir, rows, config, progress)
     fusions = _fit_fusions(features, scores, config, progress)
     if VISUAL in fusions:
         write_bytes(run_dir / VISUAL_FUSION_FILE, save(fusions[VISUAL].to_tensors()))
@@ -146,28 +145,26 @@ def calibrate(
             FEWEST_CLIPS,
         )
         return None
-    features = extract_features(bundle.nets, store_dir, rows, bundle.config, progress)
+    features = _features(bundle.nets, store_dir, rows, bundle.config, progress)
     scores, _ = system_scores(bundle, features, {})
     spoken = Counter(filter(None, (language_of(row.transcript) for row in manifest.rows("train"))))
     language = spoken.most_common(1)[0][0] if spoken else None
     return Calibration.fit(scores_of(rows), scores, bundle.fusion.distances(features), language)
 
 
-def extract_features(
-    nets: Mapping[Stream, StreamNet],
-    store_dir: Path,
-    rows: Sequence[ClipRow],
-    config: Config,
-    progress: Progress = no_progress,
+def _features(
+    nets: Mapping[Stream, StreamNet], store_dir: Path, rows: Sequence[ClipRow], config: Config, progress: Progress
 ) -> dict[Stream, Float32[np.ndarray, "N 6 F"]]:
     """The features f_reg_p of every clip in the order of `rows`, from its middle frames."""
-    device = choose_device(config.training.device)
-    features: dict[Stream, Float32[np.ndarray, "N 6 F"]] = {}
-    for stream, net in nets.items():
-        clips = ClipDataset(store_dir, rows, config.transforms, [stream])
-        batches = loader(clips, EXTRACTION_BATCH, workers=config.training.workers)
-        features[stream], _ = extract(net, batches, device, progress)
-        net.to("cpu")
+    features, _ = extract_all(
+        nets,
+        store_dir,
+        rows,
+        config.transforms,
+        workers=config.training.workers,
+        device=choose_device(config.training.device),
+        progress=progress,
+    )
     return features
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from crnet.data.manifest import ClipRow
 from crnet.data.source import Failure, LabelledClip, Video
-from crnet.data.store import ClipFile, ClipSource, clip_path, write_clip
+from crnet.data.store import ClipSource, clip_path, open_whole, write_clip
 from crnet.errors import CrnetError, FormatError, MediaError, MissingDependencyError, StorageError
 from crnet.schema import Clip, Faces
 from crnet.text.encoders import TextEncoder
@@ -163,17 +163,10 @@ def _is_utf8(name: str) -> bool:
 
 def _made(path: Path, relative: str, clip: LabelledClip, origin: str) -> Made | None:
     """What the clip file holds; None if there is none that is whole and made from the same things."""
-    if not path.is_file():
+    file = open_whole(path, origin)
+    if file is None:
         return None
-    try:
-        file = ClipFile(path)
-        if file.metadata.get("origin") != origin:
-            return None
-        file.check()
-        boxes = file.read_face_boxes()
-    except FormatError:
-        return None
-    faces = count_faces(file, boxes)
+    faces = count_faces(file, file.read_face_boxes())
     row = ClipRow(
         clip_id=clip.clip_id,
         file=relative,

@@ -184,6 +184,20 @@ class ClipFile:
             _check_content(self.metadata, {name: self._file.get_tensor(name) for name in TENSORS})
 
 
+def open_whole(path: Path, origin: str) -> ClipFile | None:
+    """A clip file that is there, undamaged to its last byte, and was written with this `origin`; else None."""
+    if not path.is_file():
+        return None
+    try:
+        file = ClipFile(path)
+        if file.metadata.get("origin") != origin:
+            return None
+        file.check()
+    except FormatError:
+        return None
+    return file
+
+
 def clip_path(clip_id: str) -> str:
     """Where a clip's file lies in a store, with `/`: readable, safe for any id, apart from every other id's.
 

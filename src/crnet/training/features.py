@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from crnet.data.dataset import Batches
+from crnet.data.dataset import Batches, ClipDataset, loader
+from crnet.data.manifest import ClipRow
+from crnet.data.transforms import TransformConfig
 from crnet.errors import LabelError
 from crnet.models.crnet import StreamNet
 from crnet.progress import Progress, no_progress
+from crnet.schema import Stream
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
+
+BATCH_SIZE = 30  # as in training; decides speed and memory only
+
+
+def extract_all(
+    nets: Mapping[Stream, StreamNet],
+    store_dir: Path,
+    rows: Sequence[ClipRow],
+    transforms: TransformConfig,
+    *,
+    workers: int = 0,
+    device: torch.device | None = None,
+    progress: Progress = no_progress,
+) -> tuple[dict[Stream, Float32[np.ndarray, "N 6 F"]], dict[Stream, Float32[np.ndarray, "N 6"]]]:
+    """Features and scores of every clip by every stream, from middle frames; see `extract`.
+
+    Args:
+        nets: Trained streams; each is left on the CPU, so that only one takes up the device.
+        store_dir: A prepared store.
+        rows: Which clips, in the order of the results.
+        transforms: What a network is shown.
+        workers: Processes that read and decode.
+        device: Where to compute; None stays on the CPU.
+        progress: Told after every batch.
+    """
+    features, scores = {}, {}
+    for stream, net in nets.items():
+        clips = ClipDataset(store_dir, rows, transforms, [stream])
+        features[stream], scores[stream] = extract(net, loader(clips, BATCH_SIZE, workers=workers), device, progress)
+        net.to("cpu")
+    return features, scores
 
 
 @torch.no_grad()

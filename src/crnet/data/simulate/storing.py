@@ -23,7 +23,7 @@ from crnet.data.simulate.drawing import Presenter
 from crnet.data.simulate.folder import begin, finish
 from crnet.data.simulate.motion import Motion
 from crnet.data.simulate.planning import ClipPlan, SimulationConfig
-from crnet.data.store import FORMAT, ClipFile, clip_path, write_clip
+from crnet.data.store import FORMAT, clip_path, open_whole, write_clip
 from crnet.data.workers import WorkerDied, available_cores, run_jobs
 from crnet.errors import ConfigError, CrnetError, FormatError
 from crnet.media.faces import cut_out, with_margin
@@ -99,11 +99,11 @@ def _stored(
     """One job: make the clip file unless it is there and whole."""
     relative = clip_path(plan.name)
     path = store / relative
-    file = _file(path, fingerprint)
+    file = open_whole(path, fingerprint)
     if file is None:
         cv2.setNumThreads(1)
         write_clip(path, draw_clip(plan, config, settings), fingerprint)
-        file = _file(path, fingerprint)
+        file = open_whole(path, fingerprint)
     if file is None:
         raise FormatError("the clip file reads back different from what was written", path=path)
     return ClipRow(
@@ -119,16 +119,6 @@ def _stored(
         faces_found=settings.segments,
         faces_looked_at=settings.segments,
     )
-
-
-def _file(path: Path, fingerprint: str) -> ClipFile | None:
-    if not path.is_file():
-        return None
-    try:
-        file = ClipFile(path)
-    except FormatError:
-        return None
-    return file if file.metadata.get("origin") == fingerprint else None
 
 
 def draw_clip(plan: ClipPlan, config: SimulationConfig, settings: MediaSettings) -> Clip:
