@@ -47,7 +47,8 @@ from crnet.text.language import language_of
 from crnet.training.checkpoint import load_net
 from crnet.training.distributed import choose_device, world
 from crnet.training.features import extract_all
-from crnet.training.stages import WITHOUT_INFLUENCE, first_difference, train_stream
+from crnet.training.stages import WITHOUT_INFLUENCE, first_difference
+from crnet.training.together import train_streams
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
@@ -72,7 +73,7 @@ def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progr
     Raises:
         LabelError: No training clips, or clips without scores.
         ConfigError: `run_dir` holds a run of another configuration, or the configuration fits the data badly.
-        CrnetError: A file cannot be read or written; see `crnet.training.stages.train_stream`.
+        CrnetError: A file cannot be read or written; see `crnet.training.together.train_streams`.
     """
     manifest = read_manifest(store_dir)
     rows = manifest.rows("train")
@@ -90,12 +91,17 @@ def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progr
         here.barrier()
         if here.first:
             write_json(run_dir / RUN_FILE, described)
-        weights = {
-            stream: train_stream(
-                stream, store_dir, manifest, run_dir, config.model, config.transforms, config.training, progress
-            )
-            for stream in config.streams
-        }
+        weights = train_streams(
+            config.streams,
+            store_dir,
+            manifest,
+            run_dir,
+            config.model,
+            config.transforms,
+            config.training,
+            here,
+            progress,
+        )
     if not here.first:
         return None
     if (finished := _finished(run_dir, config)) is not None:

@@ -7,7 +7,7 @@ evaluation and prediction show the frame nearest the part's middle (Sec. 3.1.1).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
@@ -26,6 +26,7 @@ VISUAL_STREAMS: tuple[VisualStream, ...] = get_args(VisualStream)
 
 INT16_SCALE = 32_768.0  # full scale of 16-bit sound is 1.0
 TIE_S = 1e-9  # two frames equally far from the middle differ by rounding only
+LARGEST_SHIFT = 0.5  # half of the picture is gone
 MAX_STORED_SIDE = 4_096  # a stored frame is small; a larger one is a damaged or hostile file
 
 
@@ -38,17 +39,24 @@ class TransformConfig:
         pixels: Height and width of a frame (Sec. 3.1.1).
         audio_samples: Length of the sound at 16 kHz; shorter clips are padded with zeros, longer ones are cut. None:
             the longest of the training split (Sec. 3.1.2), which training fills in; 244,832 on FIv2.
+        flip: Training mirrors half of the clips, anew every epoch. The paper does not.
+        shift: Training moves the pictures of a clip by up to this share of their side each way, anew every epoch; what
+            was outside is filled with the edge. The paper does not.
     """
 
     frames: int = 32
     pixels: int = 112
     audio_samples: int | None = None
+    flip: bool = False
+    shift: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("frames", "pixels", "audio_samples"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"transforms.{name} is {value}, it must be at least 1")
+        if not 0 <= self.shift <= LARGEST_SHIFT:
+            raise ConfigError(f"transforms.shift is {self.shift}, it must be 0 to {LARGEST_SHIFT}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,23 +105,26 @@ def choose_frames(source: ClipSource, frames: int, rng: np.random.Generator | No
             remedy=f"choose a number of frames that divides {source.segments}",
         )
     part_of_frame = np.asarray(source.segment, dtype=np.int64) // (source.segments // frames)
+    # Frames are in order of time, so each part's lie in a row: an eighth of the time of looking for each part's.
+    bounds = np.searchsorted(part_of_frame, np.arange(frames + 1))
+    first, count = bounds[:-1], np.diff(bounds)
+    if not count.all():
+        raise FormatError(f"no frame stored for part {int(np.argmin(count)) + 1} of {frames} of the clip")
+    if rng is not None:
+        return first + rng.integers(count)
     time_s = np.asarray(source.time_s)
     part_s = source.duration_s / frames
     chosen = np.empty(frames, dtype=np.int64)
     for part in range(frames):
-        stored = np.flatnonzero(part_of_frame == part)
-        if not len(stored):
-            raise FormatError(f"no frame stored for part {part + 1} of {frames} of the clip")
-        if rng is not None:
-            chosen[part] = stored[rng.integers(len(stored))]
-        else:
-            distance_s = np.abs(time_s[stored] - (part + 0.5) * part_s)
-            chosen[part] = stored[np.argmax(distance_s <= distance_s.min() + TIE_S)]
+        distance_s = np.abs(time_s[bounds[part] : bounds[part + 1]] - (part + 0.5) * part_s)
+        chosen[part] = first[part] + np.argmax(distance_s <= distance_s.min() + TIE_S)
     return chosen
 
 
-def decode_frame(jpeg: bytes, pixels: int) -> UInt8[np.ndarray, "pixels pixels 3"]:
-    """Decode one stored frame to a square of `pixels`, RGB.
+def decode_frame(
+    jpeg: bytes, pixels: int, out: UInt8[np.ndarray, "pixels pixels 3"] | None = None
+) -> UInt8[np.ndarray, "pixels pixels 3"]:
+    """Decode one stored frame to a square of `pixels`, RGB, into `out` if it is given.
 
     A larger frame is reduced while it is decoded (by eighths, in the JPEG's own cosine domain), which is cheaper
     than decoding it whole; what is left of the way is an antialiased bilinear resize.
@@ -125,16 +136,36 @@ def decode_frame(jpeg: bytes, pixels: int) -> UInt8[np.ndarray, "pixels pixels 3
         height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
         if max(height, width) > MAX_STORED_SIDE:
             raise FormatError(f"a stored frame is {width}x{height}, more than {MAX_STORED_SIDE} a side")
+        if height == width == pixels:
+            return simplejpeg.decode_jpeg(jpeg, "RGB", buffer=out)
         smaller = {"min_height": pixels, "min_width": pixels} if height > pixels and width > pixels else {}
         frame = simplejpeg.decode_jpeg(jpeg, "RGB", **smaller)
     except ValueError as error:
         reason = f"a stored frame is not a whole JPEG file: {error}"
         raise FormatError(reason, remedy="run `crnet prepare` again, it makes a damaged clip anew") from error
-    if frame.shape[:2] == (pixels, pixels):
+    if frame.shape[:2] != (pixels, pixels):
+        planes = torch.from_numpy(frame).permute(2, 0, 1)[None]
+        resized = torch.nn.functional.interpolate(planes, (pixels, pixels), mode="bilinear", antialias=True)
+        frame = resized[0].permute(1, 2, 0).numpy()
+    if out is None:
         return frame
-    planes = torch.from_numpy(frame).permute(2, 0, 1)[None]
-    resized = torch.nn.functional.interpolate(planes, (pixels, pixels), mode="bilinear", antialias=True)
-    return resized[0].permute(1, 2, 0).numpy()
+    out[:] = frame
+    return out
+
+
+def augmented(
+    frames: UInt8[np.ndarray, "T 3 H W"], config: TransformConfig, rng: np.random.Generator
+) -> UInt8[np.ndarray, "T 3 H W"]:
+    """The frames of one clip, all of them mirrored and moved alike, as far as the configuration asks for it."""
+    if not config.flip and not config.shift:
+        return frames
+    if config.flip and rng.random() < 0.5:
+        frames = frames[..., ::-1]
+    if farthest := round(config.shift * config.pixels):
+        top, left = rng.integers(0, 2 * farthest + 1, size=2).tolist()
+        side = slice(top, top + config.pixels), slice(left, left + config.pixels)
+        frames = np.pad(frames, ((0, 0), (0, 0), (farthest, farthest), (farthest, farthest)), "edge")[..., *side]
+    return np.ascontiguousarray(frames)
 
 
 def pad_audio(audio: np.ndarray, samples: int) -> Float32[np.ndarray, " samples"]:
@@ -151,15 +182,18 @@ def sample(
     rng: np.random.Generator | None,
     streams: Collection[Stream],
     clip_id: str = "",
+    room: Mapping[VisualStream, UInt8[np.ndarray, "T H W 3"]] | None = None,
 ) -> Sample:
     """What a model sees of one clip. The scene and the face are taken at the same moments.
 
     Args:
         source: The clip, in memory or in its file.
         config: Numbers of frames, pixels and sound samples.
-        rng: Draws the frames (training); None takes the middle ones (evaluation, prediction).
+        rng: Draws the frames and what `augmented` does (training); None takes the middle frames, as they are
+            (evaluation, prediction).
         streams: Which streams to read; nothing is read for the others.
         clip_id: Name to give the sample.
+        room: Memory to decode the pictures of each visual stream into; by default new memory.
 
     Raises:
         ConfigError: The number of frames does not divide the clip's number of segments.
@@ -169,10 +203,14 @@ def sample(
     if wanted := [stream for stream in VISUAL_STREAMS if stream in streams]:
         chosen = choose_frames(source, config.frames, rng)
         for stream in wanted:
-            frames = np.empty((config.frames, 3, config.pixels, config.pixels), dtype=np.uint8)
+            # Colours stay side by side in memory, as JPEG decodes them and as 2-D convolutions like them best: giving
+            # each colour its own plane would take the loader a tenth longer, and the network would undo it.
+            shape = (config.frames, config.pixels, config.pixels, 3)
+            pictures = np.empty(shape, dtype=np.uint8) if room is None else room[stream]
             for place, frame in enumerate(chosen.tolist()):
-                frames[place] = decode_frame(source.jpeg(stream, frame), config.pixels).transpose(2, 0, 1)
-            visual[stream] = frames
+                decode_frame(source.jpeg(stream, frame), config.pixels, out=pictures[place])
+            frames = pictures.transpose(0, 3, 1, 2)
+            visual[stream] = frames if rng is None else augmented(frames, config, rng)
     audio = text = None
     if "audio-text" in streams:
         if config.audio_samples is None:
@@ -184,8 +222,14 @@ def sample(
     return Sample(clip_id, visual.get("scene"), visual.get("face"), audio, text)
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
+def collate(
+    samples: Sequence[Sample], room: Mapping[VisualStream, UInt8[np.ndarray, "B T H W 3"]] | None = None
+) -> Batch:
     """Samples of the same streams as one batch.
+
+    Args:
+        samples: The clips.
+        room: The memory that the pictures of the samples, in this order, were decoded into, if it is one.
 
     Raises:
         FormatError: No samples, or samples of different streams or sizes.
@@ -197,6 +241,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
             return None
         if len(arrays) != len(samples) or len({array.shape for array in arrays}) > 1:
             raise FormatError(f"samples with and without {name}, or of different sizes, in one batch")
+        if name in VISUAL_STREAMS:
+            whole = None if room is None else room[name]
+            if whole is None or not all(np.may_share_memory(frames, whole) for frames in arrays):  # see `augmented`
+                whole = np.stack([frames.transpose(0, 2, 3, 1) for frames in arrays])
+            return torch.from_numpy(whole).permute(0, 1, 4, 2, 3)  # [B, T, H, W, 3] -> [B, T, 3, H, W]
         stacked = np.stack(arrays)
         return torch.from_numpy(stacked.astype(np.float32) if name == "scores" else stacked)
 

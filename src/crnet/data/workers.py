@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
@@ -122,9 +123,22 @@ def _end(worker: _Worker) -> None:
         worker.process.join()
 
 
+def _end_with_parent() -> None:
+    """From now on this process ends as soon as its parent does, also in the middle of a job that takes an hour."""
+    parent = parent_process()
+    assert parent is not None  # noqa: S101  # we are a worker
+
+    def wait() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _serve(jobs: Connection) -> None:
-    """What a worker process does: jobs until the other end closes, also because the main process was killed."""
+    """What a worker process does: jobs until the other end closes or the main process is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends us
+    _end_with_parent()
     for variable in THREAD_VARIABLES:
         os.environ[variable] = "1"  # before the function's modules are imported with it
     try:

@@ -30,6 +30,8 @@ from crnet.files import write_text
 from crnet.metrics import accuracy, spread
 from crnet.schema import TARGETS, TRAITS
 
+LOG_NAME = "log.jsonl"
+
 OVERFITTING_EPOCHS = 3  # so long must the best validation be ago
 OVERFITTING_DROP = 0.002  # of 1 - MAE; less is the noise of a validation split
 OVERFITTING_DROP_GUIDE = 0.1  # of the cross-entropy summed over six targets, 8.3 at chance
@@ -119,7 +121,7 @@ def run_log(folder: Path, rows: Sequence[Row], tensorboard: bool) -> Iterator[Wr
     Raises:
         StorageError: The disk is full or the folder cannot be written; also later, when a row is.
     """
-    path = folder / "log.jsonl"
+    path = folder / LOG_NAME
     write_text(path, "".join(map(_line, rows)))
     board = _summary_writer(folder / "tensorboard", first_step=len(rows) + 1) if tensorboard else None
     step = len(rows)
@@ -141,6 +143,14 @@ def run_log(folder: Path, rows: Sequence[Row], tensorboard: bool) -> Iterator[Wr
     finally:
         if board is not None:
             board.close()
+
+
+def epochs_logged(folder: Path) -> int:
+    """How many epochs the log in a stream's folder holds; 0 if there is none."""
+    try:
+        return (folder / LOG_NAME).read_bytes().count(b"\n")
+    except OSError:
+        return 0
 
 
 def _line(row: Row) -> str:

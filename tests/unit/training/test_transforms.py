@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from crnet.data.store import ClipFile, source_of, write_clip
 from crnet.data.transforms import (
     TransformConfig,
+    augmented,
     choose_frames,
     collate,
     decode_frame,
@@ -162,6 +163,43 @@ def test_a_damaged_frame_is_a_format_error(jpeg: bytes) -> None:
         decode_frame(jpeg, 16)
 
 
+def all_draws(picture: list[list[int]], config: TransformConfig) -> set[str]:
+    """Every picture that 200 draws make of one, as text."""
+    frames = np.broadcast_to(np.array(picture, np.uint8), (2, 3, len(picture), len(picture)))
+    draws = [augmented(frames, config, derived_rng(0, epoch, "clip")) for epoch in range(200)]
+    for draw in draws:
+        assert (draw == draw[:1, :1]).all()  # all frames and colours alike
+    return {str(draw[0, 0].tolist()) for draw in draws}
+
+
+def test_a_flip_mirrors_left_and_right() -> None:
+    config = TransformConfig(pixels=2, flip=True)
+    assert all_draws([[1, 2], [3, 4]], config) == {"[[1, 2], [3, 4]]", "[[2, 1], [4, 3]]"}
+
+
+def test_a_shift_moves_by_up_to_a_share_of_the_side_and_repeats_the_edge() -> None:
+    # Half of 2 pixels is 1: two rows of [1 1 2 2] over two of [3 3 4 4], of which any 2 x 2 can be cut.
+    lines = ["[{}, {}]".format(*pair) for pair in ((1, 1), (1, 2), (2, 2), (3, 3), (3, 4), (4, 4))]
+    upper, lower = lines[:3], lines[3:]
+    expected = {f"[{a}, {b}]" for one, two in ((upper, upper), (upper, lower), (lower, lower))
+                for a, b in zip(one, two, strict=True)}  # fmt: skip
+    assert all_draws([[1, 2], [3, 4]], TransformConfig(pixels=2, shift=0.5)) == expected
+
+
+def test_evaluation_and_the_paper_leave_the_pictures_as_they_are() -> None:
+    assert all_draws([[1, 2], [3, 4]], TransformConfig(pixels=2)) == {"[[1, 2], [3, 4]]"}
+    changing = TransformConfig(frames=4, pixels=8, flip=True, shift=0.5)
+    plain = replace(changing, flip=False, shift=0.0)
+    shown, expected = (sample(EIGHT_SECONDS, config, None, ["scene"]).scene for config in (changing, plain))
+    np.testing.assert_array_equal(shown, expected)
+
+
+@pytest.mark.parametrize("shift", [-0.1, 0.6, float("nan")])
+def test_a_shift_out_of_range_is_refused(shift: float) -> None:
+    with pytest.raises(ConfigError, match="shift"):
+        TransformConfig(shift=shift)
+
+
 @pytest.mark.parametrize(
     ("heard", "samples", "expected"),
     [
@@ -194,7 +232,8 @@ def test_collate_makes_a_valid_batch() -> None:
     scored = [replace(s, scores=np.full(6, 0.7), classes=np.full(6, 3)) for s in samples]
     batch = collate(scored)
     assert batch.clip_ids == ("a", "b") and batch.scene is not None and batch.scores is not None
-    assert batch.scene.shape == (2, 4, 3, 16, 16) and batch.scene.is_contiguous() and batch.face is None
+    assert batch.scene.shape == (2, 4, 3, 16, 16) and batch.face is None
+    assert batch.scene.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
     assert batch.scores.dtype == torch.float32 and batch.classes is not None and batch.classes.dtype == torch.int64
     with pytest.raises(FormatError, match="scores"):
         collate([samples[0], scored[1]])
