@@ -295,3 +295,13 @@ def test_the_page_can_be_used_with_the_keyboard_alone(browser: Browser, served: 
     visit.page.keyboard.press("Enter")
     expect(visit.page.get_by_role("alert")).to_contain_text("there is no video yet")
     visit.end()
+
+
+def test_the_report_of_a_run_fits_a_printed_page(browser: Browser, demo: DemoResult) -> None:
+    a4_less_margins_px = 718
+    context = browser.new_context(viewport={"width": a4_less_margins_px, "height": 1000}, offline=True)
+    page = context.new_page()
+    page.emulate_media(media="print")
+    page.goto((demo.out / "report.html").resolve().as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= a4_less_margins_px
+    context.close()

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
 from crnet.app.desk import WAITING, Result
 from crnet.app.limits import Limits
 from crnet.conformal import LEVEL
-from crnet.explain.page import MEANINGS, NEUROTICISM
+from crnet.explain.page import MEANINGS, NEUROTICISM, environment
 from crnet.schema import TARGETS
 
 LAST_STEP = "done"  # an explanation's way to say that it has ended
@@ -21,13 +19,7 @@ FEATURES_CAPTION = "Where the features of the network are strong (Sec. 5.6 of th
 GRADCAM_CAPTION = "What in each frame raises this score (red) or lowers it (blue)."
 SOUND_CAPTION = "The sound with its words, and which moments raise or lower each score."
 
-ENVIRONMENT = Environment(
-    loader=PackageLoader("crnet.app"),
-    autoescape=select_autoescape(default=True, default_for_string=True),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+ENVIRONMENT = environment("crnet.app")
 
 
 @dataclass

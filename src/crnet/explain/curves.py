@@ -64,7 +64,7 @@ def training_figures(logs: Mapping[Stream, Log], floor: float | None = None) -> 
     figures = {}
     if logs:
         figures["training_curves"] = curves_figure(logs, floor)
-    if any(_joint(rows) for rows in logs.values()):
+    if any(joint_epochs(rows) for rows in logs.values()):
         figures["loss_terms"] = terms_figure(logs)
     return figures
 
@@ -83,14 +83,14 @@ def curves_figure(logs: Mapping[Stream, Log], floor: float | None = None) -> Fig
         for split, colour in (("train", BLUE), ("val", VERMILION)):
             label = "training" if split == "train" else "validation"
             style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 2.5, "linewidth": 1.5}
-            joint = [(x, row) for x, row in _joint(rows) if row[split]]
+            joint = [(x, row) for x, row in joint_epochs(rows) if row[split]]
             above.plot([x for x, _ in joint], [_accuracy(row, split) for _, row in joint], label=label, **style)
             known = [(x, row) for x, row in enumerate(rows, start=1) if row[split]]
             below.plot([x for x, _ in known], [row[split]["guide"] for _, row in known], **style)
         if floor is not None:
             above.axhline(floor, **FLOOR_LINE, label=FLOOR_LABEL)
-        _mark_best(above, rows)
-        _mark_stages((above, below), rows)
+        mark_best(above, rows)
+        mark_stages((above, below), rows)
         title(above, stream)
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
         below.set_xlabel("epoch", fontsize=9, color=INK)
@@ -106,7 +106,7 @@ def terms_figure(logs: Mapping[Stream, Log]) -> Figure:
     grid = figure.subplots(1, len(logs), squeeze=False, sharey="row")[0]
     for axes, (stream, rows) in zip(grid, logs.items(), strict=True):
         tidy(axes)
-        joint = _joint(rows)
+        joint = joint_epochs(rows)
         for term, colour in TERM_COLOURS.items():
             values = [row["train"][term] * (row["lambda"] if term == "guide" else 1) for _, row in joint]
             axes.plot([x for x, _ in joint], values, color=colour, linewidth=1.6, label=TERM_LABELS[term])
@@ -131,7 +131,7 @@ def terms_figure(logs: Mapping[Stream, Log]) -> Figure:
     return figure
 
 
-def _joint(rows: Log) -> list[tuple[int, Mapping[str, Any]]]:
+def joint_epochs(rows: Log) -> list[tuple[int, Mapping[str, Any]]]:
     """Number and row of the epochs that train the regression; before them it knows nothing and would fill the axis."""
     return [(x, row) for x, row in enumerate(rows, start=1) if row["lambda"] != 1]
 
@@ -141,7 +141,7 @@ def _accuracy(row: Mapping[str, Any], split: str) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _mark_best(axes: Axes, rows: Log) -> None:
+def mark_best(axes: Axes, rows: Log) -> None:
     """A ring round the epoch whose weights were kept."""
     best = [(x, row) for x, row in enumerate(rows, start=1) if row.get("best") and row["val"]]
     if best:
@@ -158,7 +158,8 @@ def _mark_best(axes: Axes, rows: Log) -> None:
         )
 
 
-def _mark_stages(panels: Sequence[Axes], rows: Log) -> None:
+def mark_stages(panels: Sequence[Axes], rows: Log) -> None:
+    """A line where the second stage begins."""
     first = next((x for x, row in enumerate(rows, start=1) if row["stage"] != rows[0]["stage"]), None)
     for axes in panels:
         if first is not None:

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from crnet.bundle import Bundle
 from crnet.data.manifest import read_manifest
 from crnet.data.store import read_clip, source_of
-from crnet.data.transforms import choose_frames, collate, sample
+from crnet.data.transforms import TransformConfig, choose_frames, collate, sample
 from crnet.errors import LabelError, UsageError
 from crnet.explain.film import face_squares
 from crnet.explain.maps import Layer, default_layer, look_without_target
+from crnet.models.crnet import StreamNet
 from crnet.progress import Progress, no_progress
 from crnet.schema import Clip, Split
 from crnet.training.distributed import choose_device
@@ -82,15 +83,40 @@ def key_point_ratio(
     """
     if "face" not in bundle.nets:
         raise UsageError("the system has no face stream, so there are no key points to look for")
+    net, margin = bundle.nets["face"], float(bundle.media["face_margin"])
+    net.to(choose_device(bundle.config.training.device))
+    return ratio_of_net(net, store_dir, bundle.config.transforms, margin, split=split, layer=layer, progress=progress)
+
+
+def ratio_of_net(
+    net: StreamNet,
+    store_dir: Path,
+    config: TransformConfig,
+    margin: float,
+    *,
+    split: Split = "test",
+    layer: Layer | None = None,
+    progress: Progress = no_progress,
+) -> KeyPointRatio:
+    """`key_point_ratio` of a face network alone, on the device where it is.
+
+    Args:
+        net: A face network; it is left in evaluation mode.
+        store_dir, split, layer, progress: As there.
+        config: What the network is shown.
+        margin: With which the faces were cut out, the store's setting `face_margin`.
+
+    Raises:
+        LabelError, FormatError: As there.
+    """
     rows = read_manifest(store_dir).rows(split)
-    config, net = bundle.config.transforms, bundle.nets["face"]
-    device = choose_device(bundle.config.training.device)
-    net.to(device).eval()
+    device = next(net.parameters()).device
+    net.eval()
     disc = centred_disc(config.pixels)
     hits = hits_of_disc = frames = clips = 0
     for done, row in enumerate(rows, start=1):
         clip = read_clip(store_dir / row.file)
-        points = crop_points(clip, choose_frames(source_of(clip), config.frames, None), _margin(bundle)) * config.pixels
+        points = crop_points(clip, choose_frames(source_of(clip), config.frames, None), margin) * config.pixels
         seen = np.isfinite(points).all(axis=(1, 2))
         if seen.any():
             batch = collate([sample(source_of(clip), config, None, ["face"], row.clip_id)])
@@ -136,7 +162,3 @@ def count_inside(mask: Bool[np.ndarray, "P P"], points: Float32[np.ndarray, "n 2
     x, y = np.floor(points).astype(int).T
     inside = (x >= 0) & (y >= 0) & (x < mask.shape[1]) & (y < mask.shape[0])
     return int(mask[y[inside], x[inside]].sum())
-
-
-def _margin(bundle: Bundle) -> float:
-    return float(bundle.media["face_margin"])

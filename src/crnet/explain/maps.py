@@ -7,10 +7,8 @@ By default it is the latest that still has `FEWEST_CELLS` a side: `layer3` at 11
 A *feature map* is the mean of the stage's channels, for each frame scaled to [0, 1]. It shows where the network is
 active, whatever the target. *Grad-CAM* weighs the channels by how much the score of one target depends on them. We
 take the dependence where it is, cell by cell, as in HiResCAM (Draelos and Carin 2020), instead of its mean over the
-frame: at `layer4`, whose cells the network averages, that is the same map, and before it the mean loses the place. (A
-small network that had learned a cue of the face put .41 of the magnitude on the face this way, .24 by the mean; the
-face is .16 of the picture.) Because a score can be lowered as well as raised, we keep the sign, which the original,
-made for classes, cuts off.
+frame: at `layer4`, whose cells the network averages, that is the same map, and before it the mean loses the place.
+Because a score can be lowered as well as raised, we keep the sign, which the original, made for classes, cuts off.
 """
 
 from __future__ import annotations
@@ -55,8 +53,12 @@ class Maps:
 
 def default_layer(pixels: int) -> Layer:
     """The latest stage whose map still has `FEWEST_CELLS` cells a side; the first if none has."""
-    cells = [-(-pixels // (STEM_STRIDE << stage)) for stage in range(len(LAYERS))]
-    return LAYERS[max((stage for stage, n in enumerate(cells) if n >= FEWEST_CELLS), default=0)]
+    return next((layer for layer in reversed(LAYERS) if cells_a_side(layer, pixels) >= FEWEST_CELLS), LAYERS[0])
+
+
+def cells_a_side(layer: Layer, pixels: int) -> int:
+    """How fine a stage's map of a square of so many pixels is."""
+    return -(-pixels // (STEM_STRIDE << LAYERS.index(layer)))
 
 
 def look(net: StreamNet, batch: Batch, layer: Layer | None = None) -> Maps:

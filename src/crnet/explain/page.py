@@ -1,4 +1,4 @@
-"""What the pages of a run and of a video have in common: how they are filled in, and how scores are put in words."""
+"""What the pages of a run, of a video and of the server have in common: their templates, and scores in words."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MEANINGS = {
 """What each target says, for a reader who has not met it."""
 
 
-def environment() -> Environment:
-    """The templates of this package; whatever comes from outside is escaped."""
+def environment(package: str = "crnet.explain") -> Environment:
+    """The templates of a package; whatever comes from outside is escaped."""
     return Environment(
-        loader=PackageLoader("crnet.explain"),
+        loader=PackageLoader(package),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -20,12 +20,13 @@ from crnet.data.store import ClipFile
 from crnet.data.transforms import choose_frames
 from crnet.evaluation import AVERAGE, FLOOR, FUSION, Evaluation, interval_text
 from crnet.explain.curves import Log, read_logs, training_figures
-from crnet.explain.page import NEUROTICISM, data_uri, environment
+from crnet.explain.page import MEANINGS, NEUROTICISM, data_uri, environment
 from crnet.explain.plots import evaluation_figures
 from crnet.explain.style import png
 from crnet.files import read_json, write_bytes, write_text
 from crnet.progress import Progress, no_progress
 from crnet.schema import TARGETS, TRAITS, Stream
+from crnet.text.encoders import label_of
 
 REPORT_FILE = "report.html"
 CLIPS_SHOWN = 3  # best ones, and as many worst
@@ -161,6 +162,7 @@ def write_report(run_dir: Path, evaluation: Evaluation, store_dir: Path, figures
             overfitting=_overfitting(read_logs(run_dir)),
             worst=_cards(evaluation, store_dir, worst=True),
             best=_cards(evaluation, store_dir, worst=False),
+            meanings=MEANINGS,
             neuroticism=NEUROTICISM,
             targets=TARGETS,
             made_with=_made_with(bundle),
@@ -309,7 +311,7 @@ def _made_with(bundle: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = {
         "trained on": bundle.get("training_source"),
         "seed": (config.get("training") or {}).get("seed"),
-        "text encoder": bundle.get("encoder"),
+        "text encoder": label_of(bundle.get("encoder") or "") or None,
         "source revision": bundle.get("git_revision"),
         **(bundle.get("versions") or {}),
     }

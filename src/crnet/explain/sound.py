@@ -17,6 +17,7 @@ from jaxtyping import Float32
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from numpy.typing import NDArray
 
 from crnet.explain.style import FAINT, GREY, INK, new_figure, tidy, title
@@ -29,6 +30,9 @@ STEPS = 16  # points on the way from silence to the sound
 BIN_S = 0.1
 LONGEST_LINE_S = 15.0  # of sound in one line of the picture
 WORD_LINES = 3  # heights at which neighbouring words are written
+MOST_WORDS = 60  # in one line of the picture; of more, only every second, third ... is written
+LONGEST_WORD = 24  # letters of a word that are written
+QUIETEST_PEAK = 0.02  # of full scale: a near-silent sound is not drawn as if it were loud
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,14 +123,14 @@ def _draw_waves(axes: Axes, audio: NDArray[np.int16], words: Sequence[Word], sta
     pieces = heard[: len(heard) // size * size].reshape(-1, size)
     if len(pieces):
         time_s = start_s + (np.arange(len(pieces)) + 0.5) * size / SAMPLE_RATE_HZ
-        peak = max(float(np.abs(audio).max()), 1.0)
+        peak = max(float(np.abs(audio.astype(np.float32)).max()), QUIETEST_PEAK * 32_768)
         axes.fill_between(time_s, pieces.min(axis=1) / peak, pieces.max(axis=1) / peak, color=GREY, linewidth=0)
     here = [word for word in words if start_s <= (word.start_s + word.end_s) / 2 < start_s + line_s]
-    for place, word in enumerate(here):
+    for place, word in enumerate(here[:: -(-len(here) // MOST_WORDS) or 1]):
         height = 1.25 + 0.42 * (place % WORD_LINES)
         middle_s = (word.start_s + word.end_s) / 2
         axes.plot([word.start_s, word.end_s], [height - 0.12] * 2, color=FAINT, linewidth=2, clip_on=False)
-        axes.text(middle_s, height, word.text, ha="center", size=7, color=INK, parse_math=False)
+        axes.text(middle_s, height, _drawable(word.text), ha="center", size=7, color=INK, parse_math=False)
     axes.set_xlim(start_s, start_s + line_s)
     axes.set_ylim(-1.05, 1.1 + 0.42 * WORD_LINES + 0.1 if here else 1.05)
     axes.set_yticks([])
@@ -134,6 +138,13 @@ def _draw_waves(axes: Axes, audio: NDArray[np.int16], words: Sequence[Word], sta
     axes.spines["left"].set_visible(False)
     if start_s == 0:
         title(axes, "the sound and its words" if words else "the sound")
+
+
+def _drawable(text: str) -> str:
+    """As much of a word as the figures' font has letters for and a line has room for; the page itself shows it all."""
+    known = get_font(findfont(FontProperties())).get_charmap()
+    shown = "".join(letter if ord(letter) in known else "·" for letter in text)
+    return shown if len(shown) <= LONGEST_WORD else shown[: LONGEST_WORD - 1] + "…"
 
 
 def _draw_strips(axes: Axes, attribution: SoundAttribution, start_s: float, line_s: float) -> None:
@@ -153,4 +164,5 @@ def _draw_strips(axes: Axes, attribution: SoundAttribution, start_s: float, line
     axes.set_xlim(start_s, start_s + line_s)
     axes.grid(visible=False)
     if start_s == 0:
-        title(axes, "what each tenth of a second does to the voice-and-words score: red raises it, blue lowers it")
+        reads = f"red up, blue down, darkest {reach:.3f}"
+        title(axes, f"effect of each tenth of a second on the voice-and-words score: {reads}")

@@ -16,6 +16,7 @@ from crnet.explain.windows import Window
 from crnet.explain.words import WordEffect
 from crnet.files import read_json, write_text
 from crnet.schema import SAMPLE_RATE_HZ, STREAMS, TARGETS, Stream
+from crnet.text.encoders import label_of
 
 LARGEST_FILM_BYTES = 6 << 20  # a larger film stays beside the page
 STRONGEST_WORDS = 3
@@ -23,6 +24,7 @@ WORD_OPACITY = 0.55  # of the word with the largest effect
 NOTABLE_EFFECT = 0.01  # of a word on a score; where none is as large, the colours stay pale
 SMALLEST_EFFECT = 0.0005  # smaller ones would be shown as 0.000
 CHART_WIDTH, CHART_HEIGHT = 600.0, 120.0
+SHORT_WINDOW_S = 10.0  # windows of less begin within the same second
 
 STREAM_WORDS: dict[Stream, str] = {
     "scene": "the whole picture",
@@ -99,7 +101,9 @@ def write_video_report(explanation: VideoExplanation, bundle: Bundle) -> Path:
             words=_coloured(explanation.word_effects, explanation.target),
             strongest=_strongest(explanation.word_effects),
             charts=_charts(explanation.windows),
-            end=clock(explanation.windows[-1].end_s) if explanation.windows else "",
+            end=clock(explanation.windows[-1].end_s, fine=_is_fine(explanation.windows[-1]))
+            if explanation.windows
+            else "",
             windows=[_window(window) for window in explanation.windows],
             summary=explanation.summary,
             card=_card(bundle),
@@ -221,7 +225,7 @@ def _charts(windows: Sequence[Window]) -> list[Chart]:
         values = [window.scores[target] for window in windows]
         middles_s = [(window.start_s + window.end_s) / 2 for window in windows]
         dots = tuple(
-            (CHART_WIDTH * at / end_s, CHART_HEIGHT * (1 - value), f"{clock(at)}: {value:.2f}")
+            (CHART_WIDTH * at / end_s, CHART_HEIGHT * (1 - value), f"{clock(at, fine=True)}: {value:.2f}")
             for at, value in zip(middles_s, values, strict=True)
         )
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in dots)
@@ -229,19 +233,28 @@ def _charts(windows: Sequence[Window]) -> list[Chart]:
     return charts
 
 
+def _is_fine(window: Window) -> bool:
+    """Whether its times need tenths of a second to be told from its neighbours'."""
+    return window.end_s - window.start_s < SHORT_WINDOW_S
+
+
 def _window(window: Window) -> dict[str, Any]:
+    fine = _is_fine(window)
     return {
-        "when": f"{clock(window.start_s)} to {clock(window.end_s)}",
+        "when": f"{clock(window.start_s, fine=fine)} to {clock(window.end_s, fine=fine)}",
         "face": data_uri("image/jpeg", window.face_jpeg),
+        "alt": "the face in this window" if window.faces.found else "no face was found: the middle of the picture",
         "faces": f"{window.faces.found} of {window.faces.looked_at}",
         "text": window.text,
         "scores": [f"{window.scores[target]:.2f}" for target in TARGETS],
     }
 
 
-def clock(seconds: float) -> str:
-    """Minutes and seconds, as players show them."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+def clock(seconds: float, *, fine: bool = False) -> str:
+    """Minutes and seconds, as players show them; with tenths if `fine`."""
+    tenths = round(10 * seconds)
+    minutes, rest = divmod(tenths if fine else tenths // 10 * 10, 600)
+    return f"{minutes}:{rest / 10:04.1f}" if fine else f"{minutes}:{rest // 10:02d}"
 
 
 def _card(bundle: Bundle) -> list[tuple[str, str]]:
@@ -262,7 +275,7 @@ def _card(bundle: Bundle) -> list[tuple[str, str]]:
         (
             "hears",
             f"{(config.transforms.audio_samples or 0) / SAMPLE_RATE_HZ:.1f} s of sound at 16 kHz, words as "
-            f"{bundle.encoder}",
+            f"{label_of(bundle.encoder)}",
         ),
         ("networks", f"{config.model.backbone}, width {config.model.width}, {config.model.classes} classes a target"),
         ("fusion", f"{config.fusion.mode} of the streams, {config.fusion.trees} extra-trees a target"),

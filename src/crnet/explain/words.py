@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from crnet.predict import Predictor, system_scores
 from crnet.progress import Progress, no_progress
 from crnet.schema import SAMPLE_RATE_HZ, TARGETS, Batch, Stream
+from crnet.text.encoders import LONGEST_TEXT_CHARACTERS
 from crnet.text.transcripts import Cue
 
 LOOK_S = 0.02  # sound is judged voiced or not in pieces of so much
@@ -20,6 +22,8 @@ VOICED_BELOW_LOUD_DB = 25.0  # a piece this much quieter than the loud ones is a
 QUIETEST_DB = -55.0  # of full scale; nothing quieter is speech
 LOUD_PERCENTILE = 95.0
 MOST_OCCLUSIONS = 60  # of a longer transcript, several words are taken out at a time
+FEWEST_OCCLUSIONS = 12
+MOST_CHARACTERS = 1_500_000  # encoded in all; texts of more than half an hour of speech are cut into fewer parts
 OCCLUSION_BATCH = 8
 
 
@@ -66,7 +70,9 @@ def align(transcript: str, cues: Sequence[Cue], audio: NDArray[np.int16], durati
         duration_s: Length of the clip.
     """
     if cues:
-        return tuple(word for cue in cues for word in _shared(cue.text.split(), [(cue.start_s, cue.end_s)], timed=True))
+        said = (word for cue in cues for word in _shared(cue.text.split(), [(cue.start_s, cue.end_s)], timed=True))
+        # As much as the encoders read; subtitle files may hold more.
+        return tuple(islice(said, LONGEST_TEXT_CHARACTERS // 2))
     return tuple(_shared(transcript.split(), voiced_parts(audio) or [(0.0, duration_s)], timed=False))
 
 
@@ -121,10 +127,11 @@ def occlude(
     """
     if "audio-text" not in predictor.bundle.nets or predictor.bundle.config.model.audio_text == "audio" or not words:
         return ()
-    at_once = -(-len(words) // MOST_OCCLUSIONS)
+    whole = " ".join(word.text for word in words)
+    parts = int(np.clip(MOST_CHARACTERS // max(len(whole), 1), FEWEST_OCCLUSIONS, MOST_OCCLUSIONS))
+    at_once = -(-len(words) // parts)
     groups = [tuple(words[start : start + at_once]) for start in range(0, len(words), at_once)]
     rest = [" ".join(w.text for group in (*groups[:i], *groups[i + 1 :]) for w in group) for i in range(len(groups))]
-    whole = " ".join(word.text for word in words)
     vectors = torch.from_numpy(predictor.encoder.encode([whole, *rest]))
     net = predictor.bundle.nets["audio-text"]
     device = next(net.parameters()).device
@@ -144,8 +151,3 @@ def occlude(
         WordEffect(group, dict(zip(TARGETS, effect.tolist(), strict=True)))
         for group, effect in zip(groups, effects, strict=True)
     )
-
-
-def shifted(word: Word, by_s: float) -> Word:
-    """The same word, so much later."""
-    return replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s)

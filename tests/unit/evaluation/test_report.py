@@ -15,6 +15,7 @@ import pytest
 from crnet.bundle import Bundle, save_bundle
 from crnet.errors import FormatError
 from crnet.evaluation import Evaluation, evaluate_run
+from crnet.explain.page import MEANINGS
 from crnet.explain.report import headline, show_run, write_report
 from crnet.fusion import Fusion
 from crnet.predict import DRAWN_PEOPLE
@@ -72,6 +73,8 @@ def test_a_reader_is_told_what_it_is_and_is_not(page: Page) -> None:
     assert "footnote 1" in text
     assert "calm and emotionally stable" in text
     assert "only ever seen drawn people" in text
+    for target, meaning in MEANINGS.items():
+        assert target in text and meaning in text
 
 
 def test_the_figures_stand_on_it(page: Page, evaluation: Evaluation) -> None:

@@ -124,7 +124,7 @@ SHAPE = ModelConfig(width=8, blocks=(1, 1, 1, 1), frames=FRAMES)
 
 def trained(known: DrawnSet, epochs: int = 15, batch_size: int = 20) -> StreamNet:
     net = StreamNet("scene", SHAPE, seed=0)
-    net.init_regression_bias((0.5,) * 6)
+    net.start_from(np.full((1, 6), 0.5))
     truth, classes = torch.from_numpy(known.scores).float(), torch.from_numpy(class_of(known.scores))
     optimizer = torch.optim.Adam(net.parameters(), 2e-3, weight_decay=5e-4)
     for epoch in range(epochs):

@@ -18,7 +18,7 @@ from crnet.conformal import Calibration
 from crnet.errors import LabelError, MediaError, UsageError
 from crnet.explain.page import MEANINGS
 from crnet.explain.video import VideoExplanation, explain_video
-from crnet.explain.video_report import write_video_report
+from crnet.explain.video_report import clock, write_video_report
 from crnet.predict import DRAWN_PEOPLE, Predictor
 from crnet.schema import STREAMS, TARGETS, Stream
 from synthetic import make_clip
@@ -115,6 +115,31 @@ def test_the_page_stands_alone_and_escapes_what_comes_from_outside(explained: Vi
     assert "not their" not in page and "Do not use these scores for decisions" in page
     assert "high score means that the person seems calm" in page
     assert "{{" not in page and "{%" not in page and "None" not in page
+
+
+def test_the_time_line_can_be_read_without_its_caption(explained: VideoExplanation) -> None:
+    page = explained.report.read_text()
+    assert '<th scope="row">0:00.5 to 0:01.5</th>' in page  # windows of a second begin within the same one
+    assert page.count(">0:03.0</text>") == len(TARGETS)  # the charts' axes
+    # Nobody is in the video, so nothing is called a face.
+    assert 'alt="the face' not in page
+    assert page.count('alt="no face was found: the middle of the picture"') == len(explained.windows)
+
+
+def test_what_scrolls_can_be_reached_with_the_keyboard(explained: VideoExplanation) -> None:
+    page = explained.report.read_text()
+    scrollers = re.findall(r'<div class="(?:scroll|strips)"([^>]*)>', page)
+    assert len(scrollers) == 7
+    names = [re.search(r'aria-label="([^"]+)"', rest)[1] for rest in scrollers if 'tabindex="0"' in rest]
+    assert len(set(names)) == len(scrollers)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "plain", "fine"),
+    [(0.0, "0:00", "0:00.0"), (59.96, "1:00", "1:00.0"), (61.25, "1:01", "1:01.2"), (3599.0, "59:59", "59:59.0")],
+)
+def test_times_are_written_as_players_do(seconds: float, plain: str, fine: str) -> None:
+    assert (clock(seconds), clock(seconds, fine=True)) == (plain, fine)
 
 
 @pytest.mark.parametrize("changes", [{"backbone": "r3d34", "audio_text": "text"}, {"audio_text": "audio"}])

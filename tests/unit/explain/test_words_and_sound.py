@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from crnet.data.store import read_clip, read_manifest, source_of
 from crnet.data.transforms import collate, sample
-from crnet.explain.sound import BIN_S, attribute_sound, sound_figure
+from crnet.explain.sound import BIN_S, MOST_WORDS, attribute_sound, sound_figure
 from crnet.explain.style import png
 from crnet.explain.words import MOST_OCCLUSIONS, align, occlude, voiced_parts
 from crnet.predict import Predictor, system_scores
@@ -144,3 +145,44 @@ def test_the_picture_can_be_drawn_of_any_length(
     words = align("costs $5 and $6", (Cue(0, max(length_s, 0.1), "costs $5 and $6"),), audio, length_s)
     found = attribute_sound(predictor.bundle.nets["audio-text"], clip_batch, len(audio), 1) if attributed else None
     assert png(sound_figure(audio, words, found)).startswith(b"\x89PNG")
+
+
+def test_a_crowd_of_odd_words_leaves_the_picture_readable() -> None:
+    """Ten thousand words, some in letters that the figures' font lacks, some without an end."""
+    words = align("日本語 " + "word " * 10_000 + "x" * 500, (), tones((0, 4)), 4.0)
+    figure = sound_figure(tones((0, 4)), words, None)
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert 20 < len(written) <= MOST_WORDS
+    assert written[0] == "···"  # not three boxes, and no warning of the font's
+    assert max(map(len, written)) <= 24
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        png(figure)
+
+
+def test_a_near_silent_sound_is_not_drawn_as_if_it_were_loud() -> None:
+    figure = sound_figure((tones((0, 4)) / 1000).astype(np.int16), (), None)
+    (wave,) = figure.axes[0].collections
+    assert np.abs(wave.get_paths()[0].vertices[:, 1]).max() < 0.05
+    full = sound_figure(np.array([-32_768, 0] * 8000, np.int16), (), None).axes[0].collections[0]
+    assert full.get_paths()[0].vertices[:, 1].min() == pytest.approx(-1)  # -32,768 has no positive in 16 bits
+
+
+def test_the_colours_of_the_sound_have_a_scale(predictor: Predictor, clip_batch: Batch) -> None:
+    found = attribute_sound(predictor.bundle.nets["audio-text"], clip_batch, SAMPLE_RATE_HZ, 1)
+    figure = sound_figure(tones((0, 1)), (), found)
+    heading = figure.axes[1].title if figure.axes[1].title.get_text() else figure.axes[1]._left_title
+    assert heading.get_text().endswith(f"darkest {np.abs(found.bins).max():.3f}")
+    png(figure)
+    assert heading.get_window_extent().x1 < figure.bbox.x1, "it is cut off"
+
+
+def test_endless_transcripts_are_read_in_few_parts(
+    predictor: Predictor, clip_batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crnet.explain.words.MOST_CHARACTERS", 15_000)
+    words = align(" ".join(["w" * 9] * 100), (), tones((0, 1)), 1.0)  # 999 characters, read 15 times and not 50
+    features, _ = predictor.features(clip_batch)
+    assert len(occlude(predictor, clip_batch, features, words)) == 15
+    cues = tuple(Cue(i, i + 1, "a " * 30) for i in range(2_000))
+    assert len(align("", cues, tones(), 4.0)) == 50_000
