@@ -19,19 +19,22 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(run: Path | str, device: str = "auto") -> Predictor:
+def load(run: Path | str, device: str = "auto", *, encoder: str | None = None, asr: str | None = None) -> Predictor:
     """Load a trained system.
 
     Args:
         run: A run folder made by `crnet train` (or `crnet demo`), or the bundle in it.
         device: Where the networks compute: auto (a GPU if there is one), cpu, cuda or mps.
+        encoder: Where the weights of its text encoder are now, such as `skip-thoughts:FOLDER`, if not where they were.
+        asr: Speech recognition for videos without a transcript: name or folder of a model for faster-whisper.
 
     Returns:
         A predictor; `predict(path)` scores a video.
 
     Raises:
         FormatError: No system there, or a damaged one; the message names the file.
-        ConfigError: The device is not there.
+        ConfigError: The device is not there, or the text encoder has other weights than in training.
+        MissingDependencyError: The text encoder or the speech recognition needs a package that is not installed.
     """
     from pathlib import Path
 
@@ -39,4 +42,9 @@ def load(run: Path | str, device: str = "auto") -> Predictor:
     from crnet.predict import Predictor
     from crnet.training.distributed import choose_device
 
-    return Predictor(load_bundle(Path(run)), choose_device(device))
+    recogniser = None
+    if asr is not None:
+        from crnet.text.speech import FasterWhisper
+
+        recogniser = FasterWhisper(asr)
+    return Predictor(load_bundle(Path(run)), choose_device(device), encoder, recogniser)

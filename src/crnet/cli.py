@@ -69,7 +69,8 @@ def _answer(words: list[str], debug: bool) -> int:
         print(crnet.__version__)
         return EXIT_DONE
     _log_to_stderr(debug)
-    return _run(words[0], words[1:])
+    two = " ".join(words[:2])  # such as "text train"
+    return _run(two, words[2:]) if two in COMMANDS else _run(words[0], words[1:])
 
 
 def _forget_stdout() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.bundle import Bundle, load_bundle, load_visual_fusion
+from crnet.config import reads_words
 from crnet.conformal import LEVEL
 from crnet.data.ceiling import ceiling_of, read_ceiling, share_of_way
 from crnet.data.prepare import FAILURES_NAME
@@ -28,6 +29,7 @@ from crnet.metrics import RESAMPLES, describe
 from crnet.predict import DRAWN_PEOPLE, system_scores
 from crnet.progress import Progress, no_progress
 from crnet.schema import SPLITS, STREAMS, TARGETS, Split, TrainingSource
+from crnet.text.encoders import is_same_encoder, label_of
 from crnet.training.distributed import choose_device
 from crnet.training.features import extract_all
 
@@ -64,6 +66,7 @@ class Evaluation:
         source: What kind of data set the clips come from.
         training_source: What kind the system was trained on.
         initialisation: What the weights started from, which decides results: "He et al." or a file of weights.
+        encoder: What turned the words into numbers; None if no stream of the system reads them.
         warnings: What a reader of the figures must know, most important first.
         systems: The figures: `{system: {target or "average": {metric: value, "ci95": {...}}}}`.
         ceiling: Of simulated clips, what they let anyone know of the scores; None if there is no such file.
@@ -80,6 +83,7 @@ class Evaluation:
     source: TrainingSource
     training_source: TrainingSource
     initialisation: str
+    encoder: str | None
     warnings: tuple[str, ...]
     systems: dict[str, dict[str, dict[str, Any]]]
     ceiling: dict[str, Any] | None = None
@@ -100,6 +104,7 @@ class Evaluation:
             "source": self.source,
             "training_source": self.training_source,
             "initialisation": self.initialisation,
+            "text_encoder": self.encoder,
             "train_medians": dict(zip(TARGETS, self.train_medians.tolist(), strict=True)),
             "warnings": list(self.warnings),
             "systems": self.systems,
@@ -179,6 +184,7 @@ def evaluate(
         source=manifest.source,
         training_source=bundle.training_source,
         initialisation="He et al." if (init := bundle.config.model.init) is None else init.name,
+        encoder=label_of(bundle.encoder) if reads_words(bundle.config) else None,
         warnings=warnings,
         systems=systems,
         ceiling=read_ceiling(store_dir) if manifest.source == "simulated" else None,
@@ -320,8 +326,9 @@ def _new_table(title: str, evaluation: Evaluation, first_column: str) -> Table:
 
     missing = len(evaluation.missing)
     clips = f"{len(evaluation.rows)} clips" + (f", {missing} missing" if missing else "")
+    words = "" if evaluation.encoder is None else f"; words as {evaluation.encoder}"
     table = Table(
-        title=f"\n{title} ({clips}; weights started from {evaluation.initialisation})",
+        title=f"\n{title} ({clips}; weights started from {evaluation.initialisation}{words})",
         caption=STABLE,
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -379,10 +386,11 @@ def _missing(manifest: Manifest, split: Split, store_dir: Path) -> tuple[str, ..
 
 def _warnings(bundle: Bundle, manifest: Manifest, split: Split, missing: Sequence[str]) -> tuple[str, ...]:
     """What is odd about scoring this store with this bundle, most important first."""
-    if manifest.encoder != bundle.encoder:
+    if not is_same_encoder(manifest.encoder, bundle.encoder):
         raise ConfigError(
-            f"the store's transcripts were encoded by {manifest.encoder}, the system knows {bundle.encoder}",
-            remedy="prepare the clips with the system's encoder",
+            f"the store's transcripts were encoded by {label_of(manifest.encoder)}, "
+            f"the system knows {label_of(bundle.encoder)}",
+            remedy="embed or prepare the clips with the system's encoder",
         )
     warnings = []
     if bundle.training_source == "simulated" and manifest.source != "simulated":

@@ -22,8 +22,9 @@ from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
 from crnet.errors import CrnetError, LabelError, MissingDependencyError, StorageError, UsageError
 from crnet.schema import SAMPLE_RATE_HZ, STREAMS, TARGETS, Batch, Clip, Prediction, Stream
-from crnet.text.encoders import encoder_by_name
+from crnet.text.encoders import find_encoder
 from crnet.text.language import language_of
+from crnet.text.speech import SpeechRecogniser
 from crnet.text.transcripts import SUFFIXES, clean_transcript, find_sidecar, read_transcript
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 DRAWN_PEOPLE = "trained on drawn people: scores of real people are meaningless"
 """First warning wherever a model of simulated people meets anything else."""
 
-NO_TRANSCRIPT = "no transcript: the audio-text stream hears the sound alone"
+NO_TRANSCRIPT = "no transcript: the audio-text stream has no words to go by"
 LONGER_BY_S = 0.5  # a clip may exceed the longest training clip by so much without a word
 LONGEST_FILE_NAME = 255  # what file systems allow; a longer text is no file
 
@@ -86,7 +87,7 @@ def unlike_training(bundle: Bundle, features: Mapping[Stream, ArrayLike], transc
     for stream, distance in bundle.fusion.distances(features).items():
         near = known.nearness.get(stream, float("inf"))
         if distance[0] > near:
-            how_far = f"{distance[0]:.1f} from their middle; nearly all stay within {near:.1f}"
+            how_far = f"{distance[0]:.2f} from their middle; nearly all stay within {near:.2f}"
             yield f"{FAR_FROM_TRAINING[stream]} ({how_far})"
 
 
@@ -96,12 +97,25 @@ class Predictor:
     Args:
         bundle: The trained system.
         device: Where the networks compute; None leaves them where they are (the CPU, after loading).
+        encoder: Where the weights of the bundle's text encoder are now, as `encoder_by_name` understands; None: where
+            they were.
+        recogniser: Listens to videos without a transcript; None: nobody does.
+
+    Raises:
+        ConfigError, FormatError: The text encoder is not there, or has other weights than in training.
     """
 
-    def __init__(self, bundle: Bundle, device: torch.device | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: torch.device | None = None,
+        encoder: str | None = None,
+        recogniser: SpeechRecogniser | None = None,
+    ) -> None:
         self.bundle = bundle
         self._device = device or torch.device("cpu")
-        self.encoder = encoder_by_name(bundle.encoder)
+        self.encoder = find_encoder(bundle.encoder, encoder)
+        self.recogniser = recogniser
         for net in bundle.nets.values():
             net.to(self._device).eval()
 
@@ -111,7 +125,8 @@ class Predictor:
         Args:
             path: Any video that FFmpeg reads, with one person talking to the camera.
             transcript: What is said, or a `.txt`, `.srt` or `.vtt` file of it. By default such a file beside the
-                video is taken (`talk.srt` beside `talk.mp4`); "" means that nothing is said.
+                video is taken (`talk.srt` beside `talk.mp4`), else the recogniser listens if there is one; "" means
+                that nothing is said.
 
         Raises:
             MediaError: The video cannot be read.
@@ -120,10 +135,12 @@ class Predictor:
         if Path(path).is_dir():
             raise UsageError("a folder, and no videos are in it or below", path=path, remedy="name a video")
         words = transcript_of(Path(path), transcript)
-        return self.predict_clip(self.read(path, words), words)
+        unwritten = transcript is None and find_sidecar(Path(path)) is None
+        clip = self.read(path, words, listen=unwritten)
+        return self.predict_clip(clip, words or clip.recognised)
 
-    def read(self, path: Path | str, transcript: str) -> Clip:
-        """Decode a video as the system wants it, with the words given.
+    def read(self, path: Path | str, transcript: str, listen: bool = False) -> Clip:
+        """Decode a video as the system wants it, with the words given, or those that the recogniser hears.
 
         Raises:
             MediaError: The video cannot be read.
@@ -134,6 +151,7 @@ class Predictor:
             transcript=transcript,
             encoder=self.encoder,
             settings=self.media_settings(),
+            recogniser=self.recogniser if listen else None,
         )
 
     def predict_many(self, paths: Iterable[Path | str], transcript: str | Path | None = None) -> Iterator[Prediction]:

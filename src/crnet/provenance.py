@@ -19,6 +19,8 @@ RECORDED_PACKAGES = (
     "mtcnn",
     "opencv-python-headless",
     "espeakng-loader",
+    "faster-whisper",
+    "sentence-transformers",
 )
 
 

@@ -73,6 +73,7 @@ class Clip:
         has_audio: False if the source has no audio track.
         has_transcript: False if no transcript was given or it is empty.
         warnings: What a user should know about this clip, in words.
+        recognised: What speech recognition heard; "" where it was not asked or heard nothing.
     """
 
     clip_id: str
@@ -98,6 +99,7 @@ class Clip:
     has_audio: bool
     has_transcript: bool
     warnings: tuple[str, ...] = ()
+    recognised: str = ""
 
     def __post_init__(self) -> None:
         k = len(self.time_s)

@@ -87,6 +87,8 @@ def prepare(
     workers: int | None = None,
     frames_per_segment: int | None = None,
     pixels: int = 112,
+    encoder: str = "hashed-ngrams-v1",
+    asr: str | None = None,
     json: bool = False,
 ) -> int:
     """Turn a data set into a clip store: frames, faces, sound, text vectors.
@@ -102,17 +104,27 @@ def prepare(
         workers: Processes; by default one for each core.
         frames_per_segment: Keep so many frames of each of the 32 segments; by default all of them.
         pixels: Height and width of the stored frames.
+        encoder: What turns transcripts into numbers (docs/text.md): hashed-ngrams-v1, skip-thoughts:FOLDER,
+            sentence:FOLDER or sentence:NAME.
+        asr: Speech recognition for clips of which nobody wrote down what is said: name or folder of a model for
+            faster-whisper.
         json: Print the result as JSON.
     """
     from crnet.data.prepare import prepare as make_store
     from crnet.media.settings import MediaSettings
+    from crnet.text.encoders import encoder_by_name
+    from crnet.text.speech import FasterWhisper
 
+    words = encoder_by_name(encoder)
+    recogniser = None if asr is None else FasterWhisper(asr)
     with bars() as progress:
         report = make_store(
             source,
             out,
             workers=workers,
             settings=MediaSettings(pixels=pixels, frames_per_segment=frames_per_segment),
+            encoder=words,
+            recogniser=recogniser,
             progress=progress,
         )
     failures = [vars(failure) for failure in report.failures]

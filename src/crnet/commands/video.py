@@ -23,6 +23,8 @@ def predict(
     /,
     *,
     transcript: str | None = None,
+    asr: str | None = None,
+    encoder: str | None = None,
     device: Device = "auto",
     json: bool = False,
     csv: Path | None = None,
@@ -37,6 +39,8 @@ def predict(
         videos: Video files and folders.
         transcript: What is said, or a .txt, .srt or .vtt file of it (of one video). Without it, such a file beside
             the video is used.
+        asr: Speech recognition for videos without a transcript: name or folder of a model for faster-whisper.
+        encoder: Where the system's text encoder is now, such as skip-thoughts:FOLDER, if not where it was in training.
         device: Where the networks compute; auto takes a GPU if there is one.
         json: Print JSON, one document for one video, one line for each of several.
         csv: Write a table to this file as well, row by row.
@@ -49,7 +53,7 @@ def predict(
     paths = list_videos(videos)
     if transcript is not None and len(paths) != 1:
         raise UsageError(f"one transcript for {len(paths)} videos", remedy="put a .txt file beside each video instead")
-    system = crnet.load(run, device)
+    system = crnet.load(run, device, encoder=encoder, asr=asr)
     failed, error = 0, None
     table = contextlib.nullcontext(lambda _: None) if csv is None else prediction_table(csv)
     with table as write_row, bars() as progress:

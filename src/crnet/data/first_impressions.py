@@ -155,6 +155,7 @@ def _read_labels(labels: Mapping[str, list[Path | Member]], root: Path) -> dict[
             person=persons.get(_key(clip_id)),
             groups=groups.get(_key(clip_id), {}),
             transcript=transcripts.get(_key(clip_id), ""),
+            transcribed=_key(clip_id) in transcripts,
         )
         for clip_id, (split, values) in scores.items()
     }

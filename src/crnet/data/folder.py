@@ -51,7 +51,7 @@ def open_folder(path: Path, files: list[Path] | None = None) -> Source:
     if table is None:
         if not videos:
             raise UsageError("holds no video", path=path, remedy="give a folder with videos, or the official release")
-        clips = {clip_id: LabelledClip(clip_id, transcript=_beside(file)) for clip_id, file in videos.items()}
+        clips = {clip_id: _with_sidecar(LabelledClip(clip_id), file) for clip_id, file in videos.items()}
         found = videos
     else:
         clips = read_csv(table, named)
@@ -93,7 +93,7 @@ def read_csv(path: Path, named: Callable[[str], Path | None] = lambda clip_id: N
         if clip.clip_id in clips:
             _fail(path, line, f"clip {clip.clip_id} is already in line {lines[clip.clip_id]}", "list each clip once")
         if "transcript" not in names and (video := named(clip.clip_id)) is not None:
-            clip = replace(clip, transcript=_beside(video))
+            clip = _with_sidecar(clip, video)
         clips[clip.clip_id] = clip
         lines[clip.clip_id] = line
     if not clips:
@@ -208,15 +208,16 @@ def _scores(path: Path, line: int, values: dict[str, str]) -> tuple[float, ...] 
     return tuple(scores)
 
 
-def _beside(video: Path) -> str:
+def _with_sidecar(clip: LabelledClip, video: Path) -> LabelledClip:
+    """The clip with the transcript that lies beside its video, if any; an empty file says that nothing is said."""
     sidecar = find_sidecar(video)
     if sidecar is None:
-        return ""
+        return clip
     try:
-        return read_transcript(sidecar)
+        return replace(clip, transcript=read_transcript(sidecar), transcribed=True)
     except LabelError as error:
         _log.warning("transcript left out: %s", error)
-        return ""
+        return clip
 
 
 def _fail(path: Path, line: int, reason: str, remedy: str, cause: Exception | None = None) -> NoReturn:

@@ -18,10 +18,11 @@ import numpy as np
 
 from crnet.data.manifest import ClipRow
 from crnet.data.source import Failure, LabelledClip, Video
-from crnet.data.store import ClipSource, clip_path, open_whole, write_clip
-from crnet.errors import CrnetError, FormatError, MediaError, MissingDependencyError, StorageError
+from crnet.data.store import RECOGNISED, ClipSource, clip_path, open_whole, write_clip
+from crnet.errors import ConfigError, CrnetError, FormatError, MediaError, MissingDependencyError, StorageError
 from crnet.schema import Clip, Faces
 from crnet.text.encoders import TextEncoder
+from crnet.text.speech import SpeechRecogniser, heard_warning
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +47,7 @@ class Shared:
     settings: MediaSettings
     fingerprint: str
     make_clip: ClipMaker
+    recogniser: SpeechRecogniser | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,13 @@ class Made:
 
 
 def clip_from_video(
-    path: Path, *, clip_id: str, transcript: str, encoder: TextEncoder, settings: MediaSettings
+    path: Path,
+    *,
+    clip_id: str,
+    transcript: str,
+    encoder: TextEncoder,
+    settings: MediaSettings,
+    recogniser: SpeechRecogniser | None = None,
 ) -> Clip:
     """Decode a video into a clip: what `prepare` stores and what prediction starts from.
 
@@ -77,18 +85,24 @@ def clip_from_video(
         transcript: What is said, "" if not known.
         encoder: Turns the transcript into a vector.
         settings: How frames, faces and sound are taken.
+        recogniser: Listens where `transcript` is empty; None: nobody does.
 
     Raises:
         MediaError: The video cannot be read.
+        ConfigError: The recogniser's model cannot be loaded.
     """
     from crnet.media.reader import read_media
 
     media = read_media(path, settings)
+    found = {part.name: getattr(media, part.name) for part in fields(media)}
+    if recogniser is not None and not transcript.strip() and media.has_audio:
+        found["recognised"] = transcript = recogniser.transcribe(media.audio)
+        found["warnings"] = (*media.warnings, heard_warning(recogniser, transcript))
     return Clip(
         clip_id=clip_id,
         text=encoder.encode([transcript])[0],
         has_transcript=bool(transcript.strip()),
-        **{part.name: getattr(media, part.name) for part in fields(media)},
+        **found,
     )
 
 
@@ -109,7 +123,7 @@ def make_clip_file(shared: Shared, job: Job) -> Made | Failure:
     """One job, in a worker: make the clip file unless it is there, whole and up to date."""
     try:
         return _make(shared, job)
-    except (StorageError, MissingDependencyError, ImportError):
+    except (ConfigError, StorageError, MissingDependencyError, ImportError):
         raise  # every other clip would fail alike
     except CrnetError as error:
         return Failure(job.clip.clip_id, job.video.shown, error.reason, error.remedy or "")
@@ -137,12 +151,15 @@ def _make(shared: Shared, job: Job) -> Made:
         made = _made(path, relative, job.clip, origin)
         if made is not None:
             return replace(made, was_there=True)
+        unheard = not job.clip.transcript and not job.clip.transcribed
+        listening = {"recogniser": shared.recogniser} if shared.recogniser is not None and unheard else {}
         clip = shared.make_clip(
             video(),
             clip_id=job.clip.clip_id,
             transcript=job.clip.transcript,
             encoder=shared.encoder,
             settings=shared.settings,
+            **listening,
         )
     write_clip(path, clip, origin)
     made = _made(path, relative, job.clip, origin)
@@ -174,7 +191,7 @@ def _made(path: Path, relative: str, clip: LabelledClip, origin: str) -> Made | 
         scores=clip.scores,
         person=clip.person,
         groups=clip.groups,
-        transcript=clip.transcript,
+        transcript=clip.transcript or file.metadata.get(RECOGNISED, ""),
         duration_s=file.duration_s,
         frames=len(file.time_s),
         faces_found=faces.found,

@@ -9,30 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from crnet.errors import FormatError
 from crnet.files import replacing
 from crnet.schema import SPLITS, TARGETS, Split, TrainingSource
 
 MANIFEST_FORMAT = 1
 MANIFEST_NAME = "manifest.parquet"
+EMBEDDING_NAME = "embedding.parquet"  # the manifest while `crnet embed` changes the clips: the store has none then
 GROUP_PREFIX = "group_"
-
-_COLUMNS: tuple[tuple[str, Any], ...] = (
-    ("clip", pa.string()),
-    ("file", pa.string()),
-    ("split", pa.string()),
-    *((target, pa.float64()) for target in TARGETS),
-    ("person", pa.string()),
-    ("transcript", pa.string()),
-    ("duration_s", pa.float64()),
-    ("frames", pa.int32()),
-    ("faces_found", pa.int32()),
-    ("faces_looked_at", pa.int32()),
-    ("warnings", pa.list_(pa.string())),
-)
 
 
 @dataclass(frozen=True)
@@ -109,12 +93,38 @@ class Manifest:
         return tuple(row for row in self.clips if row.split == split)
 
 
+# pyarrow is imported where it is used: workers of `prepare` and prediction never do, which spares them 40 MB and a
+# tenth of a second.
+
+
+def _columns() -> list[tuple[str, Any]]:
+    """The columns that every manifest has, and their types."""
+    import pyarrow as pa
+
+    return [
+        ("clip", pa.string()),
+        ("file", pa.string()),
+        ("split", pa.string()),
+        *((target, pa.float64()) for target in TARGETS),
+        ("person", pa.string()),
+        ("transcript", pa.string()),
+        ("duration_s", pa.float64()),
+        ("frames", pa.int32()),
+        ("faces_found", pa.int32()),
+        ("faces_looked_at", pa.int32()),
+        ("warnings", pa.list_(pa.string())),
+    ]
+
+
 def write_manifest(store_dir: Path, manifest: Manifest) -> None:
     """Write `manifest.parquet` in one step; equal manifests give equal bytes (with one version of pyarrow).
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     rows = manifest.clips
     columns: dict[str, list[Any]] = {
         "clip": [row.clip_id for row in rows],
@@ -125,7 +135,7 @@ def write_manifest(store_dir: Path, manifest: Manifest) -> None:
         "warnings": [list(row.warnings) for row in rows],
     }
     groups = sorted({name for row in rows for name in row.groups})
-    types = [*_COLUMNS, *((GROUP_PREFIX + name, pa.string()) for name in groups)]
+    types = [*_columns(), *((GROUP_PREFIX + name, pa.string()) for name in groups)]
     columns |= {GROUP_PREFIX + name: [row.groups.get(name) for row in rows] for name in groups}
     texts = {
         "crnet.format": str(MANIFEST_FORMAT),
@@ -147,6 +157,12 @@ def read_manifest(store_dir: Path) -> Manifest:
         FormatError: Missing (the store is unfinished or none), damaged, or of another format version.
     """
     path = store_dir / MANIFEST_NAME
+    if not path.is_file() and (store_dir / EMBEDDING_NAME).is_file():
+        raise FormatError(
+            "the store is unfinished: some clips have vectors of another text encoder than others",
+            path=path,
+            remedy=f"run `crnet embed {store_dir} --encoder ...` again",
+        )
     if not path.is_file():
         unfinished = (store_dir / "clips").is_dir()
         raise FormatError(
@@ -154,6 +170,18 @@ def read_manifest(store_dir: Path) -> Manifest:
             path=path,
             remedy="run the same `crnet prepare` again" if unfinished else "give the folder that `crnet prepare` wrote",
         )
+    return read_manifest_file(path)
+
+
+def read_manifest_file(path: Path) -> Manifest:
+    """Read a manifest under any name.
+
+    Raises:
+        FormatError: Damaged, foreign, or of another format version.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         file = pq.ParquetFile(path)
         texts = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
@@ -182,7 +210,7 @@ def _check_table(texts: Mapping[str, str], schema: Any) -> None:
             f"a manifest of format {version}, this version of crnet reads format {MANIFEST_FORMAT}",
             remedy="use a newer crnet" if newer else None,
         )
-    for name, kind in _COLUMNS:
+    for name, kind in _columns():
         if name not in schema.names or schema.field(name).type != kind:
             raise FormatError(f"column {name} is missing or not of type {kind}")
 

@@ -18,7 +18,7 @@ from crnet.data.ceiling import CEILING_NAME
 from crnet.data.first_impressions import SIMULATED_MARKER, is_release, open_release
 from crnet.data.folder import open_folder
 from crnet.data.making import WORK_NAME, ClipMaker, Job, Made, Shared, clip_from_video, fingerprint_of, make_clip_file
-from crnet.data.manifest import MANIFEST_NAME, Manifest, write_manifest
+from crnet.data.manifest import EMBEDDING_NAME, MANIFEST_NAME, Manifest, write_manifest
 from crnet.data.source import Failure, LabelledClip, Source, find_files
 from crnet.data.store import FORMAT
 from crnet.data.workers import WorkerDied, available_cores, run_jobs
@@ -26,7 +26,8 @@ from crnet.errors import StorageError, UsageError
 from crnet.files import read_json, write_bytes, write_json, write_text
 from crnet.progress import Progress, no_progress
 from crnet.schema import SPLITS, Split
-from crnet.text.encoders import HashedNgrams, TextEncoder
+from crnet.text.encoders import HashedNgrams, TextEncoder, label_of
+from crnet.text.speech import SpeechRecogniser
 
 if TYPE_CHECKING:
     from crnet.media.settings import MediaSettings
@@ -96,6 +97,7 @@ def prepare(
     keys: Keys = ask_for_key,
     progress: Progress = no_progress,
     make_clip: ClipMaker = clip_from_video,
+    recogniser: SpeechRecogniser | None = None,
 ) -> PrepareReport:
     """Prepare a data set: write the clip store that everything later reads.
 
@@ -111,6 +113,7 @@ def prepare(
         keys: Asked for the keys of locked archives.
         progress: Told of every finished clip.
         make_clip: Turns a video into a clip.
+        recogniser: Listens to clips of which nobody wrote down what is said; None: nobody does.
 
     Raises:
         UsageError: `source` or `out` cannot be what they are meant to be, or there is no video of the labels at all.
@@ -130,14 +133,16 @@ def prepare(
     described: dict[str, Any] = {
         "media": asdict(settings),
         "media fingerprint": settings.fingerprint(),  # also counts the reader's version
-        "encoder": encoder.name,
+        "encoder": label_of(encoder.name),
         "format": FORMAT,
     }
+    if recogniser is not None:
+        described["speech recognition"] = recogniser.name
     fingerprint = fingerprint_of(described)
     opened = open_source(source, keys, leave_out=out)
     _begin(out, {**described, "fingerprint": fingerprint})
     _log_space(opened, out, settings)
-    shared = Shared(out, encoder, settings, fingerprint, make_clip)
+    shared = Shared(out, encoder, settings, fingerprint, make_clip, recogniser)
     tally = _make_clips(opened, shared, available_cores() if workers is None else workers, progress)
     tally.failures += _absent(opened, tally)
     progress(TASK, len(opened.clips), len(opened.clips))
@@ -182,6 +187,7 @@ def _begin(out: Path, described: dict[str, Any]) -> None:
             leftover.unlink(missing_ok=True)
         # From here on until its end the store is unfinished.
         (out / MANIFEST_NAME).unlink(missing_ok=True)
+        (out / EMBEDDING_NAME).unlink(missing_ok=True)
         (out / WORK_NAME).mkdir(parents=True)
     except OSError as error:
         raise StorageError(f"cannot be written: {error.strerror}", path=out, remedy="choose another folder") from error
@@ -196,8 +202,8 @@ def _difference(before: Any, now: dict[str, Any]) -> str:
         return {k: v for name, value in document.items() for k, v in flat(value, f"{prefix} {name}").items()}
 
     old, new = flat(before), flat(now)
-    changed = [name for name in new if old.get(name) != new[name] and name != "fingerprint"]
-    return ", ".join(f"{name} {old.get(name)!r}, now {new[name]!r}" for name in changed)
+    changed = [name for name in {**new, **old} if old.get(name) != new.get(name) and name != "fingerprint"]
+    return ", ".join(f"{name} {old.get(name)!r}, now {new.get(name)!r}" for name in changed)
 
 
 def _log_space(source: Source, out: Path, settings: MediaSettings) -> None:

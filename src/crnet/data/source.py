@@ -36,6 +36,7 @@ class LabelledClip:
         person: Who is seen, if known.
         groups: Words by name of the grouping.
         transcript: What is said, without the transcriber's notes; "" if nothing or not known.
+        transcribed: True if someone wrote down what is said, be it nothing: speech recognition is not asked.
     """
 
     clip_id: str
@@ -44,6 +45,7 @@ class LabelledClip:
     person: str | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
     transcript: str = ""
+    transcribed: bool = False
 
 
 @dataclass(frozen=True)

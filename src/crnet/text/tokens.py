@@ -1,0 +1,99 @@
+"""Sentences and tokens of English text, as the published skip-thought vectors were made from them.
+
+The authors' encoder splits a text into sentences (NLTK's Punkt) and each sentence into tokens by the rules of the Penn
+Treebank (NLTK's `word_tokenize`); case is kept. The Treebank rules are written down here; Punkt is a trained model that
+would have to be downloaded, and a few rules stand in for it. They only decide which full stops become tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_ABBREVIATED = (
+    "mr mrs ms dr prof rev hon st jr sr gen col capt lt sgt gov sen rep messrs mme mlle "
+    "vs etc e.g i.e cf viz al no vol fig ed pp inc ltd co corp dept est approx "
+    "jan feb mar apr jun jul aug sep sept oct nov dec a.m p.m u.s u.k ph.d b.a m.a"
+)
+_ABBREVIATIONS = frozenset(_ABBREVIATED.split())
+# A mark that may end a sentence, quotes and brackets that close after it, and the white space before the next word.
+# The look back and the possessive ++ keep a text of nothing but marks from taking quadratic time.
+_END = re.compile(r"(?<![.!?])(?P<mark>[.!?]++)[\"'”’)\]}]*+\s+(?=[\"'“‘(\[{]*(?P<next>\S))")
+_LAST_WORD = re.compile(r"[^\s\"'“‘(\[{]+$")
+
+# Treebank rules in their order: quotes that open, punctuation, brackets, quotes that close, contractions.
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r'^"', r"``"),
+        (r"(``)", r" \1 "),
+        (r'([ (\[{<])"', r"\1 `` "),
+        (r"([:,])([^\d])", r" \1 \2"),
+        (r"([:,])$", r" \1 "),
+        (r"\.\.\.", r" ... "),
+        (r"[;@#$%&]", r" \g<0> "),
+        (r"([^.])(\.)([\])}>\"']*)\s*$", r"\1 \2\3 "),
+        (r"[?!]", r" \g<0> "),
+        (r"([^'])' ", r"\1 ' "),
+        (r"[\]\[(){}<>]", r" \g<0> "),
+        (r"--", r" -- "),
+    )
+)
+_CLOSING_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r'"', r" '' "),
+        (r"(\S)('')", r"\1 \2 "),
+        (r"([^' ])('[sS]|'[mM]|'[dD]|') ", r"\1 \2 "),
+        (r"([^' ])('ll|'LL|'re|'RE|'ve|'VE|n't|N'T) ", r"\1 \2 "),
+        (r"(?i)\b(can)(not)\b", r" \1 \2 "),
+        (r"(?i)\b(d)('ye)\b", r" \1 \2 "),
+        (r"(?i)\b(gim|lem)(me)\b", r" \1 \2 "),
+        (r"(?i)\b(gon|wan)(na)\b", r" \1 \2 "),
+        (r"(?i)\b(got)(ta)\b", r" \1 \2 "),
+        (r"(?i)\b(more)('n)\b", r" \1 \2 "),
+        (r"(?i) ('t)(is|was)\b", r" \1 \2 "),
+    )
+)
+
+
+def tokens_of(text: str) -> list[str]:
+    """The tokens of a text: words, parts of contractions ("do", "n't"), punctuation marks."""
+    return [token for sentence in split_sentences(text) for token in tokens_of_sentence(sentence)]
+
+
+def split_sentences(text: str) -> Iterator[str]:
+    """The sentences of a text, none empty.
+
+    A sentence ends at a full stop, question or exclamation mark that white space follows, unless the next word begins
+    in lower case or the full stop belongs to an abbreviation or an initial.
+    """
+    start = 0
+    for end in _END.finditer(text):
+        if _ends_sentence(text[start : end.start()], end["mark"], end["next"]):
+            yield text[start : end.end()].strip()
+            start = end.end()
+    if last := text[start:].strip():
+        yield last
+
+
+def tokens_of_sentence(sentence: str) -> list[str]:
+    """The tokens of one sentence; only its last full stop is a token of its own."""
+    for pattern, replacement in _RULES:
+        sentence = pattern.sub(replacement, sentence)
+    sentence = f" {sentence} "
+    for pattern, replacement in _CLOSING_RULES:
+        sentence = pattern.sub(replacement, sentence)
+    return sentence.split()
+
+
+def _ends_sentence(before: str, mark: str, following: str) -> bool:
+    if following.islower():
+        return False
+    if mark != ".":
+        return True
+    word = _LAST_WORD.search(before[-40:])  # no abbreviation is longer
+    if word is None:
+        return True
+    is_initial = len(word[0]) == 1 and word[0].isupper() and word[0] != "I"
+    return not is_initial and word[0].lower() not in _ABBREVIATIONS

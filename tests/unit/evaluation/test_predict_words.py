@@ -1,0 +1,115 @@
+"""Prediction: where the words come from, and the encoder that makes numbers of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from crnet.bundle import Bundle, load_bundle, save_bundle
+from crnet.data.store import read_manifest, write_manifest
+from crnet.errors import ConfigError, FormatError
+from crnet.evaluation import evaluate, tables
+from crnet.media.reader import Media
+from crnet.predict import NO_TRANSCRIPT, Predictor
+from crnet.schema import Clip
+from crnet.text.encoders import HashedNgrams
+from crnet.text.skip_thoughts import SkipThoughts
+from skip_thoughts_files import write_published
+
+HEARD = "the words are from speech recognition (fake) and may be wrong"
+
+
+class FakeRecogniser:
+    name = "fake"
+
+    def __init__(self, words: str = "I heard this") -> None:
+        self.words = words
+        self.asked = 0
+
+    def transcribe(self, audio: NDArray[np.int16]) -> str:
+        self.asked += 1
+        return self.words
+
+
+@pytest.fixture
+def video(monkeypatch: pytest.MonkeyPatch, clip_maker: Callable[..., Clip], tmp_path: Path) -> Path:
+    def read_media(path: Path, settings: object) -> Media:
+        clip = clip_maker(path.name)
+        return Media(**{part.name: getattr(clip, part.name) for part in fields(Media)})
+
+    monkeypatch.setattr("crnet.media.reader.read_media", read_media)
+    path = tmp_path / "talk.mp4"
+    path.write_bytes(b"video")
+    return path
+
+
+def test_speech_is_recognised_only_where_nothing_is_written(bundle: Bundle, video: Path) -> None:
+    recogniser = FakeRecogniser()
+    predictor = Predictor(bundle, recogniser=recogniser)
+    heard = predictor.predict(video)
+    assert heard.warnings == (HEARD,) and recogniser.asked == 1
+    told = predictor.predict(video, "I heard this")
+    assert told.warnings == () and told.scores == heard.scores and recogniser.asked == 1
+    assert predictor.predict(video, "").warnings == (NO_TRANSCRIPT,) and recogniser.asked == 1  # nothing is said
+    video.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nfrom a file\n")
+    assert predictor.predict(video).warnings == () and recogniser.asked == 1
+    video.with_suffix(".srt").write_text("")
+    assert predictor.predict(video).warnings == (NO_TRANSCRIPT,) and recogniser.asked == 1
+
+
+def test_silence_and_no_recogniser_are_said(bundle: Bundle, video: Path) -> None:
+    assert Predictor(bundle).predict(video).warnings == (NO_TRANSCRIPT,)
+    silent = Predictor(bundle, recogniser=FakeRecogniser("")).predict(video)
+    assert silent.warnings == (
+        "no transcript was given, and speech recognition (fake) heard no words",
+        NO_TRANSCRIPT,
+    )
+
+
+@pytest.fixture
+def with_weights(bundle: Bundle, tmp_path: Path) -> Bundle:
+    """A system whose encoder has weights, saved and loaded again."""
+    encoder = SkipThoughts(write_published(tmp_path / "encoder"))
+    save_bundle(replace(bundle, encoder=encoder.name), tmp_path / "bundle")
+    return load_bundle(tmp_path / "bundle")
+
+
+def test_a_system_remembers_its_encoder_by_content(with_weights: Bundle, tmp_path: Path) -> None:
+    assert isinstance(Predictor(with_weights).encoder, SkipThoughts)
+    (tmp_path / "encoder").rename(tmp_path / "moved")
+    with pytest.raises(FormatError, match=r"text encoder skip-thoughts#\w{16} is not where it was.*--encoder"):
+        Predictor(with_weights)
+    Predictor(with_weights, encoder=f"skip-thoughts:{tmp_path / 'moved'}")
+    table = np.load(tmp_path / "moved" / "btable.npy")
+    np.save(tmp_path / "moved" / "btable.npy", table + 1)
+    with pytest.raises(ConfigError, match=r"the text encoder given is skip-thoughts#.*was trained with skip-thoughts#"):
+        Predictor(with_weights, encoder=f"skip-thoughts:{tmp_path / 'moved'}")
+    with pytest.raises(ConfigError, match="the text encoder given is hashed-ngrams-v1"):
+        Predictor(with_weights, encoder=HashedNgrams.name)
+    (tmp_path / "moved").rename(tmp_path / "encoder")
+    with pytest.raises(ConfigError, match="the weights there are not those that were used"):
+        Predictor(with_weights)
+
+
+def test_evaluation_knows_encoders_by_content(with_weights: Bundle, store: Path) -> None:
+    manifest = read_manifest(store)
+    with pytest.raises(ConfigError, match="encoded by hashed-ngrams-v1, the system knows skip-thoughts#"):
+        evaluate(with_weights, store)
+    digest = with_weights.encoder.rpartition("#")[2]
+    write_manifest(store, replace(manifest, encoder=f"skip-thoughts:/elsewhere#{digest}"))
+    try:
+        found = evaluate(with_weights, store, resamples=2)
+    finally:
+        write_manifest(store, manifest)
+    assert found.to_dict()["text_encoder"] == f"skip-thoughts#{digest}"
+    assert all(f"words as skip-thoughts#{digest}" in str(table.title) for table in tables(found))
+
+
+def test_every_table_names_the_default_encoder(evaluation: object) -> None:
+    assert evaluation.to_dict()["text_encoder"] == "hashed-ngrams-v1"  # type: ignore[attr-defined]
+    assert all("words as hashed-ngrams-v1" in str(table.title) for table in tables(evaluation))  # type: ignore[arg-type]

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from crnet.errors import ConfigError, FormatError
+from crnet.schema import TEXT_DIMENSIONS
+from crnet.text import skip_thoughts
+from crnet.text.encoders import encoder_by_name, is_same_encoder
+from crnet.text.published import read_options
+from crnet.text.skip_thoughts import SkipThoughts
+from skip_thoughts_files import WORDS, options_text, write_published
+
+TEXTS = [
+    "I don't know what you think.",
+    "Really?",
+    "What do you know, Really. I think it's what you know. Do I",
+    "what you think",
+    "",
+    "zebras",
+]
+TOKENS = [  # by hand
+    ["I", "do", "n't", "know", "what", "you", "think", "."],
+    ["Really", "?"],
+    ["UNK", "do", "you", "know", ",", "Really", ".", "I", "think", "it", "'s", "what", "you", "know", ".", "UNK", "I"],
+    ["what", "you", "think"],
+    [],
+    ["UNK"],
+]
+
+
+def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 1 / (1 + np.exp(-x))
+
+
+def gru_of_the_paper(
+    arrays: dict[str, NDArray[np.float32]], prefix: str, words: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """One text, one step after the other, in float64: the published equations with the published arrays."""
+    w, u, b, wx, ux, bx = (arrays[f"{prefix}_{n}"].astype(np.float64) for n in ("W", "U", "b", "Wx", "Ux", "bx"))
+    units = len(ux)
+    h = np.zeros(units)
+    for x in words.astype(np.float64):
+        gates = sigmoid(x @ w + b + h @ u)
+        reset, update = gates[:units], gates[units:]
+        proposal = np.tanh(x @ wx + bx + reset * (h @ ux))
+        h = update * h + (1 - update) * proposal
+    return h
+
+
+def by_hand(folder: Path, tokens: list[str]) -> NDArray[np.float64]:
+    uni, bi = (dict(np.load(folder / name)) for name in ("uni_skip.npz", "bi_skip.npz"))
+    rows = [WORDS.index(token) for token in tokens]
+    for_uni, for_bi = np.load(folder / "utable.npy")[rows], np.load(folder / "btable.npy")[rows]
+    one = gru_of_the_paper(uni, "encoder", for_uni)
+    both = np.concatenate([gru_of_the_paper(bi, "encoder", for_bi), gru_of_the_paper(bi, "encoder_r", for_bi[::-1])])
+    return np.concatenate([one / np.linalg.norm(one), both / np.linalg.norm(both)])
+
+
+def test_vectors_are_those_of_the_published_equations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skip_thoughts, "STEPS_AT_ONCE", 5)  # so that long texts are read in pieces
+    folder = write_published(tmp_path, uni=12, bi=5)
+    vectors = SkipThoughts(folder).encode(TEXTS)
+    assert vectors.shape == (len(TEXTS), TEXT_DIMENSIONS) and vectors.dtype == np.float32
+    for vector, tokens in zip(vectors, TOKENS, strict=True):
+        if tokens:
+            np.testing.assert_allclose(vector[:22], by_hand(folder, tokens), atol=1e-5)
+            np.testing.assert_allclose(np.linalg.norm(vector), np.sqrt(2), rtol=1e-5)
+        assert not vector[22 if tokens else 0 :].any()
+
+
+def test_the_published_sizes_fill_a_clips_text(tmp_path: Path) -> None:
+    folder = write_published(tmp_path, uni=2400, bi=1200, dim_word=3)
+    vectors = SkipThoughts(folder).encode(TEXTS[:2])
+    for vector, tokens in zip(vectors, TOKENS[:2], strict=True):
+        np.testing.assert_allclose(vector, by_hand(folder, tokens), atol=1e-5)
+    assert np.count_nonzero(vectors) == 2 * 4800
+
+
+def test_a_text_has_the_same_vector_in_any_company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = SkipThoughts(write_published(tmp_path))
+    together = encoder.encode(TEXTS * 3)
+    for limit in (1, 20):
+        monkeypatch.setattr(skip_thoughts, "TOKENS_AT_ONCE", limit)
+        np.testing.assert_allclose(encoder.encode(TEXTS * 3), together, atol=1e-6)
+    np.testing.assert_allclose(encoder.encode([TEXTS[2]])[0], together[2], atol=1e-6)
+    assert encoder.encode([]).shape == (0, TEXT_DIMENSIONS)
+
+
+def test_the_name_stands_for_the_weights_not_for_the_place(tmp_path: Path) -> None:
+    one, moved, other = (write_published(tmp_path / name) for name in ("one", "moved", "other"))
+    table = np.load(other / "utable.npy")
+    table[2, 0] += 1
+    np.save(other / "utable.npy", table)
+    first, second, third = (encoder_by_name(f"skip-thoughts:{folder}") for folder in (one, moved, other))
+    assert first.name.startswith(f"skip-thoughts:{one}#") and is_same_encoder(first.name, second.name)
+    assert not is_same_encoder(first.name, third.name)
+    assert encoder_by_name(first.name).name == first.name
+    digest = first.name.rpartition("#")[2]
+    with pytest.raises(ConfigError, match="the weights there are not those that were used"):
+        encoder_by_name(f"skip-thoughts:{other}#{digest}")
+
+
+def test_another_process_opens_the_files_itself(tmp_path: Path) -> None:
+    encoder = SkipThoughts(write_published(tmp_path))
+    sent = pickle.dumps(encoder)
+    assert len(sent) < 1000
+    np.testing.assert_array_equal(pickle.loads(sent).encode(TEXTS), encoder.encode(TEXTS))
+
+
+class _Import:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("made-by-a-pickle",)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_options_that_import_something_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = write_published(tmp_path / "files")
+    options = {"encoder": "gru", "dim_word": 7, "dim": 12, "extra": _Import()}
+    (folder / "uni_skip.npz.pkl").write_bytes(pickle.dumps(options, protocol))
+    with pytest.raises(FormatError, match=r"uni_skip.npz.pkl: refused: it uses the instruction"):
+        SkipThoughts(folder)
+    assert not Path("made-by-a-pickle").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"cos\nsystem\n(S'true'\ntR.", "refused: it uses the instruction GLOBAL"),
+        (b"(S'true'\nios\nsystem\n.", "refused: it uses the instruction INST"),
+        (b"\x80\x02cbuiltins\nlist\n.", "refused: it uses the instruction GLOBAL"),
+        (b"\x80\x02\x82\x01.", "refused: it uses the instruction EXT1"),
+        (b"Psomething\n.", "refused: it uses the instruction PERSID"),
+        (b"", "not an option file"),
+        (b"(dp1\nS'encoder'\n", "not an option file"),
+        (b"(dp999999999\n.", "not an option file, or damaged: it numbers an object 999999999"),
+        (b"I5\n.", "holds a int, not a dictionary"),
+        (b"." * ((1 << 16) + 1), "larger than 64 kB"),
+    ],
+)
+def test_bad_options(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "uni_skip.npz.pkl"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=reason):
+        read_options(path)
+
+
+def test_options_of_every_protocol_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "o.pkl"
+    path.write_bytes(options_text(620, 2400))
+    options = read_options(path)
+    assert (options["encoder"], options["dim_word"], options["dim"]) == ("gru", 620, 2400)
+    assert (options["decay_c"], options["reload_"], options["dictionary"]) == (0.0, False, "/a/b.pkl")
+    for protocol in range(6):
+        path.write_bytes(pickle.dumps(options, protocol))
+        assert read_options(path) == options
+
+
+def damage(folder: Path, what: str) -> None:
+    if what == "options of another size":
+        (folder / "uni_skip.npz.pkl").write_bytes(options_text(7, 13))
+    elif what == "no GRU":
+        (folder / "bi_skip.npz.pkl").write_bytes(pickle.dumps({"encoder": "lstm", "dim": 5, "dim_word": 7}))
+    elif what == "no backward GRU":
+        (folder / "bi_skip.npz").write_bytes((folder / "uni_skip.npz").read_bytes())
+        (folder / "bi_skip.npz.pkl").write_bytes((folder / "uni_skip.npz.pkl").read_bytes())
+    elif what == "cut weights":
+        (folder / "uni_skip.npz").write_bytes((folder / "uni_skip.npz").read_bytes()[:500])
+    elif what == "pickled weights":
+        np.savez(folder / "uni_skip.npz", encoder_W=np.array([_Import()], dtype=object))
+    elif what == "short dictionary":
+        (folder / "dictionary.txt").write_text("UNK\nI\n")
+    elif what == "no unknown":
+        (folder / "dictionary.txt").write_text("I\n" * len(WORDS))
+    elif what == "other vectors":
+        np.save(folder / "btable.npy", np.zeros((len(WORDS), 3), np.float32))
+    else:
+        (folder / what).unlink()
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("options of another size", r"uni_skip.npz: encoder_W is float32\[7, 24\], not floats \[7, 26\]"),
+        ("no GRU", "its options do not describe a GRU"),
+        ("no backward GRU", "encoder_r_W is missing"),
+        ("cut weights", "not an archive of arrays, or damaged"),
+        ("pickled weights", "not an archive of arrays, or damaged: Object arrays cannot be loaded"),
+        ("short dictionary", r"utable.npy: is float32\[15, 7\], the dictionary has 2 words"),
+        ("no unknown", "has no UNK"),
+        ("other vectors", "its vectors have 3 numbers, the GRU of bi_skip.npz reads 7"),
+        ("dictionary.txt", "not a dictionary"),
+        ("utable.npy", "not found, so these are not the published skip-thoughts files"),
+        ("uni_skip.npz", "not an archive"),
+        ("bi_skip.npz.pkl", "cannot be read"),
+    ],
+)
+def test_files_that_do_not_fit_are_named(tmp_path: Path, what: str, reason: str) -> None:
+    folder = write_published(tmp_path)
+    damage(folder, what)
+    with pytest.raises(FormatError, match=reason):
+        SkipThoughts(folder)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="nowhere: no such folder"):
+        encoder_by_name(f"skip-thoughts:{tmp_path / 'nowhere'}")
+
+
+def test_vectors_longer_than_a_clips_text_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skip_thoughts, "TEXT_DIMENSIONS", 21)
+    with pytest.raises(ConfigError, match="its vectors have 22 numbers, a clip's text at most 21"):
+        SkipThoughts(write_published(tmp_path, uni=12, bi=5))

@@ -1,0 +1,74 @@
+"""The commands about words, as they are typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from crnet.cli import main, usage
+from crnet.data.store import read_manifest
+from crnet.text.published import PUBLISHED_FILES
+from skip_thoughts_files import write_published
+from synthetic import write_store
+
+NOVEL = Path(__file__).with_name("pride-and-prejudice.txt")
+SMALL = "--uni 8 --bi 4 --word-dimensions 6 --words 100 --epochs 1 --batch-size 32 --device cpu".split()  # noqa: SIM905
+
+
+def test_help_lists_commands_of_two_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert all(name in usage() for name in ("embed ", "text fetch ", "text train "))
+    assert main(["text", "train", "--help"]) == 0 and "crnet text train" in capsys.readouterr().out
+    assert main(["text"]) == 2 and "text fetch, text train" in capsys.readouterr().err
+
+
+def test_files_that_are_there_are_checked_without_a_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_published(tmp_path / "files", objects=True)
+    assert main(["text", "fetch", str(folder), "--no-download", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["converted"] == ["utable.plain.npy", "btable.plain.npy"]
+    assert [file["name"] for file in document["files"]] == [*PUBLISHED_FILES, *document["converted"]]
+    assert main(["text", "fetch", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "as before" in shown and "published no hashes" in shown and f"skip-thoughts:{folder}" in shown
+
+
+def test_missing_files_and_where_they_come_from_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_published(tmp_path)
+    (tmp_path / "bi_skip.npz").unlink()
+    assert main(["text", "fetch", str(tmp_path), "--no-download"]) == 2
+    shown = capsys.readouterr().err
+    assert "missing in" in shown and "bi_skip.npz" in shown and "http://www.cs.toronto.edu/~rkiros/models/" in shown
+
+
+def test_train_and_embed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["text", "train", str(NOVEL), str(tmp_path / "encoder"), *SMALL, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    store = write_store(tmp_path / "store", clips=3, pixels=8)
+    assert main(["embed", str(store), "--encoder", document["encoder"], "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["done"], report["skipped"], report["without_words"]) == (3, 0, 0)
+    assert read_manifest(store).encoder == report["encoder"]
+    assert main(["embed", str(store), "--encoder", document["encoder"]]) == 0
+    assert "0 clips embedded, 3 were already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["embed", "{}", "--encoder", "word2vec"], "unknown text encoder 'word2vec' (known: hashed-ngrams-v1"),
+        (["embed", "{}", "--encoder", "skip-thoughts:"], "unknown text encoder"),
+        (["embed", "{}", "--encoder", "hashed-ngrams-v1"], "not a clip store"),
+        (["embed", "{}"], "--encoder"),
+        (["text", "train", "{}/none.txt", "{}/out"], "none.txt: cannot be read"),
+        (["text", "train", "{}/none.txt", "{}/out", "--uni", "9999"], "vectors of 9999 + 2 x 1200 numbers"),
+        (["text", "fetch", "{}", "--source", "ftp://x"], "is no web address"),
+        (["predict", "{}", "a.mp4", "--asr", "tiny"], "crnet: "),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], reason: str
+) -> None:
+    assert main([word.replace("{}", str(tmp_path)) for word in words]) == 2
+    assert reason in capsys.readouterr().err.splitlines()[-1]
