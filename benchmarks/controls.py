@@ -5,8 +5,8 @@
 1. Sound and transcript of the test clips of STORE are dealt out anew together, and RUN is measured on both: the scores
    of scene and face must not move, and R2 of the audio-text stream must fall to its floor.
 2. Two sets of CLIPS people are drawn: one whose sound and words carry nothing, one whose pictures and sound carry
-   nothing (the mouth follows the voice). A system is trained on each: the streams that have nothing to see must stay at their
-   floor, the others must rise above it.
+   nothing (the mouth follows the voice). A system is trained on each: the streams that have nothing to see must stay
+   at their floor, the others must rise above it.
 
 Prints one JSON document; exit code 1 if a control fails. The same command goes on where it was stopped.
 """
@@ -22,12 +22,13 @@ from typing import Any
 
 import numpy as np
 
+from crnet.bundle import load_bundle
 from crnet.config import PRESET_NAMES, PRESETS
 from crnet.data.manifest import Manifest, read_manifest, write_manifest
 from crnet.data.simulate.planning import Modality, SimulationConfig
 from crnet.data.simulate.storing import simulate_to_store
 from crnet.data.store import clip_path, read_clip, write_clip
-from crnet.evaluation import AVERAGE, Evaluation, evaluate_run
+from crnet.evaluation import AVERAGE, Evaluation, evaluate
 from crnet.pipeline import train_system
 from crnet.schema import STREAMS, Stream
 
@@ -59,8 +60,8 @@ def main() -> int:
 def shuffled(run: Path, store: Path, out: Path) -> dict[str, Any]:
     """Measure a run before and after sound and words are dealt out anew between test clips."""
     deal_out_anew(store, out)
-    before, _ = evaluate_run(run, store)
-    after, _ = evaluate_run(run, out)
+    bundle = load_bundle(run)
+    before, after = evaluate(bundle, store), evaluate(bundle, out)
     moved = {s: float(np.abs(before.predictions[s] - after.predictions[s]).max()) for s in STREAMS}
     return {
         "r2_before": r2(before),
@@ -89,7 +90,7 @@ def silenced(asked: argparse.Namespace, silent: tuple[Modality, ...], blind: tup
     store, run = asked.out / f"{name}-store", asked.out / f"{name}-run"
     simulate_to_store(store, SimulationConfig(clips=asked.clips, seconds=4.0, silent=silent))
     train_system(store, run, PRESETS[asked.preset])
-    found = r2(evaluate_run(run, store)[0])
+    found = r2(evaluate(load_bundle(run), store))
     seeing = max(found[stream] for stream in STREAMS if stream not in blind)
     return {
         "r2": found,

@@ -47,6 +47,7 @@ class Config:
                 f"the samples show {self.transforms.frames} frames, the model expects {self.model.frames}",
                 remedy="set transforms.frames and model.frames to the same number",
             )
+        self.training.refuse_for(self.model.head)
 
 
 def _stages(
@@ -104,6 +105,11 @@ def from_dict(kind: type[T], document: Any, path: Path) -> T:
             path=path,
             remedy="use the version of crnet that wrote it",
         ) from error
+
+
+def reads_words(config: Config) -> bool:
+    """Whether any network of the system looks at the transcripts' vectors."""
+    return "audio-text" in config.streams and config.model.audio_text != "audio"
 
 
 def with_seed(config: Config, seed: int) -> Config:

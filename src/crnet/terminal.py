@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json as json_module
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -77,6 +77,6 @@ def show_prediction(prediction: Prediction) -> None:
     screen.print(table)
 
 
-def print_json(document: Mapping[str, Any], indent: int | None = 2) -> None:
+def print_json(document: Mapping[str, Any] | Sequence[Any], indent: int | None = 2) -> None:
     """Print one JSON document, in ASCII, so that no name of a file and no terminal can break it."""
     print(json_module.dumps(document, indent=indent, allow_nan=False), flush=True)

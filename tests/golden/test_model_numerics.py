@@ -56,7 +56,7 @@ def compute(stream: Stream, config: ModelConfig) -> dict[str, object]:
             values = torch.from_numpy(pattern(*parameter.shape, start=1_000 * place)).float() * 2 - 1
             parameter.copy_(values * spread + (1.0 if "bn" in name and name.endswith("weight") else 0.0))
         net.head.score_weight *= 0.1
-    net.init_regression_bias((0.5,) * 6)
+    net.start_from(np.full((1, 6), 0.5))
     batch = a_batch()
     assert batch.scores is not None and batch.classes is not None
     output = net.train()(batch)

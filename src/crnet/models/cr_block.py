@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -86,12 +85,27 @@ class CRBlock(nn.Module):
             scores = torch.einsum("bpf,pf->bp", f_reg, self.score_weight) + self.score_bias
         return f_reg, logits, scores
 
+    def regression_parameters(self) -> list[nn.Parameter]:
+        """Those of G, which classification alone leaves without a gradient."""
+        return [self.score_weight, self.score_bias]
+
     @torch.no_grad()
-    def init_regression_bias(self, means: Sequence[float]) -> None:
-        """Let each score start at the training mean of its target, in [0, 1], instead of at 0.
+    def start_from(self, scores: Float64[np.ndarray, "N 6"]) -> None:
+        """Let each score start at the training mean of its target, instead of at 0.
 
         From 0, a score of 0.5 is 50 points off, where the Bell loss has no gradient.
         """
-        if len(means) != len(TARGETS) or not all(0 <= mean <= 1 for mean in means):
-            raise LabelError(f"{len(TARGETS)} means in [0, 1] are needed, not {list(means)}")
-        self.score_bias.copy_(torch.tensor(means))
+        self.score_bias.copy_(torch.from_numpy(means_of(scores)))
+
+
+def means_of(scores: Float64[np.ndarray, "N 6"]) -> Float64[np.ndarray, " 6"]:
+    """The mean score of each target.
+
+    Raises:
+        LabelError: No scores, not of six targets, or not in [0, 1].
+    """
+    if scores.ndim != 2 or scores.shape[1] != len(TARGETS) or not len(scores):
+        raise LabelError(f"scores of shape {scores.shape}, expected one row or more of {len(TARGETS)} targets")
+    if not np.all((scores >= 0) & (scores <= 1)):
+        raise LabelError("a score is not a number in [0, 1]")
+    return scores.mean(axis=0)

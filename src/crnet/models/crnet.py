@@ -8,10 +8,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float64, UInt8
 from torch import Tensor, nn
 
 from crnet.errors import ConfigError, FormatError
+from crnet.models.baselines import ExpectationHead, PlainHead
 from crnet.models.cr_block import EDGES, CRBlock
 from crnet.models.resnet import (
     FILM,
@@ -29,6 +30,14 @@ WIDEST = 1_024
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1], what torchvision's weights were trained with
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+Head = Literal["cr-block", "plain", "expectation", "expectation+regression"]
+HEADS: dict[Head, type[CRBlock | PlainHead | ExpectationHead]] = {
+    "cr-block": CRBlock,
+    "plain": PlainHead,
+    "expectation": ExpectationHead,
+    "expectation+regression": ExpectationHead,
+}
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -45,6 +54,8 @@ class ModelConfig:
         audio_text: What the audio-text stream hears: both (Fig. 1), or one of the two (Table 3).
         init: Weights that the backbone of the visual streams starts from, torchvision's format as safetensors;
             without it, He initialisation.
+        head: From the backbone's vector to scores: the paper's CR-block, or what it is compared with in Tables 4 to 6
+            (`crnet.models.baselines`). The last two are the same network; they differ in the losses it is trained by.
     """
 
     backbone: Literal["r2d34", "r3d34"] = "r2d34"
@@ -57,8 +68,11 @@ class ModelConfig:
     pixel_std: tuple[float, float, float] = IMAGENET_STD
     audio_text: Literal["both", "audio", "text"] = "both"
     init: Path | None = None
+    head: Head = "cr-block"
 
     def __post_init__(self) -> None:
+        if self.head not in HEADS:
+            raise ConfigError(f"unknown head {self.head!r}", remedy=f"choose one of {', '.join(HEADS)}")
         if self.classes not in EDGES:
             raise ConfigError(f"no edges for {self.classes} classes", remedy=f"choose one of {sorted(EDGES)}")
         if self.width > WIDEST:
@@ -78,8 +92,8 @@ class StreamOutput:
     """What a stream says of a batch.
 
     Attributes:
-        features: [B, 6, F], f_reg_p of Eq. 3, which the fusion takes.
-        logits: [B, 6, n], class logits before the softmax.
+        features: [B, 6, F], f_reg_p of Eq. 3, which the fusion takes; without CR-block, `a` for each target.
+        logits: [B, 6, n], class logits before the softmax; all 0 from a head without classes.
         scores: [B, 6], order of `TARGETS`, nominally in [0, 1], not clamped.
     """
 
@@ -114,7 +128,7 @@ class StreamNet(nn.Module):
         self.backbone = ResNet(geometry, channels_in, config.width, config.blocks, generator=generator)
         if stream != "audio-text" and config.temporal == "conv1x1":
             self.frame_weights = nn.Parameter(torch.full((config.frames,), 1 / config.frames))
-        self.head = CRBlock(8 * config.width, config.classes, generator)
+        self.head = HEADS[config.head](8 * config.width, config.classes, generator)
         # Not in the state dict: they belong to the configuration.
         self.register_buffer("pixel_mean", torch.tensor(config.pixel_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(config.pixel_std).view(3, 1, 1), persistent=False)
@@ -156,13 +170,13 @@ class StreamNet(nn.Module):
             return by_frame.mean(1)
         return torch.einsum("btf,t->bf", by_frame, self.frame_weights)
 
-    def init_regression_bias(self, means: tuple[float, ...]) -> None:
-        """Let the scores start at the training means of the six targets, in [0, 1]."""
-        self.head.init_regression_bias(means)
+    def start_from(self, scores: Float64[np.ndarray, "N 6"]) -> None:
+        """Let the scores start where the training scores are: at the six means, or with the classes' own centres."""
+        self.head.start_from(scores)
 
     def regression_parameters(self) -> list[nn.Parameter]:
         """The parameters of G, which the first stage, classification alone, leaves without a gradient."""
-        return [self.head.score_weight, self.head.score_bias]
+        return self.head.regression_parameters()
 
     def _frames(self, batch: Batch) -> UInt8[Tensor, "B T 3 H W"]:
         frames = batch.scene if self.stream == "scene" else batch.face

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from crnet.errors import ConfigError
+from crnet.models.crnet import Head
 from crnet.models.losses import LossTerms, lambda_at
 
 Term = Literal["l1", "mse", "bell", "guide"]
@@ -120,3 +121,17 @@ class TrainingConfig:
             raise ConfigError("workers and seed must be 0 or more, threads 1 or more")
         if not any(stage.epochs for stage in self.stages):
             raise ConfigError("no stage has an epoch", remedy="give a stage 1 epoch or more")
+
+    def refuse_for(self, head: Head) -> None:
+        """Raise ConfigError if a loss of a stage finds nothing to train in such a head."""
+        terms = {term for stage in self.stages if stage.epochs for term in stage.terms}
+        if head == "plain" and "guide" in terms:
+            raise ConfigError(
+                "a plain head has no classes for the cross-entropy to train",
+                remedy="leave guide out of the stages' terms, and give stage 1 no epochs",
+            )
+        if head == "expectation" and terms != {"guide"}:
+            raise ConfigError(
+                "the head 'expectation' is trained by the cross-entropy alone",
+                remedy="give both stages the terms guide, or choose the head expectation+regression",
+            )

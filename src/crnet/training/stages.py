@@ -79,11 +79,12 @@ def train_stream(
 
     Raises:
         ConfigError: The folder holds a run of another configuration, the batch cannot be shared by the processes,
-            or training diverged.
+            a stage's losses do not fit the head, or training diverged.
         LabelError: There is nothing to train on, or clips lack scores.
         FormatError: A file of the run or a clip is damaged.
         StorageError: The disk is full.
     """
+    training.refuse_for(model.head)
     folder = run_dir / stream
     described = describe(stream, manifest, model, transforms, training)
     with world(training.device) as here, reproducible(here.device, training.threads):
@@ -105,7 +106,7 @@ def train_stream(
             )
         if val is None and here.first:
             logger.warning("no clip belongs to the validation split: the last epoch is kept, overfitting stays unseen")
-        net.init_regression_bias(tuple(scores_of(train.rows).mean(axis=0).tolist()))
+        net.start_from(scores_of(train.rows))
         standing, optimizer_state = load_state(folder / STATE_NAME, net) if resumed else (Standing(), {})
         write_log = run_log(folder, standing.log, training.tensorboard) if here.first else nullcontext(drop_row)
         with write_log as write:

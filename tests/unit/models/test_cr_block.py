@@ -157,15 +157,15 @@ def test_weights_are_of_the_classes_and_sum_to_one(seed: int) -> None:
 
 def test_scores_start_at_the_means() -> None:
     net = block()
-    means = [0.476, 0.520, 0.548, 0.523, 0.566, 0.504]
-    net.init_regression_bias(means)
+    means = np.array([0.476, 0.520, 0.548, 0.523, 0.566, 0.504])
+    net.start_from(np.stack([means - 0.1, means + 0.1]))
     assert net(torch.zeros(1, 8))[2][0].tolist() == pytest.approx(means)
 
 
-@pytest.mark.parametrize("means", [[0.5] * 5, [0.5] * 5 + [1.1], [0.5] * 5 + [math.nan]])
-def test_bad_means_are_refused(means: list[float]) -> None:
+@pytest.mark.parametrize("scores", [[[0.5] * 5], [[0.5] * 5 + [1.1]], [[0.5] * 5 + [math.nan]], [0.5] * 6, []])
+def test_bad_scores_to_start_from_are_refused(scores: list[float]) -> None:
     with pytest.raises(LabelError):
-        block().init_regression_bias(means)
+        block().start_from(np.array(scores))
 
 
 def test_scores_keep_their_digits_under_autocast() -> None:

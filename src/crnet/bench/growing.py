@@ -1,0 +1,113 @@
+"""The rows of the extra-trees: growing, size and predictions beside scikit-learn's own, and the full forest's speed."""
+
+from __future__ import annotations
+
+import pickle
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crnet.bench.figures import Figure, in_turn, medians, wall_ratio
+from crnet.forest import LEAF, Forest
+from crnet.fusion import PAPER_MAX_FEATURES, PAPER_TREES
+from crnet.schema import TARGETS
+
+FIT_GOAL, SIZE_GOAL, EQUAL_GOAL, CLIP_GOAL_MS = 1.05, 1 / 6, 1e-6, 60.0
+SHAPES = 20  # different trees that the full forest is put together from
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much to grow: trees of one target, on how many clips of how many features."""
+
+    trees: int = 50
+    clips: int = 6_000
+    features: int = PAPER_MAX_FEATURES
+
+
+def growing_rows(size: Size, repeats: int) -> Iterator[Figure]:
+    """One target's trees by `Forest` and by scikit-learn, on the same random numbers."""
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(size.clips, 1, size.features)).astype(np.float32)
+    y = np.clip(0.5 + 0.1 * x[:, :, 0] + 0.1 * rng.normal(size=(size.clips, 1)), 0, 1)
+    seed = int(np.random.SeedSequence([0, 0]).generate_state(1)[0])  # what `Forest.fit` gives its first target
+    forests: list[Forest] = []  # of all rounds; they are equal
+    theirs = ExtraTreesRegressor(size.trees, max_features=size.features, n_jobs=-1, random_state=seed)
+    work, limit = in_turn(
+        repeats,
+        lambda: forests.append(Forest.fit(x, y, trees=size.trees, max_features=size.features, seed=0)),
+        lambda: theirs.fit(x[:, 0], y[:, 0]),
+        warm_up=False,
+    )
+    forest = forests[-1]
+    shape = {"trees": size.trees, "clips": size.clips, "features": size.features}
+    detail = medians("work", work) | medians("limit", limit) | shape
+    against = "scikit-learn's own extra-trees, grown in turn, by the clock"
+    yield Figure("trees: time to grow", wall_ratio(work, limit), "x", FIT_GOAL, against, detail=detail)
+    pickled = len(pickle.dumps(theirs))
+    kept = sum(array.nbytes for array in forest.to_tensors().values())
+    detail = {"mb": round(kept / 1e6, 1), "pickled_mb": round(pickled / 1e6, 1)}
+    yield Figure(
+        "trees: size", kept / pickled, "x", SIZE_GOAL, "the same trees of scikit-learn, pickled", detail=detail
+    )
+    unseen = rng.normal(size=(1_000, 1, size.features)).astype(np.float32)
+    expected = theirs.predict(unseen[:, 0])
+    far = float(np.abs(forest.predict(unseen)[:, 0] - expected).max())
+    yield Figure(
+        "trees: predictions apart", far, "", EQUAL_GOAL, "scikit-learn's predictions of 1,000 clips, in [0, 1]"
+    )
+
+
+def clip_row(size: Size, repeats: int) -> Figure:
+    """Milliseconds of one clip through the paper's forest, grown without data."""
+    trees = PAPER_TREES if size.clips >= 1_000 else size.trees
+    forest = random_forest(trees, size.clips, size.features)
+    rng = np.random.default_rng(1)
+    clips = rng.normal(size=(repeats * 3 + 1, 1, len(TARGETS), size.features)).astype(np.float32)
+    spent_ms = []
+    for clip in clips:  # a new clip each time: its paths through the trees are not in the cache
+        started_s = time.perf_counter()
+        forest.predict(clip)
+        spent_ms.append(1000 * (time.perf_counter() - started_s))
+    detail = {"trees_a_target": trees, "nodes": len(forest.feature), "slowest_ms": round(max(spent_ms[1:]), 1)}
+    name, limit = "trees: one clip", f"a bound on the median time of one clip through {len(TARGETS)} x {trees} trees"
+    return Figure(name, statistics.median(spent_ms[1:]), "ms", CLIP_GOAL_MS, limit, detail=detail)
+
+
+def random_forest(trees: int, clips: int, features: int) -> Forest:
+    """A forest as large and as deep as one grown on so many clips, whose nodes ask random things.
+
+    Extra-trees split a node's clips at a random value, so a share of them, nearly uniform, goes left, down to single
+    clips. A few such shapes are repeated; which feature and threshold stands at a node differs everywhere.
+    """
+    rng = np.random.default_rng(2)
+    shapes = [_random_shape(clips, rng) for _ in range(min(SHAPES, trees))]
+    order = rng.integers(len(shapes), size=len(TARGETS) * trees)
+    jump = np.concatenate([shapes[i] for i in order])
+    leaf = jump == 0
+    feature = rng.integers(features, size=len(jump), dtype=np.int16)
+    feature[leaf] = LEAF
+    value = rng.normal(size=len(jump)).astype(np.float32)
+    value[leaf] = rng.uniform(size=int(leaf.sum())).astype(np.float32)
+    ends = np.cumsum([0, *(len(shapes[i]) for i in order)])
+    start = ends[np.arange(len(TARGETS))[:, None] * trees + np.arange(trees + 1)]
+    return Forest(feature, value, jump, start.astype(np.int64), features)
+
+
+def _random_shape(clips: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    """The jumps of one tree, depth first, whose leaves hold one clip each."""
+    jump = np.zeros(2 * clips - 1, dtype=np.int32)
+    waiting = [(0, clips)]
+    while waiting:
+        node, here = waiting.pop()
+        if here > 1:
+            left = int(rng.integers(1, here))
+            jump[node] = 2 * left  # the left subtree has 2 * left - 1 nodes
+            waiting += [(node + 1, left), (node + 2 * left, here - left)]
+    return jump

@@ -1,0 +1,39 @@
+"""How much memory a worker of `prepare` takes: `python -m crnet.bench.peak CLIP ...` in a process of its own.
+
+Imports no more than such a worker does.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+from crnet.data.making import clip_from_video
+from crnet.data.store import write_clip
+from crnet.media.settings import MediaSettings
+from crnet.text.encoders import HashedNgrams
+
+
+def main(clips: list[Path]) -> None:
+    """Make a clip file of each video, all frames kept, and say the peak memory in MiB (2^20 bytes)."""
+    for path in clips:
+        clip = clip_from_video(path, clip_id=path.name, transcript="", encoder=HashedNgrams(), settings=MediaSettings())
+        stored = path.with_suffix(".safetensors")
+        write_clip(stored, clip)
+        stored.unlink()
+    sys.stdout.write(f"{peak_mib()}\n")
+
+
+def peak_mib() -> float:
+    """The most memory that this process has had; pages shared with others count in full."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage would also count the moment between fork and exec, when a child is its parent
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024
+
+
+if __name__ == "__main__":
+    main([Path(name) for name in sys.argv[1:]])

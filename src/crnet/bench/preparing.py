@@ -1,0 +1,148 @@
+"""The rows of `prepare`: what a clip costs beyond decoding it, how good and cheap its face boxes are, its memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from crnet.bench.clips import bare_decode, looped
+from crnet.bench.figures import Figure, cpu_ratio, in_turn, medians, threads
+from crnet.data.workers import THREAD_VARIABLES
+from crnet.media.faces import FaceTracker
+from crnet.media.mtcnn import Mtcnn
+from crnet.media.reader import read_media
+from crnet.media.settings import MediaSettings
+from crnet.media.video import decode, probe
+
+ALL_FRAMES_GOAL, FOUR_FRAMES_GOAL = 2.2, 1.6
+IOU_GOAL, MISSES_GOAL, CHEAPER_GOAL = 0.85, 0.01, 300.0
+MEMORY_GOAL_MIB, FLAT_GOAL = 400.0, 1.1
+DEFAULT_MIN_FACE_PIXELS = 20.0  # the smallest face that MTCNN looks for unless told otherwise
+LONGER = 4  # times as long a clip, and as many of them, must not take more memory
+
+
+def decoding_rows(clip: Path, repeats: int) -> Iterator[Figure]:
+    """CPU seconds of reading a clip with all frames, and with four of each segment, over those of bare decoding."""
+    with threads(1):
+        bare, everything, four = in_turn(
+            repeats,
+            partial(bare_decode, clip),
+            partial(read_media, clip),
+            partial(read_media, clip, MediaSettings(frames_per_segment=4)),
+        )
+    for name, spent, goal in (("all frames", everything, ALL_FRAMES_GOAL), ("4 a segment", four, FOUR_FRAMES_GOAL)):
+        detail = medians("work", spent) | medians("limit", bare) | {"repeats": repeats}
+        limit = "CPU seconds of bare decoding of picture and sound"
+        yield Figure(f"prepare: {name}", cpu_ratio(spent, bare), "x", goal, limit, detail=detail)
+
+
+def face_rows(clip: Path, sampled: int) -> Iterator[Figure]:
+    """Boxes of the tracker beside those of the whole detector on whole frames, of frames evenly chosen."""
+    with threads(1):
+        media = read_media(clip)
+        tracking_s = _tracking_cpu_s(clip)
+        chosen = np.unique(np.linspace(0, len(media.time_s) - 1, sampled).round().astype(int))
+        exact, exact_s = _exact_boxes(clip, set(chosen.tolist()))
+    tracked = np.stack([media.face_box[i] for i in exact])
+    reference = np.stack(list(exact.values()))
+    shown = ~np.isnan(reference[:, 0])
+    missed = shown & np.isnan(tracked[:, 0])
+    both = shown & ~missed
+    frames = len(media.time_s)
+    saved = (exact_s / len(exact)) / (tracking_s / frames)
+    detail = {
+        "frames": frames,
+        "frames_compared": len(exact),
+        "frames_with_a_face": int(shown.sum()),
+        "tracking_cpu_s_a_clip": round(tracking_s, 3),
+        "limit_cpu_s_a_frame": round(exact_s / len(exact), 3),
+    }
+    limit = "the whole detector on every frame at full resolution"
+    iou = _overlap(tracked[both], reference[both])
+    mean_iou = float(iou.mean()) if len(iou) else 0.0
+    worst = round(float(iou.min(initial=1.0)), 3)
+    yield Figure(
+        "faces: mean IoU", mean_iou, "", IOU_GOAL, limit, at_least=True, detail=detail | {"smallest_iou": worst}
+    )
+    share = float(missed.sum() / max(shown.sum(), 1))
+    yield Figure("faces: missed", share, "", MISSES_GOAL, limit, detail=detail)
+    yield Figure("faces: CPU saved", saved, "x", CHEAPER_GOAL, limit, at_least=True, detail=detail)
+
+
+def _tracking_cpu_s(clip: Path) -> float:
+    """CPU seconds that finding, following and cutting out the face of every frame of a clip take."""
+    info, settings = probe(clip), MediaSettings()
+    tracker = FaceTracker(
+        Mtcnn(),
+        info,
+        settings.detection,
+        pixels=settings.pixels,
+        margin=settings.face_margin,
+        jpeg_quality=settings.jpeg_quality,
+    )
+    spent_s = 0.0
+    last = len(info.frame_times_s) - 1
+    for frame in decode(clip, info):
+        started_s = time.process_time()
+        tracker.add(frame, [frame.index], last=frame.index == last)
+        spent_s += time.process_time() - started_s
+    return spent_s
+
+
+def _exact_boxes(clip: Path, chosen: set[int]) -> tuple[dict[int, Float32[np.ndarray, " 4"]], float]:
+    """The largest face of each chosen frame (NaN: none), in displayed pixels, and the CPU seconds of finding them."""
+    info, detector = probe(clip), Mtcnn()
+    boxes: dict[int, Float32[np.ndarray, " 4"]] = {}
+    spent_s = 0.0
+    for frame in decode(clip, info):
+        if frame.index not in chosen:
+            continue
+        image = frame.rgb_full()
+        started_s = time.process_time()
+        found = detector.detect(image[None], DEFAULT_MIN_FACE_PIXELS).pop()
+        spent_s += time.process_time() - started_s
+        areas = np.prod(found.boxes[:, 2:] - found.boxes[:, :2], axis=1)
+        none = np.full(4, np.nan, dtype=np.float32)
+        boxes[frame.index] = found.boxes[int(areas.argmax())] if len(found) else none
+    return boxes, spent_s
+
+
+def _overlap(a: Float32[np.ndarray, "n 4"], b: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, " n"]:
+    """Intersection over union of boxes, pair by pair."""
+    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    shared = np.prod(np.maximum(sides, 0), axis=1)
+    whole = np.prod(a[:, 2:] - a[:, :2], axis=1) + np.prod(b[:, 2:] - b[:, :2], axis=1) - shared
+    return shared / whole
+
+
+def memory_rows(clip: Path, folder: Path) -> Iterator[Figure]:
+    """Peak memory of a process that prepares clips: one, several, and one that is longer."""
+    long = looped(clip, LONGER, folder / "long.mp4")
+    one, several, longer = (_peak_mib(files) for files in ([clip], [clip] * LONGER, [long]))
+    detail = {
+        "one_clip_mib": round(one),
+        f"{LONGER}_clips_mib": round(several),
+        f"{LONGER}_times_as_long_mib": round(longer),
+    }
+    limit = "all frames kept; the largest of one clip, several and a longer one"
+    most = max(one, several, longer)
+    yield Figure("prepare: memory of a worker", most, "MiB", MEMORY_GOAL_MIB, limit, detail=detail)
+    growth = max(several, longer) / one
+    limit = f"memory with one clip, against {LONGER} clips and one {LONGER} times as long"
+    yield Figure("prepare: memory grows", growth, "x", FLAT_GOAL, limit, detail=detail)
+
+
+def _peak_mib(clips: list[Path]) -> float:
+    """Peak memory of a fresh process, with one thread as workers have, that reads these clips one after the other."""
+    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
+    command = [sys.executable, "-m", "crnet.bench.peak", *map(str, clips)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)  # noqa: S603
+    return float(done.stdout)

@@ -1,0 +1,1 @@
+"""The paper's tables and figures, and ablations of one's own: what `crnet reproduce` runs."""

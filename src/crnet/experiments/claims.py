@@ -1,0 +1,167 @@
+"""What the paper says is better than what, and whether it is so here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crnet.experiments.grid import Grid, Kind, Line
+from crnet.experiments.numbers import difference, p_text
+from crnet.experiments.published import AVERAGE, Printed
+from crnet.metrics import p_value_better
+from crnet.schema import TARGETS, TRAITS
+
+YES, REVERSED, UNDECIDED, TOO_FEW = "yes", "no, the reverse", "undecided", "too few clips"
+SURE = 0.05  # one-sided: below it a difference is taken for real, above 1 - SURE its reverse
+Predictions = NDArray[np.float64]  # [seeds, N, 6]
+
+HEADER = ("claim", "source", "paper", "here", "seeds", "p", "holds here?")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The paper calls one row of a table better than another.
+
+    Attributes:
+        text: In a few words, such as "Bell loss beats L1 + L2 (face)".
+        source: Where it says or shows so.
+        better, worse: Keys of the two rows.
+        targets: On which targets; the paper mostly speaks of the average over the five traits.
+    """
+
+    text: str
+    source: str
+    better: str
+    worse: str
+    targets: tuple[str, ...] = TRAITS
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim, the paper's difference and ours.
+
+    Attributes:
+        claim: Its text.
+        source: Its source.
+        paper: The paper's difference in 1 - MAE; None if it prints none.
+        here: Ours, the mean over the seeds.
+        sd: Its standard deviation over the seeds; None for one seed.
+        agreeing: How many seeds have the claimed sign.
+        seeds: How many there are.
+        p: One-sided paired bootstrap over the clips, errors averaged over seeds; None below 10 clips.
+
+    A claim holds where p is small and every seed agrees; its reverse, where p is large and none does.
+    """
+
+    claim: str
+    source: str
+    paper: float | None
+    here: float
+    sd: float | None
+    agreeing: int
+    seeds: int
+    p: float | None
+
+    @property
+    def holds(self) -> str:
+        """In words: yes, no (the reverse holds), or undecided."""
+        if self.p is None:
+            return TOO_FEW
+        if self.p < SURE and self.agreeing == self.seeds:
+            return YES
+        if self.p > 1 - SURE and self.agreeing == 0:
+            return REVERSED
+        return UNDECIDED
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in results.json."""
+        return {**asdict(self), "holds": self.holds}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Verdict:
+        """The reverse of `to_dict`."""
+        return cls(**{name: value for name, value in document.items() if name != "holds"})
+
+
+def judge(
+    claim: Claim,
+    truth: NDArray[np.float64],
+    better: Predictions,
+    worse: Predictions,
+    printed: tuple[Printed | None, Printed | None] = (None, None),
+) -> Verdict:
+    """Compare two systems on the same clips.
+
+    Args:
+        claim: What is said of them.
+        truth: [N, 6]; NaN leaves a clip's target out.
+        better, worse: [seeds, N, 6], the same seeds.
+        printed: The paper's rows.
+    """
+    chosen = [TARGETS.index(target) for target in claim.targets]
+    known = truth[:, chosen]
+    first, second = better[:, :, chosen], worse[:, :, chosen]
+    gains = np.nanmean(np.abs(second - known), axis=(1, 2)) - np.nanmean(np.abs(first - known), axis=(1, 2))
+    # The seeds stand side by side, so that a clip's gain is the mean over seeds and targets.
+    side_by_side = [np.concatenate(list(predictions), axis=1) for predictions in (first, second)]
+    p = p_value_better(np.tile(known, (1, len(first))), *side_by_side)
+    return Verdict(
+        claim.text,
+        claim.source,
+        _printed_difference(claim, *printed),
+        float(gains.mean()),
+        float(gains.std(ddof=1)) if len(gains) > 1 else None,
+        int((gains > 0).sum()),
+        len(gains),
+        p,
+    )
+
+
+def _printed_difference(claim: Claim, better: Printed | None, worse: Printed | None) -> float | None:
+    if better is None or worse is None:
+        return None
+    names = (AVERAGE,) if claim.targets == TRAITS else claim.targets
+    return float(np.mean([better[name] - worse[name] for name in names]))
+
+
+def claims_grid(verdicts: Sequence[Verdict]) -> Grid:
+    """Which of the paper's orderings hold here, at a glance."""
+    lines = tuple(
+        Line(
+            (
+                verdict.claim,
+                verdict.source,
+                "" if verdict.paper is None else difference(verdict.paper),
+                difference(verdict.here, verdict.sd),
+                f"{verdict.agreeing} of {verdict.seeds}",
+                p_text(verdict.p),
+                verdict.holds,
+            ),
+            _KINDS.get(verdict.holds, "open"),
+        )
+        for verdict in verdicts
+    )
+    return Grid("Does it hold here?", HEADER, lines, words=2, notes=(counted(verdicts), HOW_TO_READ))
+
+
+HOW_TO_READ = (
+    "Differences of 1 - MAE. p: one-sided paired bootstrap over the test clips, errors averaged over the seeds; it "
+    f"knows the chance of the clips, not that of the training. A claim holds where p is below {SURE} and every seed "
+    f"agrees; its reverse, where p is above {1 - SURE} and none does. Some of many claims about nothing at all would "
+    "pass either way."
+)
+
+
+def counted(verdicts: Sequence[Verdict]) -> str:
+    """How many claims hold, as a sentence."""
+    found = [verdict.holds for verdict in verdicts]
+    words = [f"{found.count(word)} {text}" for word, text in _COUNTED if word in found]
+    return f"Of {len(found)} claims: {', '.join(words)}."
+
+
+_COUNTED = ((YES, "hold"), (UNDECIDED, "undecided"), (REVERSED, "reversed"), (TOO_FEW, "with too few clips to tell"))
+_KINDS: dict[str, Kind] = {YES: "yes", REVERSED: "no"}

@@ -1,0 +1,22 @@
+"""The paper's figures, one module each."""
+
+from __future__ import annotations
+
+from crnet.experiments.experiment import Experiment
+from crnet.experiments.figures.batch_sum import BatchSum
+from crnet.experiments.figures.bell_errors import BellErrors
+from crnet.experiments.figures.examples import Examples
+from crnet.experiments.figures.feature_maps import FeatureMaps
+from crnet.experiments.figures.histograms import Histograms
+from crnet.experiments.figures.regressors import Regressors
+from crnet.experiments.figures.slopes import Slopes
+
+FIGURES: tuple[Experiment, ...] = (
+    BatchSum(),
+    Slopes(),
+    Examples(),
+    Histograms(),
+    BellErrors(),
+    Regressors(),
+    FeatureMaps(),
+)

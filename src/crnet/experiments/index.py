@@ -1,0 +1,113 @@
+"""README.md and results.json of a results' folder: everything that is there, and what it was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from crnet.errors import FormatError
+from crnet.experiments.claims import Verdict, claims_grid
+from crnet.experiments.readings import OPEN_READING
+from crnet.experiments.registry import EXPERIMENTS
+from crnet.experiments.write_table import write_grid
+from crnet.files import read_json, write_json, write_text
+
+SIMULATED = (
+    "**Simulated people.** These clips are drawings whose scores follow known rules. What holds here says whether the "
+    "method can learn such rules, not how good it is on real people; compare orderings, not numbers, with the paper's."
+)
+
+
+@dataclass(frozen=True)
+class About:
+    """What results were made with.
+
+    Attributes:
+        command: The command line.
+        preset: Name of the configuration.
+        seeds: Of the repetitions.
+        store: Where the clips are.
+        source: What kind of clips.
+        conditions: What a reader of any number must know.
+        clips: Number of clips of each split.
+        device: Where the networks were trained.
+        versions: Of the packages.
+        git_revision: Of the code, None outside a checkout.
+    """
+
+    command: str
+    preset: str
+    seeds: tuple[int, ...]
+    store: str
+    source: str
+    conditions: str
+    clips: Mapping[str, int]
+    device: str
+    versions: Mapping[str, str]
+    git_revision: str | None
+
+
+def write_index(out: Path, about: About, failures: Mapping[str, str]) -> tuple[str, ...]:
+    """Write the index of all sections in `out`, whichever call made them.
+
+    Returns:
+        The sections' names.
+    """
+    sections = _sections(out)
+    verdicts = [Verdict.from_dict(v) for section in sections.values() for v in section["data"].get("claims", ())]
+    papers = [verdict for verdict in verdicts if verdict.source != OPEN_READING]
+    lines = ["# Tables and figures of CR-Net", ""]
+    lines += [SIMULATED, ""] if about.source == "simulated" else []
+    lines += [about.conditions, ""]
+    if failures:
+        lines += ["**Not everything could be made:**", ""]
+        lines += [f"- {name}: {reason}" for name, reason in failures.items()] + [""]
+    lines += ["| section | seeds | files |", "|---|---|---|", *(_line(name, s) for name, s in sections.items()), ""]
+    if papers:
+        judged = claims_grid(papers)
+        write_grid(out, "claims", judged)
+        lines += ["## Which of the paper's orderings hold here", "", judged.to_markdown()]
+    readings = [verdict for verdict in verdicts if verdict.source == OPEN_READING]
+    if readings:
+        lines += ["## Open readings", "", claims_grid(readings).to_markdown()]
+    lines += ["## Made with", "", *_made_with(about), ""]
+    write_text(out / "README.md", "\n".join(lines))
+    write_json(out / "results.json", {"about": asdict(about), "failures": dict(failures), "sections": sections})
+    return tuple(sections)
+
+
+def _sections(out: Path) -> dict[str, Any]:
+    """What every finished section left, in the order of the registry; sections of one's own come last."""
+    found: dict[str, Any] = {}
+    for path in sorted(out.glob("*/section.json")):
+        try:
+            document = read_json(path, "a section")
+            found[path.parent.name] = {name: document[name] for name in ("title", "files", "seeds", "data")}
+        except (FormatError, KeyError, TypeError):
+            continue  # not ours
+    order = [*EXPERIMENTS, *found]
+    return {name: found[name] for name in sorted(found, key=order.index)}
+
+
+def _line(name: str, section: Mapping[str, Any]) -> str:
+    by_stem: dict[str, list[str]] = {}
+    for file in section["files"]:
+        stem, _, ending = file.rpartition(".")
+        by_stem.setdefault(stem, []).append(f"[{ending}]({name}/{file})")
+    files = "; ".join(f"{stem}: {' '.join(links)}" for stem, links in by_stem.items())
+    return f"| [{section['title']}]({name}/README.md) | {len(section['seeds'])} | {files} |"
+
+
+def _made_with(about: About) -> Sequence[str]:
+    packages = ", ".join(f"{name} {version}" for name, version in about.versions.items())
+    clips = ", ".join(f"{count} {split}" for split, count in about.clips.items())
+    return [
+        f"- command: `{about.command or 'Python'}`",
+        f"- preset: {about.preset or 'its own configuration'}; seeds: {', '.join(map(str, about.seeds))}",
+        f"- store: `{about.store}` ({about.source}); clips: {clips}; networks are chosen on val, numbers are of test",
+        f"- trained on: {about.device}",
+        f"- versions: {packages}; revision {about.git_revision or 'unknown'}",
+        "- numbers: [results.json](results.json), and a CSV in each section's folder",
+    ]

@@ -1,0 +1,34 @@
+"""Numbers as papers print them: .9188, +.0031, with the deviation over the seeds behind."""
+
+from __future__ import annotations
+
+DIGITS = 4
+
+
+def figure(value: float | None, sd: float | None = None, digits: int = DIGITS) -> str:
+    """A score between 0 and 1: ".9188", ".9188 ±.0012"; "–" if there is none."""
+    if value is None:
+        return "–"
+    return _short(f"{value:.{digits}f}") + ("" if sd is None else f" ±{_short(f'{sd:.{digits}f}')}")
+
+
+def difference(value: float, sd: float | None = None) -> str:
+    """A difference with its sign: "+.0031", "−.0004 ±.0010"."""
+    text = _short(f"{abs(value):.{DIGITS}f}")
+    return ("−" if round(value, DIGITS) < 0 else "+") + text + ("" if sd is None else f" ±{_short(f'{sd:.{DIGITS}f}')}")
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share: "29.6%"; "–" if there is none."""
+    return "–" if value is None else f"{100 * value:.{digits}f}%".replace("-", "−")
+
+
+def p_text(p: float | None) -> str:
+    """A p-value: ".034"; "<.001"."""
+    if p is None:
+        return "–"
+    return "<.001" if p < 0.001 else ">.999" if p > 0.999 else _short(f"{p:.3f}")
+
+
+def _short(text: str) -> str:
+    return text.replace("0.", ".", 1) if text.startswith("0.") else text.replace("-0.", "−.", 1).replace("-", "−", 1)

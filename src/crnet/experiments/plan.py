@@ -1,0 +1,225 @@
+"""Which networks a set of experiments needs, and training those that are not there yet, several at a time."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import connection
+from pathlib import Path
+
+from crnet.data.workers import WorkerDied, available_cores, run_jobs
+from crnet.errors import CrnetError, StorageError
+from crnet.experiments.experiment import Experiment, Lab
+from crnet.experiments.nets import FAILURE_NAME, NetSpec, is_trained, mark_trained
+from crnet.files import write_text
+from crnet.progress import no_progress
+from crnet.schema import SPLITS
+from crnet.training.distributed import choose_device
+from crnet.training.stages import train_stream
+
+logger = logging.getLogger(__name__)
+
+TASK = "training networks"
+LOOK_EVERY_S = 2.0
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One network of the plan.
+
+    Attributes:
+        spec: What it is.
+        seed: Which repetition.
+        folder: Where it is trained.
+        needed_by: Names of the experiments that use it.
+    """
+
+    spec: NetSpec
+    seed: int
+    folder: Path
+    needed_by: tuple[str, ...]
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training clips, of both stages."""
+        return sum(stage.epochs for stage in self.spec.config.training.stages)
+
+    @property
+    def epochs_done(self) -> int:
+        """As many lines as its log has."""
+        try:
+            return min((self.folder / "log.jsonl").read_bytes().count(b"\n"), self.epochs)
+        except OSError:
+            return 0
+
+
+def plan(lab: Lab, experiments: Sequence[Experiment]) -> tuple[Planned, ...]:
+    """Every network that the experiments need, each once, one seed after the other."""
+    specs: dict[Path, NetSpec] = {}
+    users: dict[Path, list[str]] = {}
+    for experiment in experiments:
+        for spec in experiment.nets(lab):
+            first = lab.folder(spec, lab.seeds[0])
+            specs.setdefault(first, spec)
+            names = users.setdefault(first, [])
+            if experiment.name not in names:
+                names.append(experiment.name)
+    return tuple(
+        Planned(spec, seed, lab.folder(spec, seed), tuple(users[first]))
+        for seed in lab.seeds
+        for first, spec in specs.items()
+    )
+
+
+def default_workers(lab: Lab) -> int:
+    """How many networks to train at once: on the CPU as many as their threads leave room for, else one."""
+    training = lab.base.training
+    if choose_device(training.device).type != "cpu" or training.threads is None:
+        return 1
+    return max(1, available_cores() // training.threads)
+
+
+def train_plan(lab: Lab, planned: Sequence[Planned], workers: int) -> dict[Path, str]:
+    """Train what is not trained yet, and keep what every network says of every clip.
+
+    Args:
+        lab: Where, and on what.
+        planned: Which networks.
+        workers: Networks at a time; 1 trains in this process, more in processes with one compute thread each, which
+            end with this one.
+
+    Returns:
+        Why the training of a network failed, by its folder; empty if all went well.
+
+    Raises:
+        StorageError: The disk is full.
+        CrnetError: A training process died.
+    """
+    waiting = [net for net in planned if not is_trained(net.folder)]
+    failures: dict[Path, str] = {}
+    done, started_s = 0, time.perf_counter()
+    train = partial(train_one, _without_reader_processes(lab) if workers > 1 else replace(lab, progress=no_progress))
+    with _watched(lab, planned):
+        for net, outcome in run_jobs(train, waiting, 0 if workers == 1 else min(workers, len(waiting))):
+            if isinstance(outcome, WorkerDied):
+                raise CrnetError(
+                    f"the process that trained a {net.spec.stream} network died with exit code {outcome.exit_code}",
+                    path=net.folder,
+                    remedy="the same command goes on; with fewer --workers it needs less memory",
+                )
+            done += 1
+            if outcome:
+                failures[net.folder] = outcome
+                logger.warning("%s: %s", net.folder, outcome)
+            left_s = (time.perf_counter() - started_s) / done * (len(waiting) - done)
+            logger.info(
+                "%d of %d networks trained, about %.0f min left",
+                len(planned) - len(waiting) + done,
+                len(planned),
+                left_s / 60,
+            )
+    return failures
+
+
+def train_one(lab: Lab, net: Planned) -> str:
+    """Train one network to its end and keep its outputs; goes on where an earlier call stopped.
+
+    Returns:
+        Why it failed; "" if it did not.
+
+    Raises:
+        StorageError: The disk is full: the next network would fail as well.
+    """
+    end_with_parent()
+    failure = net.folder.parent / FAILURE_NAME
+    failure.unlink(missing_ok=True)
+    spec, config = net.spec, net.spec.config
+    # Dozens of networks are compared by their tables; nobody looks at each one's TensorBoard.
+    training = replace(spec.with_seed(net.seed), workers=lab.base.training.workers, tensorboard=False)
+    try:
+        with _quiet():
+            train_stream(
+                spec.stream,
+                lab.store_dir,
+                spec.manifest(lab.manifest),
+                net.folder.parent,
+                config.model,
+                config.transforms,
+                training,
+            )
+        mark_trained(net.folder, spec.summary, net.seed)
+        for split in SPLITS:
+            lab.outputs(spec, net.seed, split)
+    except StorageError:
+        raise
+    except CrnetError as error:
+        write_text(failure, f"{error}\n")
+        return str(error)
+    return ""
+
+
+def _without_reader_processes(lab: Lab) -> Lab:
+    """For worker processes, which may have no processes of their own."""
+    training = replace(lab.base.training, workers=0)
+    return replace(lab, base=replace(lab.base, training=training), progress=no_progress)
+
+
+_watching_parent = threading.Event()
+
+
+def end_with_parent() -> None:
+    """In a worker process: end at once when the main process ends, however it does. In the main process: nothing."""
+    parent = multiprocessing.parent_process()
+    if parent is None or _watching_parent.is_set():
+        return
+    _watching_parent.set()
+
+    def wait() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@contextmanager
+def _watched(lab: Lab, planned: Sequence[Planned]) -> Iterator[None]:
+    """Tell the lab's progress every few seconds how many epochs all networks have come to, from their logs."""
+    total, ended = sum(net.epochs for net in planned), threading.Event()
+
+    def tell() -> None:
+        done = sum(net.epochs_done for net in planned)
+        trained = sum(net.epochs_done == net.epochs for net in planned)
+        lab.progress(TASK, done, total, f"{trained} of {len(planned)} networks")
+
+    def keep_telling() -> None:
+        while not ended.wait(LOOK_EVERY_S):
+            tell()
+
+    tell()
+    watcher = threading.Thread(target=keep_telling, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+        tell()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Dozens of networks overfit; their logs tell so, and the terminal need not."""
+    training = logging.getLogger("crnet.training")
+    before = training.level
+    training.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        training.setLevel(before)

@@ -1,0 +1,23 @@
+"""A small store of noise and the smallest lab on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_lab import TINY
+
+from crnet.experiments.experiment import Lab
+from synthetic import write_store
+
+CLIPS = 20
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("experiments") / "store", clips=CLIPS, pixels=24, duration_s=0.25)
+
+
+@pytest.fixture
+def lab(store: Path, tmp_path: Path) -> Lab:
+    return Lab.open(store, tmp_path / "results", TINY, seeds=(0,))

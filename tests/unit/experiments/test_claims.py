@@ -1,0 +1,91 @@
+"""Claims of the paper, judged on made-up predictions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crnet.experiments.claims import Claim, Verdict, claims_grid, counted, judge
+from crnet.experiments.published import TABLE_3
+
+N = 40
+TRUTH = np.full((N, 6), 0.5)
+
+
+def predictions(*errors: float) -> np.ndarray:
+    """For each seed, all clips so far off."""
+    return np.stack([TRUTH + error for error in errors])
+
+
+CLAIM = Claim("one beats other", "Sec. 0", "one", "other")
+
+
+def test_a_clear_difference_holds() -> None:
+    verdict = judge(CLAIM, TRUTH, predictions(0.10, 0.12), predictions(0.13, 0.17))
+    assert verdict.here == pytest.approx(0.04)  # seeds: .03 and .05
+    assert verdict.sd == pytest.approx(0.01 * np.sqrt(2))
+    assert (verdict.agreeing, verdict.seeds, verdict.paper) == (2, 2, None)
+    assert verdict.p == pytest.approx(1 / 10_001)
+    assert verdict.holds == "yes"
+
+
+def test_its_reverse_is_called_so() -> None:
+    verdict = judge(CLAIM, TRUTH, predictions(0.2), predictions(0.1))
+    assert verdict.here == pytest.approx(-0.1)
+    assert verdict.sd is None
+    assert verdict.p == 1.0
+    assert verdict.holds == "no, the reverse"
+
+
+def test_seeds_that_disagree_leave_it_open_however_small_p_is() -> None:
+    verdict = judge(CLAIM, TRUTH, predictions(0.10, 0.10), predictions(0.20, 0.09))
+    assert verdict.p is not None
+    assert verdict.p < 0.05
+    assert verdict.agreeing == 1
+    assert verdict.holds == "undecided"
+
+
+def test_equal_systems_are_undecided_or_worse_never_better() -> None:
+    same = predictions(0.1)
+    assert judge(CLAIM, TRUTH, same, same).holds != "yes"
+
+
+def test_only_the_targets_of_the_claim_count() -> None:
+    better = predictions(0.1)
+    better[:, :, 2:] = TRUTH[:, 2:] + 0.4  # bad everywhere else
+    claim = Claim("", "", "one", "other", ("extraversion", "neuroticism"))
+    verdict = judge(claim, TRUTH, better, predictions(0.2), (TABLE_3["face"], TABLE_3["scene"]))
+    assert verdict.here == pytest.approx(0.1)
+    assert verdict.paper == pytest.approx((0.9167 - 0.9133 + 0.9090 - 0.9087) / 2)
+
+
+def test_the_papers_difference_is_that_of_the_printed_averages() -> None:
+    verdict = judge(CLAIM, TRUTH, predictions(0.1), predictions(0.2), (TABLE_3["scene"], TABLE_3["face"]))
+    assert verdict.paper == pytest.approx(0.9138 - 0.9133)
+
+
+def test_clips_without_truth_are_left_out() -> None:
+    truth = TRUTH.copy()
+    truth[: N // 2] = np.nan
+    better, worse = predictions(0.1), predictions(0.2)
+    better[:, : N // 2] = 5.0
+    assert judge(CLAIM, truth, better, worse).here == pytest.approx(0.1)
+
+
+def test_few_clips_decide_nothing() -> None:
+    verdict = judge(CLAIM, TRUTH[:9], predictions(0.1)[:, :9], predictions(0.2)[:, :9])
+    assert verdict.p is None
+    assert verdict.holds == "too few clips"
+
+
+def test_the_table_of_claims_counts_them() -> None:
+    verdicts = [
+        Verdict("a", "s", 0.0123, 0.01, 0.002, 3, 3, 0.01),
+        Verdict("b", "s", None, -0.01, None, 0, 3, 0.99),
+        Verdict("c", "s", None, 0.0, None, 1, 3, 0.5),
+    ]
+    grid = claims_grid(verdicts)
+    assert grid.lines[0].cells == ("a", "s", "+.0123", "+.0100 ±.0020", "3 of 3", ".010", "yes")
+    assert [line.kind for line in grid.lines] == ["yes", "no", "open"]
+    assert counted(verdicts) == "Of 3 claims: 1 hold, 1 undecided, 1 reversed."
+    assert [Verdict.from_dict(verdict.to_dict()) for verdict in verdicts] == verdicts

@@ -1,0 +1,27 @@
+"""Spread and errors at both ends, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crnet.experiments.extremes import errors_and_spread, outer
+
+
+def test_outer_deciles_by_hand() -> None:
+    truth = np.tile(np.arange(11) / 10, (6, 1)).T  # 0, .1 ... 1: deciles at .1 and .9
+    low, high = outer(truth)
+    assert np.flatnonzero(low[:, 0]).tolist() == [0, 1]
+    assert np.flatnonzero(high[:, 5]).tolist() == [9, 10]
+
+
+def test_errors_by_hand() -> None:
+    truth = np.tile(np.arange(11) / 10, (6, 1)).T
+    predictions = 0.5 + (truth - 0.5) / 2  # half the way to the middle: errors of 0 to .25, half the spread
+    found = errors_and_spread(predictions, truth)
+    assert found["spread"] == pytest.approx(0.5)
+    assert found["low error"] == pytest.approx((0.25 + 0.2) / 2)
+    assert found["high error"] == pytest.approx((0.25 + 0.2) / 2)
+    assert found["outer error"] == pytest.approx(0.225)
+    assert found["inner error"] == pytest.approx((0.15 + 0.1 + 0.05 + 0 + 0.05 + 0.1 + 0.15) / 7)
+    assert found["worst error"] == pytest.approx(0.25)

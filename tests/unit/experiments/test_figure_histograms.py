@@ -1,0 +1,49 @@
+"""Fig. 9: how the scores are distributed."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crnet.config import PRESETS
+from crnet.experiments.experiment import Lab
+from crnet.experiments.figures.histograms import Histograms, bin_counts, class_shares
+from crnet.schema import TARGETS
+from synthetic import write_store
+
+
+def test_edges_belong_to_the_upper_bin_and_class() -> None:
+    # 63/90 is the float 0.7; 1.0 belongs to the last bin
+    scores = np.tile(np.array([0.0, 0.49, 0.5, 0.6, 63 / 90, 1.0])[:, None], (1, 6))
+    counts = bin_counts(scores)
+    assert counts[0].tolist() == [1, 0, 0, 0, 1, 1, 1, 1, 0, 1]
+    np.testing.assert_allclose(class_shares(scores, 4)[3], np.array([2, 1, 1, 2]) / 6)
+
+
+@pytest.mark.parametrize("classes", [4, 10])
+def test_what_the_section_holds(classes: int, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    base = PRESETS["tiny"]
+    base = replace(base, model=replace(base.model, classes=classes))
+    lab = Lab.open(write_store(tmp_path / "store", clips=20, frames_per_segment=1), tmp_path / "out", base)
+    section = Histograms().run(lab, tmp_path)
+    assert Histograms().nets(lab) == ()
+    picture, bins, held = section.files
+    assert picture.stat().st_size > 10_000
+    with bins.open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == 6 * 2 * 10
+    assert sum(int(row["clips"]) for row in rows if row["split"] == "train") == 6 * 12
+    assert sum(int(row["clips"]) for row in rows if row["target"] == "openness") == 12 + 4
+    with held.open() as lines:
+        for row in csv.DictReader(lines):
+            assert sum(float(row[f"class_{k}"]) for k in range(classes)) == pytest.approx(1, abs=1e-5)
+    truth = lab.truth("train")
+    middle = ((truth >= 0.5) & (truth < 0.7)).mean(axis=0)[:5]
+    assert f"{middle.min():.0%} to {middle.max():.0%}" in section.markdown
+    assert f"The {classes} classes" in section.markdown
+    assert list(section.data["train_class_shares"]) == list(TARGETS)

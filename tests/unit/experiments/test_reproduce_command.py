@@ -1,0 +1,69 @@
+"""`crnet reproduce`: what it takes, and what it says of what it does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_lab import TINY
+
+from crnet.cli import main
+from crnet.commands.paper import chosen_experiments
+from crnet.experiments.experiment import Lab
+from crnet.experiments.plan import default_workers
+from crnet.experiments.registry import EXPERIMENTS
+
+
+def test_every_name_of_the_paper_is_known() -> None:
+    names = ["table1", "table2", "table3", "table4", "table5", "table6", "table7", "readings", "extremes"]
+    assert list(EXPERIMENTS)[: len(names)] == names
+    assert [experiment.name for experiment in chosen_experiments("all")] == list(EXPERIMENTS)
+    assert [experiment.name for experiment in chosen_experiments("table4, table3")] == ["table3", "table4"]
+
+
+def test_the_plan_is_shown_without_training(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["reproduce", "table3", "--data", str(store), "--out", str(tmp_path / "out"), "--preset", "tiny"]
+    assert main([*words, "--seeds", "2", "--backbones", "r2d34", "--plan", "--json"]) == 0
+    networks = json.loads(capsys.readouterr().out)["networks"]
+    assert len(networks) == 2 * 5
+    assert {network["needed_by"][0] for network in networks} == {"table3"}
+    assert not any(network["trained"] or network["epochs_done"] for network in networks)
+    assert not (tmp_path / "out").exists()
+    assert main([*words, "--seeds", "1", "--plan"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "7 networks, 0 of them trained"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["table8"], "unknown table or figure 'table8'"),
+        (["table3", "--seeds", "0"], "seeds and workers must be 1 or more"),
+        (["table3", "--workers", "0"], "seeds and workers must be 1 or more"),
+        (["table3", "--backbones", "vgg"], "unknown backbone 'vgg'"),
+        (["table3", "--data", "{}"], "is no clip store (make a store: crnet prepare {} STORE, and give --data STORE)"),
+        (["table3", "--data", "{}/none"], "does not exist"),
+        (["table3", "--preset", "huge"], "huge"),
+    ],
+)
+def test_bad_usage_is_one_line(
+    words: list[str], said: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word.replace("{}", str(tmp_path)) for word in words]
+    if "--data" not in words:
+        words += ["--data", str(store)]
+    assert main(["reproduce", *words, "--out", str(tmp_path / "out")]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert said.replace("{}", str(tmp_path)) in line
+
+
+def test_workers_follow_the_cores_and_the_threads(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    monkeypatch.setattr("crnet.experiments.plan.available_cores", lambda: 8)
+    of_threads = {}
+    for threads in (None, 1, 3, 16):
+        base = replace(TINY, training=replace(TINY.training, threads=threads))
+        of_threads[threads] = default_workers(replace(lab, base=base))
+    assert of_threads == {None: 1, 1: 8, 3: 2, 16: 1}

@@ -1,0 +1,255 @@
+"""All tables on a small store of noise, with the smallest networks: that everything is there and fits together."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_lab import TINY
+
+from crnet.config import Config
+from crnet.errors import ConfigError, FormatError, LabelError, UsageError
+from crnet.experiments import plan as plan_module
+from crnet.experiments import write_table
+from crnet.experiments.changes import with_losses, with_model
+from crnet.experiments.claims import Claim
+from crnet.experiments.experiment import Lab
+from crnet.experiments.extremes import extremes
+from crnet.experiments.nets import FAILURE_NAME, NetSpec, is_trained
+from crnet.experiments.predictors import predict
+from crnet.experiments.published import COLUMNS
+from crnet.experiments.readings import readings
+from crnet.experiments.reproduce import Report, reproduce
+from crnet.experiments.table import Row, Table
+from crnet.experiments.tables import TABLES, table_4, table_6
+from crnet.metrics import accuracy
+from crnet.schema import TARGETS
+from synthetic import write_store
+
+EVERYTHING = (*TABLES, readings, extremes)
+CLAIMS = 68 + 8  # of the paper, and open readings
+
+
+def without_pictures(patch: pytest.MonkeyPatch) -> None:
+    """They are tested elsewhere and take long."""
+    patch.setattr(write_table, "png", lambda figure: b"picture")
+    patch.setattr("crnet.experiments.grid.Grid.to_figure", lambda grid: None)
+
+
+@pytest.fixture(scope="module")
+def made(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    """Everything once, with one seed."""
+    out = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        report = reproduce(EVERYTHING, store, out, TINY, seeds=(0,), workers=1, command="crnet x", preset="smallest")
+    return out, report
+
+
+@pytest.fixture(scope="module")
+def results(made: tuple[Path, Report]) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((made[0] / "results.json").read_text(encoding="utf-8"))
+    return document
+
+
+def test_every_table_is_there_in_every_form(made: tuple[Path, Report]) -> None:
+    out, report = made
+    assert report.failures == {}
+    assert report.made == tuple(experiment.name for experiment in EVERYTHING)
+    for name in report.made:
+        assert {path.name for path in (out / name).iterdir()} >= {
+            f"{name}.{kind}" for kind in ("md", "tex", "csv", "png")
+        }
+
+
+def test_the_index_links_what_is_there_and_says_how_it_was_made(made: tuple[Path, Report]) -> None:
+    out, _ = made
+    text = (out / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(links) > 40
+    assert all((out / link).is_file() for link in links)
+    for words in (
+        "crnet x",
+        "smallest",
+        "12 train, 4 val, 4 test",
+        "torch",
+        "synthetic",
+        "Of 68 claims",
+        "Of 8 claims",
+    ):
+        assert words in text
+
+
+def test_no_row_is_empty_and_every_claim_is_judged(results: dict[str, Any]) -> None:
+    assert results["failures"] == {}
+    claims = [claim for section in results["sections"].values() for claim in section["data"].get("claims", ())]
+    assert len(claims) == CLAIMS
+    for name in ("table1", "table3", "table4", "table5", "table6", "table7", "readings"):
+        for row in results["sections"][name]["data"]["rows"]:
+            assert row["failure"] is None
+            assert ("accuracy" in row) == (row["predictor"] is not None)
+            if row["predictor"] is not None:
+                assert list(row["accuracy"]) == list(COLUMNS)
+                assert all(0 < value["mean"] <= 1 and value["sd"] is None for value in row["accuracy"].values())
+
+
+def test_equal_networks_give_equal_rows(results: dict[str, Any]) -> None:
+    def rows(name: str) -> dict[tuple[str, str], Any]:
+        return {(r["group"], r["name"]): r.get("accuracy") for r in results["sections"][name]["data"]["rows"]}
+
+    full = rows("table4")["Face", "CR-block and Bell loss"]
+    assert rows("table3")["Video, 2-D", "face"] == full == rows("table7")["Face", "4 classes"]
+    assert rows("table5")["Scene", "all three"] == rows("table4")["Scene", "Bell loss"]
+    assert rows("table6")["Scene", "CR-block"] == rows("table4")["Scene", "CR-block"]
+    assert (
+        rows("table1")["2-D, features in a row", "all"]
+        == rows("readings")["Joining the streams", "extra-trees, features in a row"]
+    )
+
+
+def test_a_row_is_what_its_network_says(made: tuple[Path, Report], store: Path, results: dict[str, Any]) -> None:
+    lab = Lab.open(store, made[0], TINY)
+    scores = np.clip(lab.outputs(lab.standard("scene"), 0, "test").scores.astype(np.float64), 0, 1)
+    row = next(
+        r for r in results["sections"]["table7"]["data"]["rows"] if (r["group"], r["name"]) == ("Scene", "4 classes")
+    )
+    for i, target in enumerate(TARGETS):
+        assert row["accuracy"][target]["mean"] == accuracy(lab.truth("test")[:, i], scores[:, i])
+    median = np.median(lab.truth("train"), axis=0)
+    floor = results["sections"]["table7"]["data"]["floor"]
+    assert floor["openness"] == pytest.approx(1 - np.abs(lab.truth("test")[:, 4] - median[4]).mean())
+
+
+def test_csv_has_a_line_for_each_row_and_target(made: tuple[Path, Report]) -> None:
+    with (made[0] / "table6" / "table6.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 9 * 7
+    first = next(line for line in lines if line["row"] == "CR-block" and line["target"] == "average")
+    assert (first["group"], first["paper"], first["beside"]) == ("Face", "0.9072", "trees")
+    assert 0 < float(first["mean"]) < 1
+
+
+def test_outputs_weighted_by_hand(made: tuple[Path, Report], store: Path) -> None:
+    lab = Lab.open(store, made[0], TINY)
+    specs = [lab.standard(stream) for stream in ("scene", "face", "audio-text")]
+    own = [predict(lab, [spec], 0, TINY.fusion, "network") for spec in specs]
+    joined = predict(lab, specs, 0, TINY.fusion, "weighted outputs")
+    np.testing.assert_allclose(joined, (7 * own[0] + 5 * own[1] + 3 * own[2]) / 15)
+    with pytest.raises(ConfigError, match="no single output"):
+        predict(lab, specs, 0, TINY.fusion, "network")
+
+
+def test_the_same_call_trains_and_makes_nothing_again(
+    made: tuple[Path, Report], store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("done already")
+
+    without_pictures(monkeypatch)
+    monkeypatch.setattr(plan_module, "train_stream", refuse)
+    monkeypatch.setattr(Table, "run", refuse)
+    assert reproduce((table_4, table_6), store, made[0], TINY, seeds=(0,), workers=1).failures == {}
+
+
+def test_another_configuration_does_not_get_into_the_folder(made: tuple[Path, Report], store: Path) -> None:
+    other = replace(TINY, model=replace(TINY.model, width=8))
+    with pytest.raises(ConfigError, match=r"config\.model\.width is 4 there and 8 now"):
+        reproduce((table_4,), store, made[0], other, seeds=(0,), workers=1)
+
+
+def test_two_runs_do_not_share_a_folder(store: Path, tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    with (tmp_path / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="another `crnet reproduce`"):
+            reproduce((table_4,), store, tmp_path, TINY, seeds=(0,), workers=1)
+
+
+def diverging(config: Config) -> Config:
+    first, second = config.training.stages
+    stages = (first, replace(second, lr=1e30))
+    return replace(config, training=replace(config.training, stages=stages))
+
+
+def test_a_network_that_diverges_leaves_its_row_empty_and_the_others_alone(store: Path, tmp_path: Path) -> None:
+    rows = (Row("", "sound", ("face",)), Row("", "wild", ("face",), diverging))
+    table = Table("mine", "Mine", rows, (Claim("sound beats wild", "mine", "sound", "wild"),))
+    report = reproduce((table,), store, tmp_path, TINY, seeds=(0,), workers=1)
+    assert list(report.failures) == [NetSpec("face", diverging(TINY)).summary]
+    assert "no longer a number" in next(iter(report.failures.values()))
+    data = json.loads((tmp_path / "results.json").read_text())["sections"]["mine"]["data"]
+    assert [row["failure"] is None for row in data["rows"]] == [True, False]
+    assert data["claims"] == []
+    assert "no longer a number" in (tmp_path / "mine" / "mine.md").read_text(encoding="utf-8")
+    assert "no longer a number" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert len(list(tmp_path.glob(f"nets/*/{FAILURE_NAME}"))) == 1
+    assert sum(is_trained(folder) for folder in tmp_path.glob("nets/*/face")) == 1
+
+
+def test_seeds_give_a_mean_and_a_deviation(store: Path, tmp_path: Path) -> None:
+    table = Table("mine", "Mine", (Row("", "a", ("audio-text",)), Row("", "b", ("audio-text",), with_losses("l1"))))
+    reproduce((table,), store, tmp_path, TINY, seeds=(3, 5), workers=1)
+    data = json.loads((tmp_path / "results.json").read_text())["sections"]["mine"]["data"]
+    lab = Lab.open(store, tmp_path, TINY, (3, 5))
+    of_seed = [
+        np.mean([accuracy(lab.truth("test")[:, i], np.clip(scores[:, i], 0, 1)) for i in range(5)])
+        for scores in (lab.outputs(lab.standard("audio-text"), seed, "test").scores.astype(float) for seed in (3, 5))
+    ]
+    value = data["rows"][0]["accuracy"]["average"]
+    assert value["mean"] == pytest.approx(np.mean(of_seed))
+    assert value["sd"] == pytest.approx(abs(of_seed[0] - of_seed[1]) / np.sqrt(2))
+    assert "±" in (tmp_path / "mine" / "mine.md").read_text(encoding="utf-8")
+
+
+def test_outputs_of_a_subset_are_of_its_clips(store: Path, tmp_path: Path) -> None:
+    lab = Lab.open(store, tmp_path, TINY)
+    spec = NetSpec("face", TINY, train_clips=7)
+
+    class Learning:
+        name = title = "learning"
+
+        def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
+            return (spec,)
+
+    plan_module.train_plan(lab, plan_module.plan(lab, (Learning(),)), 1)  # type: ignore[arg-type]
+    assert lab.outputs(spec, 0, "train").scores.shape == (7, 6)
+    assert lab.outputs(spec, 0, "test").features.shape == (4, 6, 32)
+    with pytest.raises(ConfigError, match="not trained"):
+        lab.outputs(lab.standard("face"), 0, "test")
+
+
+@pytest.mark.parametrize(
+    ("rows", "claims"),
+    [
+        ((Row("a", "b"), Row("a", "b")), ()),
+        ((Row("a", "b"),), (Claim("", "", "a: b", "a: c"),)),
+    ],
+)
+def test_tables_that_make_no_sense_are_refused(rows: tuple[Row, ...], claims: tuple[Claim, ...]) -> None:
+    with pytest.raises(ValueError, match="rows"):
+        Table("t", "T", rows, claims)
+
+
+def test_a_lab_wants_a_store_with_all_splits(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="seed"):
+        Lab.open(store, tmp_path, TINY, seeds=())
+    with pytest.raises(FormatError, match="not a clip store"):
+        Lab.open(tmp_path, tmp_path, TINY)
+    no_test = write_store(tmp_path / "store", clips=4, pixels=16, duration_s=0.1, splits=("train", "val"))
+    with pytest.raises(LabelError, match="test split"):
+        Lab.open(no_test, tmp_path, TINY)
+
+
+def test_a_damaged_cache_is_made_again(store: Path, made: tuple[Path, Report]) -> None:
+    lab = Lab.open(store, made[0], TINY)
+    spec = NetSpec("face", with_model(classes=7)(TINY))
+    before = lab.outputs(spec, 0, "test").scores
+    path = next((lab.folder(spec, 0) / "outputs").glob("test-*"))
+    path.write_bytes(path.read_bytes()[:50])
+    np.testing.assert_array_equal(lab.outputs(spec, 0, "test").scores, before)
