@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import connection
 from pathlib import Path
 
-from crnet.data.workers import WorkerDied, available_cores, run_jobs
+from crnet.data.workers import WorkerDied, run_jobs
 from crnet.errors import CrnetError, StorageError
 from crnet.experiments.experiment import Experiment, Lab
 from crnet.experiments.nets import FAILURE_NAME, NetSpec, is_trained, mark_trained
 from crnet.files import write_text
 from crnet.progress import no_progress
 from crnet.schema import SPLITS
-from crnet.training.distributed import choose_device
+from crnet.training.log import epochs_logged
 from crnet.training.stages import train_stream
+from crnet.training.together import watched_logs
 
 logger = logging.getLogger(__name__)
 
 TASK = "training networks"
-LOOK_EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -53,11 +49,8 @@ class Planned:
 
     @property
     def epochs_done(self) -> int:
-        """As many lines as its log has."""
-        try:
-            return min((self.folder / "log.jsonl").read_bytes().count(b"\n"), self.epochs)
-        except OSError:
-            return 0
+        """As many as its log tells of."""
+        return min(epochs_logged(self.folder), self.epochs)
 
 
 def plan(lab: Lab, experiments: Sequence[Experiment]) -> tuple[Planned, ...]:
@@ -76,14 +69,6 @@ def plan(lab: Lab, experiments: Sequence[Experiment]) -> tuple[Planned, ...]:
         for seed in lab.seeds
         for first, spec in specs.items()
     )
-
-
-def default_workers(lab: Lab) -> int:
-    """How many networks to train at once: on the CPU as many as their threads leave room for, else one."""
-    training = lab.base.training
-    if choose_device(training.device).type != "cpu" or training.threads is None:
-        return 1
-    return max(1, available_cores() // training.threads)
 
 
 def train_plan(lab: Lab, planned: Sequence[Planned], workers: int) -> dict[Path, str]:
@@ -106,7 +91,7 @@ def train_plan(lab: Lab, planned: Sequence[Planned], workers: int) -> dict[Path,
     failures: dict[Path, str] = {}
     done, started_s = 0, time.perf_counter()
     train = partial(train_one, _without_reader_processes(lab) if workers > 1 else replace(lab, progress=no_progress))
-    with _watched(lab, planned):
+    with watched_logs({net.folder: net.epochs for net in planned}, TASK, lab.progress):
         for net, outcome in run_jobs(train, waiting, 0 if workers == 1 else min(workers, len(waiting))):
             if isinstance(outcome, WorkerDied):
                 raise CrnetError(
@@ -137,7 +122,6 @@ def train_one(lab: Lab, net: Planned) -> str:
     Raises:
         StorageError: The disk is full: the next network would fail as well.
     """
-    end_with_parent()
     failure = net.folder.parent / FAILURE_NAME
     failure.unlink(missing_ok=True)
     spec, config = net.spec, net.spec.config
@@ -169,48 +153,6 @@ def _without_reader_processes(lab: Lab) -> Lab:
     """For worker processes, which may have no processes of their own."""
     training = replace(lab.base.training, workers=0)
     return replace(lab, base=replace(lab.base, training=training), progress=no_progress)
-
-
-_watching_parent = threading.Event()
-
-
-def end_with_parent() -> None:
-    """In a worker process: end at once when the main process ends, however it does. In the main process: nothing."""
-    parent = multiprocessing.parent_process()
-    if parent is None or _watching_parent.is_set():
-        return
-    _watching_parent.set()
-
-    def wait() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-@contextmanager
-def _watched(lab: Lab, planned: Sequence[Planned]) -> Iterator[None]:
-    """Tell the lab's progress every few seconds how many epochs all networks have come to, from their logs."""
-    total, ended = sum(net.epochs for net in planned), threading.Event()
-
-    def tell() -> None:
-        done = sum(net.epochs_done for net in planned)
-        trained = sum(net.epochs_done == net.epochs for net in planned)
-        lab.progress(TASK, done, total, f"{trained} of {len(planned)} networks")
-
-    def keep_telling() -> None:
-        while not ended.wait(LOOK_EVERY_S):
-            tell()
-
-    tell()
-    watcher = threading.Thread(target=keep_telling, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
-        tell()
 
 
 @contextmanager

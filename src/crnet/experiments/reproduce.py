@@ -26,13 +26,14 @@ from crnet.config import Config, to_dict
 from crnet.errors import ConfigError, CrnetError, FormatError, StorageError, UsageError
 from crnet.experiments.experiment import Experiment, Lab, Section
 from crnet.experiments.index import About, write_index
-from crnet.experiments.plan import default_workers, plan, train_plan
+from crnet.experiments.plan import plan, train_plan
 from crnet.experiments.table import Table
 from crnet.files import read_json, write_json, write_text
 from crnet.progress import Progress, no_progress
 from crnet.provenance import git_revision, versions
 from crnet.training.distributed import choose_device
 from crnet.training.stages import WITHOUT_INFLUENCE, first_difference
+from crnet.training.together import nets_at_once
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,8 @@ def reproduce(
 
 def _reproduce(lab: Lab, experiments: Sequence[Experiment], workers: int | None, command: str, preset: str) -> Report:
     planned = plan(lab, experiments)
-    workers = default_workers(lab) if workers is None else workers
+    if workers is None:
+        workers = nets_at_once(lab.base.training, choose_device(lab.base.training.device))
     logger.info("%d networks for %s", len(planned), ", ".join(experiment.name for experiment in experiments))
     broken = train_plan(lab, planned, workers)
     failures = {net.spec.summary: broken[net.folder] for net in planned if net.folder in broken}

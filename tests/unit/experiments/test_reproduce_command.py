@@ -6,12 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_lab import TINY
 
 from crnet.cli import main
 from crnet.commands.paper import chosen_experiments
-from crnet.experiments.experiment import Lab
-from crnet.experiments.plan import default_workers
 from crnet.experiments.registry import EXPERIMENTS
 
 
@@ -56,14 +53,3 @@ def test_bad_usage_is_one_line(
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert said.replace("{}", str(tmp_path)) in line
-
-
-def test_workers_follow_the_cores_and_the_threads(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
-    monkeypatch.setattr("crnet.experiments.plan.available_cores", lambda: 8)
-    of_threads = {}
-    for threads in (None, 1, 3, 16):
-        base = replace(TINY, training=replace(TINY.training, threads=threads))
-        of_threads[threads] = default_workers(replace(lab, base=base))
-    assert of_threads == {None: 1, 1: 8, 3: 2, 16: 1}
