@@ -1,9 +1,10 @@
 """The one person's face through a clip, in a single pass over its frames.
 
 The detector looks at about four small frames a second, chosen by time alone, so that it does not matter to a face
-crop which other frames are kept. Its finds are linked into tracks. A frame that is kept waits until the finds around
-it are known, gets its box by interpolation, and is cropped from the full resolution. Which track is the clip's person
-is known only at the end: the one with the most area x frames.
+crop which other frames are kept. Every two seconds it searches the whole frame; in between, its last two networks
+follow the known faces, and it searches anew where one of them is lost. Finds are linked into tracks. A frame that is
+kept waits until the finds around it are known, gets its box by interpolation, and is cropped from the full resolution.
+Which track is the clip's person is known only at the end: the one with the most area x frames.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int64, UInt8
 
 from crnet.media.jpegs import encoded
 from crnet.media.mtcnn import ONET_PIXELS, ONET_THRESHOLD, Detections, Mtcnn, squared
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
 FACE_MARGIN = 0.2
 """Part of the squared box's side added on each side of a face crop. The paper gives none."""
 
-DETECTION_BATCH = 4
-MAX_WAITING_BYTES = 256 << 20  # decoded frames that wait for their boxes, together
+MAX_WAITING_BYTES = 128 << 20  # decoded frames that wait for their boxes, together
 MAX_WAITING_FRAMES = 128
 MAX_TRACKS = 16  # remembered; the smallest are forgotten
 MAX_CROPS_PER_FRAME = 4  # tracks that get a crop of one frame: those with the largest boxes
-JUDGE_BATCH = 32
+JUDGE_BATCH = 8  # larger ones are no faster, and take 1 MB a face
 
 MIN_FACE_PIXELS = 12  # P-Net's window: smaller faces cannot be seen
 TIME_SLACK_S = 1e-3  # a look that is due a rounding error later is due now
@@ -50,6 +50,8 @@ class DetectionSettings:
 
     Attributes:
         every_s: Time between two looks.
+        afresh_s: Time between two searches of the whole frame while every known face can be followed. Following
+            takes a tenth of the time of searching; a lost face is searched for at once.
         long_side: Long side of the small frame that the detector sees, pixels.
         min_face: Side of the smallest face looked for, as a part of the frame's short side.
         max_gap_s: A face that is missed for no longer than this is taken to have stayed.
@@ -57,6 +59,7 @@ class DetectionSettings:
     """
 
     every_s: float = 0.25
+    afresh_s: float = 2.0
     long_side: int = 400
     min_face: float = 0.12
     max_gap_s: float = 1.0
@@ -120,20 +123,19 @@ class _Track:
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
-    """A kept frame without its boxes yet; `positions` are its places in the clip, `number` counts decoded frames."""
+    """A kept frame without its boxes yet; `positions` are its places in the clip."""
 
     frame: Frame
-    number: int
     positions: Sequence[int]
 
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
-    """A face cut out of a frame, before O-Net has judged it."""
+    """A face that is expected in a frame, before O-Net has judged it."""
 
     track: _Track
+    frame: Frame
     positions: Sequence[int]
-    jpeg: bytes
     box: Float32[np.ndarray, " 4"]
     surely: bool
     patch: UInt8[np.ndarray, "48 48 3"]
@@ -167,26 +169,35 @@ class FaceTracker:
         self.small = (max(round(info.width * scale), 1), max(round(info.height * scale), 1))
         self._tracks: list[_Track] = []
         self._waiting: deque[_Waiting] = deque()
-        self._to_look: list[tuple[int, float, UInt8[np.ndarray, "h w 3"]]] = []
-        self._decoded = self._looks = 0
-        self._last_look: tuple[int, float] | None = None  # count of decoded frames, time
-        self._looked_until_s = -float("inf")  # the detector's finds are known up to here
+        self._waiting_bytes = 0
+        self._max_wait = min(max(MAX_WAITING_BYTES // max(info.frame_bytes, 1), 2), MAX_WAITING_FRAMES)
+        self._looks = 0
+        self._looked_at_s = self._searched_at_s = self._found_at_s = -float("inf")
+        self._due = self.look_indices().tolist()[::-1]  # the next one last
+
+    def look_indices(self) -> Int64[np.ndarray, " looks"]:
+        """The frames that the detector wants to see, the last one of the clip among them."""
+        times_s = self.info.frame_times_s
+        farthest = max(self._max_wait // 4, 1)
+        looks = [0]
+        while looks[-1] < len(times_s) - 1:
+            due = int(np.searchsorted(times_s, times_s[looks[-1]] + self.settings.every_s - TIME_SLACK_S))
+            looks.append(min(max(due, looks[-1] + 1), looks[-1] + farthest, len(times_s) - 1))
+        return np.array(looks, dtype=np.int64)
 
     def add(self, frame: Frame, positions: Sequence[int], *, last: bool) -> None:
         """Take the next decoded frame; `positions` is empty if it is not kept, `last` ends the clip."""
-        self._decoded += 1
+        # Whatever happens to a frame must depend on the times of all frames, not on which of them are kept: those
+        # that cannot wait any longer go before this one is looked at.
+        self._resolve(-float("inf"), frame.index - self._max_wait)
         if positions:
-            self._waiting.append(_Waiting(frame, self._decoded, positions))
-        # All that follows must depend on decoded frames alone, not on which of them are kept.
-        max_wait = min(max(MAX_WAITING_BYTES // max(frame.bytes, 1), 2), MAX_WAITING_FRAMES)
-        if last or self._is_due(frame.time_s, max_wait):
-            self._last_look = (self._decoded, frame.time_s)
-            self._to_look.append((self._decoded, frame.time_s, frame.rgb(*self.small)))
-        oldest = self._to_look[0][0] if self._to_look else self._decoded
-        if last or len(self._to_look) == DETECTION_BATCH or self._decoded - oldest >= max_wait // 2:
-            self._look()
-        known_s = float("inf") if last else self._looked_until_s - self.settings.max_gap_s
-        self._resolve(known_s, self._decoded - max_wait)
+            self._waiting.append(_Waiting(frame, positions))
+            self._waiting_bytes += frame.bytes
+        if last or (self._due and frame.index >= self._due[-1]):
+            while self._due and self._due[-1] <= frame.index:  # one that cannot be decoded is stood in for by the next
+                self._due.pop()
+            self._look(frame)
+        self._resolve(float("inf") if last else self._looked_at_s - self.settings.max_gap_s, -1)
 
     def finish(self) -> FaceTrack:
         """The person's crops, after the last frame."""
@@ -197,27 +208,38 @@ class FaceTracker:
         others = [t for t in real if t is not person and t.area >= OTHER_PERSON_AREA * person.area]
         return FaceTrack(person.crops, 1 + len(others))
 
-    def _is_due(self, time_s: float, max_wait: int) -> bool:
-        if self._last_look is None:
-            return True
-        number, last_s = self._last_look
-        return time_s - last_s >= self.settings.every_s - TIME_SLACK_S or self._decoded - number >= max(
-            max_wait // 4, 1
-        )
-
     def _is_real(self, track: _Track) -> bool:
         return len(track.times_s) >= min(self.settings.min_sightings, (self._looks + 1) // 2)
 
-    def _look(self) -> None:
-        """Run the detector over the frames that wait for it."""
-        images = np.stack([image for _, _, image in self._to_look])
-        min_face_pixels = max(self.settings.min_face * min(self.small), MIN_FACE_PIXELS)
+    def _look(self, frame: Frame) -> None:
+        """Follow the faces of the look before, or search the whole frame."""
+        settings, time_s = self.settings, frame.time_s
+        known = [track for track in self._tracks if track.times_s[-1] == self._looked_at_s]
+        if known:
+            pause_s = settings.afresh_s
+        elif time_s - self._found_at_s <= settings.max_gap_s + TIME_SLACK_S:
+            pause_s = 0.0  # the face may come back in time to have been there all along
+        else:
+            pause_s = settings.max_gap_s / 2  # a find stands for so long around it: no need to search more often
+        search = time_s - self._searched_at_s >= pause_s - TIME_SLACK_S
+        if not known and not search:
+            self._looked_at_s = time_s
+            return
+        image = frame.rgb(*self.small)
         scale = np.array([self.info.width / self.small[0], self.info.height / self.small[1]] * 2, dtype=np.float32)
-        for (_, time_s, _), found in zip(self._to_look, self.detector.detect(images, min_face_pixels), strict=True):
-            self._link(time_s, found, scale)
-        self._looks += len(self._to_look)
-        self._looked_until_s = self._to_look[-1][1]
-        self._to_look.clear()
+        found = None
+        if not search:
+            found = self.detector.follow(image, np.stack([track.boxes[-1] for track in known]) / scale)
+            search = len(found) < len(known)
+        if found is None or search:
+            min_face_pixels = max(settings.min_face * min(self.small), MIN_FACE_PIXELS)
+            found = self.detector.detect(image[None], min_face_pixels)[0]
+            self._searched_at_s = time_s
+        self._link(time_s, found, scale)
+        if len(found):
+            self._found_at_s = time_s
+        self._looks += 1
+        self._looked_at_s = time_s
 
     def _link(self, time_s: float, found: Detections, scale: Float32[np.ndarray, " 4"]) -> None:
         """Give each face found to the track it continues, or to a new one."""
@@ -238,10 +260,14 @@ class FaceTracker:
                 self._tracks[-1].add(time_s, box)
         self._tracks = sorted(self._tracks, key=lambda track: -track.area)[:MAX_TRACKS]
 
-    def _resolve(self, known_s: float, latest_number: int) -> None:
-        """Crop the waiting frames up to a time, or up to a count where memory does not allow to wait longer."""
+    def _resolve(self, known_s: float, latest: int) -> None:
+        """Crop the waiting frames up to a time, or up to an index where memory does not allow to wait longer."""
         cuts: list[_Cut] = []
-        while self._waiting and (self._waiting[0].frame.time_s <= known_s or self._waiting[0].number <= latest_number):
+        while self._waiting:
+            frame = self._waiting[0].frame
+            if frame.time_s > known_s and frame.index > latest and self._waiting_bytes <= MAX_WAITING_BYTES:
+                break
+            self._waiting_bytes -= frame.bytes
             cuts += self._cut(self._waiting.popleft())
             if len(cuts) >= JUDGE_BATCH:
                 self._judge(cuts)
@@ -249,22 +275,23 @@ class FaceTracker:
         self._judge(cuts)
 
     def _cut(self, waiting: _Waiting) -> Iterator[_Cut]:
-        """The faces in one frame."""
+        """The faces in one frame, as O-Net wants to see them."""
         frame = waiting.frame
         known = [(track, *at) for track in self._tracks if (at := track.box_at(frame.time_s, self.settings.max_gap_s))]
         known.sort(key=lambda entry: -float(np.prod(entry[1][2:] - entry[1][:2])))
-        if not known:
-            return
-        image = frame.rgb_full()
-        scale = np.array([image.shape[1] / self.info.width, image.shape[0] / self.info.height] * 2, dtype=np.float32)
         for track, box, surely in known[:MAX_CROPS_PER_FRAME]:
-            crop = cut_out(image, with_margin(box, self.margin) * scale, self.pixels)
-            jpeg = encoded(crop, self.jpeg_quality)
-            patch = cut_out(image, squared(box[None])[0] * scale, ONET_PIXELS)
-            yield _Cut(track, waiting.positions, jpeg, box, surely, patch)
+            patch = self._picture(frame, squared(box[None])[0], ONET_PIXELS)
+            yield _Cut(track, frame, waiting.positions, box, surely, patch)
+
+    def _picture(self, frame: Frame, box: Float32[np.ndarray, " 4"], pixels: int) -> UInt8[np.ndarray, "p p 3"]:
+        """What a square box, in displayed pixels, shows of a frame at its full resolution."""
+        stored = frame.stored_size
+        scale = np.array([stored[0] / self.info.width, stored[1] / self.info.height] * 2, dtype=np.float32)
+        part, corner = frame.rgb_part(box * scale)
+        return cut_out(part, box * scale - np.array(corner * 2, dtype=np.float32), pixels)
 
     def _judge(self, cuts: list[_Cut]) -> None:
-        """Let O-Net say how sure it is of each crop, and where the landmarks are."""
+        """Let O-Net say how sure it is of each face, and where its landmarks are; keep its picture."""
         if not cuts:
             return
         boxes = np.stack([cut.box for cut in cuts])
@@ -273,7 +300,8 @@ class FaceTracker:
             agrees = bool(judged.scores[i] > ONET_THRESHOLD)
             if agrees or cut.surely:
                 score = float(judged.scores[i]) if agrees else float("nan")
-                crop = FaceCrop(cut.jpeg, cut.box, judged.landmarks[i], score)
+                picture = self._picture(cut.frame, with_margin(cut.box, self.margin), self.pixels)
+                crop = FaceCrop(encoded(picture, self.jpeg_quality), cut.box, judged.landmarks[i], score)
                 cut.track.crops |= dict.fromkeys(cut.positions, crop)
 
 

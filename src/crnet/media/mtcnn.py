@@ -182,11 +182,20 @@ class Mtcnn:
         results = []
         for i in range(len(images)):
             own = boxes[owner == i]
-            found = self._judge(_patches(batch[i], own, ONET_PIXELS), own)
-            sure = np.flatnonzero(found.scores > ONET_THRESHOLD)
-            keep = sure[_nms(found.boxes[sure], found.scores[sure], NMS_AFTER_REFINING, of_smaller=True)]
-            results.append(Detections(found.boxes[keep], found.scores[keep], found.landmarks[keep]))
+            results.append(_surest(self._judge(_patches(batch[i], own, ONET_PIXELS), own)))
         return results
+
+    @torch.inference_mode()
+    def follow(self, image: UInt8[np.ndarray, "H W 3"], boxes: Float32[np.ndarray, "n 4"]) -> Detections:
+        """The faces that were at `boxes` a moment ago, by R-Net and O-Net alone: those still there, surest first.
+
+        Args:
+            image: RGB.
+            boxes: At least one, in pixels.
+        """
+        batch = _normalised(self._channels_first(image[None]))
+        _, moved = self._refine(batch, np.zeros(len(boxes), np.int64), squared(boxes))
+        return _surest(self._judge(_patches(batch[0], moved, ONET_PIXELS), moved))
 
     @torch.inference_mode()
     def judge(self, patches: UInt8[np.ndarray, "n 48 48 3"], boxes: Float32[np.ndarray, "n 4"]) -> Detections:
@@ -257,6 +266,13 @@ class Mtcnn:
         relative = points.cpu().numpy().reshape(-1, 2, 5).transpose(0, 2, 1)  # [n, 5, 2]
         landmarks = boxes[:, None, :2] + relative * side[:, None]
         return Detections(_moved(boxes, offsets.cpu().numpy()), logits.softmax(1)[:, 1].cpu().numpy(), landmarks)
+
+
+def _surest(found: Detections) -> Detections:
+    """Those of O-Net's faces that it is sure of, each once."""
+    sure = np.flatnonzero(found.scores > ONET_THRESHOLD)
+    keep = sure[_nms(found.boxes[sure], found.scores[sure], NMS_AFTER_REFINING, of_smaller=True)]
+    return Detections(found.boxes[keep], found.scores[keep], found.landmarks[keep])
 
 
 def _normalised(pixels: UInt8[Tensor, "B 3 H W"]) -> Float32[Tensor, "B 3 H W"]:

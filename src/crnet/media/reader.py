@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import simplejpeg
+import torch
 from jaxtyping import Float32, Float64, Int64, UInt8
 from numpy.typing import NDArray
 
@@ -28,7 +30,7 @@ logger = logging.getLogger(__name__)
 NEAR_SILENCE_RMS = 0.003  # of full scale: -50 dB
 BLACK_PICTURE_LEVEL = 10.0  # of 255, mean of the picture
 FEW_FACES = 0.75  # of the segments' middle frames
-DAMAGED_BELOW = 0.9  # share of the frames that could be decoded
+DAMAGED_BELOW = 0.9  # share of the frames that can be decoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +73,8 @@ def read_media(path: Path, settings: MediaSettings | None = None) -> Media:
     settings = settings or MediaSettings()
     info = probe(path)
     kept, segment = choose_kept(info.frame_times_s, info.duration_s, settings.segments, settings.frames_per_segment)
-    pictures = _read_pictures(info, kept, settings)
+    with _one_thread():
+        pictures = _read_pictures(info, kept, settings)
     audio = read_audio(path, settings.max_audio_s)
     middles = middle_frames(info.frame_times_s, info.duration_s, settings.segments)
     boxes, landmarks, scores = _face_arrays(pictures.faces, len(kept))
@@ -109,12 +112,26 @@ class _Pictures:
     times_s: list[float] = field(default_factory=list)
     levels: list[float] = field(default_factory=list)  # mean of the scene, 0 to 255
     faces: FaceTrack = field(default_factory=lambda: FaceTrack({}, 0))
-    decoded: int = 0
+    readable: float = 1.0  # share of the frames that were looked for
 
 
 @lru_cache(maxsize=1)
 def _detector() -> Mtcnn:
     return Mtcnn()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute with one thread: the detector's networks are too small for more.
+
+    A second one gains nothing on an idle machine; on a busy one, waiting for it at every layer takes ten times as long.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _read_pictures(info: VideoInfo, kept: Int64[np.ndarray, " k"], settings: MediaSettings) -> _Pictures:
@@ -127,8 +144,10 @@ def _read_pictures(info: VideoInfo, kept: Int64[np.ndarray, " k"], settings: Med
         margin=settings.face_margin,
         jpeg_quality=settings.jpeg_quality,
     )
+    wanted = set(kept.tolist()) | set(tracker.look_indices().tolist())
     pictures = _Pictures()
-    for frame, last in _with_last(decode(info.path, info)):
+    read = 0
+    for frame, last in _with_last(decode(info.path, info, wanted)):
         done = len(pictures.scenes)
         upto = len(kept) if last else max(int(np.searchsorted(kept, frame.index, side="right")), done)
         if upto > done:
@@ -138,9 +157,10 @@ def _read_pictures(info: VideoInfo, kept: Int64[np.ndarray, " k"], settings: Med
             pictures.times_s += [frame.time_s] * (upto - done)
             pictures.levels += [float(scene.mean())] * (upto - done)
         tracker.add(frame, range(done, upto), last=last)
-        pictures.decoded += 1
-    if not pictures.decoded:
+        read += frame.index in wanted
+    if not pictures.scenes:
         raise MediaError("no frame of the video can be decoded", path=info.path, remedy=NOT_A_VIDEO_REMEDY)
+    pictures.readable = read / len(wanted)
     pictures.faces = tracker.finish()
     return pictures
 
@@ -195,8 +215,9 @@ def _warnings(
     middle: NDArray[np.bool_],
 ) -> Iterator[str]:
     """What a user should know of this clip. Judged by the segments' middle frames, so whatever else is kept."""
-    if info.truncated or pictures.decoded < DAMAGED_BELOW * len(info.frame_times_s):
-        yield f"the file is cut short or damaged: {info.duration_s:.1f} s, {pictures.decoded} frames could be read"
+    if info.truncated or pictures.readable < DAMAGED_BELOW:
+        share = f"{100 * pictures.readable:.0f}% of their frames"
+        yield f"the file is cut short or damaged: of what it announces, {info.duration_s:.1f} s and {share} can be read"
     black = bool(np.mean(np.array(pictures.levels)[middle]) < BLACK_PICTURE_LEVEL)
     if black:
         yield "the picture is black"

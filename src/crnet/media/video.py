@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import statistics
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from crnet.errors import MediaError, MissingDependencyError
 from crnet.media.moments import nearest
@@ -41,6 +41,7 @@ FORMATS_WITH_ONE_LENGTH = frozenset({"matroska,webm", "flv"})
 """Containers that announce one length for sound and picture together, none for each."""
 
 NOT_A_VIDEO_REMEDY = "check that the file opens in a video player, or download it again"
+PLAIN_FORMATS = frozenset({"yuv420p", "yuvj420p"})
 SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 """Area averaging, and the same bytes on every processor."""
 
@@ -61,6 +62,7 @@ class VideoInfo:
         truncated: The file announces a length that its packets do not reach.
         start_pts: Time stamp of the first frame, in `time_base`; None if the packets carry no times.
         time_base: Seconds per unit of a time stamp.
+        frame_bytes: Memory that the first frame takes, decoded.
     """
 
     path: Path
@@ -75,6 +77,7 @@ class VideoInfo:
     truncated: bool
     start_pts: int | None
     time_base: Fraction
+    frame_bytes: int
 
 
 def probe(path: Path) -> VideoInfo:
@@ -117,11 +120,18 @@ def probe(path: Path) -> VideoInfo:
         truncated=max(duration_s, reached_s) < TRUNCATED_BELOW * announced_s,
         start_pts=start_pts,
         time_base=time_base,
+        frame_bytes=_bytes(first),
     )
 
 
-def decode(path: Path, info: VideoInfo) -> Iterator[Frame]:
+def decode(path: Path, info: VideoInfo, wanted: Collection[int] | None = None) -> Iterator[Frame]:
     """Every frame that can be decoded, in order of time; damaged packets are passed over.
+
+    Args:
+        path: The video.
+        info: What `probe` found.
+        wanted: The indices of the frames that matter. Of the others, those are not decoded that no frame refers to:
+            in H.264 about half of all frames. Keeping 4 of 14 frames, this saves a quarter of the decoding.
 
     Raises:
         MediaError: The file cannot be opened (any more).
@@ -130,7 +140,7 @@ def decode(path: Path, info: VideoInfo) -> Iterator[Frame]:
         stream = _video_stream(container, path)
         scaler = VideoReformatter()
         previous = -1
-        for picture in _pictures(container, stream):
+        for picture in _pictures(container, stream, _stamps_of(info, wanted)):
             index = previous + 1
             if info.start_pts is not None and picture.pts is not None:
                 time_s = float((picture.pts - info.start_pts) * info.time_base)
@@ -158,7 +168,14 @@ class Frame:
     @property
     def bytes(self) -> int:
         """Memory that the decoded picture takes."""
-        return sum(plane.buffer_size for plane in self.picture.planes)
+        return _bytes(self.picture)
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height of `rgb_full`."""
+        turned = self.info.rotation_deg in (90, 270)
+        width, height = self.picture.width, self.picture.height
+        return (height, width) if turned else (width, height)
 
     def rgb(self, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
         """The whole frame at another size; the aspect is not kept."""
@@ -170,6 +187,30 @@ class Frame:
     def rgb_full(self) -> UInt8[np.ndarray, "h w 3"]:
         """The frame at its stored resolution, upright; pixels may not be square (see `info.width`)."""
         return self._upright(self.picture.reformat(format="rgb24", threads=1).to_ndarray())
+
+    def rgb_part(self, box: Float32[np.ndarray, " 4"]) -> tuple[UInt8[np.ndarray, "h w 3"], tuple[int, int]]:
+        """A part of `rgb_full` that holds what it shows of a box, and the corner (x, y) where the part lies in it.
+
+        Of the usual pictures, upright in 8-bit 4:2:0, no more than the part is converted: a face in 720p takes
+        0.05 ms instead of 0.3.
+
+        Args:
+            box: x0 y0 x1 y1 in pixels of `rgb_full`.
+        """
+        width, height = self.picture.width, self.picture.height
+        if self.info.rotation_deg or self.picture.format.name not in PLAIN_FORMATS or width % 2 or height % 2:
+            return self.rgb_full(), (0, 0)
+        # Pixels share their colour in squares of two by two, so a part begins and ends at even ones.
+        x0, y0 = (min(max(int(low) // 2 * 2, 0), size - 2) for low, size in zip(box[:2], (width, height), strict=True))
+        x1, y1 = (max(min(-(-int(high + 1) // 2) * 2, size), low + 2)
+                  for high, size, low in zip(box[2:], (width, height), (x0, y0), strict=True))  # fmt: skip
+        parts = []
+        for plane, shared in zip(self.picture.planes, (1, 2, 2), strict=True):
+            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            parts.append(rows[y0 // shared : y1 // shared, x0 // shared : x1 // shared].ravel())
+        part = av.VideoFrame.from_ndarray(np.concatenate(parts).reshape(-1, x1 - x0), format=self.picture.format.name)
+        part.colorspace, part.color_range = self.picture.colorspace, self.picture.color_range
+        return part.reformat(format="rgb24", threads=1).to_ndarray(), (x0, y0)
 
     def _upright(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
         return np.rot90(image, k=-self.info.rotation_deg // 90)  # rot90 turns counterclockwise
@@ -273,9 +314,24 @@ def decoded(packet: Any) -> list[Any]:
     return frames
 
 
-def _pictures(container: Any, stream: Any) -> Iterator[Any]:
+def _pictures(container: Any, stream: Any, wanted: Collection[int] | None) -> Iterator[Any]:
+    """The decoded frames; of those whose time stamp is not wanted, only what others refer to."""
     for packet in _packets(container, stream):
+        if wanted is not None and packet.size:
+            needed = packet.pts is None or packet.pts in wanted
+            stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
         yield from decoded(packet)
+
+
+def _stamps_of(info: VideoInfo, wanted: Collection[int] | None) -> Collection[int] | None:
+    """The time stamps of frames; None (all) where the packets carry none."""
+    if wanted is None or info.start_pts is None:
+        return None
+    return {info.start_pts + round(float(info.frame_times_s[index]) / info.time_base) for index in wanted}
+
+
+def _bytes(picture: Any) -> int:
+    return sum(plane.buffer_size for plane in picture.planes)
 
 
 def _times(stamps: list[int | None], time_base: Fraction, rate: float) -> tuple[Float64[np.ndarray, " n"], int | None]:

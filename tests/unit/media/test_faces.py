@@ -28,12 +28,20 @@ class ScriptedDetector:
     boxes_at: Any
     judged: float = 0.9
     looks: list[int] = field(default_factory=list)
+    searches: list[int] = field(default_factory=list)
+
+    def follow(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
+        found = self.detect(image[None], 0.0)[0]
+        self.searches.pop()
+        return found if len(found) <= len(boxes) else Detections(*(part[: len(boxes)] for part in vars(found).values()))
 
     def detect(self, images: np.ndarray, min_face_pixels: float) -> list[Detections]:
         results = []
         for image in images:
-            self.looks.append(int(image[0, 0, 0]))
-            boxes = np.array(self.boxes_at(self.looks[-1]), np.float32).reshape(-1, 4)
+            number = int(image[0, 0, 0])
+            self.searches.append(number)
+            self.looks += [number] if number not in self.looks[-1:] else []
+            boxes = np.array(self.boxes_at(number), np.float32).reshape(-1, 4)
             results.append(Detections(boxes, np.ones(len(boxes), np.float32), np.zeros((len(boxes), 5, 2), np.float32)))
         return results
 
@@ -57,15 +65,22 @@ class PlainFrame:
     def rgb(self, width: int, height: int) -> np.ndarray:
         return np.full((height, width, 3), (self.index, 0, 0), np.uint8)
 
-    def rgb_full(self) -> np.ndarray:
-        return self.rgb(WIDTH, HEIGHT)
+    stored_size = WIDTH, HEIGHT
+
+    def rgb_part(self, box: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+        return self.rgb(WIDTH, HEIGHT), (0, 0)
+
+
+def video(times_s: np.ndarray, frame_bytes: int) -> VideoInfo:
+    duration_s, tick = len(times_s) / FPS, Fraction(1, FPS)
+    return VideoInfo(Path("x"), WIDTH, HEIGHT, FPS, times_s, duration_s, False, 0, False, False, 0, tick, frame_bytes)
 
 
 def follow(
     detector: ScriptedDetector, count: int, *, keep: set[int] | None = None, frame_bytes: int = 1000
 ) -> FaceTrack:
     times_s = np.arange(count) / FPS
-    info = VideoInfo(Path("x"), WIDTH, HEIGHT, FPS, times_s, count / FPS, False, 0, False, False, 0, Fraction(1, FPS))
+    info = video(times_s, frame_bytes)
     settings = DetectionSettings(every_s=0.2, long_side=WIDTH, max_gap_s=1.0)
     tracker = FaceTracker(detector, info, settings, pixels=16, margin=0.25, jpeg_quality=90)  # type: ignore[arg-type]
     for i in range(count):
@@ -82,6 +97,25 @@ def test_looks_follow_time_and_end_with_the_last_frame() -> None:
     detector = ScriptedDetector(lambda _: [at(10, 10)])
     follow(detector, 11)
     assert detector.looks == [0, 4, 8, 10]
+
+
+def test_known_faces_are_followed_and_searched_for_where_lost() -> None:
+    detector = ScriptedDetector(lambda i: [] if 62 <= i < 70 else [at(10, 10)])
+    follow(detector, 100)
+    # At the start, every 2 s (40 frames), and at each look while the face is lost: at 64, 68 and, found again, 72.
+    assert detector.searches == [0, 40, 64, 68, 72]
+    assert detector.looks == [*range(0, 100, 4), 99]
+
+
+def test_without_a_face_the_search_slows_down() -> None:
+    detector = ScriptedDetector(lambda _: [])
+    follow(detector, 50)
+    assert detector.searches == [0, 12, 24, 36, 48]  # every half second, at the next look
+
+
+def test_a_second_face_is_found_by_the_next_search() -> None:
+    result = follow(ScriptedDetector(lambda i: [at(10, 10), at(200, 10)] if i >= 8 else [at(10, 10)]), 100)
+    assert result.people == 2
 
 
 def test_boxes_are_interpolated_between_looks() -> None:
@@ -171,9 +205,7 @@ def test_waiting_frames_are_bounded() -> None:
             super()._resolve(known_s, latest_number)
             waiting.append(len(self._waiting))
 
-    info = VideoInfo(
-        Path("x"), WIDTH, HEIGHT, FPS, np.arange(100) / FPS, 5.0, False, 0, False, False, 0, Fraction(1, FPS)
-    )
+    info = video(np.arange(100) / FPS, faces.MAX_WAITING_BYTES // 5)
     detector: Any = ScriptedDetector(lambda _: [at(10, 10)])
     tracker = Watched(detector, info, DetectionSettings(), pixels=16, margin=0.2, jpeg_quality=90)
     for i in range(100):

@@ -1,0 +1,157 @@
+"""What is done faster than exactly, beside the exact way: on real clips, with a trained system."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import crnet
+from crnet.data.store import source_of
+from crnet.data.transforms import collate, sample
+from crnet.demo import DemoResult
+from crnet.media.faces import FACE_MARGIN, cut_out, with_margin
+from crnet.media.jpegs import encoded, joined
+from crnet.media.mtcnn import Mtcnn
+from crnet.media.reader import read_media
+from crnet.media.settings import MediaSettings
+from crnet.media.video import Frame, decode, probe
+from crnet.predict import Predictor
+from crnet.schema import Clip, Prediction
+
+pytestmark = pytest.mark.slow
+
+CLIPS = ("address_3.mp4", "speaker_a.mpg", "speaker_b.mpg", "speaker_d.mpg", "speaker_e.mpg")
+SMALLEST_FACE_PIXELS, SLIGHTLY_LARGER = 20.0, 24.0  # MTCNN's own default; faces here have 60 pixels and more
+MEAN_IOU, SCORE_APART = 0.85, 0.005
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A clip as the product reads it, and with the faces that the whole detector finds in the whole frames.
+
+    `again` is from the same detector told to look for faces from 24 pixels on instead of 20: all faces here are far
+    larger, so what differs between the two is the detector's own uncertainty about where a face ends.
+    """
+
+    quick: Clip
+    exact: Clip
+    again: Clip
+
+
+@pytest.fixture(scope="module")
+def system(demo: DemoResult) -> Predictor:
+    return crnet.load(demo.out, "cpu")
+
+
+@pytest.fixture(scope="module")
+def cases(media_dir: Path, system: Predictor) -> list[Case]:
+    return [read_case(media_dir / name, system) for name in CLIPS]
+
+
+def read_case(path: Path, system: Predictor) -> Case:
+    quick = system.read(path, "")
+    info, detector = probe(path), Mtcnn()
+    wanted = {int(np.abs(info.frame_times_s - time_s).argmin()) for time_s in quick.time_s}
+    frames = [frame for frame in decode(path, info) if frame.index in wanted]
+    exact, again = (
+        with_faces(quick, [exact_face(frame, detector, smallest) for frame in frames])
+        for smallest in (SMALLEST_FACE_PIXELS, SLIGHTLY_LARGER)
+    )
+    return Case(quick, exact, again)
+
+
+def with_faces(clip: Clip, faces: list[tuple[bytes, np.ndarray] | None]) -> Clip:
+    files = [clip.jpeg("face", i) if face is None else face[0] for i, face in enumerate(faces)]
+    nowhere = np.full(4, np.nan, np.float32)
+    boxes = np.stack([nowhere if face is None else face[1] for face in faces])
+    face_jpeg, face_offsets = joined(files)
+    return replace(clip, face_jpeg=face_jpeg, face_offsets=face_offsets, face_box=boxes)
+
+
+def exact_face(frame: Frame, detector: Mtcnn, smallest: float) -> tuple[bytes, np.ndarray] | None:
+    """The largest face of a frame at its full resolution: its picture as a clip keeps it, and its box."""
+    image = frame.rgb_full()
+    found = detector.detect(image[None], smallest)[0]
+    if not len(found):
+        return None
+    box = max(found.boxes, key=lambda one: float(np.prod(one[2:] - one[:2])))
+    crop = cut_out(image, with_margin(box, FACE_MARGIN), MediaSettings().pixels)
+    displayed = np.array([frame.info.width / image.shape[1], frame.info.height / image.shape[0]] * 2, np.float32)
+    return encoded(crop, MediaSettings().jpeg_quality), box * displayed
+
+
+def test_followed_boxes_are_those_of_the_whole_detector(cases: list[Case]) -> None:
+    exact, quick = (np.concatenate([getattr(case, way).face_box for case in cases]) for way in ("exact", "quick"))
+    shown = np.isfinite(exact[:, 0])
+    both = shown & np.isfinite(quick[:, 0])
+    assert both.sum() >= 0.99 * shown.sum() > 0
+    assert np.mean([overlap(a, b) for a, b in zip(exact[both], quick[both], strict=True)]) >= MEAN_IOU
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    sides = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0)
+    shared = float(np.prod(sides))
+    return shared / float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared)
+
+
+def test_scores_move_no_more_than_the_detector_is_unsure(cases: list[Case], system: Predictor) -> None:
+    quick, exact, again = (
+        np.stack([scores(system.predict_clip(getattr(case, way))) for case in cases])
+        for way in ("quick", "exact", "again")
+    )
+    unsure = np.abs(exact - again).mean()
+    assert np.abs(quick - exact).mean() <= max(SCORE_APART, 2 * unsure)
+
+
+def scores(prediction: Prediction) -> np.ndarray:
+    assert prediction.scores is not None
+    return np.array(list(prediction.scores.values()))
+
+
+def test_scores_do_not_depend_on_how_memory_lies(cases: list[Case], system: Predictor) -> None:
+    """Colours side by side in memory, pictures decoded into one piece: the same scores as plain planes, in float32."""
+    for case in cases[:2]:
+        config = system.bundle.config.transforms
+        batch = collate([sample(source_of(case.quick), config, None, tuple(system.bundle.nets))])
+        plain = replace(batch, **{name: getattr(batch, name).contiguous() for name in ("scene", "face")})
+        for one, other in zip(system.features(batch)[1].values(), system.features(plain)[1].values(), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_frames_that_nobody_needs_are_left_out_without_a_trace(media_dir: Path, name: str) -> None:
+    info = probe(media_dir / name)
+    wanted = set(range(3, len(info.frame_times_s), 11))
+    everything = {frame.index: frame.rgb(64, 64) for frame in decode(media_dir / name, info)}
+    needed = {frame.index: frame.rgb(64, 64) for frame in decode(media_dir / name, info, wanted)}
+    assert wanted <= set(needed) <= set(everything)
+    assert all((image == everything[index]).all() for index, image in needed.items())
+
+
+def test_h264_leaves_out_a_good_part(media_dir: Path) -> None:
+    info = probe(media_dir / "presenter_outdoors.mp4")
+    decoded = sum(1 for _ in decode(info.path, info, set(range(0, len(info.frame_times_s), 11))))
+    assert decoded < 0.75 * len(info.frame_times_s)
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_a_part_of_a_frame_is_that_part_of_the_whole(media_dir: Path, name: str) -> None:
+    rng = np.random.default_rng(0)
+    frame = next(iter(decode(media_dir / name, probe(media_dir / name))))
+    whole = frame.rgb_full()
+    for _ in range(20):
+        corner = rng.uniform(-50, np.array(whole.shape[1::-1]) + 50)
+        box = np.concatenate([corner, corner + rng.uniform(1, 300)]).astype(np.float32)
+        part, (x, y) = frame.rgb_part(box)
+        assert (part == whole[y : y + part.shape[0], x : x + part.shape[1]]).all()
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_what_else_is_kept_changes_no_face(media_dir: Path, name: str) -> None:
+    one, four = (read_media(media_dir / name, MediaSettings(frames_per_segment=k, segments=8)) for k in (1, 4))
+    places = [int(np.flatnonzero(four.time_s == time_s)[0]) for time_s in one.time_s]
+    np.testing.assert_array_equal(one.face_box, four.face_box[places])
+    np.testing.assert_allclose(one.face_score, four.face_score[places], atol=1e-5)
