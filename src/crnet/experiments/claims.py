@@ -106,9 +106,11 @@ def judge(
     known = truth[:, chosen]
     first, second = better[:, :, chosen], worse[:, :, chosen]
     gains = np.nanmean(np.abs(second - known), axis=(1, 2)) - np.nanmean(np.abs(first - known), axis=(1, 2))
-    # The seeds stand side by side, so that a clip's gain is the mean over seeds and targets.
-    side_by_side = [np.concatenate(list(predictions), axis=1) for predictions in (first, second)]
-    p = p_value_better(np.tile(known, (1, len(first))), *side_by_side)
+    # Sums over seeds and targets, not means: where truths are left out, every score counts alike, as it does above.
+    absent = np.isnan(known)
+    some = ~absent.all(axis=1)
+    sums = [np.where(absent, 0.0, np.abs(said - known)).sum(axis=(0, 2))[some] for said in (first, second)]
+    p = p_value_better(np.zeros(some.sum()), *sums)
     return Verdict(
         claim.text,
         claim.source,

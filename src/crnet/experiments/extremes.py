@@ -65,7 +65,7 @@ class Extremes:
         data: dict[str, Any] = {"rows": [_figures(one, truth) for one in measured.values()], "clips": len(truth)}
         verdicts = [*_verdicts(measured, truth)]
         data["claims"] = [verdict.to_dict() for verdict in verdicts]
-        data["seeds"] = list(lab.seeds)
+        data |= {"seeds": list(lab.seeds), "conditions": lab.conditions}
         grid = _grid(self.title, data)
         judged = claims_grid(verdicts)
         files = [*write_grid(folder, self.name, grid), *write_grid(folder, f"{self.name}-claims", judged)]
@@ -120,8 +120,10 @@ def _grid(title: str, data: Mapping[str, Any]) -> Grid:
     for row in data["rows"]:
         cells = [figure(row[n]["mean"], row[n]["sd"], 2 if n == "spread" else 4) if n in row else "–" for n in COLUMNS]
         lines.append(Line((row["group"], row["name"], *cells)))
-    seeds = f"{data['clips']} test clips, {len(data['seeds'])} seeds (mean ± standard deviation)."
-    return Grid(title, ("", "", *COLUMNS), tuple(lines), words=2, notes=(seeds, *NOTES))
+    seeds = len(data["seeds"])
+    over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    notes = (f"{data['clips']} test clips, {over}. {data['conditions']}", *NOTES)
+    return Grid(title, ("", "", *COLUMNS), tuple(lines), words=2, notes=notes)
 
 
 def _csv(data: Mapping[str, Any]) -> str:

@@ -72,6 +72,20 @@ def test_clips_without_truth_are_left_out() -> None:
     assert judge(CLAIM, truth, better, worse).here == pytest.approx(0.1)
 
 
+def test_p_weighs_scores_as_the_difference_does() -> None:
+    # One clip in four has all five traits and loses by .1 on each; the others have one trait and gain .1. By score the
+    # second system is better, by clip the first would be.
+    truth = np.full((N, 6), np.nan)
+    truth[:, 0] = 0.5
+    truth[::4] = 0.5
+    better = np.full((1, N, 6), 0.6)
+    worse = np.full((1, N, 6), 0.7)
+    worse[:, ::4] = 0.5
+    verdict = judge(CLAIM, truth, better, worse)
+    assert verdict.here == pytest.approx((30 * 0.1 - 50 * 0.1) / 80)
+    assert verdict.p is not None and verdict.p > 0.8
+
+
 def test_few_clips_decide_nothing() -> None:
     verdict = judge(CLAIM, TRUTH[:9], predictions(0.1)[:, :9], predictions(0.2)[:, :9])
     assert verdict.p is None

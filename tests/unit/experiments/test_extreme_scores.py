@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+from lab_fakes import fake_lab
 
-from crnet.experiments.extremes import errors_and_spread, outer
+from crnet.experiments.experiment import Lab
+from crnet.experiments.extremes import errors_and_spread, extremes, outer
+from crnet.explain import style
 
 
 def test_outer_deciles_by_hand() -> None:
@@ -25,3 +31,14 @@ def test_errors_by_hand() -> None:
     assert found["outer error"] == pytest.approx(0.225)
     assert found["inner error"] == pytest.approx((0.15 + 0.1 + 0.05 + 0 + 0.05 + 0.1 + 0.15) / 7)
     assert found["worst error"] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("seeds", "words"), [((0,), "one seed"), ((0, 1), "over 2 seeds")])
+def test_the_table_says_what_it_was_made_with(
+    seeds: tuple[int, ...], words: str, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(style, "DOTS_PER_INCH", 60)
+    fake = replace(fake_lab(lab), seeds=seeds)
+    extremes.run(fake, tmp_path)
+    page = (tmp_path / "extremes.md").read_text(encoding="utf-8")
+    assert words in page and fake.conditions in page

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from crnet.data.simulate.acting import act, draw_frames
+from crnet.data.simulate.cues import CUES
 from crnet.data.simulate.folder import MARKER
 from crnet.data.simulate.planning import SimulationConfig, plan_clips, split_sizes
-from crnet.data.simulate.sheet import draw_sheet
+from crnet.data.simulate.sheet import STILL_CUES, draw_sheet
 from crnet.data.simulate.speech import best_voice
 from crnet.data.simulate.writing import simulate
 from crnet.errors import ConfigError, StorageError, UsageError
@@ -205,3 +206,8 @@ def test_the_sheet_is_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("crnet.data.simulate.sheet.STILL_CUES", ("smile", "gaze"))
     sheet = draw_sheet(tmp_path / "sheet.png")
     assert sheet.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_sheet_shows_every_cue_that_a_still_can_show() -> None:
+    seen = {cue.name for cue in CUES if cue.modality in ("face", "scene")}
+    assert seen - set(STILL_CUES) == {"head_motion", "blink_rate", "nod_rate"}

@@ -1,4 +1,4 @@
-"""One picture that shows what the simulator draws: 24 people, and every visible cue low, middle and high."""
+"""One picture of what the simulator draws: 24 people, and every cue that a still shows, low, middle and high."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def draw_sheet(path: Path, seed: int = 0) -> Path:
     """
     rows = [_caption(f"{PEOPLE} people", COLUMNS), *_grid(_people(seed), COLUMNS)]
     triples = [_labelled(name, seed) for name in STILL_CUES]
-    rows.append(_caption("every visible cue: low, middle, high", COLUMNS))
+    rows.append(_caption("every cue that a still shows: low, middle, high", COLUMNS))
     pairs = [
         np.hstack(triples[i : i + 2]) if len(triples[i : i + 2]) == 2 else triples[i] for i in range(0, len(triples), 2)
     ]
