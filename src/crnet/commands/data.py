@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from crnet.commands.outcome import EXIT_DONE, EXIT_FAILURES
+from crnet.errors import UsageError
 from crnet.terminal import bars, print_json
 
 
 def simulate(
-    out: Path,
+    out: Path | None = None,
     /,
     *,
     clips: int = 10_000,
@@ -51,7 +52,7 @@ def simulate(
             time and with neither PyAV nor the face detector.
         frames_per_segment: With --to-store: frames drawn of each of a clip's 32 segments.
         workers: Processes; by default one for each core.
-        sheet: Only draw a sheet of sample people to this PNG file; `out` is not touched.
+        sheet: Only draw a sheet of sample people to this PNG file, and no data set.
     """
     from crnet.data.simulate.planning import SimulationConfig
     from crnet.data.simulate.speech import best_voice
@@ -62,6 +63,8 @@ def simulate(
         draw_sheet(sheet, seed)
         print(sheet)
         return EXIT_DONE
+    if out is None:
+        raise UsageError("no folder is named", remedy="crnet simulate OUT; or --sheet PNG for a sheet of sample people")
     config = SimulationConfig(
         clips, seed, seconds, fps, height, difficulty, identity_disjoint, label_bias, silent, voice or best_voice()
     )
