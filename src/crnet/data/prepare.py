@@ -162,6 +162,12 @@ def prepare(
     if (source / CEILING_NAME).is_file():  # what a simulated source lets anyone know of the scores
         write_bytes(out / CEILING_NAME, (source / CEILING_NAME).read_bytes())
     write_manifest(out, Manifest(rows, kind, described["media"], fingerprint, encoder.name))
+    if wordless := sum(not row.transcript.strip() for row in rows):
+        _log.warning(
+            "%d of %d clips have no words: only their sound will be heard (a .txt beside a video or --asr helps)",
+            wordless,
+            len(rows),
+        )
     skipped = sum(one.was_there for one in made)
     return PrepareReport(len(rows) - skipped, skipped, failures)
 

@@ -42,6 +42,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "said"),
     [
         (["fly"], "unknown command 'fly'"),
+        (["simulate"], "no folder is named (crnet simulate OUT"),
         (["prepare", "only-one"], "OUT"),
         (["prepare", "a", "b", "--workers", "many"], "--workers"),
         (["train", "a", "b", "--preset", "huge"], "--preset"),

@@ -131,3 +131,8 @@ def test_a_model_that_cannot_be_loaded_ends_the_run(source: Path, tmp_path: Path
 
     with pytest.raises(ConfigError, match="no speech model"):
         run(source, tmp_path / "store", Broken())
+
+
+def test_clips_without_words_are_counted_aloud(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    prepare(source, tmp_path / "store", workers=0, settings=FakeSettings())
+    assert "4 of 5 clips have no words" in caplog.text  # all but a.txt
