@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +115,14 @@ class NetSpec:
 
 
 def digest_of(manifest: Manifest) -> str:
-    """A hash of how a store was prepared, and of its clips with their splits and scores."""
-    clips = [(row.clip_id, row.split, row.scores, row.person) for row in manifest.clips]
+    """A hash of how a store was prepared, and of all that its manifest tells of each clip.
+
+    Not of the pictures and the sound themselves, which would mean to read them all: who replaces a video by another one
+    of the same length, with the same words and as many faces, must choose another output folder.
+    """
+    clips = [asdict(row) for row in manifest.clips]
     document = [manifest.source, manifest.fingerprint, label_of(manifest.encoder), clips]
-    return hashlib.sha256(json.dumps(document).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def _decisive_model(stream: Stream, model: ModelConfig) -> ModelConfig:

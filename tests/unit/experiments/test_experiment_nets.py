@@ -72,6 +72,14 @@ def test_what_decides_the_weights_decides_the_name(other: Config) -> None:
     assert key("face", other) != key("face", BASE)
 
 
+@pytest.mark.parametrize(
+    "changed", [{"transcript": "other words"}, {"duration_s": 9.0}, {"frames": 31}, {"faces_found": 3}]
+)
+def test_a_clip_prepared_anew_with_another_content_decides_the_name(changed: dict[str, Any]) -> None:
+    anew = replace(MANIFEST, clips=(replace(ROWS[0], **changed), *ROWS[1:], TEST_ROW))
+    assert key("face", BASE, manifest=anew) != key("face", BASE)
+
+
 def test_seed_stream_and_labels_decide_the_name() -> None:
     relabelled = replace(MANIFEST, clips=(replace(ROWS[0], scores=(0.6,) * 6), *MANIFEST.clips[1:]))
     names = {key("face", BASE), key("scene", BASE), key("face", BASE, seed=1), key("face", BASE, manifest=relabelled)}
