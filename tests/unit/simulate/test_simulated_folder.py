@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from crnet.data.simulate.acting import act, draw_frames
-from crnet.data.simulate.cues import CUES
+from crnet.data.simulate.cues import CUE, CUES, middle_values
 from crnet.data.simulate.folder import MARKER
 from crnet.data.simulate.planning import SimulationConfig, plan_clips, split_sizes
 from crnet.data.simulate.sheet import STILL_CUES, draw_sheet
+from crnet.data.simulate.sheet_tiles import CURVE_OF, curve_tile, voice_tile, words_tile
 from crnet.data.simulate.speech import best_voice
 from crnet.data.simulate.writing import simulate
 from crnet.errors import ConfigError, StorageError, UsageError
@@ -204,10 +205,25 @@ def test_identity_disjoint_puts_nobody_into_two_splits(clips: int) -> None:
 def test_the_sheet_is_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crnet.data.simulate.sheet.PEOPLE", 6)
     monkeypatch.setattr("crnet.data.simulate.sheet.STILL_CUES", ("smile", "gaze"))
+    monkeypatch.setattr(
+        "crnet.data.simulate.sheet.CUES", [CUE[name] for name in ("nod_rate", "loudness", "words_kind")]
+    )
     sheet = draw_sheet(tmp_path / "sheet.png")
     assert sheet.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_sheet_shows_every_cue_that_a_still_can_show() -> None:
+def test_every_cue_of_face_and_scene_is_drawn_as_a_still_or_as_a_curve() -> None:
     seen = {cue.name for cue in CUES if cue.modality in ("face", "scene")}
-    assert seen - set(STILL_CUES) == {"head_motion", "blink_rate", "nod_rate"}
+    assert seen == {*STILL_CUES, *CURVE_OF}
+
+
+@pytest.mark.parametrize("name", [cue.name for cue in CUES if cue.name not in STILL_CUES])
+def test_the_ends_of_a_cue_look_different(name: str) -> None:
+    tiles = []
+    for value in (CUE[name].low, CUE[name].high):
+        cues = {**middle_values(), name: value}
+        if name in CURVE_OF:
+            tiles.append(curve_tile(name, cues, (64, 36)))
+        else:
+            tiles.append((voice_tile if CUE[name].modality == "audio" else words_tile)(cues, (64, 36)))
+    assert tiles[0].shape == (36, 64, 3) and (tiles[0] != tiles[1]).any()

@@ -1,4 +1,4 @@
-"""One picture of what the simulator draws: 24 people, and every cue that a still shows, low, middle and high."""
+"""One picture of what the simulator makes: 24 people, and every cue at its low, middle and high end."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from crnet.data.simulate.acting import act, draw_frames
 from crnet.data.simulate.canvas import Pixels
-from crnet.data.simulate.cues import CUE, middle_values
+from crnet.data.simulate.cues import CUE, CUES, Cue, middle_values
 from crnet.data.simulate.drawing import Presenter
 from crnet.data.simulate.motion import Motion, move
 from crnet.data.simulate.people import SKIN_TONES, draw_look
 from crnet.data.simulate.planning import SimulationConfig, plan_clips
+from crnet.data.simulate.sheet_tiles import CURVE_OF, curve_tile, voice_tile, words_tile
 from crnet.errors import StorageError
 from crnet.files import write_bytes
 
@@ -26,6 +27,10 @@ STILL_CUES = (
     "smile", "eye_opening", "brow", "gaze", "room_brightness", "room_warmth",
     "tidiness", "closeness", "dress_saturation", "posture", "gesture",
 )  # fmt: skip
+EXPLANATION = (
+    "every cue: low, middle, high. Motion: a curve over 8 s (lids, or how the features turn). "
+    "Voice: a spectrogram of one sentence, 0 to 4 kHz. Words: what is said."
+)
 GAP = 4
 PAPER = (250, 247, 242)
 INK = (60, 54, 50)
@@ -44,7 +49,8 @@ def draw_sheet(path: Path, seed: int = 0) -> Path:
     """
     rows = [_caption(f"{PEOPLE} people", COLUMNS), *_grid(_people(seed), COLUMNS)]
     triples = [_labelled(name, seed) for name in STILL_CUES]
-    rows.append(_caption("every cue that a still shows: low, middle, high", COLUMNS))
+    triples += [_without_still(cue) for cue in CUES if cue.name not in STILL_CUES]
+    rows.append(_caption(EXPLANATION, COLUMNS))
     pairs = [
         np.hstack(triples[i : i + 2]) if len(triples[i : i + 2]) == 2 else triples[i] for i in range(0, len(triples), 2)
     ]
@@ -79,9 +85,25 @@ def _labelled(name: str, seed: int) -> Pixels:
             cues["gaze"] = 0.0
         presenter = Presenter(look, cues, TILE[0] * DRAWN, TILE[1] * DRAWN)
         tiles.append(_reduced(presenter.frame(_still(cues), 0)))
-    return np.vstack(
-        [_caption(f"{name}: {cue.low:g} to {cue.high:g} ({cue.unit})", 3), np.hstack([_framed(t) for t in tiles])]
-    )
+    return _triple(cue, tiles)
+
+
+def _without_still(cue: Cue) -> Pixels:
+    """A cue that no still shows, at its low, middle and high end, all else in the middle."""
+    tiles = []
+    for value in (cue.low, cue.middle(), cue.high):
+        cues = {**middle_values(), cue.name: value}
+        if cue.name in CURVE_OF:
+            tiles.append(curve_tile(cue.name, cues, TILE))
+        else:
+            tiles.append(voice_tile(cues, TILE) if cue.modality == "audio" else words_tile(cues, TILE))
+    return _triple(cue, tiles)
+
+
+def _triple(cue: Cue, tiles: list[Pixels]) -> Pixels:
+    """Three tiles under the cue's name and range."""
+    caption = _caption(f"{cue.name}: {cue.low:g} to {cue.high:g} ({cue.unit})", 3)
+    return np.vstack([caption, np.hstack([_framed(tile) for tile in tiles])])
 
 
 def _still(cues: dict[str, float]) -> Motion:
