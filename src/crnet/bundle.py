@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save as arrays_to_bytes
 from safetensors.torch import load_file as load_weights
 from safetensors.torch import save as weights_to_bytes
 from torch import Tensor
@@ -26,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 from crnet.config import Config, from_dict, to_dict
 from crnet.conformal import Calibration
 from crnet.errors import FormatError
-from crnet.files import read_json, sha256, write_bytes, write_json
+from crnet.files import read_json, sha256, write_arrays, write_bytes, write_json
 from crnet.fusion import Fusion
 from crnet.models.crnet import StreamNet
 from crnet.provenance import git_revision, versions
@@ -79,7 +78,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     tensors = bundle.fusion.to_tensors()
     trees = {name: array for name, array in tensors.items() if name.startswith(TREES_PREFIX)}
     for name, arrays in (("trees", trees), ("fusion", {k: v for k, v in tensors.items() if k not in trees})):
-        write_bytes(folder / f"{name}.safetensors", arrays_to_bytes(arrays))
+        write_arrays(folder / f"{name}.safetensors", arrays)
     if bundle.calibration is not None:
         write_json(folder / CALIBRATION_FILE, bundle.calibration.to_dict())
     for name in _file_names(tuple(bundle.nets), bundle.calibration is not None):

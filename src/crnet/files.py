@@ -7,12 +7,15 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crnet.errors import FormatError, StorageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 HASH_CHUNK_BYTES = 1 << 20
 
@@ -63,6 +66,17 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` in one step; see `replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write named arrays as safetensors in one step.
+
+    safetensors writes memory as it lies: a transposed array would come back scrambled, so each is put in C's order.
+    """
+    import numpy as np
+    from safetensors.numpy import save
+
+    write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.numpy import save
 
 from crnet.bundle import (
     BUNDLE_FILE,
@@ -36,7 +35,7 @@ from crnet.data.dataset import longest_audio_samples, scores_of
 from crnet.data.halves import halves
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.errors import ConfigError, FormatError, LabelError, UsageError
-from crnet.files import read_json, write_bytes, write_json
+from crnet.files import read_json, write_arrays, write_json
 from crnet.fusion import Fusion
 from crnet.models.crnet import StreamNet
 from crnet.predict import system_scores
@@ -111,7 +110,7 @@ def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progr
     features = _features(nets, store_dir, rows, config, progress)
     fusions = _fit_fusions(features, scores, config, progress)
     if VISUAL in fusions:
-        write_bytes(run_dir / VISUAL_FUSION_FILE, save(fusions[VISUAL].to_tensors()))
+        write_arrays(run_dir / VISUAL_FUSION_FILE, fusions[VISUAL].to_tensors())
     bundle = Bundle(
         config=config,
         nets=nets,

@@ -16,9 +16,8 @@ from jaxtyping import Float32
 from crnet.bench.clips import bare_decode, looped
 from crnet.bench.figures import Figure, cpu_ratio, in_turn, medians, threads
 from crnet.data.workers import THREAD_VARIABLES
-from crnet.media.faces import FaceTracker
 from crnet.media.mtcnn import Mtcnn
-from crnet.media.reader import read_media
+from crnet.media.reader import face_tracker, read_media
 from crnet.media.settings import MediaSettings
 from crnet.media.video import decode, probe
 
@@ -80,14 +79,7 @@ def face_rows(clip: Path, sampled: int) -> Iterator[Figure]:
 def _tracking_cpu_s(clip: Path) -> float:
     """CPU seconds that finding, following and cutting out the face of every frame of a clip take."""
     info, settings = probe(clip), MediaSettings()
-    tracker = FaceTracker(
-        Mtcnn(),
-        info,
-        settings.detection,
-        pixels=settings.pixels,
-        margin=settings.face_margin,
-        jpeg_quality=settings.jpeg_quality,
-    )
+    tracker = face_tracker(Mtcnn(), info, settings)
     spent_s = 0.0
     last = len(info.frame_times_s) - 1
     for frame in decode(clip, info):

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from crnet.data.dataset import ClipDataset, loader
-from crnet.experiments.experiment import EXTRACTION_BATCH, Lab, Section
+from crnet.experiments.experiment import Lab, Section
 from crnet.experiments.figures.drawing import csv_text, image, leave, listed, prose
 from crnet.experiments.nets import NetSpec, UntrainedError
 from crnet.experiments.numbers import figure as number
@@ -40,6 +40,7 @@ from crnet.files import write_text
 from crnet.models.cr_block import EDGES, class_of
 from crnet.schema import TARGETS, TRAITS, Stream
 from crnet.training.distributed import choose_device
+from crnet.training.features import BATCH_SIZE
 from crnet.training.log import OVERFITTING_DROP
 
 SPLIT_COLOURS = {"train": BLUE, "val": VERMILION}
@@ -104,7 +105,7 @@ class Diagnostics:
 
     def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
         """The standard networks."""
-        return tuple(lab.standard(stream) for stream in lab.base.streams)
+        return lab.standards()
 
     def run(self, lab: Lab, folder: Path) -> Section:
         """Read the logs, count the confusions, draw and say where validation turned."""
@@ -177,7 +178,7 @@ def guessed_classes(lab: Lab, spec: NetSpec, seed: int) -> Int64[np.ndarray, "N 
     device = choose_device(lab.base.training.device)
     net = lab.net(spec, seed).to(device).eval()
     clips = ClipDataset(lab.store_dir, lab.rows("val"), spec.config.transforms, [spec.stream])
-    batches = loader(clips, EXTRACTION_BATCH, workers=lab.base.training.workers)
+    batches = loader(clips, BATCH_SIZE, workers=lab.base.training.workers)
     return np.concatenate([net(batch.to(device)).logits.argmax(-1).cpu().numpy() for batch in batches])
 
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 
 from crnet.config import Config, to_dict
-from crnet.data.dataset import ClipDataset, loader, longest_audio_samples, scores_of
+from crnet.data.dataset import longest_audio_samples, scores_of
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.errors import ConfigError, LabelError, UsageError
 from crnet.experiments.nets import FAILURE_NAME, NetSpec, UntrainedError, digest_of, is_trained
-from crnet.files import write_bytes
+from crnet.files import write_arrays
 from crnet.fusion import Fusion, FusionConfig
 from crnet.models.crnet import StreamNet
 from crnet.progress import Progress, no_progress
@@ -28,7 +28,7 @@ from crnet.text.encoders import label_of
 from crnet.training.checkpoint import load_net
 from crnet.training.distributed import choose_device
 from crnet.training.engine import BEST_NAME
-from crnet.training.features import extract
+from crnet.training.features import extract_all
 from crnet.training.stages import reproducible
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 NETS_FOLDER, TREES_FOLDER = "nets", "trees"
 OUTPUTS_FORMAT = 2  # files of another one are not read
-EXTRACTION_BATCH = 30  # decides speed and memory only
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +171,10 @@ class Lab:
         """The full CR-Net of the preset."""
         return NetSpec(stream, self.base)
 
+    def standards(self) -> tuple[NetSpec, ...]:
+        """The full CR-Net of every stream."""
+        return tuple(self.standard(stream) for stream in self.base.streams)
+
     def folder(self, spec: NetSpec, seed: int) -> Path:
         """Where a network is trained: holds `log.jsonl` and, once there is one, `best.safetensors`."""
         return self.out / NETS_FOLDER / spec.key(seed, self.data_digest) / spec.stream
@@ -212,10 +215,11 @@ class Lab:
         net = self.net(spec, seed)
         training = self.base.training
         device = choose_device(training.device)
-        clips = ClipDataset(self.store_dir, rows, spec.config.transforms, [spec.stream])
+        transforms, workers = spec.config.transforms, training.workers
         with reproducible(device, training.threads):
-            features, scores = extract(net, loader(clips, EXTRACTION_BATCH, workers=training.workers), device)
-        write_bytes(path, save({"features": features, "scores": scores}))
+            said = extract_all({spec.stream: net}, self.store_dir, rows, transforms, workers=workers, device=device)
+        features, scores = (by_stream[spec.stream] for by_stream in said)
+        write_arrays(path, {"features": features, "scores": scores})
         return Outputs(features, scores)
 
     def fused(
@@ -244,7 +248,7 @@ class Lab:
         )
         fusion = Fusion.fit(replace(config, seed=seed), train, scores_of(rows))
         scores = np.clip(fusion.predict(scored), 0, 1)
-        write_bytes(path, save({"scores": np.ascontiguousarray(scores)}))  # safetensors writes memory as it lies
+        write_arrays(path, {"scores": scores})
         return scores
 
     def _content_of(self, rows: tuple[ClipRow, ...]) -> str:

@@ -134,16 +134,21 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _read_pictures(info: VideoInfo, kept: Int64[np.ndarray, " k"], settings: MediaSettings) -> _Pictures:
-    """One pass over the frames. A kept frame that cannot be decoded is stood in for by the next one that can."""
-    tracker = FaceTracker(
-        _detector(),
+def face_tracker(detector: Mtcnn, info: VideoInfo, settings: MediaSettings) -> FaceTracker:
+    """What looks for the face of a video and cuts it out, as the settings say."""
+    return FaceTracker(
+        detector,
         info,
         settings.detection,
         pixels=settings.pixels,
         margin=settings.face_margin,
         jpeg_quality=settings.jpeg_quality,
     )
+
+
+def _read_pictures(info: VideoInfo, kept: Int64[np.ndarray, " k"], settings: MediaSettings) -> _Pictures:
+    """One pass over the frames. A kept frame that cannot be decoded is stood in for by the next one that can."""
+    tracker = face_tracker(_detector(), info, settings)
     wanted = set(kept.tolist()) | set(tracker.look_indices().tolist())
     pictures = _Pictures()
     read = 0

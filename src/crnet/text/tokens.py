@@ -21,39 +21,38 @@ _ABBREVIATIONS = frozenset(_ABBREVIATED.split())
 _END = re.compile(r"(?<![.!?])(?P<mark>[.!?]++)[\"'”’)\]}]*+\s+(?=[\"'“‘(\[{]*(?P<next>\S))")
 _LAST_WORD = re.compile(r"[^\s\"'“‘(\[{]+$")
 
+
+def _compiled(*rules: tuple[str, str]) -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple((re.compile(pattern), replacement) for pattern, replacement in rules)
+
+
 # Treebank rules in their order: quotes that open, punctuation, brackets, quotes that close, contractions.
-_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r'^"', r"``"),
-        (r"(``)", r" \1 "),
-        (r'([ (\[{<])"', r"\1 `` "),
-        (r"([:,])([^\d])", r" \1 \2"),
-        (r"([:,])$", r" \1 "),
-        (r"\.\.\.", r" ... "),
-        (r"[;@#$%&]", r" \g<0> "),
-        (r"([^.])(\.)([\])}>\"']*)\s*$", r"\1 \2\3 "),
-        (r"[?!]", r" \g<0> "),
-        (r"([^'])' ", r"\1 ' "),
-        (r"[\]\[(){}<>]", r" \g<0> "),
-        (r"--", r" -- "),
-    )
+_RULES = _compiled(
+    (r'^"', r"``"),
+    (r"(``)", r" \1 "),
+    (r'([ (\[{<])"', r"\1 `` "),
+    (r"([:,])([^\d])", r" \1 \2"),
+    (r"([:,])$", r" \1 "),
+    (r"\.\.\.", r" ... "),
+    (r"[;@#$%&]", r" \g<0> "),
+    (r"([^.])(\.)([\])}>\"']*)\s*$", r"\1 \2\3 "),
+    (r"[?!]", r" \g<0> "),
+    (r"([^'])' ", r"\1 ' "),
+    (r"[\]\[(){}<>]", r" \g<0> "),
+    (r"--", r" -- "),
 )
-_CLOSING_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r'"', r" '' "),
-        (r"(\S)('')", r"\1 \2 "),
-        (r"([^' ])('[sS]|'[mM]|'[dD]|') ", r"\1 \2 "),
-        (r"([^' ])('ll|'LL|'re|'RE|'ve|'VE|n't|N'T) ", r"\1 \2 "),
-        (r"(?i)\b(can)(not)\b", r" \1 \2 "),
-        (r"(?i)\b(d)('ye)\b", r" \1 \2 "),
-        (r"(?i)\b(gim|lem)(me)\b", r" \1 \2 "),
-        (r"(?i)\b(gon|wan)(na)\b", r" \1 \2 "),
-        (r"(?i)\b(got)(ta)\b", r" \1 \2 "),
-        (r"(?i)\b(more)('n)\b", r" \1 \2 "),
-        (r"(?i) ('t)(is|was)\b", r" \1 \2 "),
-    )
+_CLOSING_RULES = _compiled(
+    (r'"', r" '' "),
+    (r"(\S)('')", r"\1 \2 "),
+    (r"([^' ])('[sS]|'[mM]|'[dD]|') ", r"\1 \2 "),
+    (r"([^' ])('ll|'LL|'re|'RE|'ve|'VE|n't|N'T) ", r"\1 \2 "),
+    (r"(?i)\b(can)(not)\b", r" \1 \2 "),
+    (r"(?i)\b(d)('ye)\b", r" \1 \2 "),
+    (r"(?i)\b(gim|lem)(me)\b", r" \1 \2 "),
+    (r"(?i)\b(gon|wan)(na)\b", r" \1 \2 "),
+    (r"(?i)\b(got)(ta)\b", r" \1 \2 "),
+    (r"(?i)\b(more)('n)\b", r" \1 \2 "),
+    (r"(?i) ('t)(is|was)\b", r" \1 \2 "),
 )
 
 

@@ -80,5 +80,4 @@ def extract(
         features.append(output.features.float().cpu().numpy())
         scores.append(output.scores.float().cpu().numpy())
         progress(f"{net.stream}: features", done, len(batches))
-    # In C's order: the score of an einsum may lie transposed in memory, which safetensors would write as it lies.
-    return np.ascontiguousarray(np.concatenate(features)), np.ascontiguousarray(np.concatenate(scores))
+    return np.concatenate(features), np.concatenate(scores)

@@ -57,7 +57,9 @@ def train_streams(
     Raises:
         CrnetError: Whatever `train_stream` raises, or a training process died.
     """
-    train = partial(_train, store_dir=store_dir, manifest=manifest, run_dir=run_dir, model=model, transforms=transforms)
+    train = partial(
+        train_stream, store_dir=store_dir, manifest=manifest, run_dir=run_dir, model=model, transforms=transforms
+    )
     at_once = 1 if here.size > 1 else min(nets_at_once(training, here.device), len(streams))
     if at_once == 1:
         return {stream: train(stream, training=training, progress=progress) for stream in streams}
@@ -75,21 +77,6 @@ def train_streams(
                 )
             weights[stream] = outcome
     return {stream: weights[stream] for stream in streams}
-
-
-def _train(
-    stream: Stream,
-    *,
-    store_dir: Path,
-    manifest: Manifest,
-    run_dir: Path,
-    model: ModelConfig,
-    transforms: TransformConfig,
-    training: TrainingConfig,
-    progress: Progress = no_progress,
-) -> Path:
-    """One job: `train_stream` with the stream first."""
-    return train_stream(stream, store_dir, manifest, run_dir, model, transforms, training, progress)
 
 
 @contextmanager

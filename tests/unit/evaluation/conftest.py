@@ -12,7 +12,7 @@ import simplejpeg
 
 from crnet.bundle import Bundle
 from crnet.config import Config
-from crnet.data.dataset import ClipDataset, loader, scores_of
+from crnet.data.dataset import scores_of
 from crnet.data.store import ClipRow, Manifest, write_clip, write_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.evaluation import Evaluation, evaluate
@@ -20,7 +20,7 @@ from crnet.fusion import Fusion, FusionConfig
 from crnet.media.settings import MediaSettings
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.schema import STREAMS, Clip
-from crnet.training.features import extract
+from crnet.training.features import extract_all
 from crnet.training.stages import TrainingConfig
 
 SEGMENTS, PIXELS, AUDIO_SAMPLES = 4, 16, 12_800  # 0.8 s
@@ -98,10 +98,7 @@ def make_bundle(store_dir: Path, config: Config = CONFIG) -> Bundle:
 
     rows = read_manifest(store_dir).rows("train")
     nets = {stream: StreamNet(stream, config.model, seed=1).eval() for stream in config.streams}
-    features = {
-        stream: extract(net, loader(ClipDataset(store_dir, rows, config.transforms, [stream]), 8))[0]
-        for stream, net in nets.items()
-    }
+    features, _ = extract_all(nets, store_dir, rows, config.transforms)
     scores = scores_of(rows)
     return Bundle(
         config=config,

@@ -12,7 +12,7 @@ import pytest
 
 from crnet.bundle import Bundle
 from crnet.config import Config
-from crnet.data.dataset import ClipDataset, loader, scores_of
+from crnet.data.dataset import scores_of
 from crnet.data.store import read_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.fusion import Fusion, FusionConfig
@@ -21,7 +21,7 @@ from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.predict import Predictor
 from crnet.schema import SAMPLE_RATE_HZ, STREAMS, Stream
 from crnet.training.config import TrainingConfig
-from crnet.training.features import extract
+from crnet.training.features import extract_all
 from synthetic import write_store
 
 PIXELS, FRAMES, SECONDS, FPS = 32, 4, 3.0, 10
@@ -36,10 +36,7 @@ CONFIG = Config(
 def make_bundle(store: Path, config: Config = CONFIG) -> Bundle:
     rows = read_manifest(store).rows("train")
     nets = {stream: StreamNet(stream, config.model, seed=1).eval() for stream in config.streams}
-    features = {
-        stream: extract(net, loader(ClipDataset(store, rows, config.transforms, [stream]), 8))[0]
-        for stream, net in nets.items()
-    }
+    features, _ = extract_all(nets, store, rows, config.transforms)
     scores = scores_of(rows)
     fusion = Fusion.fit(config.fusion, features, scores)
     media = asdict(MediaSettings(pixels=PIXELS))

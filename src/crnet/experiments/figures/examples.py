@@ -33,7 +33,7 @@ class Examples:
 
     def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
         """The standard networks of all streams: the clips are scored by the whole system."""
-        return tuple(lab.standard(stream) for stream in lab.base.streams)
+        return lab.standards()
 
     def run(self, lab: Lab, folder: Path) -> Section:
         """Choose the clips of the test split and show a frame of each."""

@@ -57,7 +57,7 @@ class Regressors:
 
     def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
         """The standard networks: their fused features are what is regressed on."""
-        return tuple(lab.standard(stream) for stream in lab.base.streams)
+        return lab.standards()
 
     def run(self, lab: Lab, folder: Path) -> Section:
         """Fit all three with every seed and compare them on the test split."""
