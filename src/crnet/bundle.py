@@ -24,7 +24,8 @@ from torch.overrides import TorchFunctionMode
 
 from crnet.config import Config, from_dict, to_dict
 from crnet.conformal import Calibration
-from crnet.errors import FormatError
+from crnet.data.protocols import OFFICIAL, Protocol
+from crnet.errors import FormatError, UsageError
 from crnet.files import read_json, sha256, write_arrays, write_bytes, write_json
 from crnet.fusion import Fusion
 from crnet.models.crnet import StreamNet
@@ -54,6 +55,7 @@ class Bundle:
         media: The settings (`MediaSettings`) that the training clips were prepared with.
         train_medians: float64 [6]; predicting them for everyone is the floor.
         calibration: What the intervals are made of; None (too few validation clips): no intervals.
+        protocol: How the clips were dealt to splits: which of them it may be tested on.
         path: Where it was loaded from.
     """
 
@@ -65,6 +67,7 @@ class Bundle:
     media: Mapping[str, Any]
     train_medians: NDArray[np.float64]
     calibration: Calibration | None = None
+    protocol: Protocol = OFFICIAL
     path: Path | None = None
 
 
@@ -89,6 +92,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "targets": list(TARGETS),
         "training_source": bundle.training_source,
         "encoder": bundle.encoder,
+        "protocol": str(bundle.protocol),
         "media": dict(bundle.media),
         "train_medians": bundle.train_medians.tolist(),
         "config": to_dict(bundle.config),
@@ -132,7 +136,7 @@ def load_bundle(path: Path) -> Bundle:
     """
     folder = find_bundle(path)
     document = _checked_document(folder)
-    config = from_dict(Config, document["config"], folder / BUNDLE_FILE)
+    config, protocol = _training_of(document, folder)
     names = _file_names(config.streams, CALIBRATION_FILE in document["files"])
     # A system of the paper's size is a gigabyte: hashed and loaded on two cores at once, it is there in half the time.
     with ThreadPoolExecutor() as pool:
@@ -158,8 +162,27 @@ def load_bundle(path: Path) -> Bundle:
         media=document["media"],
         train_medians=np.array(document["train_medians"], dtype=np.float64),
         calibration=calibration,
+        protocol=protocol,
         path=folder,
     )
+
+
+def training_of(path: Path) -> tuple[Config, Protocol]:
+    """How the system of a run folder, or of the bundle in it, was trained; loads nothing else.
+
+    Raises:
+        FormatError: Not a bundle, another format, or a damaged one.
+    """
+    folder = find_bundle(path)
+    return _training_of(_checked_document(folder), folder)
+
+
+def _training_of(document: Mapping[str, Any], folder: Path) -> tuple[Config, Protocol]:
+    config = from_dict(Config, document["config"], folder / BUNDLE_FILE)
+    try:
+        return config, Protocol.parse(str(document.get("protocol", OFFICIAL)))  # old bundles name none
+    except UsageError as error:
+        raise FormatError(error.reason, path=folder / BUNDLE_FILE) from error
 
 
 def load_visual_fusion(run_dir: Path, config: Config) -> Fusion | None:

@@ -1,17 +1,17 @@
 """How good a trained system is on one split: every stream, scene+face, all three, and the floor beside them.
 
-`evaluate` scores the clips, `write_evaluation` leaves `metrics.json` and `predictions.csv`, `tables` is what the
-terminal shows. Plots and the report page are made from the same `Evaluation` by `crnet.explain`.
+`evaluate` scores the clips, `write_evaluation` leaves `metrics.json` and `predictions.csv`. What the terminal shows is
+made from the same `Evaluation` by `crnet.evaluation_tables`, plots and the report page by `crnet.explain`.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from crnet.config import reads_words
 from crnet.conformal import LEVEL
 from crnet.data.ceiling import ceiling_of, read_ceiling, share_of_way
 from crnet.data.prepare import FAILURES_NAME
+from crnet.data.protocols import OFFICIAL, Protocol, deal, seen_in_other_splits
 from crnet.data.store import ClipRow, Manifest, read_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.files import write_json, write_text
@@ -33,9 +34,6 @@ from crnet.text.encoders import is_same_encoder, label_of
 from crnet.training.distributed import choose_device
 from crnet.training.features import extract_all
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 SCENE_FACE = "scene+face"
 FUSION = "fusion"
 FLOOR = "floor"
@@ -44,8 +42,6 @@ SYSTEMS = (*STREAMS, SCENE_FACE, FUSION, FLOOR)
 """Order and names of the systems in every table and file."""
 
 SHORT_NAMES = dict(zip(TARGETS, ("extra", "neuro", "agree", "consc", "open", "interview"), strict=True))
-STABLE = "neuroticism: a high score means emotionally stable"
-_STYLES = {FUSION: "bold", FLOOR: "dim"}
 
 EVALUATION_FOLDER = "evaluation"
 METRICS_FILE = "metrics.json"
@@ -72,6 +68,10 @@ class Evaluation:
         ceiling: Of simulated clips, what they let anyone know of the scores; None if there is no such file.
         intervals: How often the fused system's intervals hold the true score, and their mean width:
             `{target or "average": {"coverage", "width"}}`; None where there are none for such clips.
+        protocol: How the clips were dealt to splits.
+        familiar: The average figures of every system where another split holds the same video, or person, and where
+            none does: `{"video" or "person": {"seen" or "unseen": {"clips": n, "systems": {system: figures}}}}`. Only
+            where there are clips of both kinds.
     """
 
     split: Split
@@ -88,6 +88,8 @@ class Evaluation:
     systems: dict[str, dict[str, dict[str, Any]]]
     ceiling: dict[str, Any] | None = None
     intervals: dict[str, dict[str, float]] | None = None
+    protocol: Protocol = OFFICIAL
+    familiar: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     def share_of_way(self) -> dict[str, dict[str, dict[str, float | None]]]:
         """How far each system came from the floor to the ceiling of what it sees; empty without a ceiling."""
@@ -99,6 +101,7 @@ class Evaluation:
         best = {system: ceiling_of(self.ceiling or {}, self.split, system) for system in shares}
         return {
             "split": self.split,
+            "protocol": str(self.protocol),
             "clips": len(self.rows),
             "missing": list(self.missing),
             "source": self.source,
@@ -109,6 +112,7 @@ class Evaluation:
             "warnings": list(self.warnings),
             "systems": self.systems,
             "intervals": None if self.intervals is None else {"level": LEVEL, **self.intervals},
+            "familiar": self.familiar,
             **({"ceiling": best, "share_of_way": shares} if shares else {}),
         }
 
@@ -130,7 +134,7 @@ def evaluate(
     Args:
         bundle: The trained system.
         store_dir: A prepared store.
-        split: Which clips.
+        split: Which clips, of the splits that the system was trained by.
         scene_face: A fusion fitted on scene and face alone, for the paper's row without sound and text.
         allow_missing: Go on although some clips of the split could not be prepared.
         device: Where the networks compute: auto (a GPU if there is one), cpu, cuda or mps.
@@ -143,12 +147,14 @@ def evaluate(
         ConfigError: The store was prepared for another text encoder.
         FormatError: A clip file is damaged.
     """
-    manifest = read_manifest(store_dir)
+    protocol = bundle.protocol
+    manifest = deal(read_manifest(store_dir), protocol)
     rows = _annotated(manifest, split, store_dir)
-    missing = _missing(manifest, split, store_dir)
+    missing = _missing(manifest, (split,) if protocol == OFFICIAL else SPLITS, store_dir)
     if missing and not allow_missing:
         raise LabelError(
-            f"{len(missing)} annotated clips of the {split} split are not in the store, the first is {missing[0]}",
+            f"{len(missing)} annotated clips {_of_what(split, protocol)} are not in the store, "
+            f"the first is {missing[0]}",
             path=store_dir / FAILURES_NAME,
             remedy="mend them and run `crnet prepare` again, or allow missing clips and report n with every figure",
         )
@@ -187,8 +193,10 @@ def evaluate(
         encoder=label_of(bundle.encoder) if reads_words(bundle.config) else None,
         warnings=warnings,
         systems=systems,
-        ceiling=read_ceiling(store_dir) if manifest.source == "simulated" else None,
+        ceiling=read_ceiling(store_dir) if manifest.source == "simulated" and protocol == OFFICIAL else None,
         intervals=None if known is None else known.coverage(truth, fused),
+        protocol=protocol,
+        familiar=_familiar(manifest, split, rows, truth, predictions, bundle.train_medians),
     )
 
 
@@ -244,120 +252,6 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     write_text(folder / PREDICTIONS_FILE, text.getvalue())
 
 
-def tables(evaluation: Evaluation) -> list[Table]:
-    """What the terminal shows: 1 - MAE of every system, and every figure of the best one, each with the floor."""
-    tables = [_accuracy_table(evaluation), _detail_table(evaluation, FUSION)]
-    if evaluation.intervals is not None:
-        tables.append(_interval_table(evaluation, evaluation.intervals))
-    return [*tables, _ceiling_table(evaluation)] if evaluation.share_of_way() else tables
-
-
-def _accuracy_table(evaluation: Evaluation) -> Table:
-    table = _new_table(f"1 - MAE on the {evaluation.split} split", evaluation, "system")
-    for target in (*TARGETS, AVERAGE):
-        table.add_column(SHORT_NAMES.get(target, target), justify="right")
-    table.add_column("error\nremoved", justify="right")
-    for name, figures in evaluation.systems.items():
-        cells = [_figure(figures[target]["accuracy"], 4) for target in (*TARGETS, AVERAGE)]
-        removed = "" if name == FLOOR else _percent(figures[AVERAGE]["error_removed"])
-        table.add_row(name, *_n_cell(evaluation), *cells, removed, style=_STYLES.get(name))
-    return table
-
-
-def _detail_table(evaluation: Evaluation, system: str) -> Table:
-    table = _new_table(f"{system} in detail", evaluation, "target")
-    for name in ("1-MAE", "95%\ninterval", "floor", "error\nremoved", "R2", "r", "CCC", "spread"):
-        table.add_column(name, justify="right")
-    for target in (*TARGETS, AVERAGE):
-        figures = evaluation.systems[system][target]
-        table.add_row(
-            target,
-            *_n_cell(evaluation),
-            _figure(figures["accuracy"], 4),
-            interval_text(figures["ci95"]["accuracy"]),
-            _figure(figures["floor_accuracy"], 4),
-            _percent(figures["error_removed"]),
-            *(_figure(figures[name], 2) for name in ("r2", "pearson", "ccc", "spread")),
-            style="bold" if target == AVERAGE else None,
-        )
-    return table
-
-
-def _ceiling_table(evaluation: Evaluation) -> Table:
-    """Simulated clips only: the share of the way from the floor to the best that the true cues allow."""
-    table = _new_table("share of the way from floor to ceiling (R2)", evaluation, "system")
-    for name in (*TARGETS, AVERAGE):
-        table.add_column(SHORT_NAMES.get(name, name), justify="right")
-    for name in ("R2", "ceiling", "1-MAE\nshare"):
-        table.add_column(name, justify="right")
-    for system, shares in evaluation.share_of_way().items():
-        best = ceiling_of(evaluation.ceiling or {}, evaluation.split, system) or {}
-        table.add_row(
-            system,
-            *_n_cell(evaluation),
-            *(_percent(shares[target]["r2"], 0) for target in (*TARGETS, AVERAGE)),
-            _figure(evaluation.systems[system][AVERAGE]["r2"], 2),
-            _figure(best[AVERAGE]["r2"], 2),
-            _percent(shares[AVERAGE]["accuracy"], 0),
-            style=_STYLES.get(system),
-        )
-    return table
-
-
-def _interval_table(evaluation: Evaluation, figures: dict[str, dict[str, float]]) -> Table:
-    table = _new_table(f"{FUSION}'s {100 * LEVEL:.0f}% intervals", evaluation, "target")
-    for name in ("hold the\ntrue score", "mean\nwidth"):
-        table.add_column(name, justify="right")
-    for target, of in figures.items():
-        style = "bold" if target == AVERAGE else None
-        table.add_row(target, *_n_cell(evaluation), _percent(of["coverage"]), _figure(of["width"], 2), style=style)
-    return table
-
-
-def interval_text(interval: Sequence[float] | None) -> str:
-    """An interval as a person reads it; empty if there is none."""
-    return "" if interval is None else f"{_figure(interval[0], 3)}–{_figure(interval[1], 3)}"
-
-
-def _new_table(title: str, evaluation: Evaluation, first_column: str) -> Table:
-    """An empty table that fits a terminal of 80 columns; with clips missing, n stands beside every row's figures."""
-    from rich import box
-    from rich.table import Table
-
-    missing = len(evaluation.missing)
-    clips = f"{len(evaluation.rows)} clips" + (f", {missing} missing" if missing else "")
-    words = "" if evaluation.encoder is None else f"; words as {evaluation.encoder}"
-    table = Table(
-        title=f"\n{title} ({clips}; weights started from {evaluation.initialisation}{words})",
-        caption=STABLE,
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 0 if missing else 1, 0, 0),
-        title_justify="left",
-        caption_justify="left",
-    )
-    table.add_column(first_column)
-    if missing:
-        table.add_column("n", justify="right")
-    return table
-
-
-def _n_cell(evaluation: Evaluation) -> tuple[str, ...]:
-    return (str(len(evaluation.rows)),) if evaluation.missing else ()
-
-
-def _figure(value: float | None, digits: int) -> str:
-    """A figure as papers print it: .9188, without the zero."""
-    if value is None:
-        return "-"
-    text = f"{value:.{digits}f}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 else text
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{100 * value:.{digits}f}%"
-
-
 def _annotated(manifest: Manifest, split: Split, store_dir: Path) -> tuple[ClipRow, ...]:
     rows = tuple(row for row in manifest.rows(split) if row.scores is not None)
     if not rows:
@@ -370,15 +264,49 @@ def _annotated(manifest: Manifest, split: Split, store_dir: Path) -> tuple[ClipR
     return rows
 
 
-def _missing(manifest: Manifest, split: Split, store_dir: Path) -> tuple[str, ...]:
-    """Annotated clips of the split that could not be prepared."""
+def _familiar(
+    manifest: Manifest,
+    split: Split,
+    rows: Sequence[ClipRow],
+    truth: NDArray[np.float64],
+    predictions: Mapping[str, NDArray[np.float64]],
+    train_medians: NDArray[np.float64],
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """See `Evaluation.familiar`; of clips that did not train the system."""
+    if split == "train":
+        return {}
+    found = {}
+    for grouping, names in seen_in_other_splits(manifest, split).items():
+        seen = np.array([row.clip_id in names for row in rows])
+        if seen.all() or not seen.any():
+            continue
+        found[grouping] = {
+            word: {
+                "clips": int(chosen.sum()),
+                "systems": {
+                    system: describe(truth[chosen], prediction[chosen], train_medians)[AVERAGE]
+                    for system, prediction in predictions.items()
+                },
+            }
+            for word, chosen in (("seen", seen), ("unseen", ~seen))
+        }
+    return found
+
+
+def _of_what(split: Split, protocol: Protocol) -> str:
+    """Clips that could not be prepared have no person, so that only the data set's own split of them is known."""
+    return f"of the {split} split" if protocol == OFFICIAL else "of the data set"
+
+
+def _missing(manifest: Manifest, splits: Sequence[Split], store_dir: Path) -> tuple[str, ...]:
+    """Annotated clips of these splits of the data set that could not be prepared."""
     path = store_dir / FAILURES_NAME
     if not path.is_file():
         return ()
     prepared = {row.clip_id for row in manifest.clips}
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            failed = [row["clip"] for row in csv.DictReader(file) if row["split"] == split]
+            failed = [row["clip"] for row in csv.DictReader(file) if row["split"] in splits]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise FormatError(f"cannot be read as a list of failures: {error}", path=path) from error
     return tuple(sorted(set(failed) - prepared - {""}))

@@ -82,7 +82,7 @@ def describe(
     Args:
         truth: [N, 6], order of `TARGETS`; NaN = not annotated.
         prediction: [N, 6].
-        train_medians: [6], the floor's constants.
+        train_medians: [6], the floor's constants; or [N, 6] where clips have training splits of their own.
         resamples: Bootstrap resamples of the clips, the same ones for every target and every system of N clips.
         seed: Of the resampling.
 
@@ -95,11 +95,11 @@ def describe(
         UsageError: The arrays do not fit together.
     """
     truths, predictions, medians = (np.asarray(a, dtype=np.float64) for a in (truth, prediction, train_medians))
-    if truths.shape != predictions.shape or truths.ndim != 2 or medians.shape != (truths.shape[1],):
+    if truths.shape != predictions.shape or truths.ndim != 2 or medians.shape not in (truths.shape, truths.shape[1:]):
         raise UsageError(f"truth {truths.shape}, prediction {predictions.shape} and medians {medians.shape} do not fit")
     if truths.shape[1] != len(TARGETS):
         raise UsageError(f"{truths.shape[1]} targets, expected {len(TARGETS)}")
-    columns = list(zip(truths.T, predictions.T, medians, strict=True))
+    columns = list(zip(truths.T, predictions.T, np.broadcast_to(medians, truths.shape).T, strict=True))
     points = [_figures(_Moments.of(*column)) for column in columns]
     parts: list[list[dict[str, Floats]]] = [
         [_figures(_Moments.of(*column, counts)) for column in columns]
@@ -171,21 +171,23 @@ class _Moments:
     product: Floats
 
     @classmethod
-    def of(cls, truth: Floats, prediction: Floats, train_median: float = np.nan, counts: Floats | None = None) -> Self:
+    def of(
+        cls, truth: Floats, prediction: Floats, train_median: float | Floats = np.nan, counts: Floats | None = None
+    ) -> Self:
         """Moments of one target's N clips.
 
         Args:
             truth, prediction: [N].
-            train_median: The floor's constant.
+            train_median: The floor's constant, or [N].
             counts: [R, N], how often each clip is drawn in each resample; None = once each (R = 1).
         """
         known = ~np.isnan(truth)
         weights = np.ones((1, int(known.sum()))) if counts is None else counts[:, known]
-        t, p = truth[known], prediction[known]
+        t, p, floor = truth[known], prediction[known], np.broadcast_to(train_median, truth.shape)[known]
         offset_t, offset_p = (float(np.median(a)) if len(a) else 0.0 for a in (t, p))
         with np.errstate(invalid="ignore"):
             tc, pc = t - offset_t, p - offset_p
-        columns = (np.abs(p - t), np.abs(t - train_median), (p - t) ** 2, tc, pc, tc * tc, pc * pc, tc * pc)
+        columns = (np.abs(p - t), np.abs(t - floor), (p - t) ** 2, tc, pc, tc * tc, pc * pc, tc * pc)
         count = weights.sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             means = [weights @ column / count for column in columns]

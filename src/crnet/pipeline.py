@@ -34,6 +34,7 @@ from crnet.conformal import FEWEST_CLIPS, Calibration
 from crnet.data.dataset import longest_audio_samples, scores_of
 from crnet.data.halves import halves
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
+from crnet.data.protocols import OFFICIAL, Protocol, deal
 from crnet.errors import ConfigError, FormatError, LabelError, UsageError
 from crnet.files import read_json, write_arrays, write_json
 from crnet.fusion import Fusion
@@ -57,7 +58,14 @@ logger = logging.getLogger(__name__)
 RUN_FILE = "run.json"
 
 
-def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progress = no_progress) -> Bundle | None:
+def train_system(
+    store_dir: Path,
+    run_dir: Path,
+    config: Config,
+    progress: Progress = no_progress,
+    *,
+    protocol: Protocol = OFFICIAL,
+) -> Bundle | None:
     """Train every stream, fit the fusion, write the bundle; goes on where an earlier call stopped.
 
     Args:
@@ -65,16 +73,17 @@ def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progr
         run_dir: Where everything goes.
         config: How. Where `transforms.audio_samples` is None, it becomes the longest sound of the training split.
         progress: Told after every step.
+        protocol: Which clips train and which choose; `crnet.evaluation` then measures on the others.
 
     Returns:
         The system; None in all but the first of several processes.
 
     Raises:
-        LabelError: No training clips, or clips without scores.
+        LabelError: No training clips, or clips without scores, or too few for the protocol.
         ConfigError: `run_dir` holds a run of another configuration, or the configuration fits the data badly.
         CrnetError: A file cannot be read or written; see `crnet.training.together.train_streams`.
     """
-    manifest = read_manifest(store_dir)
+    manifest = deal(read_manifest(store_dir), protocol)
     rows = manifest.rows("train")
     if not rows:
         raise LabelError(
@@ -84,7 +93,7 @@ def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progr
     if config.transforms.audio_samples is None:
         longest = longest_audio_samples(store_dir, rows)
         config = replace(config, transforms=replace(config.transforms, audio_samples=longest))
-    described = describe_run(store_dir, manifest, config)
+    described = describe_run(store_dir, manifest, config, protocol)
     with world(config.training.device) as here:  # joined once for all streams: a group cannot be joined twice
         _refuse_other_run(run_dir, described)
         here.barrier()
@@ -119,6 +128,7 @@ def train_system(store_dir: Path, run_dir: Path, config: Config, progress: Progr
         encoder=manifest.encoder,
         media=manifest.settings,
         train_medians=np.median(scores, axis=0),
+        protocol=protocol,
         path=run_dir / BUNDLE_FOLDER,
     )
     bundle = replace(bundle, calibration=calibrate(bundle, store_dir, manifest, progress))
@@ -173,7 +183,7 @@ def _features(
     return features
 
 
-def describe_run(store_dir: Path, manifest: Manifest, config: Config) -> dict[str, Any]:
+def describe_run(store_dir: Path, manifest: Manifest, config: Config, protocol: Protocol = OFFICIAL) -> dict[str, Any]:
     """What a run is made of, as JSON values: the content of `run.json`."""
     return {
         "config": to_dict(config),
@@ -182,6 +192,7 @@ def describe_run(store_dir: Path, manifest: Manifest, config: Config) -> dict[st
             "source": manifest.source,
             "fingerprint": manifest.fingerprint,
             "encoder": manifest.encoder,
+            "protocol": str(protocol),
             "train_clips": len(manifest.rows("train")),
             "val_clips": len(manifest.rows("val")),
         },
@@ -208,8 +219,10 @@ def _refuse_other_run(run_dir: Path, described: Mapping[str, Any]) -> None:
 
 
 def _decisive(document: Any) -> Any:
-    """The configuration of a run without the fields that change nothing in its results."""
+    """Configuration and protocol of a run without the fields that change nothing in its results."""
     plain = json.loads(json.dumps(document.get("config"))) if isinstance(document, dict) else None
+    if isinstance(plain, dict) and isinstance(data := document.get("data"), dict):
+        plain["protocol"] = data.get("protocol", str(OFFICIAL))
     if isinstance(plain, dict) and isinstance(plain.get("training"), dict):
         plain["training"] = {k: v for k, v in plain["training"].items() if k not in WITHOUT_INFLUENCE}
     return plain

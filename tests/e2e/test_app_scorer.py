@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,43 @@ def test_a_killed_worker_is_started_again(scorer: Scorer, demo: DemoResult, tmp_
     os.kill(scorer.pid, signal.SIGKILL)
     time.sleep(0.2)
     assert score(scorer, job(tmp_path / "next", demo.video), order())["prediction"]["error"] is None
+
+
+WHISPER = """
+from types import SimpleNamespace
+
+
+class WhisperModel:
+    def __init__(self, folder, **settings):
+        open(folder + "/model.bin").close()
+
+    def transcribe(self, audio, **settings):
+        return [SimpleNamespace(text="I heard this")], None
+"""
+
+
+def test_a_video_without_words_is_listened_to(
+    calibrated: Path, demo: DemoResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "faster_whisper.py").write_text(WHISPER)
+    (tmp_path / "my-model").mkdir()
+    (tmp_path / "my-model" / "model.bin").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    listening = Scorer(calibrated, asr="my-model")
+    try:
+        assert listening.facts["listens"]
+        heard = score(listening, job(tmp_path / "heard", demo.video), replace(order(), transcript=""))
+        told = score(listening, job(tmp_path / "told", demo.video), order())
+    finally:
+        listening.close()
+    warning = "the words are from speech recognition (faster-whisper my-model) and may be wrong"
+    assert warning in heard["prediction"]["warnings"] and warning not in told["prediction"]["warnings"]
+
+
+def test_an_encoder_that_is_not_there_is_named(calibrated: Path) -> None:
+    with pytest.raises(FormatError, match="no such folder"):
+        Scorer(calibrated, "skip-thoughts:nowhere")
 
 
 def test_a_folder_without_a_system_is_named(tmp_path: Path) -> None:

@@ -72,10 +72,11 @@ def _video(label: str) -> gr.Video:
     )
 
 
-def _transcript(label: str) -> gr.Textbox:
+def _transcript(label: str, listens: bool) -> gr.Textbox:
+    heard = " Left empty, speech recognition listens, and may be wrong." if listens else ""
     return gr.Textbox(
         label=label,
-        info="Optional. Type or paste it; SRT and WebVTT subtitles will do.",
+        info=f"Optional. Type or paste it; SRT and WebVTT subtitles will do.{heard}",
         lines=4,
         max_lines=12,
         max_length=4 * LONGEST_TEXT_CHARACTERS,
@@ -97,7 +98,7 @@ def _one_video(desk: Desk) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             video = _video("Video of one person talking to the camera")
-            transcript = _transcript("What is said")
+            transcript = _transcript("What is said", desk.facts["listens"])
             explain, keep = _switches()
             with gr.Row():
                 start = gr.Button("Score this video", variant="primary")
@@ -124,7 +125,7 @@ def _two_videos(desk: Desk) -> None:
         for side in ("First", "Second"):
             with gr.Column(min_width=300):
                 videos.append(_video(f"{side} video"))
-                transcripts.append(_transcript(f"What is said in the {side.lower()} video"))
+                transcripts.append(_transcript(f"What is said in the {side.lower()} video", desk.facts["listens"]))
     explain, keep = _switches()
     with gr.Row():
         start = gr.Button("Compare", variant="primary")

@@ -36,19 +36,20 @@ class Scorer:
 
     Args:
         run: A run folder, or the bundle in it.
+        encoder, asr: Text encoder and speech recognition, as in `crnet.load`.
 
     Raises:
         CrnetError: No system there, or a damaged one.
     """
 
-    def __init__(self, run: Path) -> None:
-        self._run = run
+    def __init__(self, run: Path, encoder: str | None = None, asr: str | None = None) -> None:
+        self._asked = json.dumps({"run": str(run), "encoder": encoder, "asr": asr})
         self.facts = self._start()
 
     def _start(self) -> dict[str, Any]:
         self._orders, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", "crnet.app.worker", str(self._run)]
+            command = [sys.executable, "-m", "crnet.app.worker", self._asked]
             # Its own session: Ctrl-C in a terminal ends the server, which then ends it.
             self._process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True)  # noqa: S603
         self._orders.settimeout(START_S)

@@ -16,6 +16,7 @@ from crnet.app.limits import Limits
 from crnet.app.scorer import Scorer, ScoringError
 from crnet.app.storage import UPLOADS, Storage
 from crnet.errors import MissingDependencyError, UsageError
+from crnet.text.speech import FasterWhisper
 
 # Gradio would report its use and look for updates otherwise; it reads these when it is imported.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -59,6 +60,8 @@ def serve(
     port: int = 7860,
     at_once: int = 1,
     limits: Limits | None = None,
+    encoder: str | None = None,
+    asr: str | None = None,
     announce: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve the page of a trained system until the process is told to stop.
@@ -69,21 +72,24 @@ def serve(
         port: 0 takes a free one.
         at_once: Videos scored at the same time; each holds the system in memory.
         limits: What one visitor may ask.
+        encoder, asr: Text encoder and speech recognition, as in `crnet.load`; a model for the latter must be here.
         announce: Called with the page's URL once it can be opened.
 
     Raises:
-        CrnetError: No system there, the address is taken, or nothing can be written.
+        CrnetError: No system or speech model there, the address is taken, or nothing can be written.
     """
     limits = limits or Limits()
     if not 1 <= at_once <= 64:
         raise UsageError(f"{at_once} videos at once", remedy="choose 1 to 64")
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(host, port))
+        if asr is not None:
+            FasterWhisper(asr).load()  # only to be sure that it can be, before a visitor waits for it
         storage = Storage(limits)
         stack.callback(storage.close)
         scorers: list[Scorer] = []
         for _ in range(at_once):
-            scorers.append(Scorer(run))
+            scorers.append(Scorer(run, encoder, asr))
             stack.callback(scorers[-1].close)
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{listener.getsockname()[1]}"

@@ -1,6 +1,6 @@
 """The process that scores what strangers send: it loads the system once and forks a child for every video.
 
-    python -m crnet.app.worker RUN      # started by `crnet.app.scorer` with a socket as its standard input
+    python -m crnet.app.worker JSON     # started by `crnet.app.scorer` with a socket as its standard input
 
 A fork shares the loaded system, so it starts in milliseconds, knows nothing of other videos, can be limited and killed
 alone, and gives all its memory back. The child tells its progress as JSON lines into a pipe that came with the order.
@@ -56,7 +56,7 @@ class Order:
 
     Attributes:
         name: What the visitor calls the video; shown, never opened.
-        transcript: What is said; "" if nothing, or if nobody knows.
+        transcript: What is said; "" if nobody knows.
         explain: Also make heat maps, contributions and the report.
         limits: What the job may take.
         threads: Of computation.
@@ -83,8 +83,10 @@ def main() -> None:
     """Load the system, say so, and serve orders until the other end of the socket closes."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     orders = socket.socket(fileno=0)
+    # A fork cannot use the GPU that its parent has opened, and a GPU's address space is beyond any limit on memory.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     try:
-        predictor = load(Path(sys.argv[1]))
+        predictor = load(**json.loads(sys.argv[1]))
     except CrnetError as error:
         failure = {"kind": type(error).__name__, "reason": error.reason, "remedy": error.remedy}
         orders.sendall(json.dumps({**failure, "path": None if error.path is None else str(error.path)}).encode())
@@ -106,8 +108,10 @@ def main() -> None:
                 answers.flush()
 
 
-def load(run: Path) -> Predictor:
-    """The system, with everything imported that a child would have to import.
+def load(run: str, encoder: str | None = None, asr: str | None = None) -> Predictor:
+    """The system, with everything imported that a child would have to import; see `crnet.load`.
+
+    A speech model starts threads, so each child that needs it loads it for itself.
 
     Raises:
         CrnetError: There is none, or it is damaged.
@@ -120,13 +124,14 @@ def load(run: Path) -> Predictor:
     import crnet.explain.video_report
     import crnet.media.reader
 
-    return crnet.load(run)
+    return crnet.load(run, encoder=encoder, asr=asr)
 
 
 def facts(predictor: Predictor) -> dict[str, Any]:
     """What the page says of the system."""
     bundle = predictor.bundle
     return {
+        "listens": predictor.recogniser is not None,
         "training_source": bundle.training_source,
         "streams": list(bundle.nets),
         "run": "" if bundle.path is None else bundle.path.parent.name,
@@ -240,10 +245,13 @@ def _shown(explained: VideoExplanation) -> dict[str, Any]:
     }
 
 
-def _transcript_file(text: str) -> Path | str:
-    """The transcript as a file, since a text that a stranger sends may look like the name of one of ours."""
+def _transcript_file(text: str) -> Path | None:
+    """The transcript as a file, since a text that a stranger sends may look like the name of one of ours.
+
+    None without words: then the system listens, if it can.
+    """
     if not text.strip():
-        return ""
+        return None
     path = Path("transcript.srt" if "-->" in text else "transcript.txt")
     write_text(path, text)
     return path

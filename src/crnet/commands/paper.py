@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from crnet.commands.outcome import EXIT_DONE, EXIT_FAILURES, Device
+from crnet.commands.outcome import EXIT_DONE, EXIT_FAILURES
+from crnet.device import Device
 from crnet.errors import FormatError, UsageError
 from crnet.terminal import bars, console, print_json
 
@@ -26,6 +27,7 @@ def reproduce(
     seeds: int = 3,
     backbones: str = "r2d34,r3d34",
     workers: int | None = None,
+    protocol: str = "official",
     device: Device = "auto",
     plan: bool = False,
     json: bool = False,
@@ -45,11 +47,15 @@ def reproduce(
         seeds: How often every network is trained.
         backbones: Of the visual streams in Tables 1 and 3: r2d34, r3d34, or both with a comma.
         workers: Networks trained at once; by default one on a GPU, on the CPU as many as the preset's threads allow.
+        protocol: How the clips are dealt to splits: official, video-disjoint (no source video in two splits),
+            identity-disjoint (no person in two; needs persons in DATA), or grouped-kfold:5 (each clip is tested once,
+            by networks that saw none of its video or person; the tables take K times as long).
         device: Where the networks compute; auto takes a GPU if there is one.
         plan: Only list the networks, and which of them are trained already.
         json: Print the result as JSON.
     """
     from crnet.config import PRESETS
+    from crnet.data.protocols import Protocol
     from crnet.experiments.reproduce import reproduce as make
 
     if seeds < 1 or (workers is not None and workers < 1):
@@ -57,12 +63,12 @@ def reproduce(
     experiments = chosen_experiments(what)
     base = PRESETS[preset]
     base = replace(base, training=replace(base.training, device=device))
-    numbers, kinds = tuple(range(seeds)), _backbones(backbones)
+    numbers, kinds, dealt = tuple(range(seeds)), _backbones(backbones), Protocol.parse(protocol)
     _refuse_what_is_no_store(data)
     if plan:
         from crnet.experiments.experiment import Lab
 
-        return _show_plan(Lab.open(data, out, base, numbers, kinds), experiments, json)
+        return _show_plan(Lab.open(data, out, base, numbers, kinds, protocol=dealt), experiments, json)
     with bars() as progress:
         report = make(
             experiments,
@@ -72,6 +78,7 @@ def reproduce(
             seeds=numbers,
             backbones=kinds,
             workers=workers,
+            protocol=dealt,
             command=shlex.join(["crnet", *sys.argv[1:]]),
             preset=preset,
             progress=progress,
@@ -129,6 +136,7 @@ def _show_plan(lab: Lab, experiments: tuple[Experiment, ...], json: bool) -> int
         {
             "network": net.spec.summary,
             "seed": net.seed,
+            "protocol": str(net.protocol),
             "epochs": net.epochs,
             "epochs_done": net.epochs_done,
             "trained": is_trained(net.folder),
@@ -143,7 +151,8 @@ def _show_plan(lab: Lab, experiments: tuple[Experiment, ...], json: bool) -> int
     screen = console()
     for net, row in zip(nets, rows, strict=True):
         state = "trained" if row["trained"] else f"{net.epochs_done} of {net.epochs} epochs"
-        line = f"{net.spec.summary}; seed {net.seed}; {state}; for {', '.join(net.needed_by)}"
+        fold = "" if net.protocol.fold is None else f"; fold {net.protocol.fold} of {net.protocol.folds}"
+        line = f"{net.spec.summary}; seed {net.seed}{fold}; {state}; for {', '.join(net.needed_by)}"
         screen.print(line, highlight=False, markup=False)
     print(f"{len(nets)} networks, {sum(bool(row['trained']) for row in rows)} of them trained")
     return EXIT_DONE

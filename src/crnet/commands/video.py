@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from crnet.commands.outcome import EXIT_DONE, EXIT_ERROR, EXIT_FAILURES, Device
+from crnet.commands.outcome import EXIT_DONE, EXIT_ERROR, EXIT_FAILURES
+from crnet.device import Device
 from crnet.errors import UsageError
 from crnet.terminal import bars, print_json, show_prediction
 
@@ -80,6 +81,8 @@ def explain(
     *,
     out: Path | None = None,
     transcript: str | None = None,
+    asr: str | None = None,
+    encoder: str | None = None,
     target: str = "interview",
     layer: Literal["layer1", "layer2", "layer3", "layer4"] | None = None,
     window_s: float | None = None,
@@ -98,6 +101,8 @@ def explain(
         what: A video, or a store made by `crnet prepare`.
         out: Folder for what is made of a video; by default NAME-explained.
         transcript: What is said, or a .txt, .srt or .vtt file of it. Without it, such a file beside the video is used.
+        asr: Speech recognition for a video without a transcript: name or folder of a model for faster-whisper.
+        encoder: Where the system's text encoder is now, such as skip-thoughts:FOLDER, if not where it was in training.
         target: Whose heat map lies over the film, and whose colour on the words.
         layer: Stage of the networks to read maps from; by default the latest with 7 or more cells a side.
         window_s: Length of a long video's windows; by default 15 s, or the training clips' length if shorter.
@@ -113,7 +118,7 @@ def explain(
     from crnet.explain.video import explain_video
 
     folder = out or Path(f"{what.stem}-explained")
-    system = crnet.load(run)
+    system = crnet.load(run, encoder=encoder, asr=asr)
     with bars() as progress:
         explanation = explain_video(
             system,
@@ -160,6 +165,8 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 7860,
+    asr: str | None = None,
+    encoder: str | None = None,
     at_once: int = 1,
     max_upload_mb: int = 100,
     max_duration_s: float = 120.0,
@@ -177,6 +184,9 @@ def serve(
         run: A run that `crnet train` finished, or its bundle.
         host: Address to listen at; 127.0.0.1 is reachable from this machine only, 0.0.0.0 from everywhere.
         port: Port to listen at; 0 takes a free one.
+        asr: Speech recognition for videos that come without words: name or folder of a model for faster-whisper that
+            is on this machine.
+        encoder: Where the system's text encoder is now, such as skip-thoughts:FOLDER, if not where it was in training.
         at_once: Videos scored at the same time; each holds the system in memory.
         max_upload_mb: Largest video file.
         max_duration_s: Longest video.
@@ -195,5 +205,5 @@ def serve(
     def announce(url: str) -> None:
         print(f"{url} (Ctrl-C ends it)", flush=True)
 
-    serve_page(run, host=host, port=port, at_once=at_once, limits=limits, announce=announce)
+    serve_page(run, host=host, port=port, at_once=at_once, limits=limits, encoder=encoder, asr=asr, announce=announce)
     return EXIT_DONE

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crnet.commands.outcome import EXIT_DONE, Device
+from crnet.commands.outcome import EXIT_DONE
+from crnet.device import Device
 from crnet.terminal import bars, console, print_json
 
 

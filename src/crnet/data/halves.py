@@ -6,15 +6,12 @@ narrow. All clips of one person, or of one source video where persons are not kn
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 
 from crnet.conformal import FEWEST_CLIPS
+from crnet.data.groups import by_hash, group_of
 from crnet.data.manifest import ClipRow
-
-_OF_A_VIDEO = re.compile(r"(?P<video>.+)\.\d{3}(\.\w+)?")  # First Impressions: <video>.<number of the clip>.mp4
 
 
 def halves(rows: Sequence[ClipRow]) -> tuple[tuple[ClipRow, ...], tuple[ClipRow, ...]]:
@@ -31,7 +28,7 @@ def halves(rows: Sequence[ClipRow]) -> tuple[tuple[ClipRow, ...], tuple[ClipRow,
     for row in rows:
         groups[group_of(row)].append(row.clip_id)
     calibrating: set[str] = set()
-    for name in sorted(groups, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
+    for name in by_hash(groups):
         if len(calibrating) + len(groups[name]) <= len(rows) // 2:
             calibrating.update(groups[name])
     if len(calibrating) < FEWEST_CLIPS:
@@ -40,11 +37,3 @@ def halves(rows: Sequence[ClipRow]) -> tuple[tuple[ClipRow, ...], tuple[ClipRow,
         tuple(row for row in rows if row.clip_id not in calibrating),
         tuple(row for row in rows if row.clip_id in calibrating),
     )
-
-
-def group_of(row: ClipRow) -> str:
-    """Whom or what a clip shows: its person, or the video it was cut from, or itself."""
-    if row.person is not None:
-        return f"person {row.person}"
-    cut = _OF_A_VIDEO.fullmatch(row.clip_id)
-    return f"video {cut['video'] if cut else row.clip_id}"

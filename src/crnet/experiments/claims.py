@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -48,11 +50,12 @@ class Verdict:
         claim: Its text.
         source: Its source.
         paper: The paper's difference in 1 - MAE; None if it prints none.
-        here: Ours, the mean over the seeds.
+        here: Ours, the mean over the seeds; of the share that the claim names if it names one.
         sd: Its standard deviation over the seeds; None for one seed.
         agreeing: How many seeds have the claimed sign.
         seeds: How many there are.
-        p: One-sided paired bootstrap over the clips, errors averaged over seeds; None below 10 clips.
+        p: One-sided paired bootstrap over the clips, errors averaged over seeds; None below 10 clips. Where `here` is
+            negative, 1 less that of the reverse, so that clips on which both are alike speak for neither side.
 
     A claim holds where p is small and every seed agrees; its reverse, where p is large and none does.
     """
@@ -73,7 +76,7 @@ class Verdict:
             return TOO_FEW
         if self.p < SURE and self.agreeing == self.seeds:
             return YES
-        if self.p > 1 - SURE and self.agreeing == 0:
+        if self.p > 1 - SURE and self.agreeing == 0 and self.here < 0:
             return REVERSED
         return UNDECIDED
 
@@ -110,17 +113,33 @@ def judge(
     absent = np.isnan(known)
     some = ~absent.all(axis=1)
     sums = [np.where(absent, 0.0, np.abs(said - known)).sum(axis=(0, 2))[some] for said in (first, second)]
-    p = p_value_better(np.zeros(some.sum()), *sums)
+    here = float(gains.mean())
     return Verdict(
         claim.text,
         claim.source,
         _printed_difference(claim, *printed),
-        float(gains.mean()),
+        here,
         float(gains.std(ddof=1)) if len(gains) > 1 else None,
         int((gains > 0).sum()),
         len(gains),
-        p,
+        _p_value(*sums, reverse=here < 0),
     )
+
+
+def _p_value(first: NDArray[np.float64], second: NDArray[np.float64], *, reverse: bool) -> float | None:
+    """That the first sums of errors, [N], are the smaller ones; from the other side where they are not."""
+    better, worse = (second, first) if reverse else (first, second)
+    p = p_value_better(np.zeros(len(first)), better, worse)
+    return 1 - p if reverse and p is not None else p
+
+
+def judge_share(
+    claim: Claim, truth: NDArray[np.float64], better: Predictions, worse: Predictions, above: float
+) -> Verdict:
+    """Compare in how many of their scores two systems are off by more than `above`, on the same clips; see `judge`."""
+    # An indicator beside a truth of 0 is an absolute error like any other.
+    first, second = ((np.abs(said - truth) > above).astype(np.float64) for said in (better, worse))
+    return judge(claim, np.where(np.isnan(truth), np.nan, 0.0), first, second)
 
 
 def _printed_difference(claim: Claim, better: Printed | None, worse: Printed | None) -> float | None:
@@ -151,11 +170,23 @@ def claims_grid(verdicts: Sequence[Verdict]) -> Grid:
 
 
 HOW_TO_READ = (
-    "Differences of 1 - MAE. p: one-sided paired bootstrap over the test clips, errors averaged over the seeds; it "
-    f"knows the chance of the clips, not that of the training. A claim holds where p is below {SURE} and every seed "
-    f"agrees; its reverse, where p is above {1 - SURE} and none does. Some of many claims about nothing at all would "
-    "pass either way."
+    "Differences of 1 - MAE, or of the share that a claim names. p: one-sided paired bootstrap over the test clips, "
+    "errors averaged over the seeds; it knows the chance of the clips, not that of the training. A claim holds where p "
+    f"is below {SURE} and every seed agrees; its reverse, where p is above {1 - SURE} and none does. Some of many "
+    "claims about nothing at all would pass either way."
 )
+
+
+def claims_csv(verdicts: Sequence[Verdict], sections: Sequence[str] = ()) -> str:
+    """The same for programs, one line a claim; with the sections that they stand in as a first column, if given."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    header = [*(part.name for part in fields(Verdict)), "holds"]
+    table.writerow(["section", *header] if sections else header)
+    for place, verdict in enumerate(verdicts):
+        numbers = verdict.to_dict().values()
+        table.writerow([sections[place], *numbers] if sections else numbers)
+    return text.getvalue()
 
 
 def counted(verdicts: Sequence[Verdict]) -> str:

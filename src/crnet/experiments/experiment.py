@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from safetensors import SafetensorError
@@ -17,13 +18,14 @@ from safetensors.numpy import load_file
 from crnet.config import Config, to_dict
 from crnet.data.dataset import longest_audio_samples, scores_of
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
+from crnet.data.protocols import OFFICIAL, Kind, Protocol, deal
 from crnet.errors import ConfigError, LabelError, UsageError
 from crnet.experiments.nets import FAILURE_NAME, NetSpec, UntrainedError, digest_of, is_trained
 from crnet.files import write_arrays
 from crnet.fusion import Fusion, FusionConfig
 from crnet.models.crnet import StreamNet
 from crnet.progress import Progress, no_progress
-from crnet.schema import Split, Stream
+from crnet.schema import SPLITS, Split, Stream
 from crnet.text.encoders import label_of
 from crnet.training.checkpoint import load_net
 from crnet.training.distributed import choose_device
@@ -33,6 +35,17 @@ from crnet.training.stages import reproducible
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Float64
+
+_DEALT: dict[Kind, str] = {
+    "official": "",
+    "video-disjoint": " No source video has clips in two splits (video-disjoint).",
+    "identity-disjoint": " Nobody has clips in two splits (identity-disjoint).",
+    "grouped-kfold": (
+        " Every clip is scored by networks that saw none of its video or person (grouped-kfold); sections other than "
+        "the tables show the first fold."
+    ),
+}
+"""What a reader must know of each protocol."""
 
 NETS_FOLDER, TREES_FOLDER = "nets", "trees"
 OUTPUTS_FORMAT = 2  # files of another one are not read
@@ -68,8 +81,12 @@ class Section:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Experiment(Protocol):
-    """A table or a figure: which networks it needs, and what it makes of them."""
+class Experiment(typing.Protocol):
+    """A table or a figure: which networks it needs, and what it makes of them.
+
+    It may have `pooled = True`, which says that of several folds it takes them all, `lab.folds`; others are given the
+    first one alone.
+    """
 
     @property
     def name(self) -> str:
@@ -97,6 +114,7 @@ class Lab:
         seeds: Every network is trained once with each.
         backbones: Of the visual streams, in Tables 1 and 3.
         progress: Told after every step.
+        protocol: How the clips are dealt to splits; of a grouped-kfold, one fold.
     """
 
     store_dir: Path
@@ -105,6 +123,7 @@ class Lab:
     seeds: tuple[int, ...] = (0,)
     backbones: tuple[str, ...] = ("r2d34", "r3d34")
     progress: Progress = no_progress
+    protocol: Protocol = OFFICIAL
 
     @classmethod
     def open(
@@ -115,33 +134,42 @@ class Lab:
         seeds: tuple[int, ...] = (0,),
         backbones: tuple[str, ...] = ("r2d34", "r3d34"),
         progress: Progress = no_progress,
+        protocol: Protocol = OFFICIAL,
     ) -> Self:
-        """A lab on a prepared store.
+        """A lab on a prepared store; of a grouped-kfold as a whole, that of its first fold.
 
         Raises:
-            UsageError: No seeds, or no such folder.
+            UsageError: No seeds, or a single fold.
             FormatError: Not a store, or a damaged one.
-            LabelError: A split has no clips, or clips without scores.
+            LabelError: A split has no clips, or clips without scores, or the protocol does not fit the clips.
         """
         if not seeds or len(set(seeds)) != len(seeds):
             raise UsageError("name each seed once, and at least one")
-        manifest = read_manifest(store_dir)
-        names: tuple[Split, ...] = ("train", "val", "test")
-        for name in names:
-            scores_of(manifest.rows(name))
-            if not manifest.rows(name):
+        if protocol.fold is not None:
+            raise UsageError(f"{protocol} is one fold", remedy=f"ask for all: {replace(protocol, fold=None)}")
+        lab = cls(store_dir, out, base, seeds, backbones, progress, protocol.parts[0])
+        for name in SPLITS:
+            lab.truth(name)
+            if not lab.rows(name):
                 raise LabelError(
                     f"no clip belongs to the {name} split", path=store_dir, remedy=f"give some clips split={name}"
                 )
         if base.transforms.audio_samples is None:
-            longest = longest_audio_samples(store_dir, manifest.rows("train"))
-            base = replace(base, transforms=replace(base.transforms, audio_samples=longest))
-        return cls(store_dir, out, base, seeds, backbones, progress)
+            rows = [row for fold in lab.folds for row in fold.rows("train")]
+            longest = longest_audio_samples(store_dir, rows)
+            lab = replace(lab, base=replace(base, transforms=replace(base.transforms, audio_samples=longest)))
+        return lab
+
+    @cached_property
+    def folds(self) -> tuple[Self, ...]:
+        """The labs of all folds of a grouped-kfold; of another protocol, this one alone."""
+        parts = replace(self.protocol, fold=None).parts
+        return tuple(self if part == self.protocol else replace(self, protocol=part) for part in parts)
 
     @cached_property
     def manifest(self) -> Manifest:
-        """What the store holds."""
-        return read_manifest(self.store_dir)
+        """What the store holds, with the splits of the protocol."""
+        return deal(read_manifest(self.store_dir), self.protocol)
 
     @cached_property
     def data_digest(self) -> str:
@@ -156,12 +184,19 @@ class Lab:
         return (
             f"Trained and tested on {people.get(self.manifest.source, self.manifest.source)}; words encoded by "
             f"{label_of(self.manifest.encoder)}; weights started from "
-            f"{'He initialisation' if init is None else init.name}."
+            f"{'He initialisation' if init is None else init.name}.{_DEALT[self.protocol.kind]}"
         )
 
     def rows(self, split: Split) -> tuple[ClipRow, ...]:
         """The clips of a split, in the order of every array."""
         return self.manifest.rows(split)
+
+    def tested(self) -> tuple[Float64[np.ndarray, "N 6"], Float64[np.ndarray, "N 6"]]:
+        """The annotated scores of all folds' test clips, and the floor: the median of each clip's own training."""
+        truths = [fold.truth("test") for fold in self.folds]
+        medians = [np.median(fold.truth("train"), axis=0) for fold in self.folds]
+        floors = [np.tile(median, (len(truth), 1)) for median, truth in zip(medians, truths, strict=True)]
+        return np.concatenate(truths), np.concatenate(floors)
 
     def truth(self, split: Split) -> Float64[np.ndarray, "N 6"]:
         """The annotated scores of a split, in [0, 1]."""

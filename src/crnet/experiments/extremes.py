@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from crnet.experiments.changes import Change, plain, unchanged
-from crnet.experiments.claims import Claim, Verdict, claims_grid, judge
+from crnet.experiments.claims import Claim, Verdict, judge
 from crnet.experiments.experiment import Lab, Section
 from crnet.experiments.grid import Grid, Line
 from crnet.experiments.nets import NetSpec
 from crnet.experiments.numbers import figure
 from crnet.experiments.table import Measured, Row, measure
 from crnet.experiments.tables import CR_ONLY, STREAM_NAMES
-from crnet.experiments.write_table import write_grid
+from crnet.experiments.write_table import judged_part, write_grid
 from crnet.files import write_text
 from crnet.metrics import spread
 from crnet.schema import TRAITS
@@ -35,7 +35,7 @@ COLUMNS = ("spread", "outer error", "low error", "high error", "inner error", "w
 NOTES = (
     "Means over the five traits. spread: deviation of the predictions over that of the truth. outer error: mean "
     "absolute error of the clips in the lowest and the highest tenth of the truth; low and high: of either alone; "
-    "inner: of the rest; worst: the greatest absolute error.",
+    "inner: of the rest; worst: the greatest absolute error. floor: the training median for everyone.",
 )
 
 
@@ -44,6 +44,7 @@ class Extremes:
 
     name = "extremes"
     title = "Extreme scores with and without the Bell loss"
+    pooled = True
 
     def rows(self) -> tuple[Row, ...]:
         """The measured rows."""
@@ -60,18 +61,22 @@ class Extremes:
 
     def run(self, lab: Lab, folder: Path) -> Section:
         """Measure spread and errors, and judge whether Bell lowers the errors of extreme clips."""
-        truth = lab.truth("test")
+        truth, floor = lab.tested()
         measured = measure(lab, self.rows(), self.name)
-        data: dict[str, Any] = {"rows": [_figures(one, truth) for one in measured.values()], "clips": len(truth)}
-        verdicts = [*_verdicts(measured, truth)]
-        data["claims"] = [verdict.to_dict() for verdict in verdicts]
-        data |= {"seeds": list(lab.seeds), "conditions": lab.conditions}
+        verdicts = _verdicts(measured, truth)
+        data: dict[str, Any] = {
+            "rows": [_figures(one, truth) for one in measured.values()],
+            "floor": errors_and_spread(floor, truth),
+            "clips": len(truth),
+            "seeds": list(lab.seeds),
+            "conditions": lab.conditions,
+            "claims": [verdict.to_dict() for verdict in verdicts],
+        }
         grid = _grid(self.title, data)
-        judged = claims_grid(verdicts)
-        files = [*write_grid(folder, self.name, grid), *write_grid(folder, f"{self.name}-claims", judged)]
+        files = write_grid(folder, self.name, grid)
         write_text(folder / f"{self.name}.csv", _csv(data))
-        text = f"{grid.to_markdown()}\n### {judged.title}\n\n{judged.to_markdown()}"
-        return Section(self.title, text, (*files, folder / f"{self.name}.csv"), data)
+        judged, more = judged_part(folder, self.name, verdicts)
+        return Section(self.title, grid.to_markdown() + judged, (*files, folder / f"{self.name}.csv", *more), data)
 
 
 def outer(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -120,6 +125,8 @@ def _grid(title: str, data: Mapping[str, Any]) -> Grid:
     for row in data["rows"]:
         cells = [figure(row[n]["mean"], row[n]["sd"], 2 if n == "spread" else 4) if n in row else "–" for n in COLUMNS]
         lines.append(Line((row["group"], row["name"], *cells)))
+    cells = [figure(data["floor"][name], digits=2 if name == "spread" else 4) for name in COLUMNS]
+    lines.append(Line(("floor", "one number for everyone", *cells), "floor"))
     seeds = len(data["seeds"])
     over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     notes = (f"{data['clips']} test clips, {over}. {data['conditions']}", *NOTES)
@@ -134,6 +141,7 @@ def _csv(data: Mapping[str, Any]) -> str:
         for name in COLUMNS:
             value = row.get(name, {"mean": None, "sd": None})
             table.writerow([row["group"], row["name"], name, value["mean"], value["sd"]])
+    table.writerows(["floor", "one number for everyone", name, data["floor"][name], None] for name in COLUMNS)
     return text.getvalue()
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from crnet.errors import FormatError
-from crnet.experiments.claims import Verdict, claims_grid
+from crnet.experiments.claims import Verdict
 from crnet.experiments.readings import OPEN_READING
 from crnet.experiments.registry import EXPERIMENTS
-from crnet.experiments.write_table import write_grid
+from crnet.experiments.write_table import write_claims
 from crnet.files import read_json, write_json, write_text
 
 SIMULATED = (
@@ -56,8 +56,6 @@ def write_index(out: Path, about: About, failures: Mapping[str, str]) -> tuple[s
         The sections' names.
     """
     sections = _sections(out)
-    verdicts = [Verdict.from_dict(v) for section in sections.values() for v in section["data"].get("claims", ())]
-    papers = [verdict for verdict in verdicts if verdict.source != OPEN_READING]
     lines = ["# Tables and figures of CR-Net", ""]
     lines += [SIMULATED, ""] if about.source == "simulated" else []
     lines += [about.conditions, ""]
@@ -65,13 +63,7 @@ def write_index(out: Path, about: About, failures: Mapping[str, str]) -> tuple[s
         lines += ["**Not everything could be made:**", ""]
         lines += [f"- {name}: {reason}" for name, reason in failures.items()] + [""]
     lines += ["| section | seeds | files |", "|---|---|---|", *(_line(name, s) for name, s in sections.items()), ""]
-    if papers:
-        judged = claims_grid(papers)
-        write_grid(out, "claims", judged)
-        lines += ["## Which of the paper's orderings hold here", "", judged.to_markdown()]
-    readings = [verdict for verdict in verdicts if verdict.source == OPEN_READING]
-    if readings:
-        lines += ["## Open readings", "", claims_grid(readings).to_markdown()]
+    lines += _judged(out, sections)
     lines += ["## Made with", "", *_made_with(about), ""]
     write_text(out / "README.md", "\n".join(lines))
     write_json(out / "results.json", {"about": asdict(about), "failures": dict(failures), "sections": sections})
@@ -89,6 +81,27 @@ def _sections(out: Path) -> dict[str, Any]:
             continue  # not ours
     order = [*EXPERIMENTS, *found]
     return {name: found[name] for name in sorted(found, key=order.index)}
+
+
+def _judged(out: Path, sections: Mapping[str, Any]) -> list[str]:
+    """All claims of all sections, the paper's and the open readings apart, and their files."""
+    found = [
+        (name, Verdict.from_dict(document))
+        for name, section in sections.items()
+        for document in section["data"].get("claims", ())
+    ]
+    lines = []
+    for stem, heading, is_open in (
+        ("claims", "Which of the paper's orderings hold here", False),
+        ("open-readings", "Open readings", True),
+    ):
+        chosen = [(name, verdict) for name, verdict in found if (verdict.source == OPEN_READING) == is_open]
+        if chosen:
+            names, verdicts = zip(*chosen, strict=True)
+            grid, files = write_claims(out, stem, verdicts, names)
+            links = ", ".join(f"[{path.name}]({path.name})" for path in files)
+            lines += [f"## {heading}", "", grid.to_markdown(), f"Files: {links}", ""]
+    return lines
 
 
 def _line(name: str, section: Mapping[str, Any]) -> str:

@@ -80,8 +80,8 @@ class LearningCurve:
         ]
         header = ["system", "training_clips", "split", "seed", "mean_absolute_error"]
         files = leave(folder, self.name, _figure(errors, bounds), header, rows)
-        data = {"errors": errors, "floor": bounds.floor, "ceiling": dict(bounds.ceiling)}
-        return Section(self.title, _words(files[0], errors, bounds), files, data)
+        data = {"errors": errors, "floor": bounds.floor, "ceiling": dict(bounds.ceiling), "conditions": lab.conditions}
+        return Section(self.title, _words(files[0], lab, errors, bounds), files, data)
 
 
 def sizes(clips: int) -> tuple[int, ...]:
@@ -146,7 +146,7 @@ def _error(truth: Float64[np.ndarray, "N 6"], scores: Float64[np.ndarray, "N 6"]
     return float(np.abs(scores - truth)[:, FIVE].mean())
 
 
-def _words(picture: Path, errors: Errors, bounds: Bounds) -> str:
+def _words(picture: Path, lab: Lab, errors: Errors, bounds: Bounds) -> str:
     lines = []
     for system, by_clips in errors.items():
         for clips, found in by_clips.items():
@@ -164,9 +164,9 @@ The paper has no such figure; it trains on all 6,000 clips of its training split
 
 {grid.to_markdown()}
 
-Mean absolute errors over the five traits, mean and deviation over the seeds. {_reading(errors, bounds)} The smaller
-parts lie within the larger ones; floor and ceiling are those of the test split. All are trained for the same number
-of epochs, so that fewer clips also mean fewer steps.
+Mean absolute errors over the five traits, mean and deviation over the seeds. {lab.conditions}
+{_reading(errors, bounds)} The smaller parts lie within the larger ones; floor and ceiling are those of the test split.
+All are trained for the same number of epochs, so that fewer clips also mean fewer steps.
 """)
 
 

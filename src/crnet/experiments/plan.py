@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from crnet.data.protocols import Protocol
 from crnet.data.workers import WorkerDied, run_jobs
 from crnet.errors import CrnetError, StorageError
 from crnet.experiments.experiment import Experiment, Lab
@@ -34,12 +35,14 @@ class Planned:
         spec: What it is.
         seed: Which repetition.
         folder: Where it is trained.
+        protocol: On which splits.
         needed_by: Names of the experiments that use it.
     """
 
     spec: NetSpec
     seed: int
     folder: Path
+    protocol: Protocol
     needed_by: tuple[str, ...]
 
     @property
@@ -55,20 +58,24 @@ class Planned:
 
 def plan(lab: Lab, experiments: Sequence[Experiment]) -> tuple[Planned, ...]:
     """Every network that the experiments need, each once, one seed after the other."""
-    specs: dict[Path, NetSpec] = {}
-    users: dict[Path, list[str]] = {}
+    needed: dict[Path, tuple[Lab, NetSpec]] = {}
+    users: dict[Path, dict[str, None]] = {}
     for experiment in experiments:
-        for spec in experiment.nets(lab):
-            first = lab.folder(spec, lab.seeds[0])
-            specs.setdefault(first, spec)
-            names = users.setdefault(first, [])
-            if experiment.name not in names:
-                names.append(experiment.name)
+        for fold in folds_of(lab, experiment):
+            for spec in experiment.nets(fold):
+                first = fold.folder(spec, lab.seeds[0])
+                needed.setdefault(first, (fold, spec))
+                users.setdefault(first, {})[experiment.name] = None
     return tuple(
-        Planned(spec, seed, lab.folder(spec, seed), tuple(users[first]))
+        Planned(spec, seed, fold.folder(spec, seed), fold.protocol, tuple(users[first]))
         for seed in lab.seeds
-        for first, spec in specs.items()
+        for first, (fold, spec) in needed.items()
     )
+
+
+def folds_of(lab: Lab, experiment: Experiment) -> tuple[Lab, ...]:
+    """The folds whose networks an experiment needs: all of them, or this one."""
+    return lab.folds if getattr(experiment, "pooled", False) else (lab,)
 
 
 def train_plan(lab: Lab, planned: Sequence[Planned], workers: int) -> dict[Path, str]:
@@ -125,6 +132,7 @@ def train_one(lab: Lab, net: Planned) -> str:
     failure = net.folder.parent / FAILURE_NAME
     failure.unlink(missing_ok=True)
     spec, config = net.spec, net.spec.config
+    lab = replace(lab, protocol=net.protocol)
     # Dozens of networks are compared by their tables; nobody looks at each one's TensorBoard.
     training = replace(spec.with_seed(net.seed), workers=lab.base.training.workers, tensorboard=False)
     try:

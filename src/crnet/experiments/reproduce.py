@@ -16,17 +16,18 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import crnet
 from crnet.config import Config, to_dict
+from crnet.data.protocols import OFFICIAL, Protocol
 from crnet.errors import ConfigError, CrnetError, FormatError, StorageError, UsageError
 from crnet.experiments.experiment import Experiment, Lab, Section
 from crnet.experiments.index import About, write_index
-from crnet.experiments.plan import plan, train_plan
+from crnet.experiments.plan import folds_of, plan, train_plan
 from crnet.experiments.table import Table
 from crnet.files import read_json, write_json, write_text
 from crnet.progress import Progress, no_progress
@@ -66,6 +67,7 @@ def reproduce(
     seeds: tuple[int, ...] = (0, 1, 2),
     backbones: tuple[str, ...] = ("r2d34", "r3d34"),
     workers: int | None = None,
+    protocol: Protocol = OFFICIAL,
     command: str = "",
     preset: str = "",
     progress: Progress = no_progress,
@@ -80,6 +82,7 @@ def reproduce(
         seeds: Every network is trained once with each.
         backbones: Of the visual streams, in Tables 1 and 3.
         workers: Networks to train at once; None: as many as the cores allow, one on a GPU.
+        protocol: How the clips are dealt to splits. A grouped-kfold trains every network of the tables K times.
         command, preset: For the record.
         progress: Told after every step.
 
@@ -91,7 +94,7 @@ def reproduce(
         UsageError: Another run works in `out`.
         CrnetError: The store is unusable, the disk is full, or a training process died.
     """
-    lab = Lab.open(store_dir, out, base, seeds, backbones, progress)
+    lab = Lab.open(store_dir, out, base, seeds, backbones, progress, protocol)
     with _alone(out):
         _refuse_other_lab(lab)
         return _reproduce(lab, experiments, workers, command, preset)
@@ -164,13 +167,14 @@ def _refuse_other_lab(lab: Lab) -> None:
     """
     config = to_dict(lab.base)
     config["training"] = {k: v for k, v in config["training"].items() if k not in (*WITHOUT_INFLUENCE, "seed")}
-    described = json.loads(json.dumps({"config": config, "data": lab.data_digest}))
+    protocol = str(replace(lab.protocol, fold=None))
+    described = json.loads(json.dumps({"config": config, "protocol": protocol, "data": lab.data_digest}))
     path = lab.out / LAB_FILE
     if path.is_file():
         difference = first_difference(read_json(path, "the description of an experiment's folder"), described)
         if difference:
             raise ConfigError(
-                f"this folder holds results of another store or configuration: {difference}",
+                f"this folder holds results of another store, protocol or configuration: {difference}",
                 path=path,
                 remedy="choose another folder",
             )
@@ -207,7 +211,12 @@ def _is_made(folder: Path, identity: str) -> bool:
 
 def _identity(lab: Lab, experiment: Experiment) -> str:
     """Of everything that decides a section: networks, clips, seeds, and the code of this package."""
-    keys = [spec.key(seed, lab.data_digest) for spec in experiment.nets(lab) for seed in lab.seeds]
+    keys = [
+        spec.key(seed, fold.data_digest)
+        for fold in folds_of(lab, experiment)
+        for spec in experiment.nets(fold)
+        for seed in lab.seeds
+    ]
     decisive: list[Any] = [experiment.name, keys, list(lab.seeds), lab.data_digest]
     decisive += [to_dict(lab.base.fusion), list(lab.backbones), source_digest()]
     if isinstance(experiment, Table):  # perhaps one of your own, which the package's code does not tell

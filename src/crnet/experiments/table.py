@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from crnet.experiments.nets import NetSpec, UntrainedError
 from crnet.experiments.predictors import BESIDE, Predictor, predict
 from crnet.experiments.published import AVERAGE, COLUMNS, Printed
 from crnet.experiments.write_table import write_table
+from crnet.fusion import FusionConfig
 from crnet.metrics import accuracy, spread
 from crnet.schema import TARGETS, TRAITS, Stream
 
@@ -73,7 +74,7 @@ class Measured:
     beside: Predictions | None = None
     failure: str = ""
 
-    def figures(self, truth: np.ndarray, medians: np.ndarray) -> dict[str, Any]:
+    def figures(self, truth: np.ndarray, floor: np.ndarray) -> dict[str, Any]:
         """Its numbers as they stand in results.json; means and deviations are over the seeds."""
         row = self.row
         document: dict[str, Any] = {
@@ -88,8 +89,8 @@ class Measured:
         document["accuracy"] = {
             name: _over_seeds(values) for name, values in accuracies(truth, self.predictions).items()
         }
-        document["error_removed"] = _over_seeds(_by_seed(_removed, truth, self.predictions, medians))
-        document["spread"] = _over_seeds(_by_seed(_spread, truth, self.predictions, medians))
+        document["error_removed"] = _over_seeds(_by_seed(_removed, truth, self.predictions, floor))
+        document["spread"] = _over_seeds(_by_seed(_spread, truth, self.predictions, floor))
         if self.beside is not None:
             document["beside"] = {
                 "predictor": BESIDE[row.asked],
@@ -122,6 +123,7 @@ class Table:
     claims: tuple[Claim, ...] = ()
     notes: tuple[str, ...] = ()
     remarks: Callable[[Lab, tuple[Row, ...]], tuple[str, ...]] = no_remarks
+    pooled: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         keys = [row.key for row in self.rows]
@@ -137,12 +139,11 @@ class Table:
     def run(self, lab: Lab, folder: Path) -> Section:
         """Measure every row on the test split, judge the claims, write Markdown, LaTeX, CSV and a picture."""
         measured = measure(lab, self.rows, self.name)
-        truth, medians = lab.truth("test"), np.median(lab.truth("train"), axis=0)
+        truth, floor = lab.tested()
         verdicts = judge_all(self.claims, measured, truth)
-        floor = np.tile(medians, (1, len(truth), 1))
         data = {
-            "rows": [one.figures(truth, medians) for one in measured.values()],
-            "floor": {name: float(values[0]) for name, values in accuracies(truth, floor).items()},
+            "rows": [one.figures(truth, floor) for one in measured.values()],
+            "floor": {name: float(values[0]) for name, values in accuracies(truth, floor[None]).items()},
             "clips": len(truth),
             "seeds": list(lab.seeds),
             "conditions": lab.conditions,
@@ -167,11 +168,18 @@ def _measure(lab: Lab, row: Row) -> Measured:
     specs, fusion = row.nets(lab), row.change(lab.base).fusion
     beside = BESIDE.get(row.asked)
     try:
-        by_seed = [predict(lab, specs, seed, fusion, row.asked) for seed in lab.seeds]
-        others = None if beside is None else [predict(lab, specs, seed, fusion, beside) for seed in lab.seeds]
+        predictions = _over_folds(lab, specs, fusion, row.asked)
+        others = None if beside is None else _over_folds(lab, specs, fusion, beside)
     except UntrainedError as error:
         return Measured(row, failure=str(error))
-    return Measured(row, np.stack(by_seed), None if others is None else np.stack(others))
+    return Measured(row, predictions, others)
+
+
+def _over_folds(lab: Lab, specs: tuple[NetSpec, ...], fusion: FusionConfig, predictor: Predictor) -> Predictions:
+    """Scores of every fold's test clips, in the order of `Lab.tested`: [seeds, N, 6]."""
+    return np.stack(
+        [np.concatenate([predict(fold, specs, seed, fusion, predictor) for fold in lab.folds]) for seed in lab.seeds]
+    )
 
 
 def judge_all(claims: tuple[Claim, ...], measured: Mapping[str, Measured], truth: np.ndarray) -> list[Verdict]:
@@ -195,18 +203,18 @@ def accuracies(truth: np.ndarray, predictions: Predictions) -> dict[str, list[fl
     return {name: average if name == AVERAGE else by_target[name] for name in COLUMNS}
 
 
-def _by_seed(measure_one: Any, truth: np.ndarray, predictions: Predictions, medians: np.ndarray) -> list[float]:
-    return [measure_one(truth, of_seed, medians) for of_seed in predictions]
+def _by_seed(measure_one: Any, truth: np.ndarray, predictions: Predictions, floor: np.ndarray) -> list[float]:
+    return [measure_one(truth, of_seed, floor) for of_seed in predictions]
 
 
-def _removed(truth: np.ndarray, predictions: np.ndarray, medians: np.ndarray) -> float:
+def _removed(truth: np.ndarray, predictions: np.ndarray, floor: np.ndarray) -> float:
     """The share of the floor's error that is gone, of the traits' average errors."""
     traits = slice(len(TRAITS))
     errors = np.abs(predictions - truth)[:, traits].mean()
-    return float(1 - errors / np.abs(medians - truth)[:, traits].mean())
+    return float(1 - errors / np.abs(floor - truth)[:, traits].mean())
 
 
-def _spread(truth: np.ndarray, predictions: np.ndarray, medians: np.ndarray) -> float:
+def _spread(truth: np.ndarray, predictions: np.ndarray, floor: np.ndarray) -> float:
     return float(np.mean([_number(spread(truth[:, i], predictions[:, i])) for i in range(len(TRAITS))]))
 
 
@@ -232,6 +240,7 @@ class TablePerBackbone:
     name: str
     title: str
     build: Callable[[tuple[str, ...]], Table]
+    pooled: ClassVar[bool] = True
 
     def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
         """The networks of all rows."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crnet.experiments.claims import Verdict, claims_grid
+from crnet.experiments.claims import Verdict, claims_csv, claims_grid
 from crnet.experiments.experiment import Section
 from crnet.experiments.grid import Grid, Line
 from crnet.experiments.numbers import figure, percent
@@ -35,13 +35,26 @@ def write_table(folder: Path, name: str, title: str, data: Mapping[str, Any], no
     files = write_grid(folder, name, grid)
     write_text(folder / f"{name}.csv", to_csv(data))
     files.append(folder / f"{name}.csv")
-    text = grid.to_markdown()
-    verdicts = [Verdict.from_dict(document) for document in data["claims"]]
-    if verdicts:
-        judged = claims_grid(verdicts)
-        files += write_grid(folder, f"{name}-claims", judged)
-        text += f"\n### {judged.title}\n\n{judged.to_markdown()}"
-    return Section(title, text, tuple(files), data)
+    judged, more = judged_part(folder, name, [Verdict.from_dict(document) for document in data["claims"]])
+    return Section(title, grid.to_markdown() + judged, (*files, *more), data)
+
+
+def judged_part(folder: Path, name: str, verdicts: Sequence[Verdict]) -> tuple[str, list[Path]]:
+    """The end of a section, which says what holds of its claims, and its files `NAME-claims`; nothing of no claims."""
+    if not verdicts:
+        return "", []
+    grid, files = write_claims(folder, f"{name}-claims", verdicts)
+    return f"\n### {grid.title}\n\n{grid.to_markdown()}", files
+
+
+def write_claims(
+    folder: Path, name: str, verdicts: Sequence[Verdict], sections: Sequence[str] = ()
+) -> tuple[Grid, list[Path]]:
+    """Write what holds as Markdown, LaTeX, CSV and a picture; `sections` as in `claims_csv`."""
+    grid = claims_grid(verdicts)
+    files, table = write_grid(folder, name, grid), folder / f"{name}.csv"
+    write_text(table, claims_csv(verdicts, sections))
+    return grid, [*files, table]
 
 
 def write_grid(folder: Path, name: str, grid: Grid) -> list[Path]:

@@ -16,9 +16,11 @@ import numpy as np
 
 from crnet.bundle import BUNDLE_FILE, CALIBRATION_FILE, find_bundle
 from crnet.conformal import LEVEL, Calibration
+from crnet.data.protocols import OFFICIAL
 from crnet.data.store import ClipFile
 from crnet.data.transforms import choose_frames
-from crnet.evaluation import AVERAGE, FLOOR, FUSION, Evaluation, interval_text
+from crnet.evaluation import AVERAGE, FLOOR, FUSION, Evaluation
+from crnet.evaluation_tables import interval_text, with_interval
 from crnet.explain.curves import Log, read_logs, training_figures
 from crnet.explain.page import MEANINGS, NEUROTICISM, data_uri, environment
 from crnet.explain.plots import evaluation_figures
@@ -153,6 +155,7 @@ def write_report(run_dir: Path, evaluation: Evaluation, store_dir: Path, figures
             tiles=_tiles(evaluation),
             systems=_system_rows(evaluation),
             details=_detail_rows(evaluation),
+            familiar=_familiar_tables(evaluation),
             level=f"{100 * LEVEL:.0f}%",
             intervals=_interval_rows(evaluation),
             calibration_clips=_calibration_clips(run_dir),
@@ -178,7 +181,8 @@ def headline(evaluation: Evaluation) -> str:
     """How far above the floor the fused system is, in one sentence."""
     figures = _average(evaluation, FUSION)
     removed, interval = figures["error_removed"], figures["ci95"]["error_removed"]
-    clips = f"{len(evaluation.rows)} clips of the {evaluation.split} split"
+    dealt = "" if evaluation.protocol == OFFICIAL else f" ({evaluation.protocol})"
+    clips = f"{len(evaluation.rows)} clips of the {evaluation.split} split{dealt}"
     if removed is None:
         return f"On {clips} the fused system's error is not defined: its predictions are not all numbers."
     if interval is None:
@@ -248,6 +252,21 @@ def _detail_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
         ]
         rows.append((target, cells))
     return rows
+
+
+def _familiar_tables(evaluation: Evaluation) -> list[tuple[str, int, int, list[tuple[str, list[str]]]]]:
+    """What is shared with other splits, how many clips do and do not, and each system's name and cells."""
+    tables = []
+    for grouping, found in evaluation.familiar.items():
+        seen, unseen = found["seen"], found["unseen"]
+        rows = []
+        for name, figures in seen["systems"].items():
+            pair = (figures, unseen["systems"][name])
+            cells = [_number(of["accuracy"]) for of in pair]
+            cells += ["" if name == FLOOR else with_interval(of) for of in pair]
+            rows.append((name, cells))
+        tables.append((grouping, seen["clips"], unseen["clips"], rows))
+    return tables
 
 
 def _interval_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:

@@ -166,7 +166,8 @@ def explain_video(
     cues = read_cues(said) if isinstance(said, Path) else ()
     text = read_transcript(said) if isinstance(said, Path) else clean_transcript(said)
     stages.next("reading the video")
-    clip = predictor.read(path, text)
+    clip = predictor.read(path, text, listen=transcript is None and said == "")
+    text = text or clip.recognised
     stages.next("scoring")
     prediction = predictor.predict_clip(clip, text)
     batch = collate([sample(source_of(clip), predictor.bundle.config.transforms, None, tuple(predictor.bundle.nets))])

@@ -52,11 +52,20 @@ class FasterWhisper:
                 f"speech recognition (--asr {model}) needs the package faster-whisper",
                 remedy='pip install "crnet[asr]"',
             )
-        self.model = model
         folder = Path(model).expanduser()
+        self.model = str(folder.resolve()) if folder.is_dir() else model  # it is loaded later, perhaps elsewhere
         # The folder's name alone: the place differs between machines.
         self.name = f"faster-whisper {folder.resolve().name if folder.is_dir() else model}"
         self._net: Any = None
+
+    def load(self) -> None:
+        """Load the model now and not with the first sound.
+
+        Raises:
+            ConfigError: It cannot be loaded.
+        """
+        if self._net is None:
+            self._net = _load(self.model)
 
     def transcribe(self, audio: NDArray[np.int16]) -> str:
         """What is said in a clip's sound, "" if nothing is heard.
@@ -66,8 +75,7 @@ class FasterWhisper:
         """
         if not audio.size:
             return ""
-        if self._net is None:
-            self._net = _load(self.model)
+        self.load()
         segments, _ = self._net.transcribe(
             audio.astype(np.float32) / FULL_SCALE,
             beam_size=5,

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from crnet.device import Device
 from crnet.errors import ConfigError
 from crnet.models.crnet import Head
 from crnet.models.losses import LossTerms, lambda_at
@@ -111,7 +112,7 @@ class TrainingConfig:
     seed: int = 0
     workers: int = 2
     threads: int | None = None
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Device = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     freeze_batchnorm: bool = False
     tensorboard: bool = True

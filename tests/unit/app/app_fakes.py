@@ -30,8 +30,8 @@ def prediction(name: str, *, intervals: bool = True, warnings: tuple[str, ...] =
 class FakeScorer:
     """Takes `seconds` for a video; one that begins with "bad" cannot be scored."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.facts = {"training_source": "simulated", "streams": list(STREAMS), "run": "fake"}
+    def __init__(self, seconds: float = 0.0, *, listens: bool = False) -> None:
+        self.facts = {"training_source": "simulated", "streams": list(STREAMS), "run": "fake", "listens": listens}
         self.seconds = seconds
         self.seen: list[Order] = []
         self.at_once = 0

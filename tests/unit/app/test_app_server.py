@@ -18,9 +18,10 @@ from starlette.testclient import TestClient
 
 from crnet.app.desk import Desk
 from crnet.app.limits import Limits
+from crnet.app.page import make_page
 from crnet.app.server import make_app, serve
 from crnet.app.storage import UPLOADS, Storage
-from crnet.errors import MissingDependencyError, UsageError
+from crnet.errors import ConfigError, MissingDependencyError, UsageError
 
 UPLOAD = "/gradio_api/upload"
 
@@ -169,6 +170,28 @@ def test_the_page_says_first_what_the_scores_are_not(http: TestClient) -> None:
     assert "Do not use them to decide about people." in page
     assert "trained on drawn people" in page
     assert page.index("What they are not") < page.index("Score this video")
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_the_page_says_that_the_server_listens(desk: Desk, listens: bool) -> None:
+    listening = Desk([FakeScorer(listens=listens)], desk.storage, desk.limits)  # type: ignore[list-item]
+    page, _ = make_page(listening, listening.facts)
+    assert ("speech recognition listens" in json.dumps(page.get_config_file())) is listens
+
+
+def test_a_speech_model_that_is_not_there_is_said_before_anybody_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Missing:
+        def __init__(self, model: str) -> None:
+            self.model = model
+
+        def load(self) -> None:
+            raise ConfigError("no speech model", path=self.model)
+
+    monkeypatch.setattr("crnet.app.server.FasterWhisper", Missing)
+    with pytest.raises(ConfigError, match="gone: no speech model"):
+        serve(tmp_path, port=0, asr="gone")
 
 
 def test_a_taken_port_is_said(tmp_path: Path) -> None:

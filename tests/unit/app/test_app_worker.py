@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from crnet.app import worker
 from crnet.app.limits import Limits
 from crnet.app.worker import BUG, OUT_OF_MEMORY, Order, Throttle, carry_out
 from crnet.errors import MediaError
+from crnet.schema import Prediction
 
 ORDER = Order("talk.mp4", "hello", True, Limits(upload_mb=3), threads=2)
 
@@ -79,8 +82,27 @@ def test_words_that_look_like_a_file_are_words(tmp_path: Path, monkeypatch: pyte
     assert path.read_text() == text
 
 
+@pytest.mark.parametrize(("words", "given"), [("", None), (" ", None), ("hello", Path("transcript.txt"))])
+def test_a_video_without_words_may_be_listened_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, given: Path | None
+) -> None:
+    seen: list[object] = []
+
+    class Listening:
+        def predict(self, video: Path, transcript: object) -> Prediction:
+            seen.append(transcript)  # None: as with `crnet predict`, the recogniser is asked
+            return Prediction(str(video), 1.0, None, error="not looked at")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("crnet.media.video.probe", lambda path: SimpleNamespace(duration_s=1.0))
+    (tmp_path / worker.VIDEO_FILE).write_bytes(b"video")
+    order = replace(ORDER, transcript=words, explain=False)
+    worker.score(Listening(), tmp_path, order, Throttle(lambda _: None))  # type: ignore[arg-type]
+    assert seen == [given]
+
+
 def test_subtitles_are_read_as_subtitles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert worker._transcript_file("  \n ") == ""
+    assert worker._transcript_file("  \n ") is None
     assert str(worker._transcript_file("1\n00:00:00,000 --> 00:00:02,000\nHello\n")) == "transcript.srt"
     assert str(worker._transcript_file("Hello")) == "transcript.txt"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,10 @@ from rich.console import Console
 
 from crnet import metrics
 from crnet.bundle import Bundle
-from crnet.data.store import read_clip, read_manifest
+from crnet.data.store import read_clip, read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
-from crnet.evaluation import SYSTEMS, Evaluation, evaluate, interval_text, tables, write_evaluation
+from crnet.evaluation import SYSTEMS, Evaluation, evaluate, write_evaluation
+from crnet.evaluation_tables import interval_text, tables
 from crnet.fusion import Fusion
 from crnet.predict import DRAWN_PEOPLE, Predictor
 from crnet.schema import STREAMS, TARGETS, TRAITS
@@ -216,3 +218,29 @@ def test_progress_is_told(bundle: Bundle, store: Path, visual_fusion: Fusion) ->
     evaluate(bundle, store, resamples=5, progress=progress)
     assert {task.split(":")[0] for task, _, _ in told} == set(STREAMS)
     assert told[-1][1] == told[-1][2]
+
+
+def test_clips_whose_person_another_split_holds_are_measured_apart(tmp_path: Path, bundle: Bundle, store: Path) -> None:
+    """Of 12 test clips 4 show a person of the training split; their mean error is worked out anew here."""
+    manifest = read_manifest(store)
+    tests = [row.clip_id for row in manifest.rows("test") if row.scores is not None]
+    people = dict.fromkeys(tests[:4], "clip00.mp4")  # who also is in the training split
+    clips = tuple(replace(row, person=people.get(row.clip_id, row.clip_id)) for row in manifest.clips)
+    shutil.copytree(store, tmp_path / "store")
+    write_manifest(tmp_path / "store", replace(manifest, clips=clips))
+    found = evaluate(bundle, tmp_path / "store", resamples=0)
+    assert list(found.familiar) == ["person"]
+    person = found.familiar["person"]
+    assert (person["seen"]["clips"], person["unseen"]["clips"]) == (4, 8)
+    errors = np.abs(found.predictions["fusion"] - found.truth)[:, :5].mean(axis=1)
+    seen = np.array([row.clip_id in people for row in found.rows])
+    assert person["seen"]["systems"]["fusion"]["accuracy"] == pytest.approx(1 - errors[seen].mean())
+    assert person["unseen"]["systems"]["fusion"]["accuracy"] == pytest.approx(1 - errors[~seen].mean())
+    console = Console(width=80, record=True, file=Path("/dev/null").open("w"))  # noqa: SIM115
+    for table in tables(found):
+        console.print(table)
+    assert "4 clips whose person is in another split too, 8 whose is not" in " ".join(console.export_text().split())
+
+
+def test_where_nobody_is_in_two_splits_nothing_is_measured_apart(evaluation: Evaluation) -> None:
+    assert evaluation.familiar == {}

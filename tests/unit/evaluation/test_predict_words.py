@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from crnet.bundle import Bundle, load_bundle, save_bundle
 from crnet.data.store import read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError
-from crnet.evaluation import evaluate, tables
+from crnet.evaluation import evaluate
+from crnet.evaluation_tables import tables
 from crnet.media.reader import Media
 from crnet.predict import NO_TRANSCRIPT, Predictor
 from crnet.schema import Clip

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from rich.console import Console
 
 from crnet.bundle import Bundle
-from crnet.evaluation import AVERAGE, Evaluation, evaluate, tables
+from crnet.evaluation import AVERAGE, Evaluation, evaluate
+from crnet.evaluation_tables import tables
 from crnet.files import write_json
 from crnet.metrics import describe
 from crnet.schema import TARGETS

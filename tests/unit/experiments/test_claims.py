@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
 
-from crnet.experiments.claims import Claim, Verdict, claims_grid, counted, judge
+from crnet.experiments.claims import Claim, Verdict, claims_csv, claims_grid, counted, judge, judge_share
 from crnet.experiments.published import TABLE_3
 
 N = 40
@@ -33,7 +35,7 @@ def test_its_reverse_is_called_so() -> None:
     verdict = judge(CLAIM, TRUTH, predictions(0.2), predictions(0.1))
     assert verdict.here == pytest.approx(-0.1)
     assert verdict.sd is None
-    assert verdict.p == 1.0
+    assert verdict.p == pytest.approx(1 - 1 / 10_001)
     assert verdict.holds == "no, the reverse"
 
 
@@ -45,9 +47,34 @@ def test_seeds_that_disagree_leave_it_open_however_small_p_is() -> None:
     assert verdict.holds == "undecided"
 
 
-def test_equal_systems_are_undecided_or_worse_never_better() -> None:
+def test_equal_systems_are_undecided() -> None:
     same = predictions(0.1)
-    assert judge(CLAIM, TRUTH, same, same).holds != "yes"
+    assert judge(CLAIM, TRUTH, same, same).holds == "undecided"
+
+
+def test_shares_above_a_threshold_by_hand() -> None:
+    better, worse = predictions(0.1, 0.1), predictions(0.1, 0.1)
+    better[:, :4, 0] = 0.8  # off by .3: 4 scores of 40 x 5
+    worse[:, :24, 1] = 0.8
+    worse[1, 24:28, 2] = 0.8
+    worse[:, :, 5] = 0.9  # interview is not of the five
+    verdict = judge_share(CLAIM, TRUTH, better, worse, above=0.2)
+    assert verdict.here == pytest.approx((20 / 200 + 24 / 200) / 2)
+    assert (verdict.agreeing, verdict.holds) == (2, "yes")
+    assert judge_share(CLAIM, TRUTH, better, worse, above=0.35).here == 0
+    unknown = TRUTH.copy()
+    unknown[:20] = np.nan
+    assert judge_share(CLAIM, unknown, better, worse, above=0.2).here == pytest.approx((4 / 100 + 8 / 100) / 2)
+
+
+def test_one_score_among_many_equal_ones_reverses_nothing() -> None:
+    # Of 40 clips one speaks against the claim. It is missing from (39/40)^40 = .363 of the resamples.
+    better, worse = predictions(0.1), predictions(0.1)
+    better[:, 0, 0] = 0.9
+    verdict = judge_share(CLAIM, TRUTH, better, worse, above=0.2)
+    assert verdict.p == pytest.approx(1 - 0.363, abs=0.02)
+    assert (verdict.agreeing, verdict.holds) == (0, "undecided")
+    assert judge_share(CLAIM, TRUTH, worse, better, above=0.2).p == pytest.approx(0.363, abs=0.02)
 
 
 def test_only_the_targets_of_the_claim_count() -> None:
@@ -92,14 +119,26 @@ def test_few_clips_decide_nothing() -> None:
     assert verdict.holds == "too few clips"
 
 
+VERDICTS = [
+    Verdict("a", "s", 0.0123, 0.01, 0.002, 3, 3, 0.01),
+    Verdict("b", "s", None, -0.01, None, 0, 3, 0.99),
+    Verdict("c", "s", None, 0.0, None, 1, 3, 0.5),
+]
+
+
+def test_programs_read_unrounded_numbers() -> None:
+    lines = list(csv.reader(claims_csv(VERDICTS).splitlines()))
+    assert lines[0] == ["claim", "source", "paper", "here", "sd", "agreeing", "seeds", "p", "holds"]
+    assert lines[1] == ["a", "s", "0.0123", "0.01", "0.002", "3", "3", "0.01", "yes"]
+    assert lines[2] == ["b", "s", "", "-0.01", "", "0", "3", "0.99", "no, the reverse"]
+    of_all = list(csv.DictReader(claims_csv(VERDICTS, ["table1", "table1", "fig10"]).splitlines()))
+    assert [line["section"] for line in of_all] == ["table1", "table1", "fig10"]
+    assert of_all[2]["claim"] == "c"
+
+
 def test_the_table_of_claims_counts_them() -> None:
-    verdicts = [
-        Verdict("a", "s", 0.0123, 0.01, 0.002, 3, 3, 0.01),
-        Verdict("b", "s", None, -0.01, None, 0, 3, 0.99),
-        Verdict("c", "s", None, 0.0, None, 1, 3, 0.5),
-    ]
-    grid = claims_grid(verdicts)
+    grid = claims_grid(VERDICTS)
     assert grid.lines[0].cells == ("a", "s", "+.0123", "+.0100 ±.0020", "3 of 3", ".010", "yes")
     assert [line.kind for line in grid.lines] == ["yes", "no", "open"]
-    assert counted(verdicts) == "Of 3 claims: 1 hold, 1 undecided, 1 reversed."
-    assert [Verdict.from_dict(verdict.to_dict()) for verdict in verdicts] == verdicts
+    assert counted(VERDICTS) == "Of 3 claims: 1 hold, 1 undecided, 1 reversed."
+    assert [Verdict.from_dict(verdict.to_dict()) for verdict in VERDICTS] == VERDICTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from lab_fakes import fake_lab
 
+from crnet.experiments import write_table
 from crnet.experiments.experiment import Lab
 from crnet.experiments.extremes import errors_and_spread, extremes, outer
 from crnet.explain import style
@@ -31,6 +33,25 @@ def test_errors_by_hand() -> None:
     assert found["outer error"] == pytest.approx(0.225)
     assert found["inner error"] == pytest.approx((0.15 + 0.1 + 0.05 + 0 + 0.05 + 0.1 + 0.15) / 7)
     assert found["worst error"] == pytest.approx(0.25)
+
+
+def test_the_floor_is_the_last_line(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_table, "png", lambda figure: b"picture")
+    section = extremes.run(replace(fake_lab(lab), seeds=(0,)), tmp_path)
+    medians, truth = np.median(lab.truth("train"), axis=0), lab.truth("test")
+    floor = section.data["floor"]
+    assert floor["spread"] == 0
+    # Of four clips the lowest and the highest of each trait are its outer tenths.
+    ends = np.abs(np.stack([truth.min(axis=0), truth.max(axis=0)]) - medians)[:, :5]
+    assert (floor["low error"], floor["high error"]) == pytest.approx(tuple(ends.mean(axis=1)))
+    assert floor["worst error"] == pytest.approx(ends.max(axis=0).mean())
+    *_, last = (line for line in (tmp_path / "extremes.md").read_text(encoding="utf-8").splitlines() if "|" in line)
+    assert last.startswith("| floor | one number for everyone | .00 |")
+    with (tmp_path / "extremes.csv").open(newline="", encoding="utf-8") as file:
+        lines = {line["figure"]: line for line in csv.DictReader(file) if line["group"] == "floor"}
+    assert float(lines["worst error"]["mean"]) == pytest.approx(floor["worst error"])
+    assert (lines["worst error"]["sd"], len(lines)) == ("", 6)
+    assert {path.name for path in section.files} >= {f"extremes-claims.{kind}" for kind in ("md", "tex", "csv", "png")}
 
 
 @pytest.mark.parametrize(("seeds", "words"), [((0,), "one seed"), ((0, 1), "over 2 seeds")])

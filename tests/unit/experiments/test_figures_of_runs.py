@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lab_fakes import fake_lab
 
 from crnet.experiments.experiment import Lab
-from crnet.experiments.figures import FIGURES
+from crnet.experiments.figures import FIGURES, bell_errors
 from crnet.experiments.figures.bell_errors import BellErrors, Errors
 from crnet.experiments.figures.examples import Examples, choose
 from crnet.experiments.figures.feature_maps import FeatureMaps
@@ -71,8 +71,33 @@ def test_fig10_compares_the_two_trainings(lab: Lab, tmp_path: Path) -> None:
     assert {row["error_with_bell"] for row in rows} == {"0.100000"}
     assert {row["error_without_bell"] for row in rows} <= {"0.200000"}
     assert section.data["face"]["without_bell"]["mean"] == pytest.approx([0.2, 0.2])
+    floor = np.abs(np.median(fake.truth("train"), axis=0) - fake.truth("test"))[:, :5]
+    assert section.data["floor"]["mean"] == pytest.approx([floor.mean()])
+    assert np.mean([float(row["error_of_floor"]) for row in rows]) == pytest.approx(floor.mean(), abs=1e-6)
+    assert "| floor |" in section.markdown
     assert len(BellErrors().nets(fake)) == 6
     assert "bell" not in BellErrors().nets(fake)[1].config.training.stages[1].terms
+
+
+def test_fig10_judges_high_errors(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = fake_lab(lab)
+    # Off by .1 with Bell and by .2 without: all scores without Bell are above .15, none with it.
+    monkeypatch.setattr(bell_errors, "HIGH_ERROR", 0.15)
+    section = BellErrors().run(fake, tmp_path)
+    claims = section.data["claims"]
+    assert [claim["claim"] for claim in claims] == [
+        f"fewer errors above 0.15 with Bell ({stream})" for stream in ("scene", "face", "audio-text")
+    ]
+    assert [(claim["here"], claim["agreeing"]) for claim in claims] == [(pytest.approx(1.0), 2)] * 3
+    assert "fig10-claims.csv" in {path.name for path in section.files}
+    assert "fewer errors above 0.15 with Bell (face)" in section.markdown
+
+
+@pytest.mark.parametrize("figure", [BellErrors(), Regressors()])
+def test_the_text_says_which_encoder_and_weights(figure: BellErrors | Regressors, lab: Lab, tmp_path: Path) -> None:
+    fake = fake_lab(lab)
+    section = figure.run(fake, tmp_path)
+    assert fake.conditions in section.markdown and section.data["conditions"] == fake.conditions
 
 
 def test_fig10_names_what_it_leaves_out(lab: Lab, tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_errors_are_those_of_the_clips_trained_on(fake: FakeLab, tmp_path: Path)
     expected = np.abs(np.median(fake.truth("train"), axis=0) - fake.truth("test"))[:, :5].mean()
     assert section.data["floor"] == pytest.approx(expected)
     assert section.data["ceiling"] == {}
+    assert fake.conditions in section.markdown and section.data["conditions"] == fake.conditions
     json.dumps(section.data, allow_nan=False)
 
 

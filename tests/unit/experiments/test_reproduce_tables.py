@@ -33,7 +33,7 @@ from crnet.schema import TARGETS
 from synthetic import write_store
 
 EVERYTHING = (*TABLES, readings, extremes)
-CLAIMS = 68 + 8  # of the paper, and open readings
+CLAIMS = 70 + 8  # of the paper, and open readings
 
 
 def without_pictures(patch: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ def test_the_index_links_what_is_there_and_says_how_it_was_made(made: tuple[Path
         "12 train, 4 val, 4 test",
         "torch",
         "synthetic",
-        "Of 68 claims",
+        "Of 70 claims",
         "Of 8 claims",
     ):
         assert words in text
@@ -107,6 +107,7 @@ def test_equal_networks_give_equal_rows(results: dict[str, Any]) -> None:
     assert rows("table3")["Video, 2-D", "face"] == full == rows("table7")["Face", "4 classes"]
     assert rows("table5")["Scene", "all three"] == rows("table4")["Scene", "Bell loss"]
     assert rows("table6")["Scene", "CR-block"] == rows("table4")["Scene", "CR-block"]
+    assert rows("table3")["All, 3-D", "video + audio + text"] == rows("table1")["3-D, features summed", "all"]
     assert (
         rows("table1")["2-D, features in a row", "all"]
         == rows("readings")["Joining the streams", "extra-trees, features in a row"]
@@ -133,6 +134,22 @@ def test_csv_has_a_line_for_each_row_and_target(made: tuple[Path, Report]) -> No
     first = next(line for line in lines if line["row"] == "CR-block" and line["target"] == "average")
     assert (first["group"], first["paper"], first["beside"]) == ("Face", "0.9072", "trees")
     assert 0 < float(first["mean"]) < 1
+
+
+def test_claims_are_there_for_programs(made: tuple[Path, Report], results: dict[str, Any]) -> None:
+    def read(name: str) -> list[dict[str, str]]:
+        with (made[0] / name).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    assert (len(read("claims.csv")), len(read("open-readings.csv"))) == (70, 8)
+    of_table = [line for line in read("claims.csv") if line.pop("section") == "table3"]
+    assert of_table == read("table3/table3-claims.csv")
+    joined = next(line for line in of_table if line["claim"] == "video + audio + text beat video alone (2-D)")
+    assert float(joined["paper"]) == pytest.approx(0.9188 - 0.9172)
+    judged = next(c for c in results["sections"]["table3"]["data"]["claims"] if c["claim"] == joined["claim"])
+    assert float(joined["here"]) == judged["here"]
+    for name in ("claims", "open-readings"):
+        assert all((made[0] / f"{name}.{kind}").is_file() for kind in ("md", "tex", "csv", "png"))
 
 
 def test_outputs_weighted_by_hand(made: tuple[Path, Report], store: Path) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnet.conformal import FEWEST_CLIPS
-from crnet.data.halves import group_of, halves
+from crnet.data.groups import group_of
+from crnet.data.halves import halves
 from crnet.data.manifest import ClipRow, read_manifest
 from crnet.training.stages import split_of
 from synthetic import write_store

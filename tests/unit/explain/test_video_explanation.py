@@ -153,6 +153,30 @@ def test_other_systems_are_explained_too(
     assert "No intervals: this system had too few validation clips" in found.report.read_text()
 
 
+class Listener:
+    name = "fake"
+    asked = 0
+
+    def transcribe(self, audio: np.ndarray) -> str:
+        self.asked += 1
+        return "so it is"
+
+
+def test_words_that_were_heard_are_explained(
+    make_system: Callable[..., Predictor], video: Path, tmp_path: Path
+) -> None:
+    system = make_system(("audio-text",))
+    told = system.predict(video, "so it is")
+    listener = system.recogniser = Listener()
+    heard = explain_video(system, video, tmp_path / "heard", window_s=9.0)
+    assert (heard.transcript, listener.asked) == ("so it is", 1)
+    assert heard.prediction.scores == told.scores
+    assert [effect.text for effect in heard.word_effects] == ["so", "it", "is"]
+    assert "the words are from speech recognition (fake) and may be wrong" in heard.prediction.warnings
+    silent = explain_video(system, video, tmp_path / "silent", transcript="", window_s=9.0)
+    assert (silent.transcript, silent.word_effects, listener.asked) == ("", (), 1)
+
+
 @pytest.mark.parametrize("stream", ["face", "audio-text"])
 def test_a_single_stream_is_explained(
     make_system: Callable[..., Predictor], video: Path, tmp_path: Path, stream: Stream

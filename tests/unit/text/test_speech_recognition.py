@@ -61,6 +61,21 @@ def test_a_folder_is_never_looked_for_elsewhere(faster_whisper: type[FakeModel],
     assert faster_whisper.loaded[0][1]["local_files_only"] is True
 
 
+def test_a_folder_is_found_from_elsewhere_and_can_be_tried_at_once(
+    faster_whisper: type[FakeModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my-model").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    recogniser = FasterWhisper("my-model")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    recogniser.load()
+    assert recogniser.transcribe(SOUND) == "Hello there, I am fine."
+    assert [model for model, _ in faster_whisper.loaded] == [str(tmp_path / "my-model")]
+    with pytest.raises(ConfigError, match="no speech model"):
+        FasterWhisper("unknown").load()
+
+
 def test_a_download_is_announced(faster_whisper: type[FakeModel], caplog: pytest.LogCaptureFixture) -> None:
     FasterWhisper("remote").transcribe(SOUND)
     assert "downloading" in caplog.text and "local_files_only" not in faster_whisper.loaded[0][1]

@@ -9,6 +9,7 @@ import pytest
 
 from crnet.cli import main, usage
 from crnet.data.store import read_manifest
+from crnet.errors import ConfigError
 from crnet.text.published import PUBLISHED_FILES
 from skip_thoughts_files import write_published
 from synthetic import write_store
@@ -52,6 +53,28 @@ def test_train_and_embed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert read_manifest(store).encoder == report["encoder"]
     assert main(["embed", str(store), "--encoder", document["encoder"]]) == 0
     assert "0 clips embedded, 3 were already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_speech_and_encoder_reach_the_system(command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: dict[str, object] = {}
+
+    def load(run: Path, device: str = "auto", **given: object) -> None:
+        seen.update(given)
+        raise ConfigError("far enough")
+
+    monkeypatch.setattr("crnet.load", load)
+    flags = ["--asr", "small.en", "--encoder", "skip-thoughts:here"]
+    assert main([command, str(tmp_path), "talk.mp4", *flags]) == 2
+    assert seen == {"asr": "small.en", "encoder": "skip-thoughts:here"}
+
+
+def test_speech_and_encoder_reach_the_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("gradio", reason="the extra app is not installed")
+    seen: dict[str, object] = {}
+    monkeypatch.setattr("crnet.app.server.serve", lambda run, **given: seen.update(given))
+    assert main(["serve", str(tmp_path), "--asr", "small.en", "--encoder", "skip-thoughts:here"]) == 0
+    assert (seen["asr"], seen["encoder"]) == ("small.en", "skip-thoughts:here")
 
 
 @pytest.mark.parametrize(

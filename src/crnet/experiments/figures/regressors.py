@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.svm import SVR
 
-from crnet.experiments.claims import Claim, Verdict, judge
+from crnet.experiments.claims import Claim, judge
 from crnet.experiments.experiment import Lab, Section
 from crnet.experiments.figures.drawing import image, leave, listed, of_seeds, prose
 from crnet.experiments.grid import Grid, Line
 from crnet.experiments.nets import NetSpec
 from crnet.experiments.numbers import figure as number
-from crnet.experiments.numbers import p_text
+from crnet.experiments.write_table import judged_part
 from crnet.explain.style import FLOOR_LABEL, FLOOR_LINE, GREEN, INK, ORANGE, VERMILION, legend_below, new_figure, tidy
 from crnet.fusion import Fusion
 from crnet.schema import SPLITS, TARGETS, TRAITS, Split
@@ -81,9 +81,11 @@ class Regressors:
         ]
         header = ["regressor", "seed", "target", "accuracy", "floor", "seconds"]
         files = leave(folder, self.name, _figure(accuracies, floor, seconds), header, rows)
-        data: dict[str, Any] = {"claims": [verdict.to_dict() for verdict in verdicts]}
-        words = _words(files[0], lab, accuracies, floor, seconds, verdicts)
-        return Section(self.title, words, files, data)
+        claims = [verdict.to_dict() for verdict in verdicts]
+        data: dict[str, Any] = {"conditions": lab.conditions, "claims": claims}
+        judged, more = judged_part(folder, self.name, verdicts)
+        words = _words(files[0], lab, accuracies, floor, seconds)
+        return Section(self.title, f"{words}\n{judged}", (*files, *more), data)
 
 
 def fit_all(lab: Lab, specs: Sequence[NetSpec], seed: int) -> dict[str, Fitted]:
@@ -142,7 +144,6 @@ def _words(
     accuracies: Mapping[str, np.ndarray],
     floor: np.ndarray,
     seconds: Mapping[str, list[float]],
-    verdicts: Sequence[Verdict],
 ) -> str:
     trees = min(lab.base.fusion.trees, MOST_TREES)
     sizes = {
@@ -164,7 +165,6 @@ def _words(
     ]
     lines.append(Line(("floor", "training median", number(_average(floor[None])[0]), number(floor[-1]), "–"), "floor"))
     grid = Grid("Regressors", ("regressor", "size", "1 - MAE", "interview", "fit, s"), tuple(lines), words=2)
-    held = "; ".join(f"{verdict.claim}: {verdict.holds} (p {p_text(verdict.p)})" for verdict in verdicts)
     system = f"; the system's own extra-trees have {lab.base.fusion.trees}" if lab.base.fusion.trees > trees else ""
     return prose(f"""
 {image(picture, "1 - MAE of three regressors for each target, and the time of their fits")}
@@ -174,9 +174,10 @@ those of its extra-trees and no figures.
 
 {grid.to_markdown()}
 
-Ours, on the fused features of {listed(lab.base.streams)} and the test split ({len(lab.rows("test")):,} clips): {held}.
-All see the same features, and both forests draw the same number of them at a node{system}. Seconds are of fitting all
-six targets on this machine, forests on all cores and SVR on one, its search for C and epsilon left out.
+Ours, on the fused features of {listed(lab.base.streams)} and the test split ({len(lab.rows("test")):,} clips).
+{lab.conditions} All see the same features, and both forests draw the same number of them at a node{system}. Seconds
+are of fitting all six targets on this machine, forests on all cores and SVR on one, its search for C and epsilon left
+out.
 """)
 
 

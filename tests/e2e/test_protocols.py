@@ -1,0 +1,132 @@
+"""What knowing the video is worth: where only that tells the scores, it is everything, and other splits show it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crnet.cli import main
+from crnet.config import Config
+from crnet.cross_validation import evaluate_protocol
+from crnet.data.protocols import Protocol
+from crnet.data.store import ClipRow, Manifest, clip_path, read_manifest, write_clip, write_manifest
+from crnet.data.transforms import TransformConfig
+from crnet.evaluation import evaluate_run
+from crnet.fusion import FusionConfig
+from crnet.models.crnet import ModelConfig
+from crnet.pipeline import train_system
+from crnet.schema import SPLITS, TARGETS, TEXT_DIMENSIONS
+from synthetic import SPLIT_OF_FIVE, make_clip
+from tiny_training import tiny_training
+
+VIDEOS = 40
+TRAINING = tiny_training((0, 8), batch_size=10)
+LEARN_FAST = replace(TRAINING.stages[1], optimizer="adam", lr=0.005, lr_step_epochs=100)
+CONFIG = Config(
+    streams=("audio-text",),
+    transforms=TransformConfig(frames=4, pixels=16, audio_samples=800),
+    model=ModelConfig(width=8, blocks=(1, 1, 1, 1), frames=4, audio_text="text"),
+    training=replace(TRAINING, stages=(TRAINING.stages[0], LEARN_FAST)),
+    fusion=FusionConfig(trees=20),
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty people with one video each, cut into five clips. Everyone has their own words, and their own scores."""
+    folder = tmp_path_factory.mktemp("protocols") / "store"
+    rng = np.random.default_rng(0)
+    rows = []
+    for video in range(VIDEOS):
+        words, scores = rng.normal(size=TEXT_DIMENSIONS), rng.uniform(0.2, 0.8, len(TARGETS))
+        for number, split in enumerate(SPLIT_OF_FIVE):
+            name = f"video{video:02d}.{number:03d}.mp4"
+            clip = make_clip(name, 1.0, words, rng, pixels=16, frames_per_segment=1, duration_s=0.05)
+            write_clip(folder / clip_path(name), clip)
+            rows.append(ClipRow(name, clip_path(name), split, tuple(scores.tolist())))
+    write_manifest(folder, Manifest(tuple(rows), "folder", {"pixels": 16}, "synthetic", "synthetic"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("protocols") / "run"
+    train_system(store, folder, CONFIG)
+    return folder
+
+
+def r2(systems: dict[str, dict[str, dict[str, float]]]) -> float:
+    return systems["fusion"]["average"]["r2"]
+
+
+def test_scores_that_only_the_video_tells_are_gone_when_no_video_is_in_two_splits(store: Path, run: Path) -> None:
+    official, _ = evaluate_run(run, store)
+    disjoint, parts = evaluate_protocol(run, store, Protocol.parse("video-disjoint"))
+    assert r2(official.systems) > 0.5
+    assert r2(disjoint.evaluation.systems) < 0.1
+    assert len(parts) == 1 and parts[0] is disjoint
+    described = json.loads((disjoint.run_dir / "run.json").read_text())
+    assert described["data"]["protocol"] == "video-disjoint"
+
+
+def test_folds_test_every_clip_once_each_against_its_own_floor(store: Path, run: Path) -> None:
+    whole, parts = evaluate_protocol(run, store, Protocol.parse("grouped-kfold:3"))
+    assert [part.run_dir.name for part in parts] == [f"grouped-kfold-3-{fold}" for fold in (1, 2, 3)]
+    clips = [row.clip_id for row in whole.evaluation.rows]
+    assert sorted(clips) == sorted(row.clip_id for row in read_manifest(store).clips)
+    assert r2(whole.evaluation.systems) < 0.1
+    floor = whole.evaluation.predictions["floor"]
+    starts = np.cumsum([0, *(len(part.evaluation.rows) for part in parts)])
+    for part, start, end in zip(parts, starts, starts[1:], strict=False):
+        assert np.array_equal(floor[start:end], part.evaluation.predictions["floor"])
+        assert part.evaluation.rows == whole.evaluation.rows[start:end]
+    expected = 1 - np.abs(floor - whole.evaluation.truth)[:, :5].mean()
+    assert whole.evaluation.systems["fusion"]["average"]["floor_accuracy"] == pytest.approx(expected)
+    document = json.loads((whole.folder / "metrics.json").read_text())
+    assert document["protocol"] == "grouped-kfold:3" and document["clips"] == len(clips)
+
+
+def test_a_run_of_a_protocol_is_tested_on_its_own_splits(
+    store: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disjoint, _ = evaluate_protocol(run, store, Protocol.parse("video-disjoint"))
+    capsys.readouterr()
+    assert main(["evaluate", str(disjoint.run_dir), str(store), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["protocol"] == "video-disjoint"
+    assert document["familiar"] == {}
+    assert document["systems"]["fusion"]["average"] == disjoint.evaluation.systems["fusion"]["average"]
+
+
+def test_the_command_shows_both_results(store: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run), str(store), "--protocol", "video-disjoint"]) == 0
+    said = capsys.readouterr().out
+    assert "official splits against video-disjoint" in said
+    assert main(["evaluate", str(run), str(store), "--protocol", "official", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["protocol"] == "official"
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--protocol", "identity-disjoint"], "200 of 200 clips name no person"),
+        (["--protocol", "by-moon-phase"], "unknown protocol"),
+        (["--protocol", "grouped-kfold:3", "--split", "train"], "overlap"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    store: Path, run: Path, words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(run), str(store), *words]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_folder_holds_runs_of_one_protocol(store: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(store), str(run), "--preset", "tiny", "--protocol", "grouped-kfold:3"]) == 2
+    assert "name one fold" in capsys.readouterr().err
+    found = read_manifest(store)
+    assert {row.split for row in found.clips} == set(SPLITS)  # a protocol changes nothing in the store

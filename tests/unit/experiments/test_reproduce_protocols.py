@@ -1,0 +1,114 @@
+"""Tables by other splits: which networks that takes, that clips are pooled over folds, and that nothing is mixed up."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lab_fakes import FakeLab
+from tiny_lab import TINY
+
+from crnet.data.groups import group_of
+from crnet.data.manifest import read_manifest
+from crnet.data.protocols import Protocol
+from crnet.errors import ConfigError, UsageError
+from crnet.experiments import write_table
+from crnet.experiments.changes import with_model
+from crnet.experiments.experiment import Lab, Section
+from crnet.experiments.nets import NetSpec
+from crnet.experiments.plan import plan
+from crnet.experiments.reproduce import reproduce
+from crnet.experiments.table import Row, Table
+from crnet.schema import SPLITS
+
+FOLDS = Protocol.parse("grouped-kfold:4")
+TABLE = Table(
+    "widths", "Widths", (Row("Face", "as is", ("face",)), Row("Face", "thin", ("face",), with_model(width=2)))
+)
+
+
+@dataclass(frozen=True)
+class OneFold:
+    """A section that looks into a single network."""
+
+    name: str = "single"
+    title: str = "Single"
+
+    def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
+        return (lab.standard("scene"),)
+
+    def run(self, lab: Lab, folder: Path) -> Section:
+        return Section(self.title, f"{len(lab.rows('test'))} clips")
+
+
+def test_the_labs_of_the_folds_test_every_clip_once(store: Path, tmp_path: Path) -> None:
+    lab = Lab.open(store, tmp_path, TINY, protocol=FOLDS)
+    assert lab.protocol == Protocol("grouped-kfold", 4, 1)
+    assert [str(fold.protocol) for fold in lab.folds] == [f"grouped-kfold:4:{fold}" for fold in (1, 2, 3, 4)]
+    tested = Counter(row.clip_id for fold in lab.folds for row in fold.rows("test"))
+    assert tested == Counter(row.clip_id for row in read_manifest(store).clips)
+    truth, floor = lab.tested()
+    scores = {row.clip_id: row.scores for row in read_manifest(store).clips}
+    assert np.array_equal(truth, [scores[row.clip_id] for fold in lab.folds for row in fold.rows("test")])
+    start = 0
+    for fold in lab.folds:
+        end = start + len(fold.rows("test"))
+        assert np.array_equal(floor[start:end], np.tile(np.median(fold.truth("train"), axis=0), (end - start, 1)))
+        start = end
+    assert "grouped-kfold" in lab.conditions
+    assert len({fold.data_digest for fold in lab.folds}) == 4
+
+
+def test_another_protocol_than_folds_is_one_lab(store: Path, tmp_path: Path) -> None:
+    lab = Lab.open(store, tmp_path, TINY, protocol=Protocol.parse("identity-disjoint"))
+    assert lab.folds == (lab,)
+    people = [{group_of(row) for row in lab.rows(split)} for split in SPLITS]
+    assert sum(map(len, people)) == len(set.union(*people))
+    assert Lab.open(store, tmp_path, TINY).data_digest != lab.data_digest
+
+
+def test_tables_need_their_networks_in_every_fold_and_other_sections_in_the_first(store: Path, tmp_path: Path) -> None:
+    planned = plan(Lab.open(store, tmp_path, TINY, seeds=(0, 1), protocol=FOLDS), [TABLE, OneFold()])
+    assert len({net.folder for net in planned}) == len(planned) == 2 * (2 * 4 + 1)
+    assert {net.protocol.fold for net in planned if net.needed_by == ("single",)} == {1}
+    assert Counter(net.protocol.fold for net in planned if "widths" in net.needed_by) == dict.fromkeys((1, 2, 3, 4), 4)
+
+
+def test_a_table_scores_every_clip_by_the_fold_that_held_it_out(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_table, "write_grid", lambda folder, name, grid: [])
+    opened = Lab.open(store, tmp_path, TINY, protocol=FOLDS)
+    lab = FakeLab(store, tmp_path, opened.base, protocol=opened.protocol)
+    section = TABLE.run(lab, tmp_path)
+    assert section.data["clips"] == 20
+    row = section.data["rows"][0]
+    assert row["accuracy"]["average"]["mean"] == pytest.approx(0.9)  # every score is .1 off
+    truth, floor = lab.tested()
+    removed = 1 - 0.1 / np.abs(floor - truth)[:, :5].mean()
+    assert row["error_removed"]["mean"] == pytest.approx(removed, abs=1e-6)
+
+
+def test_folds_are_trained_and_kept_apart_from_other_protocols(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_table, "png", lambda figure: b"picture")
+    monkeypatch.setattr("crnet.experiments.grid.Grid.to_figure", lambda grid: None)
+    protocol, table = Protocol.parse("grouped-kfold:3"), Table("face", "Face", TABLE.rows[:1])
+    report = reproduce([table, OneFold()], store, tmp_path, TINY, seeds=(0,), workers=1, protocol=protocol)
+    assert report.failures == {}
+    data = json.loads((tmp_path / "face" / "section.json").read_text())["data"]
+    assert data["clips"] == 20
+    assert "grouped-kfold" in (tmp_path / "README.md").read_text()
+    assert len(list((tmp_path / "nets").iterdir())) == 3 + 1
+    with pytest.raises(ConfigError, match="protocol is 'grouped-kfold:3' there and 'official' now"):
+        reproduce([table], store, tmp_path, TINY, seeds=(0,), workers=1)
+
+
+def test_a_single_fold_is_no_protocol_for_tables(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="ask for all: grouped-kfold:4"):
+        Lab.open(store, tmp_path, TINY, protocol=Protocol.parse("grouped-kfold:4:1"))
