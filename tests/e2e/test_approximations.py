@@ -8,42 +8,49 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import crnet
+from crnet.config import PRESETS
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
 from crnet.demo import DemoResult
 from crnet.media.faces import FACE_MARGIN, cut_out, with_margin
 from crnet.media.jpegs import encoded, joined
-from crnet.media.mtcnn import Mtcnn
+from crnet.media.mtcnn import ONET_PIXELS, Mtcnn, whole_squares
 from crnet.media.reader import read_media
 from crnet.media.settings import MediaSettings
 from crnet.media.video import Frame, decode, probe
+from crnet.pipeline import train_system
 from crnet.predict import Predictor
 from crnet.schema import Clip, Prediction
 
 pytestmark = pytest.mark.slow
 
 CLIPS = ("address_3.mp4", "speaker_a.mpg", "speaker_b.mpg", "speaker_d.mpg", "speaker_e.mpg")
-SMALLEST_FACE_PIXELS, SLIGHTLY_LARGER = 20.0, 24.0  # MTCNN's own default; faces here have 60 pixels and more
-MEAN_IOU, SCORE_APART = 0.85, 0.005
+SMALLEST_FACE_PIXELS = 20.0  # MTCNN's own default; faces here have 60 pixels and more
+SETTLING = 2  # times that O-Net corrects its own box
+FRAMES, SHIFT = 32, 0.1
+MEAN_IOU = 0.95
+MEAN_APART, MOST_APART = 0.003, 0.015
+"""Of scores. Systems that saw so few drawn people are touchy: five seeds gave means of 0.0013 to 0.0025, and at most
+0.005 to 0.0101; three that saw four times as many clips 0.0006 to 0.0014, and at most 0.0017 to 0.006."""
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A clip as the product reads it, and with the faces that the whole detector finds in the whole frames.
-
-    `again` is from the same detector told to look for faces from 24 pixels on instead of 20: all faces here are far
-    larger, so what differs between the two is the detector's own uncertainty about where a face ends.
-    """
+    """A clip as the product reads it, and with the faces that the whole detector finds in the whole frames."""
 
     quick: Clip
     exact: Clip
-    again: Clip
 
 
 @pytest.fixture(scope="module")
-def system(demo: DemoResult) -> Predictor:
-    return crnet.load(demo.out, "cpu")
+def system(demo: DemoResult, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """Like the paper's: 32 frames a clip, where chance averages out; with moved pictures, as few clips need it."""
+    tiny = PRESETS["tiny"]
+    transforms = replace(tiny.transforms, frames=FRAMES, shift=SHIFT)
+    config = replace(tiny, transforms=transforms, model=replace(tiny.model, frames=FRAMES))
+    bundle = train_system(demo.out / "store", tmp_path_factory.mktemp("system"), config)
+    assert bundle is not None
+    return Predictor(bundle)
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +62,9 @@ def read_case(path: Path, system: Predictor) -> Case:
     quick = system.read(path, "")
     info, detector = probe(path), Mtcnn()
     wanted = {int(np.abs(info.frame_times_s - time_s).argmin()) for time_s in quick.time_s}
-    frames = [frame for frame in decode(path, info) if frame.index in wanted]
-    exact, again = (
-        with_faces(quick, [exact_face(frame, detector, smallest) for frame in frames])
-        for smallest in (SMALLEST_FACE_PIXELS, SLIGHTLY_LARGER)
-    )
-    return Case(quick, exact, again)
+    faces = {frame.index: exact_face(frame, detector) for frame in decode(path, info) if frame.index in wanted}
+    shown = [faces[int(np.abs(info.frame_times_s - time_s).argmin())] for time_s in quick.time_s]
+    return Case(quick, with_faces(quick, shown))
 
 
 def with_faces(clip: Clip, faces: list[tuple[bytes, np.ndarray] | None]) -> Clip:
@@ -71,13 +75,20 @@ def with_faces(clip: Clip, faces: list[tuple[bytes, np.ndarray] | None]) -> Clip
     return replace(clip, face_jpeg=face_jpeg, face_offsets=face_offsets, face_box=boxes)
 
 
-def exact_face(frame: Frame, detector: Mtcnn, smallest: float) -> tuple[bytes, np.ndarray] | None:
-    """The largest face of a frame at its full resolution: its picture as a clip keeps it, and its box."""
+def exact_face(frame: Frame, detector: Mtcnn) -> tuple[bytes, np.ndarray] | None:
+    """The largest face of a frame at its full resolution: its picture as a clip keeps it, and its box.
+
+    Where the detector leaves a box depends on what has nothing to do with the face: told to look for faces from 24
+    pixels on instead of 20, it moves this one by some percent. O-Net, given its own box again, does away with that.
+    """
     image = frame.rgb_full()
-    found = detector.detect(image[None], smallest)[0]
+    found = detector.detect(image[None], SMALLEST_FACE_PIXELS)[0]
     if not len(found):
         return None
     box = max(found.boxes, key=lambda one: float(np.prod(one[2:] - one[:2])))
+    for _ in range(SETTLING):
+        square = whole_squares(box[None])
+        box = detector.judge(cut_out(image, square[0], ONET_PIXELS)[None], square).boxes[0]
     crop = cut_out(image, with_margin(box, FACE_MARGIN), MediaSettings().pixels)
     displayed = np.array([frame.info.width / image.shape[1], frame.info.height / image.shape[0]] * 2, np.float32)
     return encoded(crop, MediaSettings().jpeg_quality), box * displayed
@@ -97,13 +108,12 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
     return shared / float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared)
 
 
-def test_scores_move_no_more_than_the_detector_is_unsure(cases: list[Case], system: Predictor) -> None:
-    quick, exact, again = (
-        np.stack([scores(system.predict_clip(getattr(case, way))) for case in cases])
-        for way in ("quick", "exact", "again")
+def test_scores_are_nearly_those_of_the_whole_detector(cases: list[Case], system: Predictor) -> None:
+    quick, exact = (
+        np.stack([scores(system.predict_clip(getattr(case, way))) for case in cases]) for way in ("quick", "exact")
     )
-    unsure = np.abs(exact - again).mean()
-    assert np.abs(quick - exact).mean() <= max(SCORE_APART, 2 * unsure)
+    apart = np.abs(quick - exact)
+    assert apart.mean() <= MEAN_APART and apart.max() <= MOST_APART
 
 
 def scores(prediction: Prediction) -> np.ndarray:

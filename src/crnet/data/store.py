@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,9 +17,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from crnet.data.manifest import ClipRow, Manifest, read_manifest, write_manifest
+from crnet.data.tensor_file import TensorFile
 from crnet.errors import FormatError
 from crnet.files import replacing
 from crnet.schema import TEXT_DIMENSIONS, Clip, VisualStream
@@ -135,60 +134,49 @@ class ClipFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         with _reading(path):
-            self._file = _open(path)
-            self.metadata: dict[str, str] = self._file.metadata() or {}
+            self._file = TensorFile(path)
+            self.metadata = self._file.texts
             _check_version(self.metadata)
             self.segments = int(self.metadata["segments"])
             self.duration_s = float(self.metadata["duration_s"])
-            self.time_s = _checked(self._file.get_tensor("time_s"), "time_s", (None,))
+            self.time_s = _array(self._file, "time_s", (None,))
             frames = len(self.time_s)
-            self.segment = _checked(self._file.get_tensor("segment"), "segment", (frames,))
+            self.segment = _array(self._file, "segment", (frames,))
             self._offsets: dict[VisualStream, NDArray[np.int64]] = {
                 "scene": self._read_offsets("scene", frames),
                 "face": self._read_offsets("face", frames),
             }
-            # Single pictures are read straight from the file: through safetensors, which maps it into memory, they
-            # take twice as long, a twentieth of a loader's time.
-            self._pictures = path.open("rb", buffering=0)
-            header_bytes = int.from_bytes(self._pictures.read(8), "little")
-            header = json.loads(self._pictures.read(header_bytes))
-            self._starts: dict[VisualStream, int] = {
-                stream: 8 + header_bytes + header[f"{stream}_jpeg"]["data_offsets"][0] for stream in self._offsets
-            }
-
-    def __del__(self) -> None:
-        if hasattr(self, "_pictures"):
-            self._pictures.close()
 
     def _read_offsets(self, stream: VisualStream, frames: int) -> NDArray[np.int64]:
-        offsets = _checked(self._file.get_tensor(f"{stream}_offsets"), f"{stream}_offsets", (frames + 1,))
-        stored_bytes = self._file.get_slice(f"{stream}_jpeg").get_shape()
-        if offsets[0] != 0 or [int(offsets[-1])] != stored_bytes or not np.all(np.diff(offsets) > 0):
+        """Where each picture begins and ends in the file."""
+        offsets = _array(self._file, f"{stream}_offsets", (frames + 1,))
+        start, end = self._file.place(f"{stream}_jpeg")
+        if offsets[0] != 0 or offsets[-1] != end - start or not (offsets[1:] > offsets[:-1]).all():
             raise ValueError(f"{stream}_offsets do not cut {stream}_jpeg into frames")
-        return offsets
+        return offsets + start
 
     def jpeg(self, stream: VisualStream, frame: int) -> bytes:
         """The JPEG file of one frame."""
         start, end = self._offsets[stream][frame : frame + 2].tolist()
         try:
-            return os.pread(self._pictures.fileno(), end - start, self._starts[stream] + start)
+            return self._file.read(start, end)
         except OSError as error:
             raise FormatError(f"cannot be read: {error.strerror}", path=self.path, remedy=PREPARE_AGAIN) from error
 
     def read_audio(self) -> NDArray[np.int16]:
         """Int16 [n], mono, 16 kHz."""
         with _reading(self.path):
-            return _checked(self._file.get_tensor("audio"), "audio", (None,))
+            return _array(self._file, "audio", (None,))
 
     def read_face_boxes(self) -> NDArray[np.float32]:
         """Float32 [k, 4], x0 y0 x1 y1 in source pixels; NaN where there is no face."""
         with _reading(self.path):
-            return _checked(self._file.get_tensor("face_box"), "face_box", (len(self.time_s), 4))
+            return _array(self._file, "face_box", (len(self.time_s), 4))
 
     def read_text(self) -> NDArray[np.float32]:
         """Float32 [4800]."""
         with _reading(self.path):
-            return _checked(self._file.get_tensor("text"), "text", (TEXT_DIMENSIONS,))
+            return _array(self._file, "text", (TEXT_DIMENSIONS,))
 
     def check(self) -> None:
         """Read the whole file and compare it with the SHA-256 of when it was written.
@@ -197,7 +185,7 @@ class ClipFile:
             FormatError: It has changed since.
         """
         with _reading(self.path):
-            _check_content(self.metadata, {name: self._file.get_tensor(name) for name in TENSORS})
+            _check_content(self.metadata, {name: _array(self._file, name) for name in TENSORS})
 
 
 def open_whole(path: Path, origin: str) -> ClipFile | None:
@@ -264,16 +252,16 @@ def read_clip(path: Path) -> Clip:
         FormatError: Missing, damaged, foreign, or of another format version.
     """
     with _reading(path):
-        file = _open(path)
-        metadata = file.metadata() or {}
+        file = TensorFile(path)
+        metadata = file.texts
         _check_version(metadata)
-        arrays = {name: file.get_tensor(name) for name in TENSORS}
+        arrays: dict[str, Any] = {name: _array(file, name) for name in TENSORS}
         _check_content(metadata, arrays)
         return Clip(**arrays, **_parsed(metadata))
 
 
-def _open(path: Path) -> Any:
-    return safe_open(path, framework="np")
+def _array(file: TensorFile, name: str, shape: tuple[int | None, ...] | None = None) -> NDArray[Any]:
+    return file.array(name, TENSORS[name], shape)
 
 
 def _metadata_of(clip: Clip, origin: str) -> dict[str, str]:
@@ -339,14 +327,6 @@ def _check_version(metadata: Mapping[str, str]) -> None:
         )
 
 
-def _checked(array: NDArray[Any], name: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
-    dtype = np.dtype(TENSORS[name][1])
-    right = array.ndim == len(shape) and all(e is None or e == n for e, n in zip(shape, array.shape, strict=True))
-    if array.dtype != dtype or not right:
-        raise ValueError(f"{name} is {array.dtype}{list(array.shape)}")
-    return array
-
-
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turn whatever a damaged or foreign file raises into a `FormatError` that names it."""
@@ -358,5 +338,5 @@ def _reading(path: Path) -> Iterator[None]:
         raise FormatError("clip file not found", path=path, remedy="run `crnet prepare` again") from error
     except KeyError as error:
         raise FormatError(f"{NO_CLIP}: it lacks {error}", path=path, remedy=PREPARE_AGAIN) from error
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError(f"{NO_CLIP}, or damaged: {error}", path=path, remedy=PREPARE_AGAIN) from error

@@ -121,36 +121,53 @@ def choose_frames(source: ClipSource, frames: int, rng: np.random.Generator | No
     return chosen
 
 
-def decode_frame(
-    jpeg: bytes, pixels: int, out: UInt8[np.ndarray, "pixels pixels 3"] | None = None
-) -> UInt8[np.ndarray, "pixels pixels 3"]:
-    """Decode one stored frame to a square of `pixels`, RGB, into `out` if it is given.
+def decode_frame(jpeg: bytes, pixels: int) -> UInt8[np.ndarray, "pixels pixels 3"]:
+    """One stored frame, see `decode_frames`."""
+    return decode_frames([jpeg], pixels)[0]
 
-    A larger frame is reduced while it is decoded (by eighths, in the JPEG's own cosine domain), which is cheaper
-    than decoding it whole; what is left of the way is an antialiased bilinear resize.
+
+def decode_frames(
+    jpegs: Sequence[bytes], pixels: int, out: UInt8[np.ndarray, "T pixels pixels 3"] | None = None
+) -> UInt8[np.ndarray, "T pixels pixels 3"]:
+    """Decode stored frames of one size to squares of `pixels`, RGB, into `out` if it is given.
+
+    Larger frames are reduced while they are decoded (by eighths, in the JPEG's own cosine domain), which is cheaper
+    than decoding them whole; what is left of the way is an antialiased bilinear resize.
 
     Raises:
-        FormatError: Not a JPEG file, or absurdly large.
+        FormatError: Not JPEG files, of different sizes, or absurdly large.
     """
+    squares = np.empty((len(jpegs), pixels, pixels, 3), dtype=np.uint8) if out is None else out
     try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
-        if max(height, width) > MAX_STORED_SIDE:
-            raise FormatError(f"a stored frame is {width}x{height}, more than {MAX_STORED_SIDE} a side")
-        if height == width == pixels:
-            return simplejpeg.decode_jpeg(jpeg, "RGB", buffer=out)
-        smaller = {"min_height": pixels, "min_width": pixels} if height > pixels and width > pixels else {}
-        frame = simplejpeg.decode_jpeg(jpeg, "RGB", **smaller)
+        ready = simplejpeg.decode_jpeg_header(jpegs[0])[:2] == (pixels, pixels)
+        # Into a square, no larger frame is decoded: one look at a header is enough, which saves a fiftieth of the time.
+        frames = (
+            [simplejpeg.decode_jpeg(jpeg, "RGB", buffer=square) for jpeg, square in zip(jpegs, squares, strict=True)]
+            if ready
+            else [_reduced(jpeg, pixels) for jpeg in jpegs]
+        )
     except ValueError as error:
         reason = f"a stored frame is not a whole JPEG file: {error}"
         raise FormatError(reason, remedy="run `crnet prepare` again, it makes a damaged clip anew") from error
-    if frame.shape[:2] != (pixels, pixels):
-        planes = torch.from_numpy(frame).permute(2, 0, 1)[None]
+    if len({frame.shape for frame in frames}) > 1:
+        raise FormatError("the stored frames of the clip are of different sizes")
+    if frames[0].shape != squares.shape[1:]:
+        planes = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
+        # All at once: one by one takes three times as long, and gives the same bits.
         resized = torch.nn.functional.interpolate(planes, (pixels, pixels), mode="bilinear", antialias=True)
-        frame = resized[0].permute(1, 2, 0).numpy()
-    if out is None:
-        return frame
-    out[:] = frame
-    return out
+        squares[:] = resized.permute(0, 2, 3, 1).numpy()
+    elif not ready:
+        np.stack(frames, out=squares)
+    return squares
+
+
+def _reduced(jpeg: bytes, pixels: int) -> UInt8[np.ndarray, "h w 3"]:
+    """A frame at the smallest size, of those that JPEG decodes to at once, that is not below `pixels`."""
+    height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
+    if max(height, width) > MAX_STORED_SIDE:
+        raise FormatError(f"a stored frame is {width}x{height}, more than {MAX_STORED_SIDE} a side")
+    least = pixels if height > pixels and width > pixels else 0
+    return simplejpeg.decode_jpeg(jpeg, "RGB", min_height=least, min_width=least)
 
 
 def augmented(
@@ -205,10 +222,8 @@ def sample(
         for stream in wanted:
             # Colours stay side by side in memory, as JPEG decodes them and as 2-D convolutions like them best: giving
             # each colour its own plane would take the loader a tenth longer, and the network would undo it.
-            shape = (config.frames, config.pixels, config.pixels, 3)
-            pictures = np.empty(shape, dtype=np.uint8) if room is None else room[stream]
-            for place, frame in enumerate(chosen.tolist()):
-                decode_frame(source.jpeg(stream, frame), config.pixels, out=pictures[place])
+            jpegs = [source.jpeg(stream, frame) for frame in chosen.tolist()]
+            pictures = decode_frames(jpegs, config.pixels, out=None if room is None else room[stream])
             frames = pictures.transpose(0, 3, 1, 2)
             visual[stream] = frames if rng is None else augmented(frames, config, rng)
     audio = text = None

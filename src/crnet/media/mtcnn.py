@@ -186,18 +186,6 @@ class Mtcnn:
         return results
 
     @torch.inference_mode()
-    def follow(self, image: UInt8[np.ndarray, "H W 3"], boxes: Float32[np.ndarray, "n 4"]) -> Detections:
-        """The faces that were at `boxes` a moment ago, by R-Net and O-Net alone: those still there, surest first.
-
-        Args:
-            image: RGB.
-            boxes: At least one, in pixels.
-        """
-        batch = _normalised(self._channels_first(image[None]))
-        _, moved = self._refine(batch, np.zeros(len(boxes), np.int64), squared(boxes))
-        return _surest(self._judge(_patches(batch[0], moved, ONET_PIXELS), moved))
-
-    @torch.inference_mode()
     def judge(self, patches: UInt8[np.ndarray, "n 48 48 3"], boxes: Float32[np.ndarray, "n 4"]) -> Detections:
         """O-Net alone: how sure it is of each patch, in the order given, with landmarks and a corrected box.
 
@@ -206,6 +194,15 @@ class Mtcnn:
             boxes: Where the patches were cut out.
         """
         return self._judge(_normalised(self._channels_first(patches)), boxes)
+
+    def follow(self, patches: UInt8[np.ndarray, "n 48 48 3"], boxes: Float32[np.ndarray, "n 4"]) -> Detections:
+        """The faces that were at `boxes` a moment ago, as O-Net alone sees them: those still there, surest first.
+
+        Args:
+            patches: What the squared boxes show now, RGB.
+            boxes: Where the patches were cut out.
+        """
+        return _surest(self.judge(patches, boxes))
 
     def _channels_first(self, images: UInt8[np.ndarray, "B H W 3"]) -> UInt8[Tensor, "B 3 H W"]:
         # A view: in memory the channels stay last, with which pooling on a CPU is several times faster.
@@ -275,6 +272,12 @@ def _surest(found: Detections) -> Detections:
     return Detections(found.boxes[keep], found.scores[keep], found.landmarks[keep])
 
 
+def unseen(boxes: Float32[np.ndarray, "n 4"], known: Float32[np.ndarray, "k 4"]) -> Float32[np.ndarray, "m 4"]:
+    """Those of the boxes that show none of the faces known."""
+    covers = _overlaps(np.concatenate([known, boxes]), of_smaller=True)[len(known) :, : len(known)]
+    return boxes[(covers <= NMS_AFTER_REFINING).all(axis=1)]
+
+
 def _normalised(pixels: UInt8[Tensor, "B 3 H W"]) -> Float32[Tensor, "B 3 H W"]:
     return (pixels.float() - 127.5) / 128
 
@@ -284,6 +287,11 @@ def squared(boxes: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
     return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def whole_squares(boxes: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
+    """The same of whole pixels, as pictures are cut out: half a pixel is much of a small face."""
+    return np.rint(squared(boxes))
 
 
 def _moved(boxes: Float32[np.ndarray, "n 4"], offsets: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:

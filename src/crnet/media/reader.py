@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from crnet.errors import MediaError
 from crnet.files import sha256
 from crnet.media.audio import FULL_SCALE, read_audio
-from crnet.media.faces import FaceCrop, FaceTrack, FaceTracker, cut_out
+from crnet.media.faces import FaceTracker, cut_out
 from crnet.media.jpegs import encoded, joined
 from crnet.media.moments import choose_kept, middle_frames
 from crnet.media.mtcnn import Mtcnn
 from crnet.media.settings import MediaSettings
+from crnet.media.tracks import FaceCrop, FaceTrack
 from crnet.media.video import NOT_A_VIDEO_REMEDY, Frame, VideoInfo, decode, probe
 
 logger = logging.getLogger(__name__)

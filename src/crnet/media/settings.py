@@ -10,7 +10,7 @@ from crnet.errors import ConfigError
 from crnet.media.faces import FACE_MARGIN, DetectionSettings
 from crnet.schema import SEGMENTS
 
-READER_VERSION = 2
+READER_VERSION = 3
 """Goes into every fingerprint; raise it when the same settings give other clips than before."""
 
 

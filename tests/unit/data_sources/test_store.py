@@ -120,6 +120,10 @@ def changed_header(path: Path, old: bytes, new: bytes) -> None:
     path.write_bytes(content.replace(old, new))
 
 
+def with_header(path: Path, header: bytes) -> None:
+    path.write_bytes(struct.pack("<Q", len(header)) + header + path.read_bytes()[8:])
+
+
 DAMAGE = {
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("a clip, honestly"),
@@ -129,6 +133,10 @@ DAMAGE = {
     "huge header": lambda path: path.write_bytes(b"\xff" * 8 + path.read_bytes()[8:]),
     "missing": lambda path: path.unlink(),
     "folder": lambda path: (path.unlink(), path.mkdir()),
+    "header of another kind": lambda path: with_header(path, b"[1, 2]"),
+    "bottomless header": lambda path: with_header(path, b"[" * 100_000),
+    "places that are no numbers": lambda path: with_header(path, b'{"time_s":{"data_offsets":["", null]}}'),
+    "array outside": lambda path: with_header(path, b'{"time_s":{"dtype":"F64","shape":[1],"data_offsets":[-8,0]}}'),
     "foreign": lambda path: changed_header(path, b'"clip_id"', b'"clap_id"'),
     "other version": lambda path: changed_header(path, b'"format":"1"', b'"format":"2"'),
     "wrong type": lambda path: changed_header(path, b'"text":{"dtype":"F32"', b'"text":{"dtype":"I32"'),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save
 
 from crnet.bundle import Bundle, document_sha256, load_bundle, save_bundle
@@ -36,6 +37,12 @@ def test_a_system_predicts_the_same_after_a_round_trip(bundle: Bundle, saved: Pa
     assert loaded.config == bundle.config
     assert (loaded.encoder, loaded.training_source, loaded.media) == (bundle.encoder, "simulated", bundle.media)
     np.testing.assert_array_equal(loaded.train_medians, bundle.train_medians)
+
+
+def test_loading_draws_no_weights(saved: Path) -> None:
+    before = torch.get_rng_state()
+    load_bundle(saved)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_run_folder_stands_for_its_bundle(saved: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ import pytest
 import simplejpeg
 
 from crnet.media import faces
-from crnet.media.faces import DetectionSettings, FaceTrack, FaceTracker, cut_out
+from crnet.media.faces import DetectionSettings, FaceTracker, cut_out
 from crnet.media.mtcnn import Detections
+from crnet.media.tracks import FaceTrack
 from crnet.media.video import VideoInfo
 
 FPS = 20
 WIDTH, HEIGHT = 400, 200  # the small frame has the same size, so boxes need no scaling
+NEAR_PIXELS = 0.12 * HEIGHT  # the smallest face of the usual search
 Box = tuple[float, float, float, float]
 
 
@@ -27,11 +29,13 @@ class ScriptedDetector:
 
     boxes_at: Any
     judged: float = 0.9
+    moved: tuple[float, float, float, float] = (0, 0, 0, 0)
     looks: list[int] = field(default_factory=list)
     searches: list[int] = field(default_factory=list)
+    far_searches: list[int] = field(default_factory=list)
 
-    def follow(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
-        found = self.detect(image[None], 0.0)[0]
+    def follow(self, patches: np.ndarray, boxes: np.ndarray) -> Detections:
+        found = self.detect(patches[:1], NEAR_PIXELS)[0]
         self.searches.pop()
         return found if len(found) <= len(boxes) else Detections(*(part[: len(boxes)] for part in vars(found).values()))
 
@@ -39,7 +43,7 @@ class ScriptedDetector:
         results = []
         for image in images:
             number = int(image[0, 0, 0])
-            self.searches.append(number)
+            (self.searches if min_face_pixels == NEAR_PIXELS else self.far_searches).append(number)
             self.looks += [number] if number not in self.looks[-1:] else []
             boxes = np.array(self.boxes_at(number), np.float32).reshape(-1, 4)
             results.append(Detections(boxes, np.ones(len(boxes), np.float32), np.zeros((len(boxes), 5, 2), np.float32)))
@@ -48,7 +52,8 @@ class ScriptedDetector:
     def judge(self, patches: np.ndarray, boxes: np.ndarray) -> Detections:
         count = len(boxes)
         centres = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
-        return Detections(boxes, np.full(count, self.judged, np.float32), np.repeat(centres, 5, axis=1))
+        moved = boxes + np.array(self.moved, np.float32)
+        return Detections(moved, np.full(count, self.judged, np.float32), np.repeat(centres, 5, axis=1))
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,13 @@ def test_without_a_face_the_search_slows_down() -> None:
     detector = ScriptedDetector(lambda _: [])
     follow(detector, 50)
     assert detector.searches == [0, 12, 24, 36, 48]  # every half second, at the next look
+    assert detector.far_searches == [0, 48]  # at once, and after two seconds
+
+
+def test_far_faces_matter_only_where_there_is_none_nearer() -> None:
+    detector = ScriptedDetector(lambda i: [at(10, 10)] if i < 60 else [])
+    follow(detector, 120)
+    assert detector.far_searches == [100]  # the last find is at 56; from 96 on it is two seconds ago
 
 
 def test_a_second_face_is_found_by_the_next_search() -> None:
@@ -127,6 +139,13 @@ def test_boxes_are_interpolated_between_looks() -> None:
         assert crop.score == pytest.approx(0.9)
         picture = simplejpeg.decode_jpeg(crop.jpeg, "RGB")
         assert picture.shape == (16, 16, 3) and abs(int(picture[8, 8, 0]) - i) <= 3
+
+
+def test_the_judge_puts_the_box_right() -> None:
+    result = follow(ScriptedDetector(lambda _: [at(50, 50)], moved=(1, 2, 3, 4)), 30)
+    np.testing.assert_allclose(result.crops[7].box, (51, 52, 93, 94))
+    unsure = follow(ScriptedDetector(lambda _: [at(50, 50)], moved=(1, 2, 3, 4), judged=0.2), 30)
+    np.testing.assert_allclose(unsure.crops[7].box, at(50, 50))
 
 
 def test_a_short_miss_is_bridged() -> None:
@@ -168,6 +187,18 @@ def test_people_who_stand_still_are_not_mixed_up() -> None:
     result = follow(ScriptedDetector(lambda i: [right, left] if i % 8 else [left, right, at(300, 100, 20)]), 60)
     centres = {round(float(crop.box[0])) for crop in result.crops.values()}
     assert len(centres) == 1 and result.people >= 2
+
+
+def test_after_a_cut_the_person_is_elsewhere() -> None:
+    result = follow(ScriptedDetector(lambda i: [at(10, 10)] if i < 30 or i >= 60 else [at(300, 100, 80)]), 90)
+    assert sorted(result.crops) == list(range(90)) and result.people == 1
+    np.testing.assert_allclose(result.crops[45].box, at(300, 100, 80))
+    np.testing.assert_allclose(result.crops[75].box, at(10, 10))
+
+
+def test_a_much_larger_face_after_a_cut_is_someone_else() -> None:
+    result = follow(ScriptedDetector(lambda i: [at(10, 10)] if i < 80 else [at(200, 50, 110)]), 100)
+    assert result.people == 2 and sorted(result.crops) == list(range(70, 100))  # where the judge agrees, a bit before
 
 
 def test_a_find_that_comes_once_is_an_error() -> None:
@@ -213,6 +244,86 @@ def test_waiting_frames_are_bounded() -> None:
         tracker.add(frame, [i], last=i == 99)
     assert max(waiting) <= 5 and waiting[-1] == 0
     assert len(tracker.finish().crops) == 100
+
+
+@dataclass(frozen=True)
+class SquareFrame:
+    """A white square, the face, at a place and of a size of its own, on black; 640x360."""
+
+    index: int
+    face: Box
+    bytes: int = 1000
+    stored_size = 640, 360
+
+    @property
+    def time_s(self) -> float:
+        return self.index / FPS
+
+    def rgb(self, width: int, height: int) -> np.ndarray:
+        x0, y0, x1, y1 = np.rint(np.array(self.face) * np.array([width / 640, height / 360] * 2)).astype(int)
+        image = np.zeros((height, width, 3), np.uint8)
+        image[y0:y1, x0:x1] = 255
+        return image
+
+    def rgb_part(self, box: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+        return self.rgb(640, 360), (0, 0)
+
+
+@dataclass
+class SquareFinder:
+    """Finds white squares, none smaller than it is asked for."""
+
+    searches: list[tuple[int, int]] = field(default_factory=list)  # width of the picture, smallest face
+
+    def detect(self, images: np.ndarray, min_face_pixels: float) -> list[Detections]:
+        self.searches.append((images.shape[2], round(min_face_pixels)))
+        found = self.judge(images, np.array([[0, 0, images.shape[2], images.shape[1]]], np.float32))
+        large = (found.boxes[:, 3] - found.boxes[:, 1] >= min_face_pixels) & (found.scores > 0.5)
+        return [Detections(found.boxes[large], found.scores[large], found.landmarks[large])]
+
+    def follow(self, patches: np.ndarray, boxes: np.ndarray) -> Detections:
+        found = self.judge(patches, boxes)
+        kept = found.scores > 0.5
+        return Detections(found.boxes[kept], found.scores[kept], found.landmarks[kept])
+
+    def judge(self, patches: np.ndarray, boxes: np.ndarray) -> Detections:
+        moved, scores = boxes.copy(), np.zeros(len(boxes), np.float32)
+        for i, (patch, box) in enumerate(zip(patches, boxes, strict=True)):
+            rows, columns = np.nonzero(patch[:, :, 0] > 127)
+            scores[i] = len(rows) > 0.2 * 24 * 24
+            if scores[i]:
+                step = (box[2:] - box[:2]) / patch.shape[1::-1]
+                low, high = (columns.min(), rows.min()), (columns.max() + 1, rows.max() + 1)
+                moved[i] = np.concatenate([box[:2] + step * low, box[:2] + step * high])
+        return Detections(moved, scores, np.zeros((len(boxes), 5, 2), np.float32))
+
+
+class TestFarFace:
+    """Of 24 pixels, where the usual search looks for 43 and more."""
+
+    def tracked(self, corner_at: Any) -> tuple[FaceTrack, list[tuple[int, int]]]:
+        finder: Any = SquareFinder()
+        info = replace(video(np.arange(100) / FPS, 1000), width=640, height=360)
+        tracker = FaceTracker(finder, info, DetectionSettings(), pixels=16, margin=0.25, jpeg_quality=90)
+        for i in range(100):
+            x, y = corner_at(i)
+            frame: Any = SquareFrame(i, at(x, y, 24))
+            tracker.add(frame, [i], last=i == 99)
+        return tracker.finish(), finder.searches
+
+    def test_it_is_found_and_followed_at_full_resolution(self) -> None:
+        result, searches = self.tracked(lambda i: (100 + i / 4, 50))
+        assert sorted(result.crops) == list(range(100)) and result.people == 1
+        for i, crop in result.crops.items():
+            np.testing.assert_allclose(crop.box, at(100 + i / 4, 50, 24), atol=2)  # in whole pixels
+        # The usual one finds nothing, so one for far faces follows; then the usual ones for others, after 2 and 4 s.
+        assert searches == [(400, 27), (640, 20), (400, 27), (400, 27)]
+
+    def test_where_it_jumps_it_is_searched_for_around(self) -> None:
+        result, searches = self.tracked(lambda i: (100, 50) if i < 50 else (160, 80))  # at 2.5 s; 2.5 sides, 1.25 down
+        assert sorted(result.crops) == list(range(100)) and result.people == 1
+        np.testing.assert_allclose(result.crops[60].box, at(160, 80, 24), atol=1.5)
+        assert searches == [(400, 27), (640, 20), (400, 27), (210, 24), (400, 27)]
 
 
 class TestCutOut:

@@ -14,6 +14,7 @@ import torch
 
 from crnet.errors import FormatError, MissingDependencyError
 from crnet.media import mtcnn
+from crnet.media.faces import cut_out
 from crnet.media.mtcnn import Mtcnn, read_weights, squared, weights_folder
 
 
@@ -90,6 +91,17 @@ class TestGeometry:
         boxes = np.array([[0, 0, 10, 20], [10, 10, 50, 30]], np.float32)
         assert squared(boxes).tolist() == [[-5, 0, 15, 20], [10, 0, 50, 40]]
 
+    def test_whole_squares(self) -> None:
+        boxes = np.array([[0.2, 0, 10, 20.8], [10, 10, 50, 30]], np.float32)  # of the first, the centre is (5.1, 10.4)
+        assert mtcnn.whole_squares(boxes).tolist() == [[-5, 0, 16, 21], [10, 0, 50, 40]]
+
+    def test_unseen(self) -> None:
+        boxes = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [1, 1, 9, 9]], np.float32)
+        assert mtcnn.unseen(boxes, boxes[:1] + 1).tolist() == [[20, 0, 30, 10]]  # 81 / 100 of the first are known
+        assert mtcnn.unseen(boxes, boxes[:1] + 2).tolist() == boxes[:2].tolist()  # 64 / 100, and 49 / 64 of the last
+        assert mtcnn.unseen(boxes, boxes[:0]).tolist() == boxes.tolist()
+        assert mtcnn.unseen(boxes[:0], boxes).shape == (0, 4)
+
     def test_nms(self) -> None:
         boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 8], [20, 0, 30, 10], [0, 0, 5, 5]], np.float32)
         scores = np.array([0.7, 0.9, 0.8, 0.6], np.float32)  # overlap of the first two: 80 / 100
@@ -149,6 +161,27 @@ class TestDetect:
         assert judged.scores[0] > 0.95
         np.testing.assert_allclose(judged.landmarks[0], found.landmarks[0], atol=0.06 * (x1 - x0))
         assert detector.judge(np.full((1, 48, 48, 3), 90, np.uint8), np.zeros((1, 4), np.float32)).scores[0] < 0.5
+
+    def test_wherever_the_judge_starts_it_ends_at_one_box(self, detector: Mtcnn, media_dir: Path) -> None:
+        image = photo(media_dir / "photo_one_face.jpg", 4)
+        start = detector.detect(image[None], 20)[0].boxes[0]
+        ends = []
+        for grow, right, down in [
+            (0, 0, 0),
+            (0.08, 0, 0),
+            (-0.08, 0, 0),
+            (0, 0.05, 0),
+            (0, -0.05, 0.05),
+            (0, 0, -0.05),
+        ]:
+            side = start[2:] - start[:2]
+            centre = (start[:2] + start[2:]) / 2 + side * (right, down)
+            box = np.concatenate([centre - side / 2 * (1 + grow), centre + side / 2 * (1 + grow)]).astype(np.float32)
+            for _ in range(2):
+                square = mtcnn.whole_squares(box[None])
+                box = detector.follow(cut_out(image, square[0], 48)[None], square).boxes[0]
+            ends.append(box)
+        assert np.abs(np.array(ends) - ends[0]).max() <= 0.03 * side.max()
 
     @pytest.mark.parametrize("shape", [(1, 1), (5, 400), (11, 11), (12, 12), (40, 60)])
     def test_nothing_in_tiny_or_plain_pictures(self, detector: Mtcnn, shape: tuple[int, int]) -> None:

@@ -19,6 +19,7 @@ from crnet.data.transforms import (
     choose_frames,
     collate,
     decode_frame,
+    decode_frames,
     derived_rng,
     pad_audio,
     sample,
@@ -151,6 +152,22 @@ def test_a_fine_pattern_is_averaged_not_sampled() -> None:
     stripes[:, ::2] = 255
     small = decode_frame(jpeg_of(stripes), 20).astype(float)
     assert abs(small[:, 2:-2] - 127.5).max() < 50  # taking every third column would give 0 and 255
+
+
+@pytest.mark.parametrize("side", [24, 37, 90])
+def test_frames_together_are_what_they_are_one_by_one(side: int) -> None:
+    pictures = np.random.default_rng(side).integers(0, 256, (3, side, side, 3)).astype(np.uint8)
+    jpegs = [jpeg_of(picture) for picture in pictures]
+    together = decode_frames(jpegs, 24)
+    np.testing.assert_array_equal(together, [decode_frame(jpeg, 24) for jpeg in jpegs])
+    room = np.zeros_like(together)
+    assert decode_frames(jpegs, 24, out=room) is room and (room == together).all()
+
+
+@pytest.mark.parametrize("sides", [(24, 20), (24, 30), (40, 20), (20, 24)])
+def test_frames_of_different_sizes_are_refused(sides: tuple[int, int]) -> None:
+    with pytest.raises(FormatError, match="stored frame"):
+        decode_frames([jpeg_of(np.zeros((side, side, 3), np.uint8)) for side in sides], 24)
 
 
 @pytest.mark.parametrize(
