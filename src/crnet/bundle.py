@@ -57,6 +57,8 @@ class Bundle:
         train_medians: float64 [6]; predicting them for everyone is the floor.
         calibration: What the intervals are made of; None (too few validation clips): no intervals.
         protocol: How the clips were dealt to splits: which of them it may be tested on.
+        training_digest: Of the clips that trained it and chose its networks, see `crnet.data.protocols`; "" in bundles
+            that were written before it was kept.
         path: Where it was loaded from.
     """
 
@@ -69,6 +71,7 @@ class Bundle:
     train_medians: NDArray[np.float64]
     calibration: Calibration | None = None
     protocol: Protocol = OFFICIAL
+    training_digest: str = ""
     path: Path | None = None
 
 
@@ -94,6 +97,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "training_source": bundle.training_source,
         "encoder": bundle.encoder,
         "protocol": str(bundle.protocol),
+        "training_digest": bundle.training_digest,
         "media": dict(bundle.media),
         "train_medians": bundle.train_medians.tolist(),
         "config": to_dict(bundle.config),
@@ -164,6 +168,7 @@ def load_bundle(path: Path) -> Bundle:
         train_medians=np.array(document["train_medians"], dtype=np.float64),
         calibration=calibration,
         protocol=protocol,
+        training_digest=str(document.get("training_digest", "")),
         path=folder,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import inspect
@@ -11,7 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import crnet
 from crnet.commands import COMMANDS, train
@@ -32,6 +33,18 @@ options:
   --version   print the version
   --debug     with any command: show the traceback of an error
 """
+
+
+def run() -> NoReturn:
+    """The program: one command, and out at once.
+
+    Python would spend 0.4 s on taking torch apart, a tenth of what scoring one video from a cold start takes.
+    """
+    code = main()
+    atexit._run_exitfuncs()  # what others want done at the end, as always
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

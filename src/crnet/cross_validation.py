@@ -16,10 +16,20 @@ from pathlib import Path
 import numpy as np
 
 from crnet.bundle import training_of
-from crnet.data.protocols import Protocol
+from crnet.data.failures import missing_clips
+from crnet.data.manifest import read_manifest
+from crnet.data.protocols import Protocol, deal
 from crnet.device import Device
 from crnet.errors import UsageError
-from crnet.evaluation import EVALUATION_FOLDER, FLOOR, Evaluation, evaluate_run, write_evaluation
+from crnet.evaluation import (
+    EVALUATION_FOLDER,
+    FLOOR,
+    Evaluation,
+    evaluate_run,
+    refuse_missing,
+    splits_of,
+    write_evaluation,
+)
 from crnet.metrics import describe
 from crnet.pipeline import train_system
 from crnet.progress import Progress, no_progress
@@ -74,6 +84,11 @@ def evaluate_protocol(
     """
     if split == "train" and len(protocol.parts) > 1:
         raise UsageError("the folds' training splits overlap", remedy="measure test or val")
+    manifest = read_manifest(store_dir)
+    for part in protocol.parts:  # what cannot be measured is refused before hours of training
+        deal(manifest, part)
+        if not allow_missing:
+            refuse_missing(missing_clips(manifest, splits_of(split, part), store_dir), store_dir)
     config, _ = training_of(run_dir)
     config = replace(config, training=replace(config.training, device=device))
     parts = []

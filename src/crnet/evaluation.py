@@ -20,10 +20,10 @@ from crnet.bundle import Bundle, load_bundle, load_visual_fusion
 from crnet.config import reads_words
 from crnet.conformal import LEVEL
 from crnet.data.ceiling import ceiling_of, read_ceiling, share_of_way
-from crnet.data.prepare import FAILURES_NAME
-from crnet.data.protocols import OFFICIAL, Protocol, deal, seen_in_other_splits
+from crnet.data.failures import FAILURES_NAME, missing_clips
+from crnet.data.protocols import OFFICIAL, Protocol, deal, seen_in_other_splits, training_digest
 from crnet.data.store import ClipRow, Manifest, read_manifest
-from crnet.errors import ConfigError, FormatError, LabelError
+from crnet.errors import ConfigError, LabelError
 from crnet.files import write_json, write_text
 from crnet.fusion import Fusion
 from crnet.metrics import RESAMPLES, describe
@@ -71,7 +71,7 @@ class Evaluation:
         protocol: How the clips were dealt to splits.
         familiar: The average figures of every system where another split holds the same video, or person, and where
             none does: `{"video" or "person": {"seen" or "unseen": {"clips": n, "systems": {system: figures}}}}`. Only
-            where there are clips of both kinds.
+            where there are clips of both kinds, in the store that the system was trained on.
     """
 
     split: Split
@@ -144,20 +144,16 @@ def evaluate(
 
     Raises:
         LabelError: The split has no annotated clips, or some of them are missing and that is not allowed.
-        ConfigError: The store was prepared for another text encoder.
+        ConfigError: The store was prepared for another text encoder, or deals its clips otherwise than at training.
         FormatError: A clip file is damaged.
     """
     protocol = bundle.protocol
     manifest = deal(read_manifest(store_dir), protocol)
     rows = _annotated(manifest, split, store_dir)
-    missing = _missing(manifest, (split,) if protocol == OFFICIAL else SPLITS, store_dir)
-    if missing and not allow_missing:
-        raise LabelError(
-            f"{len(missing)} annotated clips {_of_what(split, protocol)} are not in the store, "
-            f"the first is {missing[0]}",
-            path=store_dir / FAILURES_NAME,
-            remedy="mend them and run `crnet prepare` again, or allow missing clips and report n with every figure",
-        )
+    _refuse_other_deal(bundle, manifest, store_dir)
+    missing = missing_clips(manifest, splits_of(split, protocol), store_dir)
+    if not allow_missing:
+        refuse_missing(missing, store_dir)
     warnings = _warnings(bundle, manifest, split, missing)
     features, scores = extract_all(
         bundle.nets,
@@ -196,7 +192,11 @@ def evaluate(
         ceiling=read_ceiling(store_dir) if manifest.source == "simulated" and protocol == OFFICIAL else None,
         intervals=None if known is None else known.coverage(truth, fused),
         protocol=protocol,
-        familiar=_familiar(manifest, split, rows, truth, predictions, bundle.train_medians),
+        familiar=(
+            _familiar(manifest, split, rows, truth, predictions, bundle.train_medians)
+            if bundle.training_digest == training_digest(manifest)
+            else {}
+        ),
     )
 
 
@@ -293,23 +293,33 @@ def _familiar(
     return found
 
 
-def _of_what(split: Split, protocol: Protocol) -> str:
-    """Clips that could not be prepared have no person, so that only the data set's own split of them is known."""
-    return f"of the {split} split" if protocol == OFFICIAL else "of the data set"
+def _refuse_other_deal(bundle: Bundle, manifest: Manifest, store_dir: Path) -> None:
+    """By the data set's own splits a clip stays where it is; others may move when one comes or goes."""
+    if bundle.protocol != OFFICIAL and bundle.training_digest != training_digest(manifest):
+        raise ConfigError(
+            f"{bundle.protocol} deals the clips of this store otherwise than those that trained the system: "
+            "it may know those that would test it",
+            path=store_dir,
+            remedy="measure it on the store it was trained on, or train it anew on this one",
+        )
 
 
-def _missing(manifest: Manifest, splits: Sequence[Split], store_dir: Path) -> tuple[str, ...]:
-    """Annotated clips of these splits of the data set that could not be prepared."""
-    path = store_dir / FAILURES_NAME
-    if not path.is_file():
-        return ()
-    prepared = {row.clip_id for row in manifest.clips}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            failed = [row["clip"] for row in csv.DictReader(file) if row["split"] in splits]
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
-        raise FormatError(f"cannot be read as a list of failures: {error}", path=path) from error
-    return tuple(sorted(set(failed) - prepared - {""}))
+def splits_of(split: Split, protocol: Protocol) -> tuple[Split, ...]:
+    """The data set's own splits from which clips may be missing.
+
+    By other protocols, all: where a clip belongs is not known before it is prepared, since its person is not.
+    """
+    return (split,) if protocol == OFFICIAL else SPLITS
+
+
+def refuse_missing(missing: Sequence[str], store_dir: Path) -> None:
+    """Raise LabelError if clips are missing."""
+    if missing:
+        raise LabelError(
+            f"{len(missing)} annotated clips are not in the store, the first is {missing[0]}",
+            path=store_dir / FAILURES_NAME,
+            remedy="mend them and run `crnet prepare` again, or allow missing clips and report n with every figure",
+        )
 
 
 def _warnings(bundle: Bundle, manifest: Manifest, split: Split, missing: Sequence[str]) -> tuple[str, ...]:

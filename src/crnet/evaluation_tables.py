@@ -28,7 +28,8 @@ def tables(evaluation: Evaluation) -> list[Table]:
 
 def comparison(own: Evaluation, other: Evaluation) -> Table:
     """The same configuration by two protocols: what a network gains from knowing the video or the person."""
-    table = _new_table(f"{own.protocol} splits against {other.protocol}", other, "average of\nthe traits")
+    clips = f"{len(own.rows)} clips of the {own.protocol} splits against {len(other.rows)} of {other.protocol}"
+    table = _new_table(f"Other splits: {clips}", other, "average of\nthe traits")
     for name in ("1-MAE", "removed", "R2"):
         for evaluation in (own, other):
             words = str(evaluation.protocol).replace("-", "-\n")  # so that 80 columns suffice

@@ -34,7 +34,7 @@ from crnet.conformal import FEWEST_CLIPS, Calibration
 from crnet.data.dataset import longest_audio_samples, scores_of
 from crnet.data.halves import halves
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
-from crnet.data.protocols import OFFICIAL, Protocol, deal
+from crnet.data.protocols import OFFICIAL, Protocol, deal, training_digest
 from crnet.errors import ConfigError, FormatError, LabelError, UsageError
 from crnet.files import read_json, write_arrays, write_json
 from crnet.fusion import Fusion
@@ -129,6 +129,7 @@ def train_system(
         media=manifest.settings,
         train_medians=np.median(scores, axis=0),
         protocol=protocol,
+        training_digest=training_digest(manifest),
         path=run_dir / BUNDLE_FOLDER,
     )
     bundle = replace(bundle, calibration=calibrate(bundle, store_dir, manifest, progress))

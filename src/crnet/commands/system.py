@@ -140,11 +140,11 @@ def evaluate(
             _print_evaluation(own, folder, page)
         return EXIT_DONE
     with bars() as progress:
+        own, _ = measure(progress=progress)
         other, parts = evaluate_protocol(
             run, data, asked, split=split, allow_missing=allow_missing, device=device, progress=progress
         )
         pages = [_show_run(part.run_dir, data, part.evaluation, part.folder, progress) for part in parts]
-        own, _ = measure(progress=progress)
     if json:
         print_json({"own": own.to_dict(), "protocol": other.evaluation.to_dict()})
         return EXIT_DONE

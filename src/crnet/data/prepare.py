@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from crnet.data.archives import Keys, ask_for_key
 from crnet.data.ceiling import CEILING_NAME
+from crnet.data.failures import FAILURES_NAME
 from crnet.data.first_impressions import SIMULATED_MARKER, is_release, open_release
 from crnet.data.folder import open_folder
 from crnet.data.making import WORK_NAME, ClipMaker, Job, Made, Shared, clip_from_video, fingerprint_of, make_clip_file
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from crnet.media.settings import MediaSettings
 
 SETTINGS_NAME = "prepare.json"
-FAILURES_NAME = "failures.csv"
 TASK = "preparing clips"
 
 # For the estimate of space: an FIv2 clip has 15 s, some 450 frames and 16,000 samples of 2 bytes a second.

@@ -7,6 +7,7 @@ the same clips anew, each video or person into one split, so that what such know
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +86,7 @@ def deal(manifest: Manifest, protocol: Protocol) -> Manifest:
 
     Groups are dealt whole, in the order of a hash of their names: to the split that lacks most of its share, where
     shares are the sizes of the data set's own splits, or to the smallest fold. Clips without scores belong to no split.
+    One clip more or less may change where others go: see `training_digest`.
 
     Args:
         manifest: A store's clips.
@@ -103,15 +105,21 @@ def deal(manifest: Manifest, protocol: Protocol) -> Manifest:
     else:
         sizes = Counter(row.split for row in rows if row.split is not None)
         split_of = _by_shares(groups, sizes if all(sizes[split] for split in SPLITS) else USUAL_SHARES)
-    if short := [split for split in SPLITS if split not in split_of.values()]:
-        raise LabelError(f"{protocol}: too few videos or persons ({len(groups)}): none is left for {short[0]}")
+    if len(groups) < max(len(SPLITS), protocol.folds) or set(split_of.values()) != set(SPLITS):
+        raise LabelError(f"{protocol}: too few videos or persons: {len(groups)}", remedy="choose another protocol")
     return replace(manifest, clips=tuple(replace(row, split=split_of.get(row.clip_id)) for row in manifest.clips))
 
 
 def _groups(rows: Sequence[ClipRow], protocol: Protocol) -> dict[str, list[str]]:
     """The clips that stay together, by a name of theirs."""
     if protocol.kind == "video-disjoint":
-        return _grouped(rows, video_of)
+        groups = _grouped(rows, video_of)
+        if rows and len(groups) == len(rows):
+            raise LabelError(
+                f"{protocol}: no two clips are of one video, as far as their names tell, such as {rows[0].clip_id}",
+                remedy="name clips VIDEO.000.mp4, VIDEO.001.mp4, or name persons and use identity-disjoint",
+            )
+        return groups
     if protocol.kind == "grouped-kfold":
         return _connected(rows)
     nameless = [row.clip_id for row in rows if row.person is None]
@@ -166,6 +174,12 @@ def _by_shares(groups: Mapping[str, Sequence[str]], sizes: Mapping[Split, int]) 
         held[split] += len(groups[name])
         split_of |= dict.fromkeys(groups[name], split)
     return split_of
+
+
+def training_digest(manifest: Manifest) -> str:
+    """A hash of which annotated clips train and which choose: where it is another one, a test clip may be known."""
+    names = [f"{row.split}/{row.clip_id}" for row in manifest.clips if row.split in ("train", "val") and row.scores]
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
 
 def seen_in_other_splits(manifest: Manifest, split: Split) -> dict[str, frozenset[str]]:

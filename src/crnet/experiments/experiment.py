@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 
 from crnet.config import Config, to_dict
 from crnet.data.dataset import longest_audio_samples, scores_of
+from crnet.data.failures import missing_clips
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.data.protocols import OFFICIAL, Kind, Protocol, deal
 from crnet.errors import ConfigError, LabelError, UsageError
@@ -38,11 +39,11 @@ if TYPE_CHECKING:
 
 _DEALT: dict[Kind, str] = {
     "official": "",
-    "video-disjoint": " No source video has clips in two splits (video-disjoint).",
+    "video-disjoint": " No source video has clips in two splits, as far as names tell (video-disjoint).",
     "identity-disjoint": " Nobody has clips in two splits (identity-disjoint).",
     "grouped-kfold": (
-        " Every clip is scored by networks that saw none of its video or person (grouped-kfold); sections other than "
-        "the tables show the first fold."
+        " Every clip is scored by networks that saw none of its video or person, as far as names and persons tell "
+        "(grouped-kfold); sections other than tables and extremes show the first fold."
     ),
 }
 """What a reader must know of each protocol."""
@@ -184,8 +185,14 @@ class Lab:
         return (
             f"Trained and tested on {people.get(self.manifest.source, self.manifest.source)}; words encoded by "
             f"{label_of(self.manifest.encoder)}; weights started from "
-            f"{'He initialisation' if init is None else init.name}.{_DEALT[self.protocol.kind]}"
+            f"{'He initialisation' if init is None else init.name}.{_DEALT[self.protocol.kind]}{self._missing}"
         )
+
+    @property
+    def _missing(self) -> str:
+        """A sentence on annotated clips that could not be prepared; empty if there are none."""
+        missing = missing_clips(self.manifest, SPLITS, self.store_dir)
+        return f" {len(missing)} annotated clips could not be prepared and are left out." if missing else ""
 
     def rows(self, split: Split) -> tuple[ClipRow, ...]:
         """The clips of a split, in the order of every array."""

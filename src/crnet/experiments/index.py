@@ -31,7 +31,8 @@ class About:
         store: Where the clips are.
         source: What kind of clips.
         conditions: What a reader of any number must know.
-        clips: Number of clips of each split.
+        protocol: How they were dealt to splits.
+        clips: Number of clips of each split; of several folds, of the first.
         device: Where the networks were trained.
         versions: Of the packages.
         git_revision: Of the code, None outside a checkout.
@@ -43,6 +44,7 @@ class About:
     store: str
     source: str
     conditions: str
+    protocol: str
     clips: Mapping[str, int]
     device: str
     versions: Mapping[str, str]
@@ -113,13 +115,18 @@ def _line(name: str, section: Mapping[str, Any]) -> str:
     return f"| [{section['title']}]({name}/README.md) | {len(section['seeds'])} | {files} |"
 
 
+_OF_FOLDS = {False: "", True: " in the first fold, of which fig10 and fig11 are; tables and extremes pool all folds"}
+
+
 def _made_with(about: About) -> Sequence[str]:
     packages = ", ".join(f"{name} {version}" for name, version in about.versions.items())
     clips = ", ".join(f"{count} {split}" for split, count in about.clips.items())
+    folds = about.protocol.startswith("grouped-kfold")
     return [
         f"- command: `{about.command or 'Python'}`",
         f"- preset: {about.preset or 'its own configuration'}; seeds: {', '.join(map(str, about.seeds))}",
-        f"- store: `{about.store}` ({about.source}); clips: {clips}; networks are chosen on val, numbers are of test",
+        f"- store: `{about.store}` ({about.source}); splits: {about.protocol}; clips: {clips}{_OF_FOLDS[folds]}; "
+        "networks are chosen on val, numbers are of test",
         f"- trained on: {about.device}",
         f"- versions: {packages}; revision {about.git_revision or 'unknown'}",
         "- numbers: [results.json](results.json), and a CSV in each section's folder",

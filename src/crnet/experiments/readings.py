@@ -53,5 +53,8 @@ readings = Table(
             )
         ),
     ),
-    ("Learned weights: non-negative least squares for each target on the validation clips that chose no network.",),
+    (
+        "Learned weights: non-negative least squares for each target on the validation clips that chose no network, or "
+        "on all where those are too few.",
+    ),
 )

@@ -150,6 +150,9 @@ table_4 = Table(
         ("CR-block beats neither", CR_ROW, BASE_ROW),
         ("Bell loss beats neither", BELL_ROW, BASE_ROW),
         ("Bell loss beats CR-block", BELL_ROW, CR_ROW),
+    )
+    + _claims(
+        "Table 4",
         ("both beat CR-block alone", FULL_ROW, CR_ROW),
         ("both beat Bell loss alone", FULL_ROW, BELL_ROW),
     ),

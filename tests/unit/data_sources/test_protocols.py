@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from crnet.data.groups import video_of
 from crnet.data.manifest import ClipRow, Manifest
-from crnet.data.protocols import OFFICIAL, Protocol, deal, seen_in_other_splits
+from crnet.data.protocols import OFFICIAL, Protocol, deal, seen_in_other_splits, training_digest
 from crnet.errors import LabelError, UsageError
 from crnet.schema import SPLITS, Split
 
@@ -127,18 +128,20 @@ def test_a_fold_keeps_clips_together_that_share_a_video_or_a_person_over_others(
 
 
 def test_clips_without_scores_belong_to_no_split() -> None:
-    rows = [row(f"v{i}.000.mp4") for i in range(20)] + [row("v0.001.mp4", "test", scored=False)]
+    rows = [row(f"v{i // 2}.{i % 2:03d}.mp4") for i in range(20)] + [row("v0.002.mp4", "test", scored=False)]
     found = deal(manifest(rows), Protocol.parse("video-disjoint"))
-    assert [one.split for one in found.clips if one.clip_id == "v0.001.mp4"] == [None]
+    assert [one.split for one in found.clips if one.clip_id == "v0.002.mp4"] == [None]
 
 
 @pytest.mark.parametrize(
     ("text", "rows", "reason"),
     [
         ("identity-disjoint", [row("a.000.mp4", person="x"), row("b.000.mp4")], "1 of 2 clips name no person.*b.000"),
-        ("video-disjoint", [row("a.000.mp4"), row("a.001.mp4"), row("b.000.mp4")], r"too few videos or persons \(2\)"),
-        ("grouped-kfold:3:1", [row("a.000.mp4"), row("a.001.mp4")], "too few videos or persons"),
-        ("video-disjoint", [row("a.000.mp4", scored=False)], r"too few videos or persons \(0\)"),
+        ("video-disjoint", [row("a.000.mp4"), row("a.001.mp4"), row("b.000.mp4")], "too few videos or persons: 2"),
+        ("grouped-kfold:3:1", [row("a.000.mp4"), row("a.001.mp4")], "too few videos or persons: 1"),
+        ("grouped-kfold:5:1", [row(f"v{i}.000.mp4") for i in range(4)], "too few videos or persons: 4"),
+        ("video-disjoint", [row("a.000.mp4", scored=False)], "too few videos or persons: 0"),
+        ("video-disjoint", [row(f"interview_{i}.mp4") for i in range(9)], "no two clips are of one video"),
     ],
 )
 def test_clips_that_do_not_suffice_are_refused(text: str, rows: list[ClipRow], reason: str) -> None:
@@ -167,11 +170,26 @@ def test_no_video_is_ever_parted_and_the_order_of_clips_says_nothing(
     try:
         found = deal(manifest(rows), protocol)
     except LabelError as error:
-        assert "too few" in str(error)
+        assert "too few" in str(error) or len({video for video, _ in clips}) == len(clips)
         return
     assert {len(places) for places in splits_by(found, video_of).values()} == {1}
     again = deal(manifest(rows[::-1]), protocol)
     assert {one.clip_id: one.split for one in again.clips} == {one.clip_id: one.split for one in found.clips}
+
+
+def test_the_digest_tells_which_clips_train_and_which_choose() -> None:
+    whole = release(videos=4)
+    digest = training_digest(whole)
+    assert training_digest(manifest(whole.clips[::-1])) == digest
+    without_test = manifest([one for one in whole.clips if one.split != "test"])
+    assert training_digest(without_test) == digest
+    others = [
+        manifest([one for one in whole.clips if one.clip_id != "v000.000.mp4"]),  # one fewer to train on
+        manifest([one for one in whole.clips if one.split != "val"]),
+        deal(release(), Protocol.parse("video-disjoint")),
+        manifest([replace(one, split="val") if one.clip_id == "v000.000.mp4" else one for one in whole.clips]),
+    ]
+    assert digest not in {training_digest(other) for other in others}
 
 
 def test_clips_whose_video_or_person_other_splits_hold_are_named() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from crnet.data.groups import group_of
 from crnet.data.manifest import read_manifest
 from crnet.data.protocols import Protocol
 from crnet.errors import ConfigError, UsageError
-from crnet.experiments import write_table
+from crnet.experiments import learning_curve, write_table
 from crnet.experiments.changes import with_model
 from crnet.experiments.experiment import Lab, Section
 from crnet.experiments.nets import NetSpec
@@ -107,6 +108,40 @@ def test_folds_are_trained_and_kept_apart_from_other_protocols(
     assert len(list((tmp_path / "nets").iterdir())) == 3 + 1
     with pytest.raises(ConfigError, match="protocol is 'grouped-kfold:3' there and 'official' now"):
         reproduce([table], store, tmp_path, TINY, seeds=(0,), workers=1)
+
+
+def test_what_one_made_oneself_is_made_again_since_its_code_may_have_changed(store: Path, tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Mine(OneFold):
+        words: str = ""
+
+        def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
+            return ()
+
+        def run(self, lab: Lab, folder: Path) -> Section:
+            return Section(self.title, self.words)
+
+    for words in ("version one", "version two"):
+        reproduce([Mine(words=words)], store, tmp_path, TINY, seeds=(0,), workers=1)
+        assert words in (tmp_path / "single" / "README.md").read_text()
+
+
+def test_clips_that_could_not_be_prepared_are_told_with_every_table(store: Path, tmp_path: Path) -> None:
+    shutil.copytree(store, tmp_path / "store")
+    assert "could not be prepared" not in Lab.open(tmp_path / "store", tmp_path, TINY).conditions
+    lost = "clip,path,reason,remedy,split\nlost.mp4,lost.mp4,broken,mend it,train\n"
+    (tmp_path / "store" / "failures.csv").write_text(lost)
+    assert "1 annotated clips could not be prepared" in Lab.open(tmp_path / "store", tmp_path, TINY).conditions
+
+
+def test_the_ceiling_of_the_official_splits_is_not_that_of_others(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = {"streams": {name: {"all_cues": {"average": {"accuracy": 0.97}}} for name in ("scene", "all")}}
+    monkeypatch.setattr(learning_curve, "read_ceiling", lambda folder: {"splits": {"test": best}})
+    for protocol, ceiling in (("official", {"scene": 0.03, "fusion": 0.03}), ("identity-disjoint", {})):
+        lab = Lab.open(store, tmp_path, TINY, protocol=Protocol.parse(protocol))
+        assert learning_curve.bounds_of(lab).ceiling == pytest.approx(ceiling)
 
 
 def test_a_single_fold_is_no_protocol_for_tables(store: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,10 +103,35 @@ def test_a_run_of_a_protocol_is_tested_on_its_own_splits(
     assert document["systems"]["fusion"]["average"] == disjoint.evaluation.systems["fusion"]["average"]
 
 
+def test_a_run_of_a_protocol_is_not_tested_where_its_clips_are_dealt_otherwise(
+    store: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With one clip fewer, clips that trained it would be among those that test it."""
+    disjoint, _ = evaluate_protocol(run, store, Protocol.parse("video-disjoint"))
+    manifest = read_manifest(store)
+    shutil.copytree(store, tmp_path / "store")
+    write_manifest(tmp_path / "store", replace(manifest, clips=manifest.clips[1:]))
+    assert main(["evaluate", str(disjoint.run_dir), str(tmp_path / "store")]) == 2
+    assert "it may know those that would test it" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_told_before_hours_of_training(
+    store: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(store, tmp_path / "store")
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("protocols"))
+    lost = "clip,path,reason,remedy,split\nlost.mp4,lost.mp4,broken,mend it,train\n"
+    (tmp_path / "store" / "failures.csv").write_text(lost)
+    asked = ["evaluate", str(tmp_path / "run"), str(tmp_path / "store"), "--protocol", "video-disjoint"]
+    assert main(asked) == 2
+    assert "1 annotated clips are not in the store, the first is lost.mp4" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "protocols").exists()
+
+
 def test_the_command_shows_both_results(store: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run), str(store), "--protocol", "video-disjoint"]) == 0
     said = capsys.readouterr().out
-    assert "official splits against video-disjoint" in said
+    assert "40 clips of the official splits against" in " ".join(said.split())
     assert main(["evaluate", str(run), str(store), "--protocol", "official", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["protocol"] == "official"
 
