@@ -243,7 +243,6 @@ def test_clips_whose_person_another_split_holds_are_measured_apart(tmp_path: Pat
         console.print(table)
     assert "4 clips whose person is in another split too, 8 whose is not" in " ".join(console.export_text().split())
 
-
     assert evaluate(bundle, tmp_path / "store", resamples=0).familiar == {}  # trained elsewhere, for all it knows
 
 
