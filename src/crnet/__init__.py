@@ -38,6 +38,9 @@ def load(run: Path | str, device: str = "auto", *, encoder: str | None = None, a
     """
     from pathlib import Path
 
+    from crnet.bundle_files import BundleFiles
+
+    files = BundleFiles(Path(run))  # hashed while torch is imported
     from crnet.bundle import load_bundle
     from crnet.predict import Predictor
     from crnet.training.distributed import choose_device
@@ -47,4 +50,4 @@ def load(run: Path | str, device: str = "auto", *, encoder: str | None = None, a
         from crnet.text.speech import FasterWhisper
 
         recogniser = FasterWhisper(asr)
-    return Predictor(load_bundle(Path(run)), choose_device(device), encoder, recogniser)
+    return Predictor(load_bundle(Path(run), files), choose_device(device), encoder, recogniser)

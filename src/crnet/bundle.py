@@ -5,13 +5,11 @@ Loading executes nothing from the folder, and refuses a damaged or foreign file 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +21,16 @@ from torch import Tensor
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
+from crnet.bundle_files import (
+    BUNDLE_FILE,
+    CALIBRATION_FILE,
+    FORMAT,
+    KIND,
+    BundleFiles,
+    checked_document,
+    document_sha256,
+    find_bundle,
+)
 from crnet.config import Config, from_dict, to_dict
 from crnet.conformal import Calibration
 from crnet.data.protocols import OFFICIAL, Protocol
@@ -33,12 +41,7 @@ from crnet.models.crnet import StreamNet
 from crnet.provenance import git_revision, versions
 from crnet.schema import TARGETS, Stream, TrainingSource
 
-FORMAT = 1
-BUNDLE_FILE = "bundle.json"
-BUNDLE_FOLDER = "bundle"
-CALIBRATION_FILE = "calibration.json"
 TREES_PREFIX = "forest."
-COPY_AGAIN = "copy the bundle again, or train again"
 VISUAL: tuple[Stream, ...] = ("scene", "face")
 VISUAL_FUSION_FILE = "scene+face.safetensors"
 
@@ -92,7 +95,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         files[name] = sha256(folder / name)
     document = {
         "format": FORMAT,
-        "kind": "crnet bundle",
+        "kind": KIND,
         "targets": list(TARGETS),
         "training_source": bundle.training_source,
         "encoder": bundle.encoder,
@@ -108,48 +111,25 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     write_json(folder / BUNDLE_FILE, {**document, "sha256": document_sha256(document)})
 
 
-def document_sha256(document: Mapping[str, Any]) -> str:
-    """Of everything in `bundle.json` but this hash: a changed weight or source must not pass unseen."""
-    rest = {key: value for key, value in document.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def find_bundle(path: Path) -> Path:
-    """The bundle's folder, given it or the run that holds it.
-
-    Raises:
-        FormatError: There is none.
-    """
-    for folder in (path, path / BUNDLE_FOLDER):
-        if (folder / BUNDLE_FILE).is_file():
-            return folder
-    raise FormatError(
-        "no trained system here" if path.exists() else "no such folder",
-        path=path,
-        remedy="give a run folder whose training has ended, or the bundle in it",
-    )
-
-
-def load_bundle(path: Path) -> Bundle:
+def load_bundle(path: Path, files: BundleFiles | None = None) -> Bundle:
     """Load a run's bundle.
 
     Args:
         path: A run folder or the bundle in it.
+        files: Its files, if they are being checked already.
 
     Raises:
         FormatError: Not a bundle, another format, a damaged or missing file; the message names it.
     """
-    folder = find_bundle(path)
-    document = _checked_document(folder)
+    files = files or BundleFiles(path)
+    folder, document = files.folder, files.document
     config, protocol = _training_of(document, folder)
     names = _file_names(config.streams, CALIBRATION_FILE in document["files"])
     # A system of the paper's size is a gigabyte: hashed and loaded on two cores at once, it is there in half the time.
     with ThreadPoolExecutor() as pool:
-        checks = [pool.submit(_check_file, folder / name, document["files"].get(name)) for name in names]
         loading = {stream: pool.submit(_load_net, stream, config, folder) for stream in config.streams}
         fusing = pool.submit(_load_fusion, config, folder)
-        for check in checks:
-            check.result()  # a damaged file is told before whatever follows from it
+        files.check(names)  # a damaged file is told before whatever follows from it
         fusion = fusing.result()
         nets = {stream: net.result() for stream, net in loading.items()}
     if set(fusion.streams) != set(config.streams):
@@ -180,7 +160,7 @@ def training_of(path: Path) -> tuple[Config, Protocol]:
         FormatError: Not a bundle, another format, or a damaged one.
     """
     folder = find_bundle(path)
-    return _training_of(_checked_document(folder), folder)
+    return _training_of(checked_document(folder), folder)
 
 
 def _training_of(document: Mapping[str, Any], folder: Path) -> tuple[Config, Protocol]:
@@ -200,47 +180,6 @@ def load_visual_fusion(run_dir: Path, config: Config) -> Fusion | None:
 def _file_names(streams: tuple[Stream, ...], calibrated: bool) -> list[str]:
     names = [f"{name}.safetensors" for name in (*streams, "fusion", "trees")]
     return [*names, CALIBRATION_FILE] if calibrated else names
-
-
-def _checked_document(folder: Path) -> dict[str, Any]:
-    path = folder / BUNDLE_FILE
-    document = read_json(path, "a bundle")
-    if not isinstance(document, dict) or document.get("kind") != "crnet bundle":
-        raise FormatError("not a bundle of crnet", path=path)
-    if document.get("format") != FORMAT:
-        raise FormatError(
-            f"bundle format {document.get('format')!r}, this version reads {FORMAT}",
-            path=path,
-            remedy="use the version of crnet that wrote it, or train again",
-        )
-    expected = {
-        "config": dict,
-        "files": dict,
-        "media": dict,
-        "encoder": str,
-        "training_source": str,
-        "train_medians": list,
-    }
-    for key, kind in expected.items():
-        if not isinstance(document.get(key), kind):
-            raise FormatError(f"{key!r} is missing or of the wrong kind", path=path)
-    if document.get("sha256") != document_sha256(document):
-        raise FormatError("damaged: not the description that was written", path=path, remedy=COPY_AGAIN)
-    medians = document["train_medians"]
-    if document.get("targets") != list(TARGETS) or len(medians) != len(TARGETS):
-        raise FormatError("its targets are not this version's", path=path)
-    if not all(isinstance(median, float) and 0 <= median <= 1 for median in medians):
-        raise FormatError("its training medians are not scores", path=path)
-    if document["training_source"] not in get_args(TrainingSource):
-        raise FormatError(f"unknown training source {document['training_source']!r}", path=path)
-    return document
-
-
-def _check_file(path: Path, expected: str | None) -> None:
-    if not path.is_file():
-        raise FormatError("a file of the bundle is missing", path=path, remedy=COPY_AGAIN)
-    if expected is None or sha256(path) != expected:
-        raise FormatError("damaged: not the file that bundle.json names", path=path, remedy=COPY_AGAIN)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from crnet.errors import FormatError, StorageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HASH_CHUNK_BYTES = 1 << 20
+HASH_PIECE_BYTES = 32 << 20
 
 
 def remedy_of_writing(error: OSError) -> str:
@@ -110,8 +110,9 @@ def read_json(path: Path, what: str) -> Any:
 def sha256(path: Path) -> str:
     """The SHA-256 of a file as 64 hexadecimal digits, read in bounded memory."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        read: Callable[[], bytes] = lambda: file.read(HASH_CHUNK_BYTES)  # noqa: E731
-        for chunk in iter(read, b""):
-            digest.update(chunk)
+    # Large pieces: after each one a thread waits for its turn, which takes long while others import modules.
+    piece = memoryview(bytearray(min(HASH_PIECE_BYTES, path.stat().st_size)))
+    with path.open("rb", buffering=0) as file:
+        while read := file.readinto(piece):
+            digest.update(piece[:read])
     return digest.hexdigest()

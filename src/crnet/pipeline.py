@@ -20,15 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crnet.bundle import (
-    BUNDLE_FILE,
-    BUNDLE_FOLDER,
-    VISUAL,
-    VISUAL_FUSION_FILE,
-    Bundle,
-    load_bundle,
-    save_bundle,
-)
+from crnet.bundle import VISUAL, VISUAL_FUSION_FILE, Bundle, load_bundle, save_bundle
+from crnet.bundle_files import BUNDLE_FILE, BUNDLE_FOLDER
 from crnet.config import Config, to_dict
 from crnet.conformal import FEWEST_CLIPS, Calibration
 from crnet.data.dataset import longest_audio_samples, scores_of

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from crnet.bundle import Bundle
 from crnet.config import from_dict
 from crnet.data.making import clip_from_video, count_faces
-from crnet.data.source import find_files, is_video
+from crnet.data.source import list_videos
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
 from crnet.errors import CrnetError, LabelError, MissingDependencyError, StorageError, UsageError
@@ -258,21 +258,6 @@ class Predictor:
                 f"{clip.duration_s:.1f} s long, the training clips at most {longest_s:.1f} s: "
                 "later sound is not heard, and the frames lie further apart"
             )
-
-
-def list_videos(paths: Iterable[Path | str]) -> list[Path]:
-    """The files given, and the videos below each folder given, in a stable order; a folder without any stays as it is.
-
-    Nothing is looked into: a file that is missing or no video is kept, for its error to be told.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if not str(path):
-            raise UsageError("an empty name is no video", remedy="name a file or a folder")
-    for path in map(Path, paths):
-        below = [file for file in find_files(path) if is_video(file.name)] if path.is_dir() else []
-        found += below or [path]
-    return found
 
 
 @contextmanager

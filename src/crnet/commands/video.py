@@ -47,7 +47,7 @@ def predict(
         csv: Write a table to this file as well, row by row.
     """
     import crnet
-    from crnet.predict import list_videos, prediction_table
+    from crnet.data.source import list_videos
 
     if not videos:
         raise UsageError("no video given", remedy="name video files or folders")
@@ -55,6 +55,8 @@ def predict(
     if transcript is not None and len(paths) != 1:
         raise UsageError(f"one transcript for {len(paths)} videos", remedy="put a .txt file beside each video instead")
     system = crnet.load(run, device, encoder=encoder, asr=asr)
+    from crnet.predict import prediction_table  # not before: `load` has better to do while torch is imported
+
     failed, error = 0, None
     table = contextlib.nullcontext(lambda _: None) if csv is None else prediction_table(csv)
     with table as write_row, bars() as progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -139,4 +139,19 @@ def find_files(root: Path, leave_out: Path | None = None) -> list[Path]:
                 _log.warning("%s is left out: it is no regular file, or a link to nothing", file)
         if len(found) > MOST_FILES:
             raise UsageError(f"holds more than {MOST_FILES} files", path=root, remedy="give the data set's own folder")
+    return found
+
+
+def list_videos(paths: Iterable[Path | str]) -> list[Path]:
+    """The files given, and the videos below each folder given, in a stable order; a folder without any stays as it is.
+
+    Nothing is looked into: a file that is missing or no video is kept, for its error to be told.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not str(path):
+            raise UsageError("an empty name is no video", remedy="name a file or a folder")
+    for path in map(Path, paths):
+        below = [file for file in find_files(path) if is_video(file.name)] if path.is_dir() else []
+        found += below or [path]
     return found

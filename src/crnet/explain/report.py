@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from crnet.bundle import BUNDLE_FILE, CALIBRATION_FILE, find_bundle
+from crnet.bundle_files import BUNDLE_FILE, CALIBRATION_FILE, find_bundle
 from crnet.conformal import LEVEL, Calibration
 from crnet.data.protocols import OFFICIAL
 from crnet.data.store import ClipFile

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 import torch
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from numpy.typing import NDArray
 
 from crnet.errors import MediaError
@@ -74,10 +74,10 @@ def read_media(path: Path, settings: MediaSettings | None = None) -> Media:
     settings = settings or MediaSettings()
     info = probe(path)
     kept, segment = choose_kept(info.frame_times_s, info.duration_s, settings.segments, settings.frames_per_segment)
+    middle = kept == middle_frames(info.frame_times_s, info.duration_s, settings.segments)[segment]
     with _one_thread():
-        pictures = _read_pictures(info, kept, settings)
+        pictures = _read_pictures(info, kept, middle, settings)
     audio = read_audio(path, settings.max_audio_s)
-    middles = middle_frames(info.frame_times_s, info.duration_s, settings.segments)
     boxes, landmarks, scores = _face_arrays(pictures.faces, len(kept))
     scene_jpeg, scene_offsets = joined(pictures.scenes)
     face_jpeg, face_offsets = joined(_face_jpegs(pictures, info, settings))
@@ -101,7 +101,7 @@ def read_media(path: Path, settings: MediaSettings | None = None) -> Media:
         settings=settings.fingerprint(),
         simulated=info.simulated,
         has_audio=len(audio) > 0,
-        warnings=tuple(_warnings(info, pictures, audio, boxes, kept == middles[segment])),
+        warnings=tuple(_warnings(info, pictures, audio, boxes, middle)),
     )
 
 
@@ -111,7 +111,7 @@ class _Pictures:
 
     scenes: list[bytes] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
-    levels: list[float] = field(default_factory=list)  # mean of the scene, 0 to 255
+    levels: list[float] = field(default_factory=list)  # mean of the scene, 0 to 255; of the middle frames only
     faces: FaceTrack = field(default_factory=lambda: FaceTrack({}, 0))
     readable: float = 1.0  # share of the frames that were looked for
 
@@ -147,7 +147,9 @@ def face_tracker(detector: Mtcnn, info: VideoInfo, settings: MediaSettings) -> F
     )
 
 
-def _read_pictures(info: VideoInfo, kept: Int64[np.ndarray, " k"], settings: MediaSettings) -> _Pictures:
+def _read_pictures(
+    info: VideoInfo, kept: Int64[np.ndarray, " k"], middle: Bool[np.ndarray, " k"], settings: MediaSettings
+) -> _Pictures:
     """One pass over the frames. A kept frame that cannot be decoded is stood in for by the next one that can."""
     tracker = face_tracker(_detector(), info, settings)
     wanted = set(kept.tolist()) | set(tracker.look_indices().tolist())
@@ -161,7 +163,8 @@ def _read_pictures(info: VideoInfo, kept: Int64[np.ndarray, " k"], settings: Med
             jpeg = encoded(scene, settings.jpeg_quality)
             pictures.scenes += [jpeg] * (upto - done)
             pictures.times_s += [frame.time_s] * (upto - done)
-            pictures.levels += [float(scene.mean())] * (upto - done)
+            if middle[done:upto].any():  # 0.05 ms, as much as a JPEG
+                pictures.levels += [float(scene.mean())] * int(middle[done:upto].sum())
         tracker.add(frame, range(done, upto), last=last)
         read += frame.index in wanted
     if not pictures.scenes:
@@ -224,7 +227,7 @@ def _warnings(
     if info.truncated or pictures.readable < DAMAGED_BELOW:
         share = f"{100 * pictures.readable:.0f}% of their frames"
         yield f"the file is cut short or damaged: of what it announces, {info.duration_s:.1f} s and {share} can be read"
-    black = bool(np.mean(np.array(pictures.levels)[middle]) < BLACK_PICTURE_LEVEL)
+    black = bool(np.mean(pictures.levels) < BLACK_PICTURE_LEVEL)
     if black:
         yield "the picture is black"
     looked_at = int(middle.sum())

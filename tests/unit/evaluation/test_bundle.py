@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.numpy import save
 
-from crnet.bundle import Bundle, document_sha256, load_bundle, save_bundle
+from crnet.bundle import Bundle, load_bundle, save_bundle
+from crnet.bundle_files import document_sha256
 from crnet.data.dataset import ClipDataset, loader
 from crnet.data.store import read_manifest
 from crnet.errors import FormatError

@@ -24,7 +24,7 @@ from crnet.errors import (
     StorageError,
     UsageError,
 )
-from crnet.predict import DRAWN_PEOPLE, NO_TRANSCRIPT, Predictor, list_videos, prediction_table, system_scores
+from crnet.predict import DRAWN_PEOPLE, NO_TRANSCRIPT, Predictor, prediction_table, system_scores
 from crnet.schema import STREAMS, TARGETS, Clip, Prediction
 
 MakeClip = Callable[..., Clip]
