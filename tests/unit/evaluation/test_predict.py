@@ -13,6 +13,7 @@ import torch
 
 from crnet import predict as predict_module
 from crnet.bundle import Bundle
+from crnet.data.source import list_videos
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
 from crnet.errors import (
