@@ -29,6 +29,7 @@ from crnet.bundle_files import (
     BundleFiles,
     checked_document,
     document_sha256,
+    file_names,
     find_bundle,
 )
 from crnet.config import Config, from_dict, to_dict
@@ -91,7 +92,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         write_arrays(folder / f"{name}.safetensors", arrays)
     if bundle.calibration is not None:
         write_json(folder / CALIBRATION_FILE, bundle.calibration.to_dict())
-    for name in _file_names(tuple(bundle.nets), bundle.calibration is not None):
+    for name in file_names(tuple(bundle.nets), bundle.calibration is not None):
         files[name] = sha256(folder / name)
     document = {
         "format": FORMAT,
@@ -124,7 +125,7 @@ def load_bundle(path: Path, files: BundleFiles | None = None) -> Bundle:
     files = files or BundleFiles(path)
     folder, document = files.folder, files.document
     config, protocol = _training_of(document, folder)
-    names = _file_names(config.streams, CALIBRATION_FILE in document["files"])
+    names = file_names(config.streams, CALIBRATION_FILE in document["files"])
     # A system of the paper's size is a gigabyte: hashed and loaded on two cores at once, it is there in half the time.
     with ThreadPoolExecutor() as pool:
         loading = {stream: pool.submit(_load_net, stream, config, folder) for stream in config.streams}
@@ -175,11 +176,6 @@ def load_visual_fusion(run_dir: Path, config: Config) -> Fusion | None:
     """The fusion of scene and face alone, which lies in the run beside the bundle; None if there is none."""
     path = run_dir / VISUAL_FUSION_FILE
     return fusion_from(read_arrays(path), config, path) if path.is_file() else None
-
-
-def _file_names(streams: tuple[Stream, ...], calibrated: bool) -> list[str]:
-    names = [f"{name}.safetensors" for name in (*streams, "fusion", "trees")]
-    return [*names, CALIBRATION_FILE] if calibrated else names
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:

@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from crnet.errors import FormatError
 from crnet.files import read_json, sha256
-from crnet.schema import STREAMS, TARGETS, TrainingSource
+from crnet.schema import STREAMS, TARGETS, Stream, TrainingSource
 
 FORMAT = 1
 BUNDLE_FILE = "bundle.json"
@@ -24,6 +24,12 @@ CALIBRATION_FILE = "calibration.json"
 COPY_AGAIN = "copy the bundle again, or train again"
 KIND = "crnet bundle"
 HASHED_AT_ONCE = 1  # on two cores, the other one imports
+
+
+def file_names(streams: tuple[Stream, ...], calibrated: bool) -> list[str]:
+    """The files beside `bundle.json`."""
+    names = [f"{name}.safetensors" for name in (*streams, "fusion", "trees")]
+    return [*names, CALIBRATION_FILE] if calibrated else names
 
 
 class BundleFiles:
@@ -40,7 +46,7 @@ class BundleFiles:
         self.folder = find_bundle(path)
         self.document = checked_document(self.folder)
         pool = ThreadPoolExecutor(HASHED_AT_ONCE)
-        names = (*(f"{name}.safetensors" for name in ("trees", *STREAMS, "fusion")), CALIBRATION_FILE)
+        names = reversed(file_names(STREAMS, calibrated=True))  # the trees, by far the largest, early
         self._hashes = {name: pool.submit(sha256, self.folder / name) for name in names if self._expected(name)}
         pool.shutdown(wait=False)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 
 from crnet.data.manifest import ClipRow
 
@@ -20,6 +21,14 @@ def video_of(row: ClipRow) -> str:
     """The video that a clip was cut from, or the clip itself if its name does not tell."""
     cut = _OF_A_VIDEO.fullmatch(row.clip_id)
     return f"video {cut['video'] if cut else row.clip_id}"
+
+
+def grouped(rows: Iterable[ClipRow], name_of: Callable[[ClipRow], str]) -> dict[str, list[str]]:
+    """Names of the clips that go by one name of a group, in the order of `rows`."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        groups[name_of(row)].append(row.clip_id)
+    return groups
 
 
 def by_hash(names: Iterable[str]) -> list[str]:

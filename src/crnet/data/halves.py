@@ -6,11 +6,10 @@ narrow. All clips of one person, or of one source video where persons are not kn
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from crnet.conformal import FEWEST_CLIPS
-from crnet.data.groups import by_hash, group_of
+from crnet.data.groups import by_hash, group_of, grouped
 from crnet.data.manifest import ClipRow
 
 
@@ -24,9 +23,7 @@ def halves(rows: Sequence[ClipRow]) -> tuple[tuple[ClipRow, ...], tuple[ClipRow,
         The clips that choose the networks, and those that calibrate, each in the order of `rows`. With fewer than
         twice `FEWEST_CLIPS` clips, or too few persons to divide, all of them choose.
     """
-    groups: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        groups[group_of(row)].append(row.clip_id)
+    groups = grouped(rows, group_of)
     calibrating: set[str] = set()
     for name in by_hash(groups):
         if len(calibrating) + len(groups[name]) <= len(rows) // 2:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from crnet.data.groups import by_hash, video_of
+from crnet.data.groups import by_hash, grouped, video_of
 from crnet.data.manifest import ClipRow, Manifest
 from crnet.errors import LabelError, UsageError
 from crnet.schema import SPLITS, Split
@@ -68,6 +68,11 @@ class Protocol:
         return ":".join([self.kind, *(str(number) for number in numbers if number is not None)])
 
     @property
+    def whole(self) -> Protocol:
+        """All folds, of one of them; else the protocol itself."""
+        return replace(self, fold=None)
+
+    @property
     def parts(self) -> tuple[Protocol, ...]:
         """What is trained and tested one after the other: the folds of a grouped-kfold, else the protocol itself."""
         if self.kind != "grouped-kfold" or self.fold is not None:
@@ -113,7 +118,7 @@ def deal(manifest: Manifest, protocol: Protocol) -> Manifest:
 def _groups(rows: Sequence[ClipRow], protocol: Protocol) -> dict[str, list[str]]:
     """The clips that stay together, by a name of theirs."""
     if protocol.kind == "video-disjoint":
-        groups = _grouped(rows, video_of)
+        groups = grouped(rows, video_of)
         if rows and len(groups) == len(rows):
             raise LabelError(
                 f"{protocol}: no two clips are of one video, as far as their names tell, such as {rows[0].clip_id}",
@@ -128,14 +133,7 @@ def _groups(rows: Sequence[ClipRow], protocol: Protocol) -> dict[str, list[str]]
             f"{protocol}: {len(nameless)} of {len(rows)} clips name no person, the first is {nameless[0]}",
             remedy="name them in the column person and prepare again, or use video-disjoint",
         )
-    return _grouped(rows, lambda row: str(row.person))
-
-
-def _grouped(rows: Sequence[ClipRow], name_of: Callable[[ClipRow], str]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        groups[name_of(row)].append(row.clip_id)
-    return groups
+    return grouped(rows, lambda row: str(row.person))
 
 
 def _connected(rows: Sequence[ClipRow]) -> dict[str, list[str]]:
@@ -151,7 +149,7 @@ def _connected(rows: Sequence[ClipRow]) -> dict[str, list[str]]:
         names = [video_of(row)] if row.person is None else [video_of(row), f"person {row.person}"]
         first, last = sorted((root(names[0]), root(names[-1])))
         parent[last] = first
-    return _grouped(rows, lambda row: root(video_of(row)))
+    return grouped(rows, lambda row: root(video_of(row)))
 
 
 def _by_folds(groups: Mapping[str, Sequence[str]], protocol: Protocol) -> dict[str, Split]:

@@ -147,7 +147,7 @@ class Lab:
         if not seeds or len(set(seeds)) != len(seeds):
             raise UsageError("name each seed once, and at least one")
         if protocol.fold is not None:
-            raise UsageError(f"{protocol} is one fold", remedy=f"ask for all: {replace(protocol, fold=None)}")
+            raise UsageError(f"{protocol} is one fold", remedy=f"ask for all: {protocol.whole}")
         lab = cls(store_dir, out, base, seeds, backbones, progress, protocol.parts[0])
         for name in SPLITS:
             lab.truth(name)
@@ -164,8 +164,9 @@ class Lab:
     @cached_property
     def folds(self) -> tuple[Self, ...]:
         """The labs of all folds of a grouped-kfold; of another protocol, this one alone."""
-        parts = replace(self.protocol, fold=None).parts
-        return tuple(self if part == self.protocol else replace(self, protocol=part) for part in parts)
+        return tuple(
+            self if part == self.protocol else replace(self, protocol=part) for part in self.protocol.whole.parts
+        )
 
     @cached_property
     def manifest(self) -> Manifest:

@@ -16,7 +16,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ def _reproduce(lab: Lab, experiments: Sequence[Experiment], workers: int | None,
         store=str(lab.store_dir),
         source=lab.manifest.source,
         conditions=lab.conditions,
-        protocol=_protocol_of(lab),
+        protocol=str(lab.protocol.whole),
         clips={split: len(lab.rows(split)) for split in ("train", "val", "test")},
         device=str(choose_device(lab.base.training.device)),
         versions=versions(),
@@ -168,7 +168,7 @@ def _refuse_other_lab(lab: Lab) -> None:
     """
     config = to_dict(lab.base)
     config["training"] = {k: v for k, v in config["training"].items() if k not in (*WITHOUT_INFLUENCE, "seed")}
-    described = json.loads(json.dumps({"config": config, "protocol": _protocol_of(lab), "data": lab.data_digest}))
+    described = json.loads(json.dumps({"config": config, "protocol": str(lab.protocol.whole), "data": lab.data_digest}))
     path = lab.out / LAB_FILE
     if path.is_file():
         difference = first_difference(read_json(path, "the description of an experiment's folder"), described)
@@ -180,11 +180,6 @@ def _refuse_other_lab(lab: Lab) -> None:
             )
     else:
         write_json(path, described)
-
-
-def _protocol_of(lab: Lab) -> str:
-    """Of all folds, if there are several."""
-    return str(replace(lab.protocol, fold=None))
 
 
 def _make(lab: Lab, experiment: Experiment) -> None:
