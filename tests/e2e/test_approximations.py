@@ -12,8 +12,9 @@ from crnet.config import PRESETS
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
 from crnet.demo import DemoResult
-from crnet.media.faces import FACE_MARGIN, cut_out, with_margin
-from crnet.media.jpegs import encoded, joined
+from crnet.media.cutting import cut_out, with_margin
+from crnet.media.faces import FACE_MARGIN
+from crnet.media.jpegs import Pile, encoded
 from crnet.media.mtcnn import ONET_PIXELS, Mtcnn, whole_squares
 from crnet.media.reader import read_media
 from crnet.media.settings import MediaSettings
@@ -71,7 +72,7 @@ def with_faces(clip: Clip, faces: list[tuple[bytes, np.ndarray] | None]) -> Clip
     files = [clip.jpeg("face", i) if face is None else face[0] for i, face in enumerate(faces)]
     nowhere = np.full(4, np.nan, np.float32)
     boxes = np.stack([nowhere if face is None else face[1] for face in faces])
-    face_jpeg, face_offsets = joined(files)
+    face_jpeg, face_offsets = Pile(files).arrays()
     return replace(clip, face_jpeg=face_jpeg, face_offsets=face_offsets, face_box=boxes)
 
 

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as functional
 from jaxtyping import Float32, Int64, UInt8
 
+from crnet.media.cutting import View, with_margin
 from crnet.media.jpegs import encoded
-from crnet.media.mtcnn import ONET_PIXELS, ONET_THRESHOLD, RNET_PIXELS, Mtcnn, squared, unseen, whole_squares
+from crnet.media.mtcnn import ONET_PIXELS, ONET_THRESHOLD, RNET_PIXELS, Mtcnn, unseen, whole_squares
 from crnet.media.tracks import SAME_FACE_DISTANCE, FaceCrop, FaceTrack, Track, person_of
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ MAX_CROPS_PER_FRAME = 4  # tracks that get a crop of one frame: those with the l
 MAX_FAR_AND_LOST = 2  # far faces that are searched for where they were at one look
 JUDGE_BATCH = 8  # always: a face gets the same numbers whichever others come with it, if they are as many
 
+SPARE_MARGIN = 0.05  # around what is kept of a face, so that a corrected box still lies in the part that is converted
 FACE_SHRINKS = 1.25  # how much smaller a lost face may be when it is searched for where it was
 MIN_FACE_PIXELS = 12  # P-Net's window: smaller faces cannot be seen
 TIME_SLACK_S = 1e-3  # a look that is due a rounding error later is due now
@@ -84,6 +84,7 @@ class _Cut:
     positions: Sequence[int]
     box: Float32[np.ndarray, " 4"]
     surely: bool
+    view: View
     square: Float32[np.ndarray, " 4"]
     patch: UInt8[np.ndarray, "48 48 3"]
 
@@ -247,14 +248,12 @@ class FaceTracker:
         known.sort(key=lambda entry: -float(np.prod(entry[1][2:] - entry[1][:2])))
         for track, box, surely in known[:MAX_CROPS_PER_FRAME]:
             square = whole_squares(box[None])[0]
-            yield _Cut(track, frame, waiting.positions, box, surely, square, self._picture(frame, square, ONET_PIXELS))
+            view = View.of(frame, self.info, with_margin(box, self.margin + SPARE_MARGIN))
+            patch = view.picture(square, ONET_PIXELS)
+            yield _Cut(track, frame, waiting.positions, box, surely, view, square, patch)
 
     def _picture(self, frame: Frame, box: Float32[np.ndarray, " 4"], pixels: int) -> UInt8[np.ndarray, "p p 3"]:
-        """What a square box, in displayed pixels, shows of a frame at its full resolution."""
-        stored = frame.stored_size
-        scale = np.array([stored[0] / self.info.width, stored[1] / self.info.height] * 2, dtype=np.float32)
-        part, corner = frame.rgb_part(box * scale)
-        return cut_out(part, box * scale - np.array(corner * 2, dtype=np.float32), pixels)
+        return View.of(frame, self.info, box).picture(box, pixels)
 
     def _judge_cuts(self, *, all_of_them: bool) -> None:
         """Judge as many as fill a batch; or, if so many large frames cannot wait, all of them."""
@@ -270,29 +269,9 @@ class FaceTracker:
             agrees = bool(judged.scores[i] > ONET_THRESHOLD)
             if agrees or cut.surely:
                 box, score = (judged.boxes[i], float(judged.scores[i])) if agrees else (cut.box, float("nan"))
-                picture = self._picture(cut.frame, with_margin(box, self.margin), self.pixels)
-                crop = FaceCrop(encoded(picture, self.jpeg_quality), box, judged.landmarks[i], score)
+                square = with_margin(box, self.margin)
+                view = cut.view if cut.view.shows(square) else View.of(cut.frame, self.info, square)
+                crop = FaceCrop(
+                    encoded(view.picture(square, self.pixels), self.jpeg_quality), box, judged.landmarks[i], score
+                )
                 cut.track.crops |= dict.fromkeys(cut.positions, crop)
-
-
-def with_margin(box: Float32[np.ndarray, " 4"], margin: float) -> Float32[np.ndarray, " 4"]:
-    """The square around a face's box that is cut out; `margin` is a part of its side, see `FACE_MARGIN`."""
-    square = squared(box[None])[0]
-    side = square[2] - square[0]
-    return square + side * margin * np.array([-1, -1, 1, 1], dtype=np.float32)
-
-
-def cut_out(
-    image: UInt8[np.ndarray, "H W 3"], box: Float32[np.ndarray, " 4"], pixels: int
-) -> UInt8[np.ndarray, "pixels pixels 3"]:
-    """A box of an image, scaled to a square by an antialiased filter. Beyond the image its edge is repeated."""
-    height, width = image.shape[:2]
-    x0, y0 = np.rint(box[:2]).astype(int)
-    x1, y1 = np.maximum(np.rint(box[2:]).astype(int), (x0 + 1, y0 + 1))
-    if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
-        piece = image[y0:y1, x0:x1]
-    else:
-        piece = image[np.clip(np.arange(y0, y1), 0, height - 1)][:, np.clip(np.arange(x0, x1), 0, width - 1)]
-    tensor = torch.from_numpy(np.ascontiguousarray(piece)).permute(2, 0, 1)[None]
-    scaled = functional.interpolate(tensor, (pixels, pixels), mode="bilinear", antialias=True)
-    return np.ascontiguousarray(scaled[0].permute(1, 2, 0).numpy())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import simplejpeg
@@ -14,8 +14,34 @@ def encoded(image: UInt8[np.ndarray, "h w 3"], quality: int) -> bytes:
     return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, "RGB", "420")
 
 
-def joined(files: Sequence[bytes]) -> tuple[UInt8[np.ndarray, " bytes"], Int64[np.ndarray, " k_plus_1"]]:
-    """The files one after the other, and where each begins and ends."""
-    offsets = np.zeros(len(files) + 1, dtype=np.int64)
-    np.cumsum([len(file) for file in files], out=offsets[1:])
-    return np.frombuffer(b"".join(files), dtype=np.uint8), offsets
+class Pile:
+    """JPEG files one after the other, as clips hold them.
+
+    It takes them one by one, so that they lie in memory once: a list of them, joined at the end, took 11 MiB more for a
+    minute of frames.
+
+    Args:
+        files: The first ones.
+    """
+
+    def __init__(self, files: Iterable[bytes] = ()) -> None:
+        self._bytes = bytearray()
+        self._ends = [0]
+        for file in files:
+            self.add(file)
+
+    def add(self, file: bytes) -> None:
+        """Put a file at the end."""
+        self._bytes += file
+        self._ends.append(len(self._bytes))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, place: int) -> bytes:
+        """The file at a place, from 0."""
+        return bytes(self._bytes[self._ends[place] : self._ends[place + 1]])
+
+    def arrays(self) -> tuple[UInt8[np.ndarray, " bytes"], Int64[np.ndarray, " k_plus_1"]]:
+        """The bytes, not copied, and where each of the k files begins and the last one ends; then it takes no more."""
+        return np.frombuffer(self._bytes, dtype=np.uint8), np.array(self._ends, dtype=np.int64)

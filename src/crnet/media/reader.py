@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from crnet.errors import MediaError
 from crnet.files import sha256
 from crnet.media.audio import FULL_SCALE, read_audio
-from crnet.media.faces import FaceTracker, cut_out
-from crnet.media.jpegs import encoded, joined
+from crnet.media.cutting import cut_out
+from crnet.media.faces import FaceTracker
+from crnet.media.jpegs import Pile, encoded
 from crnet.media.moments import choose_kept, middle_frames
 from crnet.media.mtcnn import Mtcnn
 from crnet.media.settings import MediaSettings
@@ -79,8 +80,8 @@ def read_media(path: Path, settings: MediaSettings | None = None) -> Media:
         pictures = _read_pictures(info, kept, middle, settings)
     audio = read_audio(path, settings.max_audio_s)
     boxes, landmarks, scores = _face_arrays(pictures.faces, len(kept))
-    scene_jpeg, scene_offsets = joined(pictures.scenes)
-    face_jpeg, face_offsets = joined(_face_jpegs(pictures, info, settings))
+    face_jpeg, face_offsets = Pile(_face_jpegs(pictures, info, settings)).arrays()
+    scene_jpeg, scene_offsets = pictures.scenes.arrays()
     return Media(
         scene_jpeg=scene_jpeg,
         scene_offsets=scene_offsets,
@@ -109,7 +110,7 @@ def read_media(path: Path, settings: MediaSettings | None = None) -> Media:
 class _Pictures:
     """What one pass over the frames collects, by kept position."""
 
-    scenes: list[bytes] = field(default_factory=list)
+    scenes: Pile = field(default_factory=Pile)
     times_s: list[float] = field(default_factory=list)
     levels: list[float] = field(default_factory=list)  # mean of the scene, 0 to 255; of the middle frames only
     faces: FaceTrack = field(default_factory=lambda: FaceTrack({}, 0))
@@ -161,13 +162,14 @@ def _read_pictures(
         if upto > done:
             scene = frame.rgb(settings.pixels, settings.pixels)
             jpeg = encoded(scene, settings.jpeg_quality)
-            pictures.scenes += [jpeg] * (upto - done)
+            for _ in range(done, upto):
+                pictures.scenes.add(jpeg)
             pictures.times_s += [frame.time_s] * (upto - done)
             if middle[done:upto].any():  # 0.05 ms, as much as a JPEG
                 pictures.levels += [float(scene.mean())] * int(middle[done:upto].sum())
         tracker.add(frame, range(done, upto), last=last)
         read += frame.index in wanted
-    if not pictures.scenes:
+    if not len(pictures.scenes):
         raise MediaError("no frame of the video can be decoded", path=info.path, remedy=NOT_A_VIDEO_REMEDY)
     pictures.readable = read / len(wanted)
     pictures.faces = tracker.finish()
@@ -197,13 +199,11 @@ def _face_arrays(
     return boxes, landmarks, scores
 
 
-def _face_jpegs(pictures: _Pictures, info: VideoInfo, settings: MediaSettings) -> list[bytes]:
+def _face_jpegs(pictures: _Pictures, info: VideoInfo, settings: MediaSettings) -> Iterator[bytes]:
     """The face crop of each kept position, or the centre square of its scene where the face is not in view."""
     crops: dict[int, FaceCrop] = pictures.faces.crops
-    return [
-        crops[i].jpeg if i in crops else _centre_square(scene, info, settings)
-        for i, scene in enumerate(pictures.scenes)
-    ]
+    for i in range(len(pictures.scenes)):
+        yield crops[i].jpeg if i in crops else _centre_square(pictures.scenes[i], info, settings)
 
 
 def _centre_square(scene: bytes, info: VideoInfo, settings: MediaSettings) -> bytes:

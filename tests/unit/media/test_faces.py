@@ -12,7 +12,8 @@ import pytest
 import simplejpeg
 
 from crnet.media import faces
-from crnet.media.faces import DetectionSettings, FaceTracker, cut_out
+from crnet.media.cutting import View, cut_out
+from crnet.media.faces import DetectionSettings, FaceTracker
 from crnet.media.mtcnn import Detections
 from crnet.media.tracks import FaceTrack
 from crnet.media.video import VideoInfo
@@ -21,6 +22,7 @@ FPS = 20
 WIDTH, HEIGHT = 400, 200  # the small frame has the same size, so boxes need no scaling
 NEAR_PIXELS = 0.12 * HEIGHT  # the smallest face of the usual search
 Box = tuple[float, float, float, float]
+IMAGE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
 @dataclass
@@ -324,6 +326,38 @@ class TestFarFace:
         assert sorted(result.crops) == list(range(100)) and result.people == 1
         np.testing.assert_allclose(result.crops[60].box, at(160, 80, 24), atol=1.5)
         assert searches == [(400, 27), (640, 20), (400, 27), (210, 24), (400, 27)]
+
+
+class TestView:
+    """Of a frame of 400 x 200 pixels, of which 100 x 80 are converted."""
+
+    def view(self, corner: tuple[int, int]) -> View:
+        x, y = corner
+        return View(IMAGE[y : y + 80, x : x + 100], corner, (400, 200), np.ones(4, np.float32))
+
+    @pytest.mark.parametrize(
+        ("corner", "box", "shown"),
+        [
+            ((30, 20), (30, 20, 130, 100), True),
+            ((30, 20), (29, 20, 130, 100), False),
+            ((30, 20), (30, 20, 130, 101), False),
+            ((0, 0), (-20, -5, 80, 70), True),  # beyond the frame's edge there is nothing else to see
+            ((0, 20), (-20, 19, 80, 90), False),
+            ((300, 120), (310, 130, 460, 280), True),
+        ],
+    )
+    def test_what_it_shows_is_as_in_the_whole_frame(
+        self, corner: tuple[int, int], box: tuple[float, ...], shown: bool
+    ) -> None:
+        view, where = self.view(corner), np.array(box, np.float32)
+        assert view.shows(where) is shown
+        assert np.array_equal(view.picture(where, 24), cut_out(IMAGE, where, 24)) is shown
+
+    def test_boxes_are_in_displayed_pixels(self) -> None:
+        view = View(IMAGE[20:100, 30:130], (30, 20), (400, 200), np.array([2, 1, 2, 1], np.float32))
+        assert view.shows(np.array([15, 20, 65, 100], np.float32))
+        expected = cut_out(IMAGE, np.array([40, 30, 60, 50], np.float32), 24)
+        assert (view.picture(np.array([20, 30, 30, 50], np.float32), 24) == expected).all()
 
 
 class TestCutOut:

@@ -26,8 +26,8 @@ from crnet.data.simulate.planning import ClipPlan, SimulationConfig
 from crnet.data.store import FORMAT, clip_path, open_whole, write_clip
 from crnet.data.workers import WorkerDied, available_cores, run_jobs
 from crnet.errors import ConfigError, CrnetError, FormatError
-from crnet.media.faces import cut_out, with_margin
-from crnet.media.jpegs import encoded, joined
+from crnet.media.cutting import cut_out, with_margin
+from crnet.media.jpegs import Pile, encoded
 from crnet.media.moments import choose_kept
 from crnet.media.settings import MediaSettings
 from crnet.progress import Progress, no_progress
@@ -135,8 +135,8 @@ def draw_clip(plan: ClipPlan, config: SimulationConfig, settings: MediaSettings)
     duration_s = config.frames / float(config.rate)
     kept, segment = choose_kept(times_s, duration_s, settings.segments, settings.frames_per_segment)
     shots = {index: _shot(presenter, take.motion, index, settings) for index in sorted(set(kept.tolist()))}
-    scene_jpeg, scene_offsets = joined([shots[index].scene for index in kept.tolist()])
-    face_jpeg, face_offsets = joined([shots[index].face for index in kept.tolist()])
+    scene_jpeg, scene_offsets = Pile(shots[index].scene for index in kept.tolist()).arrays()
+    face_jpeg, face_offsets = Pile(shots[index].face for index in kept.tolist()).arrays()
     return Clip(
         clip_id=plan.name,
         scene_jpeg=scene_jpeg,
