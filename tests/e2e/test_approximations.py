@@ -1,13 +1,22 @@
-"""What is done faster than exactly, beside the exact way: on real clips, with a trained system."""
+"""What is done faster than exactly, beside the exact way: on real clips, with a trained system.
+
+By default with one that learns from 30 drawn clips in a minute, and is touchy. With one that has seen more:
+
+    crnet simulate store --to-store --clips 1200 --seconds 4 --frames-per-segment 4
+    crnet train store run --preset tiny --transforms.frames 32 --model.frames 32 --transforms.shift 0.1
+    CRNET_TEST_SYSTEM=run pytest tests/e2e/test_approximations.py
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from crnet.bundle import load_bundle
 from crnet.config import PRESETS
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
@@ -25,14 +34,17 @@ from crnet.schema import Clip, Prediction
 
 pytestmark = pytest.mark.slow
 
+SYSTEM = os.environ.get("CRNET_TEST_SYSTEM")
 CLIPS = ("address_3.mp4", "speaker_a.mpg", "speaker_b.mpg", "speaker_d.mpg", "speaker_e.mpg")
+MORE_CLIPS = ("address_1.mp4", "address_2.mp4", "presenter_outdoors.mp4", "speaker_c.mpg", "speaker_f1.mpg",
+              "speaker_f2.mpg")  # fmt: skip
 SMALLEST_FACE_PIXELS = 20.0  # MTCNN's own default; faces here have 60 pixels and more
 SETTLING = 2  # times that O-Net corrects its own box
 FRAMES, SHIFT = 32, 0.1
 MEAN_IOU = 0.95
-MEAN_APART, MOST_APART = 0.003, 0.015
-"""Of scores. Systems that saw so few drawn people are touchy: five seeds gave means of 0.0013 to 0.0025, and at most
-0.005 to 0.0101; three that saw four times as many clips 0.0006 to 0.0014, and at most 0.0017 to 0.006."""
+TARGET_APART, MOST_APART = 0.005, 0.005 if SYSTEM else 0.015
+"""Of scores: the mean over the clips in any target, and the largest of all. How touchy a system is depends on how many
+people it saw, see docs/performance.md: with 30 drawn clips, five seeds gave up to 0.0101, with 1,200 it was 0.0031."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +61,8 @@ def system(demo: DemoResult, tmp_path_factory: pytest.TempPathFactory) -> Predic
     tiny = PRESETS["tiny"]
     transforms = replace(tiny.transforms, frames=FRAMES, shift=SHIFT)
     config = replace(tiny, transforms=transforms, model=replace(tiny.model, frames=FRAMES))
+    if SYSTEM:
+        return Predictor(load_bundle(Path(SYSTEM)))
     bundle = train_system(demo.out / "store", tmp_path_factory.mktemp("system"), config)
     assert bundle is not None
     return Predictor(bundle)
@@ -56,16 +70,17 @@ def system(demo: DemoResult, tmp_path_factory: pytest.TempPathFactory) -> Predic
 
 @pytest.fixture(scope="module")
 def cases(media_dir: Path, system: Predictor) -> list[Case]:
-    return [read_case(media_dir / name, system) for name in CLIPS]
+    return [read_case(media_dir / name, system) for name in (*CLIPS, *(MORE_CLIPS if SYSTEM else ()))]
 
 
 def read_case(path: Path, system: Predictor) -> Case:
     quick = system.read(path, "")
     info, detector = probe(path), Mtcnn()
-    wanted = {int(np.abs(info.frame_times_s - time_s).argmin()) for time_s in quick.time_s}
-    faces = {frame.index: exact_face(frame, detector) for frame in decode(path, info) if frame.index in wanted}
-    shown = [faces[int(np.abs(info.frame_times_s - time_s).argmin())] for time_s in quick.time_s]
-    return Case(quick, with_faces(quick, shown))
+    indices = [int(np.abs(info.frame_times_s - time_s).argmin()) for time_s in quick.time_s]
+    followed = dict(zip(indices, quick.face_box, strict=True))
+    faces = {frame.index: exact_face(frame, detector, followed[frame.index])
+             for frame in decode(path, info) if frame.index in followed}  # fmt: skip
+    return Case(quick, with_faces(quick, [faces[index] for index in indices]))
 
 
 def with_faces(clip: Clip, faces: list[tuple[bytes, np.ndarray] | None]) -> Clip:
@@ -76,22 +91,27 @@ def with_faces(clip: Clip, faces: list[tuple[bytes, np.ndarray] | None]) -> Clip
     return replace(clip, face_jpeg=face_jpeg, face_offsets=face_offsets, face_box=boxes)
 
 
-def exact_face(frame: Frame, detector: Mtcnn) -> tuple[bytes, np.ndarray] | None:
-    """The largest face of a frame at its full resolution: its picture as a clip keeps it, and its box.
+def exact_face(frame: Frame, detector: Mtcnn, followed: np.ndarray) -> tuple[bytes, np.ndarray] | None:
+    """The person's face in a frame at its full resolution: its picture as a clip keeps it, and its box.
 
+    The largest face; where there are several, the one of the person who was followed, if it is among them.
     Where the detector leaves a box depends on what has nothing to do with the face: told to look for faces from 24
-    pixels on instead of 20, it moves this one by some percent. O-Net, given its own box again, does away with that.
+    pixels on instead of 20, it moves this one by some percent. O-Net, given its own box again, does away with most of
+    that.
     """
+    width, height = frame.stored_size
+    displayed = np.array([frame.info.width / width, frame.info.height / height] * 2, np.float32)
     image = frame.rgb_full()
     found = detector.detect(image[None], SMALLEST_FACE_PIXELS)[0]
     if not len(found):
         return None
-    box = max(found.boxes, key=lambda one: float(np.prod(one[2:] - one[:2])))
+    near = [np.nan_to_num(overlap(box, followed / displayed)) for box in found.boxes]
+    areas = np.prod(found.boxes[:, 2:] - found.boxes[:, :2], axis=1)
+    box = found.boxes[max(range(len(found)), key=lambda i: (near[i], areas[i]))]
     for _ in range(SETTLING):
         square = whole_squares(box[None])
         box = detector.judge(cut_out(image, square[0], ONET_PIXELS)[None], square).boxes[0]
     crop = cut_out(image, with_margin(box, FACE_MARGIN), MediaSettings().pixels)
-    displayed = np.array([frame.info.width / image.shape[1], frame.info.height / image.shape[0]] * 2, np.float32)
     return encoded(crop, MediaSettings().jpeg_quality), box * displayed
 
 
@@ -114,7 +134,7 @@ def test_scores_are_nearly_those_of_the_whole_detector(cases: list[Case], system
         np.stack([scores(system.predict_clip(getattr(case, way))) for case in cases]) for way in ("quick", "exact")
     )
     apart = np.abs(quick - exact)
-    assert apart.mean() <= MEAN_APART and apart.max() <= MOST_APART
+    assert apart.mean(axis=0).max() <= TARGET_APART and apart.max() <= MOST_APART
 
 
 def scores(prediction: Prediction) -> np.ndarray:

@@ -15,7 +15,7 @@ from crnet.bench.growing import Size, clip_row, growing_rows
 from crnet.bench.loading import per_core_row, store_of, workers_row
 from crnet.bench.predicting import predicting_rows, untrained_bundle
 from crnet.bench.preparing import decoding_rows, face_rows, memory_rows
-from crnet.bench.training import step_row
+from crnet.bench.training import step_rows
 from crnet.config import Preset
 from crnet.progress import Progress, no_progress
 
@@ -32,8 +32,8 @@ class Effort:
         seconds: Length of the clip.
         face_frames: Frames of it that the whole detector looks at, nearly a second each.
         clips: Of the store that the loader reads, a multiple of its batch.
-        steps: Of a training epoch.
-        preset: Size of the system that predicts.
+        steps: Of a training epoch of `small`.
+        preset: Size of the system that trains and predicts.
         trees: To grow.
     """
 
@@ -95,7 +95,7 @@ def _steps(
         steps.append(("loader", lambda: iter([per_core_row(store, repeats)])))
         steps.append(("loader's workers", partial(workers_row, store, repeats)))
     if "train" in parts:
-        steps.append(("training", lambda: iter([step_row(store, repeats, effort.steps)])))
+        steps.append(("training", partial(step_rows, store, effort.preset, repeats, effort.steps)))
     if "predict" in parts:
         size = effort.trees
         make = partial(

@@ -1,7 +1,9 @@
-"""The row of training: a step of the engine with its data, beside the same step on a batch already in memory."""
+"""The rows of training: a step of the engine with its data, beside the same step on a batch already in memory."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -20,23 +22,38 @@ from crnet.training.log import Row
 from crnet.training.stages import reproducible
 
 STEP_GOAL = 1.05
-PRESET: Preset = "small"  # a step of `paper` takes most of a minute on two cores
+FEW_CLIPS, FEW_STEPS = 2, 3  # a step with the paper's 30 clips takes most of a minute on two cores
 
 
-def step_row(store: Path, repeats: int, steps: int) -> Figure:
+def step_rows(store: Path, preset: Preset, repeats: int, steps: int) -> Iterator[Figure]:
+    """Steps of a system's size, with few clips each, and of `small` as it trains on a machine like this.
+
+    Reading grows with the clips as computing does, so that few clips tell as much as many.
+
+    Args:
+        store: See `crnet.bench.loading.store_of`.
+        preset: The size.
+        repeats: Rounds of each.
+        steps: Of `small`.
+    """
+    yield _step_row("train: a step with its data", store, preset, FEW_CLIPS, repeats, FEW_STEPS)
+    clips = PRESETS["small"].training.stages[1].batch_size
+    yield _step_row("train: the same, small", store, "small", clips, repeats, steps)
+
+
+def _step_row(name: str, store: Path, preset: Preset, batch_size: int, repeats: int, steps: int) -> Figure:
     """Seconds of an epoch of `steps` steps that reads its clips, over one whose batches are one in memory."""
-    config = PRESETS[PRESET]
-    batch_size = config.training.stages[1].batch_size
+    config = PRESETS[preset]
     clips = training_clips(store, config.transforms, steps * batch_size)
     run = run_of(StreamNet("scene", config.model), clips, config.training)
-    fresh = run.batches(clips, config.training.stages[1])
+    fresh = run.batches(clips, replace(config.training.stages[1], batch_size=batch_size))
     kept = cast("Batches", [next(iter(fresh))] * len(fresh))  # what the engine asks of batches, a list has
     with reproducible(run.world.device, config.training.threads):
         with_data, in_memory = in_turn(repeats, partial(train_on, run, fresh), partial(train_on, run, kept))
     detail: dict[str, Any] = medians("work", with_data) | medians("limit", in_memory)
-    detail |= {"preset": PRESET, "batch": batch_size, "steps": len(fresh), "compiled": False}
-    limit = f"the same step of the same network (scene, {PRESET}, eager) on a batch in memory, by the clock"
-    return Figure("train: a step with its data", wall_ratio(with_data, in_memory), "x", STEP_GOAL, limit, detail=detail)
+    detail |= {"preset": preset, "batch": batch_size, "steps": len(fresh), "compiled": False}
+    limit = f"the same step of the same network (scene, {preset}, eager) on a batch in memory, by the clock"
+    return Figure(name, wall_ratio(with_data, in_memory), "x", STEP_GOAL, limit, detail=detail)
 
 
 def run_of(net: StreamNet, clips: ClipDataset, config: TrainingConfig, device: str = "cpu") -> Run:

@@ -4,8 +4,8 @@ The detector looks about four times a second, chosen by time alone, so that it d
 other frames are kept. Its last network follows the known faces, on pieces cut from the full resolution. The whole frame
 is searched every two seconds and where a face is lost; for faces far away, only if there is none nearer. Finds are
 linked into tracks. A frame that is kept waits until the finds around it are known; between them the box is
-interpolated, and the last network puts it right: from whichever box near a face it starts, it ends at nearly the same
-one. Who the clip's person is, is known only at the end.
+interpolated, and the last network puts it right, to one or two percent of its side. Who the clip's person is, is known
+only at the end.
 """
 
 from __future__ import annotations
