@@ -10,17 +10,19 @@ import sys
 from pathlib import Path
 
 from crnet.data.making import clip_from_video
-from crnet.data.store import write_clip
+from crnet.data.store import ClipFile, write_clip
 from crnet.media.settings import MediaSettings
 from crnet.text.encoders import HashedNgrams
 
 
 def main(clips: list[Path]) -> None:
-    """Make a clip file of each video, all frames kept, and say the peak memory in MiB (2^20 bytes)."""
+    """Make a clip file of each video, all frames kept, read it back, and say the peak memory in MiB (2^20 bytes)."""
     for path in clips:
         clip = clip_from_video(path, clip_id=path.name, transcript="", encoder=HashedNgrams(), settings=MediaSettings())
         stored = path.with_suffix(".safetensors")
         write_clip(stored, clip)
+        del clip
+        ClipFile(stored).check()
         stored.unlink()
     sys.stdout.write(f"{peak_mib()}\n")
 

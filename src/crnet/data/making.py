@@ -162,6 +162,7 @@ def _make(shared: Shared, job: Job) -> Made:
             **listening,
         )
     write_clip(path, clip, origin)
+    del clip  # tens of MB for a minute, which reading the file back would come on top of
     made = _made(path, relative, job.clip, origin)
     if made is None:
         raise FormatError(

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -185,7 +186,7 @@ class ClipFile:
             FormatError: It has changed since.
         """
         with _reading(self.path):
-            _check_content(self.metadata, {name: _array(self._file, name) for name in TENSORS})
+            _check_content(self.metadata, partial(_array, self._file))
 
 
 def open_whole(path: Path, origin: str) -> ClipFile | None:
@@ -229,7 +230,7 @@ def write_clip(path: Path, clip: Clip, origin: str = "") -> None:
         for name, (_, dtype) in sorted(TENSORS.items(), key=lambda item: (-np.dtype(item[1][1]).itemsize, item[0]))
     }
     metadata = _metadata_of(clip, origin)
-    metadata[CHECKSUM] = _checksum(metadata, arrays)
+    metadata[CHECKSUM] = _checksum(metadata, arrays.__getitem__)
     # Written here because safetensors' own writer puts metadata in random order: bytes would differ between runs.
     header: dict[str, Any] = {"__metadata__": metadata}
     end = 0
@@ -256,7 +257,7 @@ def read_clip(path: Path) -> Clip:
         metadata = file.texts
         _check_version(metadata)
         arrays: dict[str, Any] = {name: _array(file, name) for name in TENSORS}
-        _check_content(metadata, arrays)
+        _check_content(metadata, arrays.__getitem__)
         return Clip(**arrays, **_parsed(metadata))
 
 
@@ -275,17 +276,18 @@ def _metadata_of(clip: Clip, origin: str) -> dict[str, str]:
     return dict(sorted(texts.items()))
 
 
-def _checksum(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> str:
-    """SHA-256 of a clip file's texts and arrays, in a fixed order."""
+def _checksum(metadata: Mapping[str, str], array: Callable[[str], NDArray[Any]]) -> str:
+    """SHA-256 of a clip file's texts and arrays, in a fixed order; asks for one array after the other."""
     texts = {name: text for name, text in metadata.items() if name != CHECKSUM}
     digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
     for name in TENSORS:
-        digest.update(np.ascontiguousarray(arrays[name]).data.cast("B") if arrays[name].size else b"")
+        content = np.ascontiguousarray(array(name))
+        digest.update(content.data.cast("B") if content.size else b"")
     return digest.hexdigest()
 
 
-def _check_content(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> None:
-    if _checksum(metadata, arrays) != metadata[CHECKSUM]:
+def _check_content(metadata: Mapping[str, str], array: Callable[[str], NDArray[Any]]) -> None:
+    if _checksum(metadata, array) != metadata[CHECKSUM]:
         raise FormatError("damaged: its content is not what was written")
 
 

@@ -73,4 +73,7 @@ class TensorFile:
             raise ValueError(f"{name} is {about['dtype']}{found}")
         if math.prod(found) * np.dtype(kind[1]).itemsize != end - start:
             raise ValueError(f"{name} has not the length of its shape")
-        return np.frombuffer(bytearray(self.read(start, end)), kind[1]).reshape(found)
+        content = bytearray(end - start)
+        if os.preadv(self._file, [content], start) != len(content):
+            raise ValueError(f"{name} is cut short")
+        return np.frombuffer(content, kind[1]).reshape(found)

@@ -26,12 +26,15 @@ from crnet.media.mtcnn import Mtcnn
 from crnet.media.settings import MediaSettings
 from crnet.media.tracks import FaceCrop, FaceTrack
 from crnet.media.video import NOT_A_VIDEO_REMEDY, Frame, VideoInfo, decode, probe
+from crnet.memory import give_memory_back
 
 logger = logging.getLogger(__name__)
 
 NEAR_SILENCE_RMS = 0.003  # of full scale: -50 dB
 BLACK_PICTURE_LEVEL = 10.0  # of 255, mean of the picture
 FEW_FACES = 0.75  # of the segments' middle frames
+TRIM_EVERY_S = 2.0
+"""Of the video. What it is worth: docs/performance.md."""
 DAMAGED_BELOW = 0.9  # share of the frames that can be decoded
 
 
@@ -78,6 +81,7 @@ def read_media(path: Path, settings: MediaSettings | None = None) -> Media:
     middle = kept == middle_frames(info.frame_times_s, info.duration_s, settings.segments)[segment]
     with _one_thread():
         pictures = _read_pictures(info, kept, middle, settings)
+    give_memory_back()
     audio = read_audio(path, settings.max_audio_s)
     boxes, landmarks, scores = _face_arrays(pictures.faces, len(kept))
     face_jpeg, face_offsets = Pile(_face_jpegs(pictures, info, settings)).arrays()
@@ -155,7 +159,7 @@ def _read_pictures(
     tracker = face_tracker(_detector(), info, settings)
     wanted = set(kept.tolist()) | set(tracker.look_indices().tolist())
     pictures = _Pictures()
-    read = 0
+    read, trimmed_s = 0, 0.0
     for frame, last in _with_last(decode(info.path, info, wanted)):
         done = len(pictures.scenes)
         upto = len(kept) if last else max(int(np.searchsorted(kept, frame.index, side="right")), done)
@@ -169,6 +173,9 @@ def _read_pictures(
                 pictures.levels += [float(scene.mean())] * int(middle[done:upto].sum())
         tracker.add(frame, range(done, upto), last=last)
         read += frame.index in wanted
+        if frame.time_s >= trimmed_s + TRIM_EVERY_S:
+            trimmed_s = frame.time_s
+            give_memory_back()
     if not len(pictures.scenes):
         raise MediaError("no frame of the video can be decoded", path=info.path, remedy=NOT_A_VIDEO_REMEDY)
     pictures.readable = read / len(wanted)
