@@ -56,13 +56,14 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def system(demo: DemoResult, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     """Like the paper's: 32 frames a clip, where chance averages out; with moved pictures, as few clips need it."""
     tiny = PRESETS["tiny"]
     transforms = replace(tiny.transforms, frames=FRAMES, shift=SHIFT)
     config = replace(tiny, transforms=transforms, model=replace(tiny.model, frames=FRAMES))
     if SYSTEM:
         return Predictor(load_bundle(Path(SYSTEM)))
+    demo: DemoResult = request.getfixturevalue("demo")
     bundle = train_system(demo.out / "store", tmp_path_factory.mktemp("system"), config)
     assert bundle is not None
     return Predictor(bundle)

@@ -30,7 +30,7 @@ class Effort:
     Attributes:
         repeats: Rounds of everything that is compared.
         seconds: Length of the clip.
-        face_frames: Frames of it that the whole detector looks at, nearly a second each.
+        face_frames: Frames of it that the whole detector looks at, a tenth of a second and more each.
         clips: Of the store that the loader reads, a multiple of its batch.
         steps: Of a training epoch of `small`.
         preset: Size of the system that trains and predicts.

@@ -276,18 +276,18 @@ def _metadata_of(clip: Clip, origin: str) -> dict[str, str]:
     return dict(sorted(texts.items()))
 
 
-def _checksum(metadata: Mapping[str, str], array: Callable[[str], NDArray[Any]]) -> str:
+def _checksum(metadata: Mapping[str, str], array_of: Callable[[str], NDArray[Any]]) -> str:
     """SHA-256 of a clip file's texts and arrays, in a fixed order; asks for one array after the other."""
     texts = {name: text for name, text in metadata.items() if name != CHECKSUM}
     digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
     for name in TENSORS:
-        content = np.ascontiguousarray(array(name))
+        content = np.ascontiguousarray(array_of(name))
         digest.update(content.data.cast("B") if content.size else b"")
     return digest.hexdigest()
 
 
-def _check_content(metadata: Mapping[str, str], array: Callable[[str], NDArray[Any]]) -> None:
-    if _checksum(metadata, array) != metadata[CHECKSUM]:
+def _check_content(metadata: Mapping[str, str], array_of: Callable[[str], NDArray[Any]]) -> None:
+    if _checksum(metadata, array_of) != metadata[CHECKSUM]:
         raise FormatError("damaged: its content is not what was written")
 
 

@@ -36,7 +36,7 @@ MAX_CROPS_PER_FRAME = 4  # tracks that get a crop of one frame: those with the l
 MAX_FAR_AND_LOST = 2  # far faces that are searched for where they were at one look
 JUDGE_BATCH = 8  # always: a face gets the same numbers whichever others come with it, if they are as many
 
-SPARE_MARGIN = 0.05  # around what is kept of a face, so that a corrected box still lies in the part that is converted
+SPARE_MARGIN = 0.05  # more of the side is converted than is kept, so that a corrected box still lies within
 FACE_SHRINKS = 1.25  # how much smaller a lost face may be when it is searched for where it was
 MIN_FACE_PIXELS = 12  # P-Net's window: smaller faces cannot be seen
 TIME_SLACK_S = 1e-3  # a look that is due a rounding error later is due now
@@ -84,7 +84,7 @@ class _Cut:
     positions: Sequence[int]
     box: Float32[np.ndarray, " 4"]
     surely: bool
-    view: View
+    view: View | None  # None: it would be the whole frame, too much to hold for a moment's work
     square: Float32[np.ndarray, " 4"]
     patch: UInt8[np.ndarray, "48 48 3"]
 
@@ -250,7 +250,8 @@ class FaceTracker:
             square = whole_squares(box[None])[0]
             view = View.of(frame, self.info, with_margin(box, self.margin + SPARE_MARGIN))
             patch = view.picture(square, ONET_PIXELS)
-            yield _Cut(track, frame, waiting.positions, box, surely, view, square, patch)
+            held = None if view.is_whole else view
+            yield _Cut(track, frame, waiting.positions, box, surely, held, square, patch)
 
     def _picture(self, frame: Frame, box: Float32[np.ndarray, " 4"], pixels: int) -> UInt8[np.ndarray, "p p 3"]:
         return View.of(frame, self.info, box).picture(box, pixels)
@@ -270,7 +271,9 @@ class FaceTracker:
             if agrees or cut.surely:
                 box, score = (judged.boxes[i], float(judged.scores[i])) if agrees else (cut.box, float("nan"))
                 square = with_margin(box, self.margin)
-                view = cut.view if cut.view.shows(square) else View.of(cut.frame, self.info, square)
+                view = cut.view
+                if view is None or not view.shows(square):
+                    view = View.of(cut.frame, self.info, square)
                 crop = FaceCrop(
                     encoded(view.picture(square, self.pixels), self.jpeg_quality), box, judged.landmarks[i], score
                 )

@@ -17,8 +17,7 @@ def encoded(image: UInt8[np.ndarray, "h w 3"], quality: int) -> bytes:
 class Pile:
     """JPEG files one after the other, as clips hold them.
 
-    It takes them one by one, so that they lie in memory once: a list of them, joined at the end, took 11 MiB more for a
-    minute of frames.
+    It takes them one by one, so that they lie in memory once.
 
     Args:
         files: The first ones.

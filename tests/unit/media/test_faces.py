@@ -353,6 +353,10 @@ class TestView:
         assert view.shows(where) is shown
         assert np.array_equal(view.picture(where, 24), cut_out(IMAGE, where, 24)) is shown
 
+    def test_the_whole_frame_is_known_as_such(self) -> None:
+        assert not self.view((0, 0)).is_whole
+        assert View(IMAGE, (0, 0), (400, 200), np.ones(4, np.float32)).is_whole
+
     def test_boxes_are_in_displayed_pixels(self) -> None:
         view = View(IMAGE[20:100, 30:130], (30, 20), (400, 200), np.array([2, 1, 2, 1], np.float32))
         assert view.shows(np.array([15, 20, 65, 100], np.float32))
