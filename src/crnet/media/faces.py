@@ -253,8 +253,12 @@ class FaceTracker:
             held = None if view.is_whole else view
             yield _Cut(track, frame, waiting.positions, box, surely, held, square, patch)
 
-    def _picture(self, frame: Frame, box: Float32[np.ndarray, " 4"], pixels: int) -> UInt8[np.ndarray, "p p 3"]:
-        return View.of(frame, self.info, box).picture(box, pixels)
+    def _picture(
+        self, frame: Frame, box: Float32[np.ndarray, " 4"], pixels: int, held: View | None = None
+    ) -> UInt8[np.ndarray, "p p 3"]:
+        """What a square box, in displayed pixels, shows of a frame at its full resolution."""
+        view = held if held is not None and held.shows(box) else View.of(frame, self.info, box)
+        return view.picture(box, pixels)
 
     def _judge_cuts(self, *, all_of_them: bool) -> None:
         """Judge as many as fill a batch; or, if so many large frames cannot wait, all of them."""
@@ -270,11 +274,6 @@ class FaceTracker:
             agrees = bool(judged.scores[i] > ONET_THRESHOLD)
             if agrees or cut.surely:
                 box, score = (judged.boxes[i], float(judged.scores[i])) if agrees else (cut.box, float("nan"))
-                square = with_margin(box, self.margin)
-                view = cut.view
-                if view is None or not view.shows(square):
-                    view = View.of(cut.frame, self.info, square)
-                crop = FaceCrop(
-                    encoded(view.picture(square, self.pixels), self.jpeg_quality), box, judged.landmarks[i], score
-                )
+                picture = self._picture(cut.frame, with_margin(box, self.margin), self.pixels, cut.view)
+                crop = FaceCrop(encoded(picture, self.jpeg_quality), box, judged.landmarks[i], score)
                 cut.track.crops |= dict.fromkeys(cut.positions, crop)
