@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from crnet.bench.figures import Figure, machine
+from crnet.bench.figures import Figure, in_turn, machine, medians, wall_ratio
 from crnet.bench.training import run_of
 from crnet.config import PRESETS, Config
 from crnet.data.dataset import Batches, longest_audio_samples
@@ -137,31 +138,31 @@ def measured(store: Path, config: Config, asked: argparse.Namespace) -> tuple[li
     if compiled is not None:
         ways["compiled"] = lambda: steps(run, compiled, kept)
         ways["compiled with data"] = lambda: steps(run, compiled, fresh)
-    times: dict[str, list[float]] = {name: [] for name in ways}
+    device_peaks = {name: device_peak_mib(way, run.world.device) for name, way in ways.items()}
+    works = [partial(until_done, way, run.world.device) for way in ways.values()]
     with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-        for number in range(asked.repeats + 1):
-            for name, way in ways.items():  # in turn: a clock that drifts drifts for all
-                spent_s = seconds_of(way, run.world.device)
-                times[name] += [spent_s / len(kept)] if number else []
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    engine = medians["engine"]  # what `crnet train` does; compiled is what could be gained
+        spent = dict(zip(ways, in_turn(asked.repeats, *works), strict=True))
+    # What `crnet train` does; compiled is what could be gained.
+    step_s = statistics.median(one.wall_s for one in spent["engine"]) / len(kept)
     flops = flops_of_step(run, net, kept)
     peak = next((rate for part, rate in PEAK_BF16.items() if part in str(machine()["gpu"])), None)
-    detail: dict[str, Any] = {f"{name}_ms": round(1000 * value, 2) for name, value in medians.items()}
-    detail |= {"batch": len(batch), "teraflops_a_s": round(flops / engine / 1e12, 2)}
-    detail |= {"model_flop_use": None if peak is None else round(flops / engine / peak, 3)}
+    took: dict[str, Any] = {name: medians("epoch", of_way) | {"device_peak_mib": device_peaks[name]}
+                            for name, of_way in spent.items()}  # fmt: skip
+    detail: dict[str, Any] = {"steps": len(kept), "batch": len(batch), "took": took}
+    detail |= {"teraflops_a_s": round(flops / step_s / 1e12, 2)}
+    detail |= {"model_flop_use": None if peak is None else round(flops / step_s / peak, 3)}
     size = "tiny" if asked.tiny else "paper"
     rows = [
-        Figure("train: a step on this device", medians["loop"] / engine, "x", FASTER_GOAL,
+        Figure("train: a step on this device", wall_ratio(spent["loop"], spent["engine"]), "x", FASTER_GOAL,
                f"the same {size} network, scene, as a float32 loop over frames", at_least=True, detail=detail),
-        Figure("train: a step with its data", medians["with data"] / engine, "x", WITH_DATA_GOAL,
+        Figure("train: a step with its data", wall_ratio(spent["with data"], spent["engine"]), "x", WITH_DATA_GOAL,
                "the engine's step on a batch in memory", detail={"loader_workers": config.training.workers}),
     ]  # fmt: skip
     if compiled is not None:
-        ratio = medians["compiled with data"] / medians["compiled"]
+        ratio = wall_ratio(spent["compiled with data"], spent["compiled"])
         limit = "the same compiled network's step on a batch in memory"
         rows.append(Figure("train: compiled, a step with its data", ratio, "x", WITH_DATA_GOAL, limit))
-    return rows, medians["with data"] * max(len(fresh), 1)
+    return rows, statistics.median(one.wall_s for one in spent["with data"])
 
 
 def steps(run: Run, net: nn.Module, batches: Batches) -> None:
@@ -182,22 +183,27 @@ def compiled_or_none(run: Run, net: StreamNet, kept: Batches) -> nn.Module | Non
     return compiled
 
 
-def seconds_of(way: Callable[[], None], device: torch.device) -> float:
-    """Seconds until the device has finished."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    started_s = time.perf_counter()
+def until_done(way: Callable[[], None], device: torch.device) -> None:
+    """Do it, and wait until the device has finished."""
     way()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - started_s
+
+
+def device_peak_mib(way: Callable[[], None], device: torch.device) -> int | None:
+    """The most memory of the device that one epoch takes, MiB; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    torch.cuda.reset_peak_memory_stats()
+    until_done(way, device)
+    return round(torch.cuda.max_memory_allocated() / (1 << 20))
 
 
 def flops_of_step(run: Run, net: StreamNet, kept: Batches) -> int:
     """Multiplications and additions of one step's matrix products and convolutions, forward and backward."""
     with FlopCounterMode(display=False) as counter:
         steps(run, net, cast("Batches", list(kept)[:1]))
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 if __name__ == "__main__":

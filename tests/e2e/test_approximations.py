@@ -1,6 +1,7 @@
 """What is done faster than exactly, beside the exact way: on real clips, with a trained system.
 
-By default with one that learns from 30 drawn clips in a minute, and is touchy. With one that has seen more:
+With one that learns from 30 drawn clips in a minute, and is touchy; and, on more clips and with the bound that counts,
+.005 for every score, with one that has seen as many as follows (twenty minutes; without it these tests skip):
 
     crnet simulate store --to-store --clips 1200 --seconds 4 --frames-per-segment 4
     crnet train store run --preset tiny --transforms.frames 32 --model.frames 32 --transforms.shift 0.1
@@ -41,8 +42,11 @@ MORE_CLIPS = ("address_1.mp4", "address_2.mp4", "presenter_outdoors.mp4", "speak
 SMALLEST_FACE_PIXELS = 20.0  # MTCNN's own default; faces here have 60 pixels and more
 SETTLING = 2  # times that O-Net corrects its own box
 FRAMES, SHIFT = 32, 0.1
-MEAN_IOU = 0.95
-MEAN_APART, TARGET_APART, MOST_APART = 0.003, 0.005, 0.005 if SYSTEM else 0.015
+SAME_FACE_IOU = 0.5
+MEAN_IOU, MISSED, EXTRA = 0.95, 0.01, 0.01
+"""Of boxes: their overlap, and the shares of faces that one way finds and the other does not."""
+MEAN_APART, TARGET_APART = 0.003, 0.005
+MOST_APART = {"few-clips": 0.015, "many-clips": 0.005}
 """Of scores: the mean of all, the mean over the clips in any target, and the largest. How touchy a system is depends on
 how many people it saw, see docs/performance.md: with 30 drawn clips, five seeds gave up to 0.0101, with 1,200 it was
 0.0031."""
@@ -56,14 +60,22 @@ class Case:
     exact: Clip
 
 
+@pytest.fixture(scope="module", params=list(MOST_APART))
+def seen(request: pytest.FixtureRequest) -> str:
+    """How many clips the system has seen."""
+    if request.param == "many-clips" and SYSTEM is None:
+        pytest.skip("needs a system that has seen 1,200 clips, see above: set CRNET_TEST_SYSTEM to its folder")
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+def system(seen: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     """Like the paper's: 32 frames a clip, where chance averages out; with moved pictures, as few clips need it."""
+    if seen == "many-clips":
+        return Predictor(load_bundle(Path(str(SYSTEM))))
     tiny = PRESETS["tiny"]
     transforms = replace(tiny.transforms, frames=FRAMES, shift=SHIFT)
     config = replace(tiny, transforms=transforms, model=replace(tiny.model, frames=FRAMES))
-    if SYSTEM:
-        return Predictor(load_bundle(Path(SYSTEM)))
     demo: DemoResult = request.getfixturevalue("demo")
     bundle = train_system(demo.out / "store", tmp_path_factory.mktemp("system"), config)
     assert bundle is not None
@@ -71,8 +83,9 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def cases(media_dir: Path, system: Predictor) -> list[Case]:
-    return [read_case(media_dir / name, system) for name in (*CLIPS, *(MORE_CLIPS if SYSTEM else ()))]
+def cases(media_dir: Path, seen: str, system: Predictor) -> list[Case]:
+    more = MORE_CLIPS if seen == "many-clips" else ()
+    return [read_case(media_dir / name, system) for name in (*CLIPS, *more)]
 
 
 def read_case(path: Path, system: Predictor) -> Case:
@@ -96,7 +109,7 @@ def with_faces(clip: Clip, faces: list[tuple[bytes, np.ndarray] | None]) -> Clip
 def exact_face(frame: Frame, detector: Mtcnn, followed: np.ndarray) -> tuple[bytes, np.ndarray] | None:
     """The person's face in a frame at its full resolution: its picture as a clip keeps it, and its box.
 
-    The largest face; where there are several, the one of the person who was followed, if it is among them.
+    The face of the person who was followed, if it is among those found; else the largest one.
     Where the detector leaves a box depends on what has nothing to do with the face: told to look for faces from 24
     pixels on instead of 20, it moves this one by some percent. O-Net, given its own box again, does away with most of
     that.
@@ -107,9 +120,9 @@ def exact_face(frame: Frame, detector: Mtcnn, followed: np.ndarray) -> tuple[byt
     found = detector.detect(image[None], SMALLEST_FACE_PIXELS)[0]
     if not len(found):
         return None
-    near = [np.nan_to_num(overlap(box, followed / displayed)) for box in found.boxes]
+    near = np.nan_to_num([overlap(box, followed / displayed) for box in found.boxes])
     areas = np.prod(found.boxes[:, 2:] - found.boxes[:, :2], axis=1)
-    box = found.boxes[max(range(len(found)), key=lambda i: (near[i], areas[i]))]
+    box = found.boxes[int(near.argmax() if near.max() >= SAME_FACE_IOU else areas.argmax())]
     for _ in range(SETTLING):
         square = whole_squares(box[None])
         box = detector.judge(cut_out(image, square[0], ONET_PIXELS)[None], square).boxes[0]
@@ -119,9 +132,10 @@ def exact_face(frame: Frame, detector: Mtcnn, followed: np.ndarray) -> tuple[byt
 
 def test_followed_boxes_are_those_of_the_whole_detector(cases: list[Case]) -> None:
     exact, quick = (np.concatenate([getattr(case, way).face_box for case in cases]) for way in ("exact", "quick"))
-    shown = np.isfinite(exact[:, 0])
-    both = shown & np.isfinite(quick[:, 0])
-    assert both.sum() >= 0.99 * shown.sum() > 0
+    shown, followed = (np.isfinite(boxes[:, 0]) for boxes in (exact, quick))
+    both = shown & followed
+    assert (shown & ~followed).sum() <= MISSED * shown.sum() and both.any()
+    assert (followed & ~shown).sum() <= EXTRA * followed.sum()  # there, the exact clip shows the followed face
     assert np.mean([overlap(a, b) for a, b in zip(exact[both], quick[both], strict=True)]) >= MEAN_IOU
 
 
@@ -131,13 +145,13 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
     return shared / float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared)
 
 
-def test_scores_are_nearly_those_of_the_whole_detector(cases: list[Case], system: Predictor) -> None:
+def test_scores_are_nearly_those_of_the_whole_detector(seen: str, cases: list[Case], system: Predictor) -> None:
     quick, exact = (
         np.stack([scores(system.predict_clip(getattr(case, way))) for case in cases]) for way in ("quick", "exact")
     )
     apart = np.abs(quick - exact)
     assert apart.mean() <= MEAN_APART
-    assert apart.mean(axis=0).max() <= TARGET_APART and apart.max() <= MOST_APART
+    assert apart.mean(axis=0).max() <= TARGET_APART and apart.max() <= MOST_APART[seen]
 
 
 def scores(prediction: Prediction) -> np.ndarray:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from crnet.data.workers import available_cores
+from crnet.memory import peak_mib, restart_peak
 from crnet.provenance import versions
 
 BUSY_PER_CORE = 0.3
@@ -24,10 +25,17 @@ BUSY_PER_CORE = 0.3
 
 @dataclass(frozen=True)
 class Spent:
-    """What one piece of work took: seconds of all cores together, and of the clock."""
+    """What one piece of work took.
+
+    Attributes:
+        cpu_s: Seconds of all cores together.
+        wall_s: Seconds of the clock.
+        peak_mib: The most memory that this process had meanwhile, MiB; None where that cannot be told.
+    """
 
     cpu_s: float
     wall_s: float
+    peak_mib: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,11 +77,12 @@ class Figure:
 
 
 def timed(work: Callable[[], object]) -> Spent:
-    """Do the work once; the CPU seconds of child processes count once they are reaped."""
+    """Do the work once; the CPU seconds of child processes count once they are reaped, their memory does not."""
+    counts = restart_peak()
     children_s, cpu_s, wall_s = _children_s(), time.process_time(), time.perf_counter()
     work()
     spent_s = time.process_time() - cpu_s + _children_s() - children_s
-    return Spent(spent_s, time.perf_counter() - wall_s)
+    return Spent(spent_s, time.perf_counter() - wall_s, peak_mib() if counts else None)
 
 
 def _children_s() -> float:
@@ -110,11 +119,12 @@ def wall_ratio(work: Sequence[Spent], limit: Sequence[Spent]) -> float:
 
 
 def medians(name: str, spent: Sequence[Spent]) -> dict[str, float]:
-    """Median CPU and clock seconds, for a figure's detail."""
+    """Median CPU and clock seconds and peak memory, for a figure's detail."""
+    peaks = [one.peak_mib for one in spent if one.peak_mib is not None]
     return {
         f"{name}_cpu_s": round(statistics.median(one.cpu_s for one in spent), 4),
         f"{name}_wall_s": round(statistics.median(one.wall_s for one in spent), 4),
-    }
+    } | ({f"{name}_peak_mib": round(statistics.median(peaks))} if peaks else {})
 
 
 @contextmanager

@@ -5,13 +5,13 @@ Imports no more than such a worker does.
 
 from __future__ import annotations
 
-import resource
 import sys
 from pathlib import Path
 
 from crnet.data.making import clip_from_video
 from crnet.data.store import ClipFile, write_clip
 from crnet.media.settings import MediaSettings
+from crnet.memory import peak_mib
 from crnet.text.encoders import HashedNgrams
 
 
@@ -25,16 +25,6 @@ def main(clips: list[Path]) -> None:
         ClipFile(stored).check()
         stored.unlink()
     sys.stdout.write(f"{peak_mib()}\n")
-
-
-def peak_mib() -> float:
-    """The most memory that this process has had; pages shared with others count in full."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # getrusage would also count the moment between fork and exec, when a child is its parent
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024
 
 
 if __name__ == "__main__":

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from crnet.bench.clips import bare_decode, looped
-from crnet.bench.figures import Figure, cpu_ratio, in_turn, medians, threads
+from crnet.bench.figures import Figure, Spent, cpu_ratio, in_turn, medians, threads, timed
 from crnet.data.workers import THREAD_VARIABLES
-from crnet.media.mtcnn import Mtcnn
+from crnet.media.mtcnn import Detections, Mtcnn
 from crnet.media.reader import face_tracker, read_media
 from crnet.media.settings import MediaSettings
 from crnet.media.video import decode, probe
@@ -43,27 +43,23 @@ def decoding_rows(clip: Path, repeats: int) -> Iterator[Figure]:
         yield Figure(f"prepare: {name}", cpu_ratio(spent, bare), "x", goal, limit, detail=detail)
 
 
-def face_rows(clip: Path, sampled: int) -> Iterator[Figure]:
+def face_rows(clip: Path, sampled: int, repeats: int) -> Iterator[Figure]:
     """Boxes of the tracker beside those of the whole detector on whole frames, of frames evenly chosen."""
     with threads(1):
         media = read_media(clip)
-        tracking_s = _tracking_cpu_s(clip)
+        tracking = [_tracking(clip) for _ in range(repeats)]
         chosen = np.unique(np.linspace(0, len(media.time_s) - 1, sampled).round().astype(int))
-        exact, exact_s = _exact_boxes(clip, set(chosen.tolist()))
+        exact, detecting = _exact_boxes(clip, set(chosen.tolist()))
     tracked = np.stack([media.face_box[i] for i in exact])
     reference = np.stack(list(exact.values()))
     shown = ~np.isnan(reference[:, 0])
     missed = shown & np.isnan(tracked[:, 0])
     both = shown & ~missed
     frames = len(media.time_s)
-    saved = (exact_s / len(exact)) / (tracking_s / frames)
-    detail = {
-        "frames": frames,
-        "frames_compared": len(exact),
-        "frames_with_a_face": int(shown.sum()),
-        "tracking_cpu_s_a_clip": round(tracking_s, 3),
-        "limit_cpu_s_a_frame": round(exact_s / len(exact), 3),
-    }
+    per_clip, per_frame = medians("tracking_a_clip", tracking), medians("limit_a_frame", detecting)
+    saved = per_frame["limit_a_frame_cpu_s"] * frames / per_clip["tracking_a_clip_cpu_s"]
+    counts = {"frames": frames, "frames_compared": len(exact), "frames_with_a_face": int(shown.sum())}
+    detail = counts | per_clip | per_frame
     limit = "the whole detector on every frame at full resolution"
     iou = _overlap(tracked[both], reference[both])
     mean_iou = float(iou.mean()) if len(iou) else 0.0
@@ -76,35 +72,36 @@ def face_rows(clip: Path, sampled: int) -> Iterator[Figure]:
     yield Figure("faces: CPU saved", saved, "x", CHEAPER_GOAL, limit, at_least=True, detail=detail)
 
 
-def _tracking_cpu_s(clip: Path) -> float:
-    """CPU seconds that finding, following and cutting out the face of every frame of a clip take."""
+def _tracking(clip: Path) -> Spent:
+    """What finding, following and cutting out the face of every frame of a clip take, without the decoding."""
     info, settings = probe(clip), MediaSettings()
     tracker = face_tracker(Mtcnn(), info, settings)
-    spent_s = 0.0
     last = len(info.frame_times_s) - 1
-    for frame in decode(clip, info):
-        started_s = time.process_time()
-        tracker.add(frame, [frame.index], last=frame.index == last)
-        spent_s += time.process_time() - started_s
-    return spent_s
+    steps = [
+        timed(partial(tracker.add, frame, [frame.index], last=frame.index == last)) for frame in decode(clip, info)
+    ]
+    return Spent(sum(step.cpu_s for step in steps), sum(step.wall_s for step in steps))
 
 
-def _exact_boxes(clip: Path, chosen: set[int]) -> tuple[dict[int, Float32[np.ndarray, " 4"]], float]:
-    """The largest face of each chosen frame (NaN: none), in displayed pixels, and the CPU seconds of finding them."""
-    info, detector = probe(clip), Mtcnn()
-    boxes: dict[int, Float32[np.ndarray, " 4"]] = {}
-    spent_s = 0.0
-    for frame in decode(clip, info):
-        if frame.index not in chosen:
-            continue
-        image = frame.rgb_full()
-        started_s = time.process_time()
-        found = detector.detect(image[None], DEFAULT_MIN_FACE_PIXELS).pop()
-        spent_s += time.process_time() - started_s
-        areas = np.prod(found.boxes[:, 2:] - found.boxes[:, :2], axis=1)
-        none = np.full(4, np.nan, dtype=np.float32)
-        boxes[frame.index] = found.boxes[int(areas.argmax())] if len(found) else none
-    return boxes, spent_s
+def _exact_boxes(clip: Path, chosen: set[int]) -> tuple[dict[int, Float32[np.ndarray, " 4"]], list[Spent]]:
+    """The largest face of each chosen frame (NaN: none), in displayed pixels, and what finding each took."""
+    detector = Mtcnn()
+    images = {frame.index: frame.rgb_full() for frame in decode(clip, probe(clip)) if frame.index in chosen}
+    found: list[Detections] = []
+
+    def look(image: UInt8[np.ndarray, "H W 3"]) -> None:
+        found.extend(detector.detect(image[None], DEFAULT_MIN_FACE_PIXELS))
+
+    spent = [timed(partial(look, image)) for image in images.values()]
+    return {index: _largest(faces) for index, faces in zip(images, found, strict=True)}, spent
+
+
+def _largest(faces: Detections) -> Float32[np.ndarray, " 4"]:
+    """The box of the largest face; NaN if there is none."""
+    if not len(faces):
+        return np.full(4, np.nan, dtype=np.float32)
+    areas = np.prod(faces.boxes[:, 2:] - faces.boxes[:, :2], axis=1)
+    return np.asarray(faces.boxes[int(areas.argmax())], dtype=np.float32)
 
 
 def _overlap(a: Float32[np.ndarray, "n 4"], b: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, " n"]:
@@ -115,19 +112,21 @@ def _overlap(a: Float32[np.ndarray, "n 4"], b: Float32[np.ndarray, "n 4"]) -> Fl
     return shared / whole
 
 
-def memory_rows(clip: Path, folder: Path) -> Iterator[Figure]:
+def memory_rows(clip: Path, folder: Path, repeats: int) -> Iterator[Figure]:
     """Peak memory of a process that prepares clips: one, several, and one that is longer."""
     long = looped(clip, LONGER, folder / "long.mp4")
-    one, several, longer = (_peak_mib(files) for files in ([clip], [clip] * LONGER, [long]))
+    work = ([clip], [clip] * LONGER, [long])
+    rounds = [[_peak_mib(clips) for clips in work] for _ in range(repeats)]
+    one, several, longer = (statistics.median(of_work) for of_work in zip(*rounds, strict=True))
     detail = {
         "one_clip_mib": round(one),
         f"{LONGER}_clips_mib": round(several),
         f"{LONGER}_times_as_long_mib": round(longer),
+        "repeats": repeats,
     }
     limit = "all frames kept; the largest of one clip, several and a longer one"
-    most = max(one, several, longer)
-    yield Figure("prepare: memory of a worker", most, "MiB", MEMORY_GOAL_MIB, limit, detail=detail)
-    growth = max(several, longer) / one
+    yield Figure("prepare: memory of a worker", max(one, several, longer), "MiB", MEMORY_GOAL_MIB, limit, detail=detail)
+    growth = statistics.median(max(more) / first for first, *more in rounds)
     limit = f"memory with one clip, against {LONGER} clips and one {LONGER} times as long"
     yield Figure("prepare: memory grows", growth, "x", FLAT_GOAL, limit, detail=detail)
 

@@ -86,8 +86,8 @@ def _steps(
     if "prepare" in parts:
         steps += [
             ("decoding", partial(decoding_rows, clip, repeats)),
-            ("faces", partial(face_rows, clip, effort.face_frames)),
-            ("memory", partial(memory_rows, clip, folder)),
+            ("faces", partial(face_rows, clip, effort.face_frames, max(repeats // 2, 1))),
+            ("memory", partial(memory_rows, clip, folder, max(repeats // 2, 1))),
         ]
     if "loader" in parts or "train" in parts:
         steps.append(("making a store", lambda: _made(store_of(clip, store, effort.clips))))
