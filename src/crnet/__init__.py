@@ -13,13 +13,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from crnet.device import Precision
     from crnet.predict import Predictor
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(run: Path | str, device: str = "auto", *, encoder: str | None = None, asr: str | None = None) -> Predictor:
+def load(
+    run: Path | str,
+    device: str = "auto",
+    *,
+    encoder: str | None = None,
+    asr: str | None = None,
+    precision: Precision = "float32",
+) -> Predictor:
     """Load a trained system.
 
     Args:
@@ -27,6 +35,7 @@ def load(run: Path | str, device: str = "auto", *, encoder: str | None = None, a
         device: Where the networks compute: auto (a GPU if there is one), cpu, cuda or mps.
         encoder: Where the weights of its text encoder are now, such as `skip-thoughts:FOLDER`, if not where they were.
         asr: Speech recognition for videos without a transcript: name or folder of a model for faster-whisper.
+        precision: float32, or bfloat16 where speed counts more than the last digits, see `Predictor`.
 
     Returns:
         A predictor; `predict(path)` scores a video.
@@ -50,4 +59,4 @@ def load(run: Path | str, device: str = "auto", *, encoder: str | None = None, a
         from crnet.text.speech import FasterWhisper
 
         recogniser = FasterWhisper(asr)
-    return Predictor(load_bundle(Path(run), files), choose_device(device), encoder, recogniser)
+    return Predictor(load_bundle(Path(run), files), choose_device(device), encoder, recogniser, precision)

@@ -23,7 +23,7 @@ BUNDLE_FOLDER = "bundle"
 CALIBRATION_FILE = "calibration.json"
 COPY_AGAIN = "copy the bundle again, or train again"
 KIND = "crnet bundle"
-HASHED_AT_ONCE = 1  # on two cores, the other one imports
+HASHED_AT_ONCE = 1  # on two cores, the other one imports: a cold start adds 2.36 s; with two threads 2.59
 
 
 def file_names(streams: tuple[Stream, ...], calibrated: bool) -> list[str]:

@@ -20,6 +20,7 @@ from crnet.data.making import clip_from_video, count_faces
 from crnet.data.source import list_videos
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
+from crnet.device import Precision
 from crnet.errors import CrnetError, LabelError, MissingDependencyError, StorageError, UsageError
 from crnet.schema import SAMPLE_RATE_HZ, STREAMS, TARGETS, Batch, Clip, Prediction, Stream
 from crnet.text.encoders import find_encoder
@@ -100,6 +101,8 @@ class Predictor:
         encoder: Where the weights of the bundle's text encoder are now, as `encoder_by_name` understands; None: where
             they were.
         recogniser: Listens to videos without a transcript; None: nobody does.
+        precision: What the backbones compute in. bfloat16 halves their time where processor or GPU have instructions
+            for it (docs/performance.md); scores move by up to 0.003, and are no longer the same on every machine.
 
     Raises:
         ConfigError, FormatError: The text encoder is not there, or has other weights than in training.
@@ -111,8 +114,10 @@ class Predictor:
         device: torch.device | None = None,
         encoder: str | None = None,
         recogniser: SpeechRecogniser | None = None,
+        precision: Precision = "float32",
     ) -> None:
         self.bundle = bundle
+        self.precision = precision
         self._device = device or torch.device("cpu")
         self.encoder = find_encoder(bundle.encoder, encoder)
         self.recogniser = recogniser
@@ -217,7 +222,8 @@ class Predictor:
         """
         features: dict[Stream, Features] = {}
         scores: dict[Stream, NDArray[np.float32]] = {}
-        with torch.inference_mode():
+        halved = torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        with torch.inference_mode(), halved:
             on_device = batch.to(self._device)
             for stream, net in self.bundle.nets.items():
                 output = net(on_device)

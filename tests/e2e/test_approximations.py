@@ -159,6 +159,12 @@ def scores(prediction: Prediction) -> np.ndarray:
     return np.array(list(prediction.scores.values()))
 
 
+def test_scores_in_bfloat16_are_nearly_those_in_float32(seen: str, cases: list[Case], system: Predictor) -> None:
+    halved = Predictor(system.bundle, precision="bfloat16")
+    exact, quick = (np.stack([scores(one.predict_clip(case.quick)) for case in cases]) for one in (system, halved))
+    assert 0 < np.abs(quick - exact).max() <= MOST_APART[seen]
+
+
 def test_scores_do_not_depend_on_how_memory_lies(cases: list[Case], system: Predictor) -> None:
     """Colours side by side in memory, pictures decoded into one piece: the same scores as plain planes, in float32."""
     for case in cases[:2]:

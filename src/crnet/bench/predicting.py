@@ -37,12 +37,18 @@ def predicting_rows(clip: Path, bundle: Path, repeats: int) -> Iterator[Figure]:
         bundle: The system, see `untrained_bundle`.
         repeats: Rounds of each.
     """
-    predictor = Predictor(load_bundle(bundle))
-    decoding, warm = in_turn(repeats, partial(bare_decode, clip), partial(predictor.predict, clip, ""))
+    system = load_bundle(bundle)
+    predictor, quicker = Predictor(system), Predictor(system, precision="bfloat16")
+    decoding, *both = in_turn(
+        repeats, partial(bare_decode, clip), *(partial(one.predict, clip, "") for one in (predictor, quicker))
+    )
     limit = "bare decoding of picture and sound, by the clock"
-    detail = medians("work", warm) | medians("limit", decoding) | {"repeats": repeats}
-    yield Figure("predict: warm", wall_ratio(warm, decoding), "x", WARM_GOAL, limit, detail=detail)
-    rounds = [(timed(partial(_predict_cold, clip, bundle)), timed(partial(predictor.predict, clip, "")))
+    for name, warm in zip(("predict: warm", "predict: warm, bfloat16"), both, strict=True):
+        detail = medians("work", warm) | medians("limit", decoding) | {"repeats": repeats}
+        yield Figure(name, wall_ratio(warm, decoding), "x", WARM_GOAL, limit, detail=detail)
+    # The other process's memory is not known here.
+    rounds = [(replace(timed(partial(_predict_cold, clip, bundle)), peak_mib=None),
+               timed(partial(predictor.predict, clip, "")))
               for _ in range(max(repeats // 2, 1))]  # fmt: skip
     cold, again = ([pair[i] for pair in rounds] for i in (0, 1))
     more_s = statistics.median(a.wall_s - b.wall_s for a, b in rounds)

@@ -25,6 +25,7 @@ ALL_FRAMES_GOAL, FOUR_FRAMES_GOAL = 2.2, 1.6
 IOU_GOAL, MISSES_GOAL, CHEAPER_GOAL = 0.85, 0.01, 300.0
 MEMORY_GOAL_MIB, FLAT_GOAL = 400.0, 1.1
 DEFAULT_MIN_FACE_PIXELS = 20.0  # the smallest face that MTCNN looks for unless told otherwise
+SAME_FACE_IOU = 0.5
 LONGER = 4  # times as long a clip, and as many of them, must not take more memory
 
 
@@ -50,24 +51,24 @@ def face_rows(clip: Path, sampled: int, repeats: int) -> Iterator[Figure]:
         tracking = [_tracking(clip) for _ in range(repeats)]
         chosen = np.unique(np.linspace(0, len(media.time_s) - 1, sampled).round().astype(int))
         exact, detecting = _exact_boxes(clip, set(chosen.tolist()))
-    tracked = np.stack([media.face_box[i] for i in exact])
-    reference = np.stack(list(exact.values()))
-    shown = ~np.isnan(reference[:, 0])
-    missed = shown & np.isnan(tracked[:, 0])
-    both = shown & ~missed
+    shown = {index: boxes for index, boxes in exact.items() if len(boxes)}
+    # The detector may see a second person too, or a face in a hand: of its boxes, the one that the tracker means.
+    overlaps = np.array([_overlap(boxes, media.face_box[index]).max() for index, boxes in shown.items()])
+    found = overlaps >= SAME_FACE_IOU  # not where nothing is tracked: then it is NaN
     frames = len(media.time_s)
     per_clip, per_frame = medians("tracking_a_clip", tracking), medians("limit_a_frame", detecting)
     saved = per_frame["limit_a_frame_cpu_s"] * frames / per_clip["tracking_a_clip_cpu_s"]
-    counts = {"frames": frames, "frames_compared": len(exact), "frames_with_a_face": int(shown.sum())}
+    counts = {"frames": frames, "frames_compared": len(exact), "frames_with_a_face": len(shown)}
     detail = counts | per_clip | per_frame
     limit = "the whole detector on every frame at full resolution"
-    iou = _overlap(tracked[both], reference[both])
+    iou = overlaps[found]
     mean_iou = float(iou.mean()) if len(iou) else 0.0
     worst = round(float(iou.min(initial=1.0)), 3)
     yield Figure(
         "faces: mean IoU", mean_iou, "", IOU_GOAL, limit, at_least=True, detail=detail | {"smallest_iou": worst}
     )
-    share = float(missed.sum() / max(shown.sum(), 1))
+    share = float((~found).sum() / max(len(shown), 1))
+    limit += f"; missed: no box, or one that overlaps none of its faces by {SAME_FACE_IOU:g}"
     yield Figure("faces: missed", share, "", MISSES_GOAL, limit, detail=detail)
     yield Figure("faces: CPU saved", saved, "x", CHEAPER_GOAL, limit, at_least=True, detail=detail)
 
@@ -83,8 +84,8 @@ def _tracking(clip: Path) -> Spent:
     return Spent(sum(step.cpu_s for step in steps), sum(step.wall_s for step in steps))
 
 
-def _exact_boxes(clip: Path, chosen: set[int]) -> tuple[dict[int, Float32[np.ndarray, " 4"]], list[Spent]]:
-    """The largest face of each chosen frame (NaN: none), in displayed pixels, and what finding each took."""
+def _exact_boxes(clip: Path, chosen: set[int]) -> tuple[dict[int, Float32[np.ndarray, "n 4"]], list[Spent]]:
+    """The faces of each chosen frame, in displayed pixels, and what finding them took in each."""
     detector = Mtcnn()
     images = {frame.index: frame.rgb_full() for frame in decode(clip, probe(clip)) if frame.index in chosen}
     found: list[Detections] = []
@@ -93,23 +94,14 @@ def _exact_boxes(clip: Path, chosen: set[int]) -> tuple[dict[int, Float32[np.nda
         found.extend(detector.detect(image[None], DEFAULT_MIN_FACE_PIXELS))
 
     spent = [timed(partial(look, image)) for image in images.values()]
-    return {index: _largest(faces) for index, faces in zip(images, found, strict=True)}, spent
+    return {index: faces.boxes for index, faces in zip(images, found, strict=True)}, spent
 
 
-def _largest(faces: Detections) -> Float32[np.ndarray, " 4"]:
-    """The box of the largest face; NaN if there is none."""
-    if not len(faces):
-        return np.full(4, np.nan, dtype=np.float32)
-    areas = np.prod(faces.boxes[:, 2:] - faces.boxes[:, :2], axis=1)
-    return np.asarray(faces.boxes[int(areas.argmax())], dtype=np.float32)
-
-
-def _overlap(a: Float32[np.ndarray, "n 4"], b: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, " n"]:
-    """Intersection over union of boxes, pair by pair."""
-    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+def _overlap(boxes: Float32[np.ndarray, "n 4"], box: Float32[np.ndarray, " 4"]) -> Float32[np.ndarray, " n"]:
+    """Intersection over union of each of some boxes with one; NaN if it is."""
+    sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
     shared = np.prod(np.maximum(sides, 0), axis=1)
-    whole = np.prod(a[:, 2:] - a[:, :2], axis=1) + np.prod(b[:, 2:] - b[:, :2], axis=1) - shared
-    return shared / whole
+    return np.asarray(shared / (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + np.prod(box[2:] - box[:2]) - shared))
 
 
 def memory_rows(clip: Path, folder: Path, repeats: int) -> Iterator[Figure]:

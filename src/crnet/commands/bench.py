@@ -27,7 +27,7 @@ def bench(
     """Measure speed and memory against the limits of this machine.
 
     Every figure is a ratio to a limit or a plain baseline that is measured in the same run, in turn with it
-    (docs/performance.md explains each). On a busy machine the figures are worse than the code. Takes some ten minutes.
+    (docs/performance.md explains each). On a busy machine the figures are worse than the code. Takes six minutes or so.
 
     Args:
         what: A part, or all.

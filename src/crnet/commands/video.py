@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from crnet.commands.outcome import EXIT_DONE, EXIT_ERROR, EXIT_FAILURES
-from crnet.device import Device
+from crnet.device import Device, Precision
 from crnet.errors import UsageError
 from crnet.terminal import bars, print_json, show_prediction
 
@@ -27,6 +27,7 @@ def predict(
     asr: str | None = None,
     encoder: str | None = None,
     device: Device = "auto",
+    precision: Precision = "float32",
     json: bool = False,
     csv: Path | None = None,
 ) -> int:
@@ -43,6 +44,8 @@ def predict(
         asr: Speech recognition for videos without a transcript: name or folder of a model for faster-whisper.
         encoder: Where the system's text encoder is now, such as skip-thoughts:FOLDER, if not where it was in training.
         device: Where the networks compute; auto takes a GPU if there is one.
+        precision: bfloat16 takes a quarter less time where the processor or GPU has instructions for it, and moves
+            scores by up to 0.003.
         json: Print JSON, one document for one video, one line for each of several.
         csv: Write a table to this file as well, row by row.
     """
@@ -54,7 +57,7 @@ def predict(
     paths = list_videos(videos)
     if transcript is not None and len(paths) != 1:
         raise UsageError(f"one transcript for {len(paths)} videos", remedy="put a .txt file beside each video instead")
-    system = crnet.load(run, device, encoder=encoder, asr=asr)
+    system = crnet.load(run, device, encoder=encoder, asr=asr, precision=precision)
     from crnet.predict import prediction_table  # not before: `load` has better to do while torch is imported
 
     failed, error = 0, None

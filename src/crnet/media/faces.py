@@ -52,8 +52,8 @@ class DetectionSettings:
             a tenth of the time of searching; a lost face is searched for at once.
         long_side: Long side of the picture that is searched for faces from `min_face` on, pixels.
         min_face: Side of the smallest face looked for, as a part of the frame's short side.
-        far_face: The same at the first look, and after every `afresh_s` without a face. This search takes five times as
-            long.
+        far_face: The same at the first look, and after every `afresh_s` without a face. This search takes three times
+            as long.
         max_gap_s: A face that is missed for no longer than this is taken to have stayed.
         min_sightings: A face seen in fewer looks is taken for an error of the detector (if there were twice as many).
     """

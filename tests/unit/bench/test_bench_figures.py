@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from crnet.bench.figures import Figure, Spent, busy_warning, cpu_ratio, in_turn, machine, medians, timed, wall_ratio
 from crnet.bench.growing import Size, clip_row, growing_rows, random_forest
 from crnet.forest import Forest
+from crnet.memory import restart_peak
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,15 @@ def test_sleeping_takes_time_but_no_cpu() -> None:
 def test_the_cpu_of_children_counts() -> None:
     spent = timed(lambda: subprocess.run([sys.executable, "-c", "sum(range(4_000_000))"], check=True))
     assert spent.cpu_s > 0.02
+
+
+@pytest.mark.skipif(not restart_peak(), reason="this system cannot tell the peak of a part of a run")
+def test_peak_memory_is_that_of_the_work_alone() -> None:
+    large = timed(lambda: np.ones(16_000_000))  # 122 MiB
+    small = timed(lambda: np.ones(1_000))
+    assert large.peak_mib is not None and small.peak_mib is not None
+    assert large.peak_mib - small.peak_mib > 100
+    assert medians("work", [large])["work_peak_mib"] == round(large.peak_mib)
 
 
 def test_ratios_are_medians_of_rounds() -> None:

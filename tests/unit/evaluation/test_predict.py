@@ -279,6 +279,13 @@ def test_predictions_as_a_table(tmp_path: Path, predictor: Predictor, clip_maker
     assert rows[1]["openness"] == rows[1]["faces_found"] == ""
 
 
+def test_bfloat16_moves_scores_a_little(bundle: Bundle, clip_maker: MakeClip) -> None:
+    clip = clip_maker("a.mp4")
+    scores = [Predictor(bundle, precision=how).predict_clip(clip).streams["face"] for how in ("float32", "bfloat16")]
+    exact, halved = (np.array(list(of_one.values())) for of_one in scores)
+    assert 0 < np.abs(exact - halved).max() < 0.02  # bfloat16 has 8 bits: 0.004 of a value
+
+
 def test_networks_are_put_where_they_are_asked_to(bundle: Bundle) -> None:
     predictor = Predictor(bundle, torch.device("cpu"))
     assert all(not net.training for net in predictor.bundle.nets.values())
