@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from crnet.data.workers import available_cores
+from grey_video import write_grey_video
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +45,18 @@ def test_a_gpu_that_is_not_there_is_named() -> None:
     command = [sys.executable, str(SCRIPTS / "gpu.py"), "--out", "nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
     assert done.returncode == 2 and "no CUDA GPU here" in done.stderr
+
+
+def test_growth_of_a_clip_and_of_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    growth = importlib.import_module("growth")
+    clip = write_grey_video(tmp_path / "a.mp4", seconds=0.5, fps=10)
+    of_one = growth.of_a_clip(clip, 1)
+    assert 0 < of_one["decode_cpu_s"] < of_one["prepare_cpu_s"]
+    cores = available_cores()
+    assert set(growth.of_a_data_set(clip, tmp_path, 2, 1)) == {f"{n} clips, {w} workers, s" for n, w in
+                                                               ((2, 1), (2, cores), (4, cores))}  # fmt: skip
+    assert growth.of_trees(50)["nodes"] <= growth.TREES * 99
 
 
 def test_the_whole_forest_is_that_of_scikit_learn() -> None:

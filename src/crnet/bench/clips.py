@@ -15,35 +15,36 @@ from crnet.data.simulate.planning import SimulationConfig, plan_clips
 from crnet.errors import MediaError
 from crnet.media.video import NOT_A_VIDEO_REMEDY, SIMULATED_COMMENT, decode, probe
 
-WIDTH, HEIGHT, FPS = 1280, 720, 30
+HEIGHT, FPS = 720, 30  # 16:9
 SOUND_HZ = 44_100
 SOUND_BLOCK = 1024  # samples of an AAC frame
 DRAWN_S = 5.0  # of which the drawn clip is looped
 
 
-def standard_clip(source: Path | None, out: Path, seconds: float) -> Path:
-    """Write a clip of 720p30 with x264's default quality and speed, and stereo AAC; short ones are repeated.
+def standard_clip(source: Path | None, out: Path, seconds: float, height: int = HEIGHT) -> Path:
+    """Write a clip with x264's default quality and speed, and stereo AAC; a short source is repeated.
 
     Args:
         source: The video to take; None draws a person.
         out: The mp4 to write.
         seconds: Its length.
+        height: Of its frames, 16:9.
 
     Raises:
         MediaError: The video cannot be read.
     """
     if source is None:
         source = out.with_name("drawn.mp4")
-        config = SimulationConfig(clips=5, seconds=min(DRAWN_S, seconds), fps=FPS, height=HEIGHT)
+        config = SimulationConfig(clips=5, seconds=min(DRAWN_S, seconds), fps=FPS, height=height)
         film(plan_clips(config)[0], config, source)
     info = probe(source)
     with av.open(str(out), "w") as container:
         if info.simulated:
             container.metadata["comment"] = SIMULATED_COMMENT
         video = container.add_stream("libx264", rate=FPS, options={"preset": "medium", "crf": "23"})
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        video.width, video.height, video.pix_fmt = 16 * height // 9, height, "yuv420p"
         audio = container.add_stream("aac", rate=SOUND_HZ, layout="stereo")
-        for frame in _frames(source, round(seconds * FPS)):
+        for frame in _frames(source, round(seconds * FPS), height):
             container.mux(video.encode(frame))
         for block in _sound(source, round(seconds * SOUND_HZ)):
             container.mux(audio.encode(block))
@@ -52,8 +53,8 @@ def standard_clip(source: Path | None, out: Path, seconds: float) -> Path:
     return out
 
 
-def _frames(source: Path, count: int) -> Iterator[av.VideoFrame]:
-    """`count` frames at 720p, at the source's own pace, over and over."""
+def _frames(source: Path, count: int, height: int) -> Iterator[av.VideoFrame]:
+    """`count` frames of this height, at the source's own pace, over and over."""
     info = probe(source)
     step = max(info.fps / FPS, 1e-3)
     made = 0
@@ -61,7 +62,7 @@ def _frames(source: Path, count: int) -> Iterator[av.VideoFrame]:
         before = made
         for frame in decode(source, info):
             while made < count and (made - before) * step <= frame.index + 0.5:
-                image = frame.rgb(WIDTH, HEIGHT)
+                image = frame.rgb(16 * height // 9, height)
                 shown = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(
                     format="yuv420p"
                 )
