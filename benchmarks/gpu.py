@@ -45,7 +45,10 @@ PEAK_BF16 = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4
 
 
 class FrameByFrame(nn.Module):
-    """The same network as a plain loop: one frame of every clip at a time, in float32."""
+    """The same network as a plain loop: one frame of every clip at a time, in float32 (no TF32).
+
+    Batch norm then sees the frames one moment at a time, as in the re-implementations that loop so.
+    """
 
     def __init__(self, net: StreamNet) -> None:
         super().__init__()
