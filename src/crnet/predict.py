@@ -102,7 +102,8 @@ class Predictor:
             they were.
         recogniser: Listens to videos without a transcript; None: nobody does.
         precision: What the backbones compute in. bfloat16 halves their time where processor or GPU have instructions
-            for it (docs/performance.md); scores move by up to 0.003, and are no longer the same on every machine.
+            for it (docs/performance.md); scores move by up to 0.003 (of a system that has seen 480 clips or more), and
+            are no longer the same on every machine.
 
     Raises:
         ConfigError, FormatError: The text encoder is not there, or has other weights than in training.
