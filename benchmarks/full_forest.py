@@ -16,10 +16,18 @@ import statistics
 import sys
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesRegressor
 
 from crnet.bench.figures import Spent, machine, timed, wall_ratio
-from crnet.bench.growing import CLIP_GOAL_MS, EQUAL_GOAL, FIT_GOAL, SIZE_GOAL, Size, clips_through, drawn_task
+from crnet.bench.growing import (
+    CLIP_GOAL_MS,
+    EQUAL_GOAL,
+    FIT_GOAL,
+    SIZE_GOAL,
+    Size,
+    clips_through,
+    drawn_task,
+    sklearn_forest,
+)
 from crnet.forest import Forest
 from crnet.fusion import PAPER_MAX_FEATURES, PAPER_TREES
 from crnet.memory import peak_mib
@@ -85,12 +93,6 @@ def main() -> int:
     print(json.dumps(document, indent=2))
     holds = ratio <= FIT_GOAL and share <= SIZE_GOAL and far <= EQUAL_GOAL and clip_ms <= CLIP_GOAL_MS
     return 0 if holds else 1
-
-
-def sklearn_forest(size: Size, seed: int) -> ExtraTreesRegressor:
-    """Scikit-learn's forest with the seed that `Forest.fit` gives its first target."""
-    state = int(np.random.SeedSequence([seed, 0]).generate_state(1)[0])
-    return ExtraTreesRegressor(size.trees, max_features=size.features, n_jobs=-1, random_state=state)
 
 
 def joined(forests: list[Forest]) -> Forest:

@@ -141,10 +141,10 @@ def measured(store: Path, config: Config, asked: argparse.Namespace) -> tuple[li
     if compiled is not None:
         ways["compiled"] = lambda: steps(run, compiled, kept)
         ways["compiled with data"] = lambda: steps(run, compiled, fresh)
-    device_peaks = {name: device_peak_mib(way, run.world.device) for name, way in ways.items()}
     works = [partial(until_done, way, run.world.device) for way in ways.values()]
     with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
         spent = dict(zip(ways, in_turn(asked.repeats, *works), strict=True))
+        device_peaks = {name: device_peak_mib(way, run.world.device) for name, way in ways.items()}
     # What `crnet train` does; compiled is what could be gained.
     step_s = statistics.median(one.wall_s for one in spent["engine"]) / len(kept)
     flops = flops_of_step(run, net, kept)

@@ -3,8 +3,8 @@
     python benchmarks/growth.py [--video VIDEO] [--clips 12] [--repeats 3]
 
 The video (by default a drawn one) is brought to three sizes and two lengths; `crnet prepare` runs over so many clips
-of it, and over twice as many, with one worker and with one for each core. Prints one JSON
-document; takes ten minutes on two cores.
+of it, and over twice as many, with one worker and with one for each core. Prints one JSON document; takes ten minutes
+on two cores.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> int:
             "seconds": [short_s, long_s],
             "a_clip": {which: of_a_clip(clip, asked.repeats) for which, clip in clips.items()},
             "a_data_set": of_a_data_set(clips["720p"], folder, asked.clips, asked.repeats),
-            "trees": {clips: of_trees(clips) for clips in TREE_CLIPS},
+            "trees": {count: of_trees(count) for count in TREE_CLIPS},
             "machine": machine(),
         }
     print(json.dumps(document, indent=2))

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from crnet.bench.figures import Figure, Spent, in_turn, medians, timed, wall_rat
 from crnet.forest import LEAF, Forest
 from crnet.fusion import PAPER_MAX_FEATURES, PAPER_TREES
 from crnet.schema import TARGETS
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import ExtraTreesRegressor
 
 FIT_GOAL, SIZE_GOAL, EQUAL_GOAL, CLIP_GOAL_MS = 1.05, 1 / 6, 1e-6, 60.0
 SHAPES = 20  # different trees that the full forest is put together from
@@ -32,13 +35,10 @@ class Size:
 
 def growing_rows(size: Size, repeats: int) -> Iterator[Figure]:
     """One target's trees by `Forest` and by scikit-learn, on the same random numbers."""
-    from sklearn.ensemble import ExtraTreesRegressor
-
     rng = np.random.default_rng(0)
     x, y = drawn_task(size, rng)
-    seed = int(np.random.SeedSequence([0, 0]).generate_state(1)[0])  # what `Forest.fit` gives its first target
     forests: list[Forest] = []  # of all rounds; they are equal
-    theirs = ExtraTreesRegressor(size.trees, max_features=size.features, n_jobs=-1, random_state=seed)
+    theirs = sklearn_forest(size, seed=0)
     work, limit = in_turn(
         repeats,
         lambda: forests.append(Forest.fit(x, y, trees=size.trees, max_features=size.features, seed=0)),
@@ -68,6 +68,14 @@ def drawn_task(size: Size, rng: np.random.Generator) -> tuple[NDArray[np.float32
     """Numbers [N, 1, M] and scores [N, 1] that half depend on the first of them."""
     x = rng.normal(size=(size.clips, 1, size.features)).astype(np.float32)
     return x, np.clip(0.5 + 0.1 * x[:, :, 0] + 0.1 * rng.normal(size=(size.clips, 1)), 0, 1)
+
+
+def sklearn_forest(size: Size, seed: int) -> ExtraTreesRegressor:
+    """Scikit-learn's forest, not grown yet, with the seed that `Forest.fit` gives its first target."""
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    state = int(np.random.SeedSequence([seed, 0]).generate_state(1)[0])
+    return ExtraTreesRegressor(size.trees, max_features=size.features, n_jobs=-1, random_state=state)
 
 
 def clip_row(size: Size, repeats: int) -> Figure:

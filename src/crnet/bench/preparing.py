@@ -16,7 +16,7 @@ from jaxtyping import Float32, UInt8
 from crnet.bench.clips import bare_decode, looped
 from crnet.bench.figures import Figure, Spent, cpu_ratio, in_turn, medians, threads, timed
 from crnet.data.workers import THREAD_VARIABLES
-from crnet.media.mtcnn import Detections, Mtcnn
+from crnet.media.mtcnn import Mtcnn, overlaps
 from crnet.media.reader import face_tracker, read_media
 from crnet.media.settings import MediaSettings
 from crnet.media.video import decode, probe
@@ -53,7 +53,7 @@ def face_rows(clip: Path, sampled: int, repeats: int) -> Iterator[Figure]:
         exact, detecting = _exact_boxes(clip, set(chosen.tolist()))
     shown = {index: boxes for index, boxes in exact.items() if len(boxes)}
     # The detector may see a second person too, or a face in a hand: of its boxes, the one that the tracker means.
-    overlaps = np.array([_overlap(boxes, media.face_box[index]).max() for index, boxes in shown.items()])
+    overlaps = np.array([_best_overlap(boxes, media.face_box[index]) for index, boxes in shown.items()])
     found = overlaps >= SAME_FACE_IOU  # not where nothing is tracked: then it is NaN
     frames = len(media.time_s)
     per_clip, per_frame = medians("tracking_a_clip", tracking), medians("limit_a_frame", detecting)
@@ -87,21 +87,19 @@ def _tracking(clip: Path) -> Spent:
 def _exact_boxes(clip: Path, chosen: set[int]) -> tuple[dict[int, Float32[np.ndarray, "n 4"]], list[Spent]]:
     """The faces of each chosen frame, in displayed pixels, and what finding them took in each."""
     detector = Mtcnn()
-    images = {frame.index: frame.rgb_full() for frame in decode(clip, probe(clip)) if frame.index in chosen}
-    found: list[Detections] = []
+    boxes: dict[int, Float32[np.ndarray, "n 4"]] = {}
 
-    def look(image: UInt8[np.ndarray, "H W 3"]) -> None:
-        found.extend(detector.detect(image[None], DEFAULT_MIN_FACE_PIXELS))
+    def look(index: int, image: UInt8[np.ndarray, "H W 3"]) -> None:
+        boxes[index] = detector.detect(image[None], DEFAULT_MIN_FACE_PIXELS).pop().boxes
 
-    spent = [timed(partial(look, image)) for image in images.values()]
-    return {index: faces.boxes for index, faces in zip(images, found, strict=True)}, spent
+    spent = [timed(partial(look, frame.index, frame.rgb_full()))
+             for frame in decode(clip, probe(clip)) if frame.index in chosen]  # fmt: skip
+    return boxes, spent
 
 
-def _overlap(boxes: Float32[np.ndarray, "n 4"], box: Float32[np.ndarray, " 4"]) -> Float32[np.ndarray, " n"]:
-    """Intersection over union of each of some boxes with one; NaN if it is."""
-    sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
-    shared = np.prod(np.maximum(sides, 0), axis=1)
-    return np.asarray(shared / (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + np.prod(box[2:] - box[:2]) - shared))
+def _best_overlap(boxes: Float32[np.ndarray, "n 4"], box: Float32[np.ndarray, " 4"]) -> float:
+    """The largest intersection over union of any of the boxes with one; NaN if that is."""
+    return float(overlaps(np.concatenate([boxes, box[None]]), of_smaller=False)[-1, :-1].max())
 
 
 def memory_rows(clip: Path, folder: Path, repeats: int) -> Iterator[Figure]:

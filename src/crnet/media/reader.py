@@ -130,8 +130,8 @@ def _detector() -> Mtcnn:
 def _one_thread() -> Iterator[None]:
     """Let torch compute with one thread: the detector's networks are too small for more.
 
-    A second one gains nothing on an idle machine; on a busy one, where two
-    wait for each other at every layer, a prediction took 9 CPU seconds instead of 3 to 7.
+    A second one gains nothing on an idle machine; on a busy one, where two wait for each other at every layer, a
+    prediction took 9 CPU seconds instead of 3 to 7.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
