@@ -22,16 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from crnet.bundle import load_bundle
+from crnet.bundle.bundle import load_bundle
 from crnet.config import PRESET_NAMES, PRESETS
 from crnet.data.manifest import Manifest, read_manifest, write_manifest
-from crnet.data.simulate.cues import MODALITIES, Modality
-from crnet.data.simulate.planning import SimulationConfig
-from crnet.data.simulate.storing import simulate_to_store
 from crnet.data.store import clip_path, read_clip, write_clip
-from crnet.evaluation import AVERAGE, Evaluation, evaluate
-from crnet.pipeline import train_system
-from crnet.schema import STREAMS, Stream
+from crnet.evaluation.evaluate import AVERAGE, Evaluation, evaluate
+from crnet.simulate.cues import MODALITIES, Modality
+from crnet.simulate.planning import SimulationConfig
+from crnet.simulate.write_store import simulate_to_store
+from crnet.train import train_system
+from crnet.types import STREAMS, Stream
 
 AT_FLOOR_R2 = 0.03  # mean over the traits
 ABOVE_FLOOR_R2 = 0.05

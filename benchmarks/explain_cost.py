@@ -20,15 +20,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crnet.bundle import Bundle
+from crnet.bundle.bundle import Bundle
 from crnet.config import PRESET_NAMES, PRESETS, Config
-from crnet.explain.video import explain_video
-from crnet.forest import Forest
-from crnet.fusion import Fusion
+from crnet.explain.explain import explain_video
+from crnet.fusion.forest import Forest
+from crnet.fusion.fusion import Fusion
 from crnet.media.settings import MediaSettings
 from crnet.models.crnet import StreamNet
 from crnet.predict import Predictor
-from crnet.schema import TARGETS
+from crnet.types import TARGETS
 
 AUDIO_SAMPLES = 244_832  # the longest training clip of First Impressions v2
 LEVELS = 13  # of a tree; 6,000 clips need as many where every split is even
@@ -99,7 +99,7 @@ class Clock:
         self._since = (0.0, 0.0)
 
     def __call__(self, task: str, done: int, total: int, note: str = "") -> None:
-        """See `crnet.progress.Progress`."""
+        """See `crnet.utils.progress.Progress`."""
         if task != "explaining":
             return
         now = (time.process_time(), time.perf_counter())

@@ -18,11 +18,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from crnet.data.simulate.acting import act
-from crnet.data.simulate.drawing import Presenter
-from crnet.data.simulate.planning import ClipPlan, SimulationConfig, plan_clips
-from crnet.media.faces import DetectionSettings
+from crnet.media.face_tracking import DetectionSettings
 from crnet.media.mtcnn import Mtcnn
+from crnet.simulate.drawing import Presenter
+from crnet.simulate.performance import act
+from crnet.simulate.planning import ClipPlan, SimulationConfig, plan_clips
 
 OF_ALL, OF_GROUP = 0.99, 0.98
 LEAST_IOU = 0.3

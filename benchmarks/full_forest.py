@@ -16,9 +16,7 @@ import statistics
 import sys
 
 import numpy as np
-
-from crnet.bench.figures import Spent, machine, timed, wall_ratio
-from crnet.bench.growing import (
+from benchmarks.forest import (
     CLIP_GOAL_MS,
     EQUAL_GOAL,
     FIT_GOAL,
@@ -28,10 +26,12 @@ from crnet.bench.growing import (
     drawn_task,
     sklearn_forest,
 )
-from crnet.forest import Forest
-from crnet.fusion import PAPER_MAX_FEATURES, PAPER_TREES
-from crnet.memory import peak_mib
-from crnet.schema import TARGETS
+from benchmarks.measurements import Spent, machine, timed, wall_ratio
+
+from crnet.fusion.forest import Forest
+from crnet.fusion.fusion import PAPER_MAX_FEATURES, PAPER_TREES
+from crnet.types import TARGETS
+from crnet.utils.process_memory import peak_mib
 
 UNSEEN_CLIPS, TIMED_CLIPS = 1_000, 31
 

@@ -23,21 +23,21 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from benchmarks.measurements import Figure, in_turn, machine, medians, wall_ratio
+from benchmarks.training_step import run_of
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from crnet.bench.figures import Figure, in_turn, machine, medians, wall_ratio
-from crnet.bench.training import run_of
 from crnet.config import PRESETS, Config
 from crnet.data.dataset import Batches, longest_audio_samples
-from crnet.data.simulate.planning import SimulationConfig
-from crnet.data.simulate.storing import simulate_to_store
 from crnet.data.store import read_manifest
 from crnet.models.crnet import StreamNet, StreamOutput
 from crnet.models.resnet import average
-from crnet.schema import Batch
-from crnet.training.engine import Clock, Run, train_epoch
-from crnet.training.stages import split_of, train_stream
+from crnet.simulate.planning import SimulationConfig
+from crnet.simulate.write_store import simulate_to_store
+from crnet.training.loop import Clock, Run, train_epoch
+from crnet.training.stream import split_of, train_stream
+from crnet.types import Batch
 
 FASTER_GOAL, WITH_DATA_GOAL = 5.0, 1.05
 PEAK_BF16 = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10": 125e12}

@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.clips import bare_decode, standard_clip
+from benchmarks.forest import Size, drawn_task
+from benchmarks.measurements import in_turn, machine, threads, timed
 
-from crnet.bench.clips import bare_decode, standard_clip
-from crnet.bench.figures import in_turn, machine, threads, timed
-from crnet.bench.growing import Size, drawn_task
 from crnet.data.prepare import prepare
-from crnet.data.workers import available_cores
-from crnet.forest import Forest
+from crnet.fusion.forest import Forest
 from crnet.media.reader import read_media
+from crnet.utils.executors import available_cores
 
 HEIGHTS = (360, 720, 1080)
 SECONDS = (15.0, 60.0)

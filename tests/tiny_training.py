@@ -9,9 +9,9 @@ from typing import Any
 from crnet.data.store import read_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.models.crnet import ModelConfig
-from crnet.progress import Progress, no_progress
-from crnet.schema import Stream
-from crnet.training.stages import TrainingConfig, train_stream
+from crnet.training.stream import TrainingConfig, train_stream
+from crnet.types import Stream
+from crnet.utils.progress import Progress, no_progress
 
 TINY_MODEL = ModelConfig(width=4, blocks=(1, 1, 1, 1), frames=4)
 TINY_TRANSFORMS = TransformConfig(frames=4, pixels=24, audio_samples=4_000)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crnet.device import Precision
     from crnet.predict import Predictor
+    from crnet.utils.device import Precision
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
@@ -47,16 +47,16 @@ def load(
     """
     from pathlib import Path
 
-    from crnet.bundle_files import BundleFiles
+    from crnet.bundle.verify import BundleFiles
 
     files = BundleFiles(Path(run))  # hashed while torch is imported
-    from crnet.bundle import load_bundle
+    from crnet.bundle.bundle import load_bundle
     from crnet.predict import Predictor
     from crnet.training.distributed import choose_device
 
     recogniser = None
     if asr is not None:
-        from crnet.text.speech import FasterWhisper
+        from crnet.text.asr import FasterWhisper
 
         recogniser = FasterWhisper(asr)
     return Predictor(load_bundle(Path(run), files), choose_device(device), encoder, recogniser, precision)

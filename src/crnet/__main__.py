@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crnet.cli import run
+from crnet.cli.main import run
 
 if __name__ == "__main__":
     run()

@@ -10,10 +10,10 @@ import cattrs
 
 from crnet.data.transforms import TransformConfig
 from crnet.errors import ConfigError, FormatError
-from crnet.fusion import FusionConfig
+from crnet.fusion.fusion import FusionConfig
 from crnet.models.crnet import ModelConfig
-from crnet.schema import STREAMS, Stream
 from crnet.training.config import CLASSIFICATION, JOINT, TrainingConfig
+from crnet.types import STREAMS, Stream
 
 Preset = Literal["tiny", "small", "paper"]
 PRESET_NAMES: tuple[Preset, ...] = get_args(Preset)

@@ -9,17 +9,17 @@ from pathlib import Path
 from crnet.config import PRESETS, with_seed
 from crnet.data.manifest import read_manifest
 from crnet.data.prepare import prepare
-from crnet.data.simulate.planning import SimulationConfig
-from crnet.data.simulate.speech import best_voice
-from crnet.data.simulate.writing import simulate
 from crnet.errors import CrnetError
-from crnet.evaluation import AVERAGE, FLOOR, FUSION, Evaluation, evaluate_run
-from crnet.explain.report import REPORT_FILE, show_run
-from crnet.files import write_json
-from crnet.pipeline import train_system
+from crnet.evaluation.evaluate import AVERAGE, FLOOR, FUSION, Evaluation, evaluate_run
 from crnet.predict import Predictor
-from crnet.progress import Progress, no_progress
-from crnet.schema import Prediction
+from crnet.report.run_report import REPORT_FILE, show_run
+from crnet.simulate.planning import SimulationConfig
+from crnet.simulate.speech import best_voice
+from crnet.simulate.write_dataset import simulate
+from crnet.train import train_system
+from crnet.types import Prediction
+from crnet.utils.files import write_json
+from crnet.utils.progress import Progress, no_progress
 
 SECONDS, FPS, HEIGHT = 2.5, 10.0, 240
 PREDICTION_FILE = "prediction.json"

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crnet.errors import UsageError
-from crnet.schema import TARGETS, TRAITS
+from crnet.types import TARGETS, TRAITS
 
 Floats = NDArray[np.float64]
 

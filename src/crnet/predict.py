@@ -14,19 +14,19 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from crnet.bundle import Bundle
+from crnet.bundle.bundle import Bundle
 from crnet.config import from_dict
-from crnet.data.making import clip_from_video, count_faces
-from crnet.data.source import list_videos
+from crnet.data.extract import clip_from_video, count_faces
+from crnet.data.sources.source import list_videos
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
-from crnet.device import Precision
 from crnet.errors import CrnetError, LabelError, MissingDependencyError, StorageError, UsageError
-from crnet.schema import SAMPLE_RATE_HZ, STREAMS, TARGETS, Batch, Clip, Prediction, Stream
+from crnet.text.asr import SpeechRecogniser
 from crnet.text.encoders import find_encoder
 from crnet.text.language import language_of
-from crnet.text.speech import SpeechRecogniser
 from crnet.text.transcripts import SUFFIXES, clean_transcript, find_sidecar, read_transcript
+from crnet.types import SAMPLE_RATE_HZ, STREAMS, TARGETS, Batch, Clip, Prediction, Stream
+from crnet.utils.device import Precision
 
 if TYPE_CHECKING:
     from crnet.media.settings import MediaSettings

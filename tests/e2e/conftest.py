@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crnet.bundle import load_bundle, save_bundle
-from crnet.conformal import Calibration
+from crnet.bundle.bundle import load_bundle, save_bundle
 from crnet.demo import DemoResult, run_demo
-from crnet.schema import STREAMS, TARGETS
+from crnet.fusion.conformal import Calibration
+from crnet.types import STREAMS, TARGETS
 
 CLIPS = 30
 UPLOAD_MB, DURATION_S = 2, 20

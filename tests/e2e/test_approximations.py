@@ -17,21 +17,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crnet.bundle import load_bundle
+from crnet.bundle.bundle import load_bundle
 from crnet.config import PRESETS
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
 from crnet.demo import DemoResult
-from crnet.media.cutting import cut_out, with_margin
-from crnet.media.faces import FACE_MARGIN
-from crnet.media.jpegs import Pile, encoded
+from crnet.media.crops import Pile, cut_out, encoded, with_margin
+from crnet.media.face_tracking import FACE_MARGIN
 from crnet.media.mtcnn import ONET_PIXELS, Mtcnn, whole_squares
 from crnet.media.reader import read_media
 from crnet.media.settings import MediaSettings
 from crnet.media.video import Frame, decode, probe
-from crnet.pipeline import train_system
 from crnet.predict import Predictor
-from crnet.schema import Clip, Prediction
+from crnet.train import train_system
+from crnet.types import Clip, Prediction
 
 pytestmark = pytest.mark.slow
 

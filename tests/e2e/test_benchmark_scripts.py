@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from crnet.data.workers import available_cores
+from crnet.utils.executors import available_cores
 from grey_video import write_grey_video
 
 pytestmark = pytest.mark.slow

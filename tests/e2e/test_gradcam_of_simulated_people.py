@@ -19,19 +19,19 @@ import pytest
 
 from crnet.data.dataset import ClipDataset, loader, scores_of
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
-from crnet.data.simulate.planning import SimulationConfig
-from crnet.data.simulate.storing import simulate_to_store
 from crnet.data.store import read_clip, source_of
 from crnet.data.transforms import TransformConfig, choose_frames, collate, sample
-from crnet.explain.film import face_squares
-from crnet.explain.maps import look, mass_inside
+from crnet.explain.heat_maps import look, mass_inside
 from crnet.media.settings import MediaSettings
 from crnet.metrics import r2
 from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.report.overlay_video import face_squares
+from crnet.simulate.planning import SimulationConfig
+from crnet.simulate.write_store import simulate_to_store
 from crnet.training.checkpoint import load_net
 from crnet.training.config import CLASSIFICATION, JOINT, TrainingConfig
 from crnet.training.features import extract
-from crnet.training.stages import train_stream
+from crnet.training.stream import train_stream
 
 pytestmark = [
     pytest.mark.slow,

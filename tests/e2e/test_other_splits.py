@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crnet.cli import main
+from crnet.cli.main import main
 from crnet.config import Config
-from crnet.cross_validation import evaluate_protocol
-from crnet.data.protocols import Protocol
+from crnet.data.splits import Protocol
 from crnet.data.store import ClipRow, Manifest, clip_path, read_manifest, write_clip, write_manifest
 from crnet.data.transforms import TransformConfig
-from crnet.evaluation import evaluate_run
-from crnet.fusion import FusionConfig
+from crnet.evaluation.cross_validation import evaluate_protocol
+from crnet.evaluation.evaluate import evaluate_run
+from crnet.fusion.fusion import FusionConfig
 from crnet.models.crnet import ModelConfig
-from crnet.pipeline import train_system
-from crnet.schema import SPLITS, TARGETS, TEXT_DIMENSIONS
+from crnet.train import train_system
+from crnet.types import SPLITS, TARGETS, TEXT_DIMENSIONS
 from synthetic import SPLIT_OF_FIVE, make_clip
 from tiny_training import tiny_training
 

@@ -9,9 +9,9 @@ import pytest
 
 from crnet.data.dataset import ClipDataset, loader, scores_of
 from crnet.data.store import read_manifest
-from crnet.schema import Stream
 from crnet.training.checkpoint import load_net
 from crnet.training.features import extract
+from crnet.types import Stream
 from synthetic import write_store
 from tiny_training import TINY_MODEL, TINY_TRANSFORMS, train_tiny
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import crnet
-from crnet import cli
+from crnet.cli import main as cli
 from crnet.demo import DemoResult, run_demo
 from crnet.predict import DRAWN_PEOPLE
-from crnet.schema import STREAMS, TARGETS
+from crnet.types import STREAMS, TARGETS
 
 CLIPS = 30  # of the fixture `demo`
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ import torch
 
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.models.losses import joint_loss, lambda_at
-from crnet.schema import Batch, Stream
+from crnet.types import Batch, Stream
 
 RECORDED = Path(__file__).with_name("model_numerics.json")
 TINY = ModelConfig(width=4, blocks=(2, 1, 1, 1), frames=4)

@@ -1,6 +1,6 @@
 """`ceiling.json`: what simulated clips let anyone know of their scores, and how far towards that a system came.
 
-`crnet simulate` writes it (see `crnet.data.simulate.ceiling`), `crnet prepare` carries it into the store, and
+`crnet simulate` writes it (see `crnet.simulate.ceiling`), `crnet prepare` carries it into the store, and
 `crnet evaluate` compares with it where it is there.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crnet.errors import FormatError
-from crnet.files import read_json
+from crnet.utils.files import read_json
 
 CEILING_NAME = "ceiling.json"
 CEILING_FORMAT = 1

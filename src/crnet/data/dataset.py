@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from crnet.data.store import ClipFile, ClipRow
 from crnet.data.transforms import VISUAL_STREAMS, Sample, TransformConfig, collate, derived_rng, sample
 from crnet.errors import ConfigError, CrnetError, LabelError
-from crnet.schema import TARGETS, Batch, Stream, VisualStream
+from crnet.types import TARGETS, Batch, Stream, VisualStream
 
 if TYPE_CHECKING:
     from jaxtyping import Float64, Int64, UInt8

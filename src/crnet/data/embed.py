@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crnet.data.making import fingerprint_of
+from crnet.data.extract import fingerprint_of
 from crnet.data.manifest import (
     EMBEDDING_NAME,
     MANIFEST_NAME,
@@ -19,9 +19,9 @@ from crnet.data.manifest import (
 from crnet.data.prepare import SETTINGS_NAME
 from crnet.data.store import ClipFile, read_clip, write_clip
 from crnet.errors import FormatError, StorageError
-from crnet.files import read_json, remedy_of_writing, write_json
-from crnet.progress import Progress, no_progress
 from crnet.text.encoders import TextEncoder, is_same_encoder, label_of
+from crnet.utils.files import read_json, remedy_of_writing, write_json
+from crnet.utils.progress import Progress, no_progress
 
 CLIPS_AT_ONCE = 64  # texts of so many clips are encoded together
 TASK = "embedding transcripts"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crnet.data.manifest import Manifest
 from crnet.errors import FormatError
-from crnet.schema import Split
+from crnet.types import Split
 
 FAILURES_NAME = "failures.csv"
 

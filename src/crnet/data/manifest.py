@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 from crnet.errors import FormatError
-from crnet.files import replacing
-from crnet.schema import SPLITS, TARGETS, Split, TrainingSource
+from crnet.types import SPLITS, TARGETS, Split, TrainingSource
+from crnet.utils.files import replacing
 
 MANIFEST_FORMAT = 1
 MANIFEST_NAME = "manifest.parquet"

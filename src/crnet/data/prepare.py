@@ -13,22 +13,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crnet.data.archives import Keys, ask_for_key
 from crnet.data.ceiling import CEILING_NAME
+from crnet.data.extract import WORK_NAME, ClipMaker, Job, Made, Shared, clip_from_video, fingerprint_of, make_clip_file
 from crnet.data.failures import FAILURES_NAME
-from crnet.data.first_impressions import SIMULATED_MARKER, is_release, open_release
-from crnet.data.folder import open_folder
-from crnet.data.making import WORK_NAME, ClipMaker, Job, Made, Shared, clip_from_video, fingerprint_of, make_clip_file
 from crnet.data.manifest import EMBEDDING_NAME, MANIFEST_NAME, Manifest, write_manifest
-from crnet.data.source import Failure, LabelledClip, Source, find_files
+from crnet.data.sources.archives import Keys, ask_for_key
+from crnet.data.sources.csv_folder import open_folder
+from crnet.data.sources.first_impressions import SIMULATED_MARKER, is_release, open_release
+from crnet.data.sources.source import Failure, LabelledClip, Source, find_files
 from crnet.data.store import FORMAT
-from crnet.data.workers import WorkerDied, available_cores, run_jobs
 from crnet.errors import StorageError, UsageError
-from crnet.files import read_json, write_bytes, write_json, write_text
-from crnet.progress import Progress, no_progress
-from crnet.schema import SPLITS, Split
+from crnet.text.asr import SpeechRecogniser
 from crnet.text.encoders import HashedNgrams, TextEncoder, label_of
-from crnet.text.speech import SpeechRecogniser
+from crnet.types import SPLITS, Split
+from crnet.utils.executors import WorkerDied, available_cores, run_jobs
+from crnet.utils.files import read_json, write_bytes, write_json, write_text
+from crnet.utils.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from crnet.media.settings import MediaSettings

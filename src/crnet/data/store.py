@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from crnet.data.manifest import ClipRow, Manifest, read_manifest, write_manifest
 from crnet.data.tensor_file import TensorFile
 from crnet.errors import FormatError
-from crnet.files import replacing
-from crnet.schema import TEXT_DIMENSIONS, Clip, VisualStream
+from crnet.types import TEXT_DIMENSIONS, Clip, VisualStream
+from crnet.utils.files import replacing
 
 __all__ = [
     "FORMAT",

@@ -17,7 +17,7 @@ import torch
 
 from crnet.data.store import ClipSource
 from crnet.errors import ConfigError, FormatError
-from crnet.schema import TEXT_DIMENSIONS, Batch, Stream, VisualStream
+from crnet.types import TEXT_DIMENSIONS, Batch, Stream, VisualStream
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Float64, Int64, UInt8

@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from crnet.data.protocols import Protocol
-from crnet.data.workers import WorkerDied, run_jobs
+from crnet.data.splits import Protocol
 from crnet.errors import CrnetError, StorageError
-from crnet.experiments.experiment import Experiment, Lab
-from crnet.experiments.nets import FAILURE_NAME, NetSpec, is_trained, mark_trained
-from crnet.files import write_text
-from crnet.progress import no_progress
-from crnet.schema import SPLITS
+from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, is_trained, mark_trained
+from crnet.experiments.workspace import Experiment, Lab
 from crnet.training.log import epochs_logged
-from crnet.training.stages import train_stream
-from crnet.training.together import watched_logs
+from crnet.training.parallel_streams import watched_logs
+from crnet.training.stream import train_stream
+from crnet.types import SPLITS
+from crnet.utils.executors import WorkerDied, run_jobs
+from crnet.utils.files import write_text
+from crnet.utils.progress import no_progress
 
 logger = logging.getLogger(__name__)
 

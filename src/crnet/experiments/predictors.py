@@ -10,12 +10,12 @@ import numpy as np
 from sklearn.linear_model import LinearRegression
 
 from crnet.data.dataset import scores_of
-from crnet.data.halves import halves
+from crnet.data.splits import halves
 from crnet.errors import ConfigError
-from crnet.experiments.experiment import Lab
-from crnet.experiments.nets import NetSpec
-from crnet.fusion import FusionConfig
-from crnet.schema import Split, Stream
+from crnet.experiments.net_spec import NetSpec
+from crnet.experiments.workspace import Lab
+from crnet.fusion.fusion import FusionConfig
+from crnet.types import Split, Stream
 
 if TYPE_CHECKING:
     from jaxtyping import Float64

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from crnet.experiments.diagnostics import Diagnostics
-from crnet.experiments.experiment import Experiment
-from crnet.experiments.extremes import extremes
 from crnet.experiments.figures import FIGURES
-from crnet.experiments.learning_curve import LearningCurve
-from crnet.experiments.readings import readings
-from crnet.experiments.tables import TABLES
+from crnet.experiments.figures.diagnostics import Diagnostics
+from crnet.experiments.figures.learning_curve import LearningCurve
+from crnet.experiments.paper.extremes import extremes
+from crnet.experiments.paper.open_choices import readings
+from crnet.experiments.paper.tables import TABLES
+from crnet.experiments.workspace import Experiment
 
 ALL: tuple[Experiment, ...] = (*TABLES, readings, extremes, *FIGURES, LearningCurve(), Diagnostics())
 EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in ALL}

@@ -23,18 +23,18 @@ from typing import Any
 
 import crnet
 from crnet.config import Config, to_dict
-from crnet.data.protocols import OFFICIAL, Protocol
+from crnet.data.splits import OFFICIAL, Protocol
 from crnet.errors import ConfigError, CrnetError, FormatError, StorageError, UsageError
-from crnet.experiments.experiment import Experiment, Lab, Section
-from crnet.experiments.index import About, write_index
 from crnet.experiments.plan import folds_of, plan, train_plan
+from crnet.experiments.rendering.index import About, write_index
 from crnet.experiments.table import Table
-from crnet.files import read_json, write_json, write_text
-from crnet.progress import Progress, no_progress
-from crnet.provenance import git_revision, versions
+from crnet.experiments.workspace import Experiment, Lab, Section
 from crnet.training.distributed import choose_device
-from crnet.training.stages import WITHOUT_INFLUENCE, first_difference
-from crnet.training.together import nets_at_once
+from crnet.training.parallel_streams import nets_at_once
+from crnet.training.stream import WITHOUT_INFLUENCE, first_difference
+from crnet.utils.files import read_json, write_json, write_text
+from crnet.utils.progress import Progress, no_progress
+from crnet.utils.provenance import git_revision, versions
 
 logger = logging.getLogger(__name__)
 

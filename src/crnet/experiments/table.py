@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from crnet.experiments.changes import Change, unchanged
-from crnet.experiments.claims import Claim, Predictions, Verdict, judge
-from crnet.experiments.experiment import Lab, Section
-from crnet.experiments.nets import NetSpec, UntrainedError
+from crnet.experiments.config_overrides import Change, unchanged
+from crnet.experiments.net_spec import NetSpec, UntrainedError
+from crnet.experiments.paper.claims import Claim, Predictions, Verdict, judge
+from crnet.experiments.paper.published import AVERAGE, COLUMNS, Printed
 from crnet.experiments.predictors import BESIDE, Predictor, predict
-from crnet.experiments.published import AVERAGE, COLUMNS, Printed
-from crnet.experiments.write_table import write_table
-from crnet.fusion import FusionConfig
+from crnet.experiments.rendering.write_table import write_table
+from crnet.experiments.workspace import Lab, Section
+from crnet.fusion.fusion import FusionConfig
 from crnet.metrics import accuracy, spread
-from crnet.schema import TARGETS, TRAITS, Stream
+from crnet.types import TARGETS, TRAITS, Stream
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Plots and reports."""
+"""Where scores come from: numbers only, no HTML."""

@@ -16,9 +16,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crnet.bundle import Bundle
+from crnet.bundle.bundle import Bundle
 from crnet.predict import system_scores
-from crnet.schema import STREAMS, TARGETS, Stream
+from crnet.types import STREAMS, TARGETS, Stream
 
 Known = frozenset[Stream]
 

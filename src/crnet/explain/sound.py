@@ -20,11 +20,11 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from numpy.typing import NDArray
 
-from crnet.explain.style import FAINT, GREY, INK, new_figure, tidy, title
 from crnet.explain.words import Word
 from crnet.models.crnet import StreamNet
-from crnet.progress import Progress, no_progress
-from crnet.schema import SAMPLE_RATE_HZ, TARGETS, Batch
+from crnet.report.style import FAINT, GREY, INK, new_figure, tidy, title
+from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch
+from crnet.utils.progress import Progress, no_progress
 
 STEPS = 16  # points on the way from silence to the sound
 BIN_S = 0.1

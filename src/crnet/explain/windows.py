@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from crnet.data.making import clip_from_video
+from crnet.data.extract import clip_from_video
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
 from crnet.explain.words import Word
 from crnet.predict import Predictor
-from crnet.progress import Progress, no_progress
-from crnet.schema import SAMPLE_RATE_HZ, TARGETS, Clip, Faces
+from crnet.types import SAMPLE_RATE_HZ, TARGETS, Clip, Faces
+from crnet.utils.progress import Progress, no_progress
 
 WINDOW_S = 15.0  # a clip of First Impressions
 LONGER_THAN_WINDOW = 1.25  # a video of less is one clip

@@ -12,10 +12,10 @@ from jaxtyping import Float64
 from numpy.typing import ArrayLike, NDArray
 
 from crnet.predict import Predictor, system_scores
-from crnet.progress import Progress, no_progress
-from crnet.schema import SAMPLE_RATE_HZ, TARGETS, Batch, Stream
 from crnet.text.encoders import LONGEST_TEXT_CHARACTERS
 from crnet.text.transcripts import Cue
+from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch, Stream
+from crnet.utils.progress import Progress, no_progress
 
 LOOK_S = 0.02  # sound is judged voiced or not in pieces of so much
 VOICED_BELOW_LOUD_DB = 25.0  # a piece this much quieter than the loud ones is a pause

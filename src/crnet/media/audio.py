@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crnet.errors import MissingDependencyError
 from crnet.media.video import decoded, open_media
-from crnet.schema import SAMPLE_RATE_HZ
+from crnet.types import SAMPLE_RATE_HZ
 
 try:
     import av

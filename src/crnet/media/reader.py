@@ -16,17 +16,16 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from numpy.typing import NDArray
 
 from crnet.errors import MediaError
-from crnet.files import sha256
 from crnet.media.audio import FULL_SCALE, read_audio
-from crnet.media.cutting import cut_out
-from crnet.media.faces import FaceTracker
-from crnet.media.jpegs import Pile, encoded
-from crnet.media.moments import choose_kept, middle_frames
+from crnet.media.crops import Pile, cut_out, encoded
+from crnet.media.face_tracking import FaceTracker
+from crnet.media.face_tracks import FaceCrop, FaceTrack
+from crnet.media.frame_sampling import choose_kept, middle_frames
 from crnet.media.mtcnn import Mtcnn
 from crnet.media.settings import MediaSettings
-from crnet.media.tracks import FaceCrop, FaceTrack
 from crnet.media.video import NOT_A_VIDEO_REMEDY, Frame, VideoInfo, decode, probe
-from crnet.memory import give_memory_back
+from crnet.utils.files import sha256
+from crnet.utils.process_memory import give_memory_back
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ DAMAGED_BELOW = 0.9  # share of the frames that can be decoded
 
 @dataclass(frozen=True, eq=False)
 class Media:
-    """The part of `crnet.schema.Clip` that comes from the file; the attributes are described there."""
+    """The part of `crnet.types.Clip` that comes from the file; the attributes are described there."""
 
     scene_jpeg: UInt8[np.ndarray, " scene_bytes"]
     scene_offsets: Int64[np.ndarray, " k_plus_1"]

@@ -7,8 +7,8 @@ import json
 from dataclasses import asdict, dataclass, field
 
 from crnet.errors import ConfigError
-from crnet.media.faces import FACE_MARGIN, DetectionSettings
-from crnet.schema import SEGMENTS
+from crnet.media.face_tracking import FACE_MARGIN, DetectionSettings
+from crnet.types import SEGMENTS
 
 READER_VERSION = 3
 """Goes into every fingerprint; raise it when the same settings give other clips than before."""
@@ -23,7 +23,7 @@ class MediaSettings:
         frames_per_segment: Frames kept of each, the middle one among them; None keeps all.
         pixels: Side of the scene and face pictures.
         jpeg_quality: 1 to 100.
-        face_margin: See `crnet.media.faces.FACE_MARGIN`.
+        face_margin: See `crnet.media.face_tracking.FACE_MARGIN`.
         max_audio_s: Sound after this many seconds is left out.
         detection: How faces are looked for.
     """

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from crnet.errors import MediaError, MissingDependencyError
-from crnet.media.moments import nearest
+from crnet.media.frame_sampling import nearest
 
 try:
     import av

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from crnet.errors import ConfigError, LabelError
-from crnet.schema import TARGETS
+from crnet.types import TARGETS
 
 EDGES: dict[int, tuple[float, ...]] = {
     4: (0.5, 0.6, 0.7),  # Sec. 4.2.2

@@ -12,8 +12,8 @@ from jaxtyping import Float, Float64, UInt8
 from torch import Tensor, nn
 
 from crnet.errors import ConfigError, FormatError
-from crnet.models.baselines import ExpectationHead, PlainHead
 from crnet.models.cr_block import EDGES, CRBlock
+from crnet.models.heads import ExpectationHead, PlainHead
 from crnet.models.resnet import (
     FILM,
     PICTURE,
@@ -24,7 +24,7 @@ from crnet.models.resnet import (
     average,
     load_backbone,
 )
-from crnet.schema import SEGMENTS, STREAMS, Batch, Stream
+from crnet.types import SEGMENTS, STREAMS, Batch, Stream
 
 WIDEST = 1_024
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1], what torchvision's weights were trained with
@@ -55,7 +55,7 @@ class ModelConfig:
         init: Weights that the backbone of the visual streams starts from, torchvision's format as safetensors;
             without it, He initialisation.
         head: From the backbone's vector to scores: the paper's CR-block, or what it is compared with in Tables 4 to 6
-            (`crnet.models.baselines`). The last two are the same network; they differ in the losses it is trained by.
+            (`crnet.models.heads`). The last two are the same network; they differ in the losses it is trained by.
     """
 
     backbone: Literal["r2d34", "r3d34"] = "r2d34"

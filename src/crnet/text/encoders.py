@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.errors import ConfigError, FormatError
-from crnet.schema import TEXT_DIMENSIONS
+from crnet.types import TEXT_DIMENSIONS
 
 LONGEST_TEXT_CHARACTERS = 100_000  # some two hours of speech: bounds the time that any input can take
 WORD_NGRAMS = (1, 2)
@@ -70,7 +70,7 @@ def encoder_by_name(name: str) -> TextEncoder:
         raise ConfigError(f"unknown text encoder {name!r}", remedy=f"known: {KNOWN}")
     found: TextEncoder
     if kind == "skip-thoughts":
-        from crnet.text.skip_thoughts import SkipThoughts
+        from crnet.text.skip_thoughts.encoder import SkipThoughts
 
         found = SkipThoughts(Path(place).expanduser())
     else:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.errors import ConfigError, MissingDependencyError
-from crnet.schema import TEXT_DIMENSIONS
 from crnet.text.encoders import LONGEST_TEXT_CHARACTERS, content_name, encoder_by_name
+from crnet.types import TEXT_DIMENSIONS
 
 KIND = "sentence"
 TEXTS_AT_ONCE = 32

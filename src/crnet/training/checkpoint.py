@@ -15,9 +15,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from crnet.errors import FormatError
-from crnet.files import write_bytes
 from crnet.models.crnet import ModelConfig, StreamNet
-from crnet.schema import Stream
+from crnet.types import Stream
+from crnet.utils.files import write_bytes
 
 FORMAT = 1
 HEADER = "crnet"  # one metadata entry only: safetensors writes several in random order

@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 from torch import nn
 
-from crnet.device import Device
 from crnet.errors import ConfigError
 from crnet.models.crnet import Head
 from crnet.models.losses import LossTerms, lambda_at
+from crnet.utils.device import Device
 
 Term = Literal["l1", "mse", "bell", "guide"]
 ALL_TERMS: tuple[Term, ...] = ("l1", "mse", "bell", "guide")  # Eq. 8

@@ -14,8 +14,8 @@ from crnet.data.manifest import ClipRow
 from crnet.data.transforms import TransformConfig
 from crnet.errors import LabelError
 from crnet.models.crnet import StreamNet
-from crnet.progress import Progress, no_progress
-from crnet.schema import Stream
+from crnet.types import Stream
+from crnet.utils.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from jaxtyping import Float32

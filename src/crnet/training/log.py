@@ -26,9 +26,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from crnet.errors import StorageError
-from crnet.files import write_text
 from crnet.metrics import accuracy, spread
-from crnet.schema import TARGETS, TRAITS
+from crnet.types import TARGETS, TRAITS
+from crnet.utils.files import write_text
 
 LOG_NAME = "log.jsonl"
 

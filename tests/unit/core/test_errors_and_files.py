@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crnet.errors import CrnetError, FormatError, MediaError, StorageError
-from crnet.files import read_json, replacing, sha256, write_json, write_text
+from crnet.utils.files import read_json, replacing, sha256, write_json, write_text
 
 
 def test_an_error_is_one_line_with_path_reason_and_remedy() -> None:

@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.numpy import save
 
-from crnet.bundle import Bundle, load_bundle, save_bundle
-from crnet.bundle_files import document_sha256
+from crnet.bundle.bundle import Bundle, load_bundle, save_bundle
+from crnet.bundle.verify import document_sha256
 from crnet.data.dataset import ClipDataset, loader
 from crnet.data.store import read_manifest
 from crnet.errors import FormatError
-from crnet.files import read_json, sha256, write_bytes, write_json
 from crnet.predict import Predictor
+from crnet.utils.files import read_json, sha256, write_bytes, write_json
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_bundle_that_is_being_written_is_none(bundle: Bundle, saved: Path, mon
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("crnet.bundle.sha256", fail)
+    monkeypatch.setattr("crnet.bundle.bundle.sha256", fail)
     with pytest.raises(KeyboardInterrupt):
         save_bundle(bundle, saved)
     with pytest.raises(FormatError, match="no trained system"):

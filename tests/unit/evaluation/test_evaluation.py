@@ -14,15 +14,16 @@ import pytest
 from rich.console import Console
 
 from crnet import metrics
-from crnet.bundle import Bundle
-from crnet.data.protocols import training_digest
+from crnet.bundle.bundle import Bundle
+from crnet.cli.evaluation_tables import tables
+from crnet.data.splits import training_digest
 from crnet.data.store import read_clip, read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
-from crnet.evaluation import SYSTEMS, Evaluation, evaluate, write_evaluation
-from crnet.evaluation_tables import interval_text, tables
-from crnet.fusion import Fusion
+from crnet.evaluation.evaluate import SYSTEMS, Evaluation, evaluate, write_evaluation
+from crnet.fusion.fusion import Fusion
 from crnet.predict import DRAWN_PEOPLE, Predictor
-from crnet.schema import STREAMS, TARGETS, TRAITS
+from crnet.types import STREAMS, TARGETS, TRAITS
+from crnet.utils.number_format import interval_text
 
 
 def fail(store: Path, *rows: tuple[str, str], header: str = "clip,path,reason,remedy,split") -> None:
@@ -204,9 +205,9 @@ def test_figures_that_are_not_defined_are_a_dash(make_evaluation: Callable[..., 
 
 
 @pytest.mark.parametrize(
-    ("interval", "text"), [(None, ""), ([0.9, 0.9187], ".900–.919"), ([-0.05, 1.0], "-.050–1.000")]
+    ("interval", "text"), [(None, ""), ([0.9, 0.9187], ".900–.919"), ([-0.05, 1.0], "−.050–1.000")]
 )
-def test_interval_text(interval: list[float] | None, text: str) -> None:
+def test_format_interval(interval: list[float] | None, text: str) -> None:
     assert interval_text(interval) == text
 
 

@@ -14,7 +14,7 @@ from sklearn import metrics as sklearn_metrics
 
 from crnet import metrics
 from crnet.errors import UsageError
-from crnet.schema import TARGETS, TRAITS
+from crnet.types import TARGETS, TRAITS
 
 # Worked on paper. errors .1 .0 .2 .1; truth mean .5, variance .05; prediction mean .45, variance .0225 - .01 = .0125
 TRUTH = [0.2, 0.4, 0.6, 0.8]

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from crnet import predict as predict_module
-from crnet.bundle import Bundle
-from crnet.data.source import list_videos
+from crnet.bundle.bundle import Bundle
+from crnet.data.sources.source import list_videos
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
 from crnet.errors import (
@@ -26,7 +26,7 @@ from crnet.errors import (
     UsageError,
 )
 from crnet.predict import DRAWN_PEOPLE, NO_TRANSCRIPT, Predictor, prediction_table, system_scores
-from crnet.schema import STREAMS, TARGETS, Clip, Prediction
+from crnet.types import STREAMS, TARGETS, Clip, Prediction
 
 MakeClip = Callable[..., Clip]
 

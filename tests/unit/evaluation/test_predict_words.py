@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from crnet.bundle import Bundle, load_bundle, save_bundle
+from crnet.bundle.bundle import Bundle, load_bundle, save_bundle
+from crnet.cli.evaluation_tables import tables
 from crnet.data.store import read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError
-from crnet.evaluation import evaluate
-from crnet.evaluation_tables import tables
+from crnet.evaluation.evaluate import evaluate
 from crnet.media.reader import Media
 from crnet.predict import NO_TRANSCRIPT, Predictor
-from crnet.schema import Clip
 from crnet.text.encoders import HashedNgrams
-from crnet.text.skip_thoughts import SkipThoughts
+from crnet.text.skip_thoughts.encoder import SkipThoughts
+from crnet.types import Clip
 from skip_thoughts_files import write_published
 
 HEARD = "the words are from speech recognition (fake) and may be wrong"

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from crnet.bundle import Bundle
-from crnet.evaluation import AVERAGE, Evaluation, evaluate
-from crnet.evaluation_tables import tables
-from crnet.files import write_json
+from crnet.bundle.bundle import Bundle
+from crnet.cli.evaluation_tables import tables
+from crnet.evaluation.evaluate import AVERAGE, Evaluation, evaluate
 from crnet.metrics import describe
-from crnet.schema import TARGETS
+from crnet.types import TARGETS
+from crnet.utils.files import write_json
 
 FIGURES = {"accuracy": 0.96, "r2": 0.8, "ccc": 0.9}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_lab import TINY
+from tiny_workspace import TINY
 
-from crnet.experiments.experiment import Lab
+from crnet.experiments.workspace import Lab
 from synthetic import write_store
 
 CLIPS = 20

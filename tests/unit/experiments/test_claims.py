@@ -7,8 +7,8 @@ import csv
 import numpy as np
 import pytest
 
-from crnet.experiments.claims import Claim, Verdict, claims_csv, claims_grid, counted, judge, judge_share
-from crnet.experiments.published import TABLE_3
+from crnet.experiments.paper.claims import Claim, Verdict, claims_csv, claims_grid, counted, judge, judge_share
+from crnet.experiments.paper.published import TABLE_3
 
 N = 40
 TRUTH = np.full((N, 6), 0.5)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lab_fakes import FakeLab, fake_lab, log_rows, write_log
+from workspace_fakes import FakeLab, fake_lab, log_rows, write_log
 
-from crnet.experiments.diagnostics import Diagnostics, Floors, Turn, confusion
-from crnet.experiments.experiment import Lab
-from crnet.explain import style
+from crnet.experiments.figures.diagnostics import Diagnostics, Floors, Turn, confusion
+from crnet.experiments.workspace import Lab
 from crnet.models.cr_block import class_of
+from crnet.report import style
 
 WARNING = "training 1-MAE 0.9500 is far above validation 0.9000"
 

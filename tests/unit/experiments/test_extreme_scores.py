@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lab_fakes import fake_lab
+from workspace_fakes import fake_lab
 
-from crnet.experiments import write_table
-from crnet.experiments.experiment import Lab
-from crnet.experiments.extremes import errors_and_spread, extremes, outer
-from crnet.explain import style
+from crnet.experiments.paper.extremes import errors_and_spread, extremes, outer
+from crnet.experiments.rendering import write_table
+from crnet.experiments.workspace import Lab
+from crnet.report import style
 
 
 def test_outer_deciles_by_hand() -> None:

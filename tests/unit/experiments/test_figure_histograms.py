@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from crnet.config import PRESETS
-from crnet.experiments.experiment import Lab
 from crnet.experiments.figures.histograms import Histograms, bin_counts, class_shares
-from crnet.schema import TARGETS
+from crnet.experiments.workspace import Lab
+from crnet.types import TARGETS
 from synthetic import write_store
 
 

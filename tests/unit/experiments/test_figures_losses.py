@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crnet.experiments.experiment import Lab
 from crnet.experiments.figures.batch_sum import BatchSum
+from crnet.experiments.figures.loss_gradients import Slopes
 from crnet.experiments.figures.loss_shapes import (
     PAPER_BATCH,
     bell,
@@ -23,7 +23,7 @@ from crnet.experiments.figures.loss_shapes import (
     summed,
     widest_with_side_minima,
 )
-from crnet.experiments.figures.slopes import Slopes
+from crnet.experiments.workspace import Lab
 from crnet.models.losses import bell_loss, l1_loss, mse_loss
 
 NO_LAB = cast("Lab", None)  # these figures are arithmetic

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab_fakes import fake_lab
+from workspace_fakes import fake_lab
 
-from crnet.experiments.experiment import Lab
 from crnet.experiments.figures import FIGURES, bell_errors
 from crnet.experiments.figures.bell_errors import BellErrors, Errors
 from crnet.experiments.figures.examples import Examples, choose
 from crnet.experiments.figures.feature_maps import FeatureMaps
 from crnet.experiments.figures.regressors import Regressors, fit_svr
-from crnet.explain import style
-from crnet.explain.keypoints import ratio_of_net
-from crnet.schema import Stream
+from crnet.experiments.workspace import Lab
+from crnet.explain.key_points import ratio_of_net
+from crnet.report import style
+from crnet.types import Stream
 
 
 @pytest.fixture(autouse=True)

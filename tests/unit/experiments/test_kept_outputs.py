@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crnet.experiments.experiment import Lab
+from crnet.experiments.workspace import Lab
 from crnet.models.crnet import StreamNet
 
 

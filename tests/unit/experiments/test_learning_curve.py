@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lab_fakes import FakeLab, fake_lab
+from workspace_fakes import FakeLab, fake_lab
 
 from crnet.data.ceiling import CEILING_FORMAT, CEILING_NAME
-from crnet.experiments.experiment import Lab
-from crnet.experiments.learning_curve import LearningCurve, bounds_of, fall_a_doubling, sizes
-from crnet.explain import style
-from crnet.files import write_json
-from crnet.schema import STREAMS, TARGETS
+from crnet.experiments.figures.learning_curve import LearningCurve, bounds_of, fall_a_doubling, sizes
+from crnet.experiments.workspace import Lab
+from crnet.report import style
+from crnet.types import STREAMS, TARGETS
+from crnet.utils.files import write_json
 from synthetic import write_store
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from crnet.experiments import published as paper
-from crnet.experiments.published import AVERAGE, Printed
-from crnet.schema import TRAITS
+from crnet.experiments.paper import published as paper
+from crnet.experiments.paper.published import AVERAGE, Printed
+from crnet.types import TRAITS
 
 MEASURED = {n: getattr(paper, f"TABLE_{n}") for n in (1, 3, 4, 5, 6, 7)}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from crnet.cli import main
-from crnet.commands.paper import chosen_experiments
+from crnet.cli.main import main
+from crnet.cli.reproduce import chosen_experiments
 from crnet.experiments.registry import EXPERIMENTS
 
 

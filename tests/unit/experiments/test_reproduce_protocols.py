@@ -10,21 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lab_fakes import FakeLab
-from tiny_lab import TINY
+from tiny_workspace import TINY
+from workspace_fakes import FakeLab
 
-from crnet.data.groups import group_of
 from crnet.data.manifest import read_manifest
-from crnet.data.protocols import Protocol
+from crnet.data.splits import Protocol, group_of
 from crnet.errors import ConfigError, UsageError
-from crnet.experiments import learning_curve, write_table
-from crnet.experiments.changes import with_model
-from crnet.experiments.experiment import Lab, Section
-from crnet.experiments.nets import NetSpec
+from crnet.experiments.config_overrides import with_model
+from crnet.experiments.figures import learning_curve
+from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.plan import plan
+from crnet.experiments.rendering import write_table
 from crnet.experiments.reproduce import reproduce
 from crnet.experiments.table import Row, Table
-from crnet.schema import SPLITS
+from crnet.experiments.workspace import Lab, Section
+from crnet.types import SPLITS
 
 FOLDS = Protocol.parse("grouped-kfold:4")
 TABLE = Table(
@@ -98,7 +98,7 @@ def test_folds_are_trained_and_kept_apart_from_other_protocols(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_table, "png", lambda figure: b"picture")
-    monkeypatch.setattr("crnet.experiments.grid.Grid.to_figure", lambda grid: None)
+    monkeypatch.setattr("crnet.experiments.rendering.rendered_table.Grid.to_figure", lambda grid: None)
     protocol, table = Protocol.parse("grouped-kfold:3"), Table("face", "Face", TABLE.rows[:1])
     report = reproduce([table, OneFold()], store, tmp_path, TINY, seeds=(0,), workers=1, protocol=protocol)
     assert report.failures == {}

@@ -11,25 +11,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_lab import TINY
+from tiny_workspace import TINY
 
 from crnet.config import Config
 from crnet.errors import ConfigError, FormatError, LabelError, UsageError
 from crnet.experiments import plan as plan_module
-from crnet.experiments import write_table
-from crnet.experiments.changes import with_losses, with_model
-from crnet.experiments.claims import Claim
-from crnet.experiments.experiment import Lab
-from crnet.experiments.extremes import extremes
-from crnet.experiments.nets import FAILURE_NAME, NetSpec, is_trained
+from crnet.experiments.config_overrides import with_losses, with_model
+from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, is_trained
+from crnet.experiments.paper.claims import Claim
+from crnet.experiments.paper.extremes import extremes
+from crnet.experiments.paper.open_choices import readings
+from crnet.experiments.paper.published import COLUMNS
+from crnet.experiments.paper.tables import TABLES, table_4, table_6
 from crnet.experiments.predictors import predict
-from crnet.experiments.published import COLUMNS
-from crnet.experiments.readings import readings
+from crnet.experiments.rendering import write_table
 from crnet.experiments.reproduce import Report, reproduce
 from crnet.experiments.table import Row, Table
-from crnet.experiments.tables import TABLES, table_4, table_6
+from crnet.experiments.workspace import Lab
 from crnet.metrics import accuracy
-from crnet.schema import TARGETS
+from crnet.types import TARGETS
 from synthetic import write_store
 
 EVERYTHING = (*TABLES, readings, extremes)
@@ -39,7 +39,7 @@ CLAIMS = 70 + 8  # of the paper, and open readings
 def without_pictures(patch: pytest.MonkeyPatch) -> None:
     """They are tested elsewhere and take long."""
     patch.setattr(write_table, "png", lambda figure: b"picture")
-    patch.setattr("crnet.experiments.grid.Grid.to_figure", lambda grid: None)
+    patch.setattr("crnet.experiments.rendering.rendered_table.Grid.to_figure", lambda grid: None)
 
 
 @pytest.fixture(scope="module")

@@ -10,18 +10,18 @@ import av
 import numpy as np
 import pytest
 
-from crnet.bundle import Bundle
+from crnet.bundle.bundle import Bundle
 from crnet.config import Config
 from crnet.data.dataset import scores_of
 from crnet.data.store import read_manifest
 from crnet.data.transforms import TransformConfig
-from crnet.fusion import Fusion, FusionConfig
+from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.media.settings import MediaSettings
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.predict import Predictor
-from crnet.schema import SAMPLE_RATE_HZ, STREAMS, Stream
 from crnet.training.config import TrainingConfig
 from crnet.training.features import extract_all
+from crnet.types import SAMPLE_RATE_HZ, STREAMS, Stream
 from synthetic import write_store
 
 PIXELS, FRAMES, SECONDS, FPS = 32, 4, 3.0, 10

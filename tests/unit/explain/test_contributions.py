@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crnet.bundle import Bundle
+from crnet.bundle.bundle import Bundle
 from crnet.explain.contributions import contributions, scores_of_subsets, shapley
-from crnet.fusion import Fusion
+from crnet.fusion.fusion import Fusion
 from crnet.predict import system_scores
-from crnet.schema import STREAMS, TARGETS
+from crnet.types import STREAMS, TARGETS
 
 
 def features_of(bundle: Bundle, seed: int, spread: float = 1.0) -> dict[str, np.ndarray]:

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from crnet.errors import UsageError
-from crnet.explain.maps import default_layer, gradcam, look, look_without_target, mass_inside
+from crnet.explain.heat_maps import default_layer, gradcam, look, look_without_target, mass_inside
 from crnet.models.cr_block import class_of
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.models.losses import joint_loss
 from crnet.predict import Predictor
-from crnet.schema import Batch
+from crnet.types import Batch
 
 PIXELS, FRAMES = 56, 2
 FACE_CUE, VOICE_CUE = 0, 1  # places in the row of targets

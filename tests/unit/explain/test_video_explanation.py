@@ -12,15 +12,15 @@ import av
 import numpy as np
 import pytest
 
-from crnet import cli
-from crnet.bundle import Bundle, load_bundle, save_bundle
-from crnet.conformal import Calibration
+from crnet.bundle.bundle import Bundle, load_bundle, save_bundle
+from crnet.cli import main as cli
 from crnet.errors import LabelError, MediaError, UsageError
-from crnet.explain.page import MEANINGS
-from crnet.explain.video import VideoExplanation, explain_video
-from crnet.explain.video_report import clock, write_video_report
+from crnet.explain.explain import VideoExplanation, explain_video
+from crnet.fusion.conformal import Calibration
 from crnet.predict import DRAWN_PEOPLE, Predictor
-from crnet.schema import STREAMS, TARGETS, Stream
+from crnet.report.page import MEANINGS
+from crnet.report.video_report import clock, write_video_report
+from crnet.types import STREAMS, TARGETS, Stream
 from synthetic import make_clip
 
 SUBTITLES = """WEBVTT

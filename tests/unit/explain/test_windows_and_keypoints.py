@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crnet.bundle import Bundle
+from crnet.bundle.bundle import Bundle
 from crnet.data.manifest import read_manifest
 from crnet.data.store import read_clip, write_clip
 from crnet.errors import LabelError, UsageError
-from crnet.explain.film import Heat, face_squares
-from crnet.explain.keypoints import centred_disc, count_inside, crop_points, highlighted, key_point_ratio
+from crnet.explain.key_points import centred_disc, count_inside, crop_points, highlighted, key_point_ratio
 from crnet.explain.windows import cut, is_long, score_windows, summary, window_length_s
 from crnet.explain.words import align
 from crnet.predict import Predictor
-from crnet.schema import SAMPLE_RATE_HZ, TARGETS
+from crnet.report.overlay_video import Heat, face_squares
 from crnet.text.transcripts import Cue
+from crnet.types import SAMPLE_RATE_HZ, TARGETS
 from synthetic import make_clip, write_store
 
 

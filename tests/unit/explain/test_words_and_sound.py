@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from crnet.data.store import read_clip, read_manifest, source_of
 from crnet.data.transforms import collate, sample
 from crnet.explain.sound import BIN_S, MOST_WORDS, attribute_sound, sound_figure
-from crnet.explain.style import png
 from crnet.explain.words import MOST_OCCLUSIONS, align, occlude, voiced_parts
 from crnet.predict import Predictor, system_scores
-from crnet.schema import SAMPLE_RATE_HZ, TARGETS, Batch
+from crnet.report.style import png
 from crnet.text.transcripts import Cue
+from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch
 
 
 def tones(*parts: tuple[float, float], length_s: float = 4.0) -> np.ndarray:

@@ -14,7 +14,7 @@ import torch
 
 from crnet.errors import FormatError, MissingDependencyError
 from crnet.media import mtcnn
-from crnet.media.cutting import cut_out
+from crnet.media.crops import cut_out
 from crnet.media.mtcnn import Mtcnn, read_weights, squared, weights_folder
 
 

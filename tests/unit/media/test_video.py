@@ -14,7 +14,7 @@ from video_maker import quadrants, write_video
 
 from crnet.errors import MediaError
 from crnet.media import video
-from crnet.media.moments import MAX_FRAMES_PER_SEGMENT, choose_kept, middle_frames
+from crnet.media.frame_sampling import MAX_FRAMES_PER_SEGMENT, choose_kept, middle_frames
 from crnet.media.video import SIMULATED_COMMENT, decode, probe
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from crnet.errors import ConfigError, FormatError
 from crnet.models.crnet import ModelConfig, StreamNet
-from crnet.schema import STREAMS, Batch, Stream
+from crnet.types import STREAMS, Batch, Stream
 
 TINY = ModelConfig(width=4, blocks=(1, 1, 1, 1), frames=4)
 

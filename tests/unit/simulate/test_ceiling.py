@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from crnet.data.ceiling import CEILING_NAME, ceiling_of, read_ceiling, share_of_way
-from crnet.data.simulate.ceiling import VIEWS, ceiling, cue_table, cues_of
-from crnet.data.simulate.cues import CUE, CUES
-from crnet.data.simulate.planning import ClipPlan, SimulationConfig, plan_clips
 from crnet.errors import FormatError
-from crnet.schema import STREAMS, TARGETS
+from crnet.simulate.ceiling import VIEWS, ceiling, cue_table, cues_of
+from crnet.simulate.cues import CUE, CUES
+from crnet.simulate.planning import ClipPlan, SimulationConfig, plan_clips
+from crnet.types import STREAMS, TARGETS
 
 
 def plans_of(**config: object) -> list[ClipPlan]:
@@ -161,4 +161,4 @@ def test_reading(tmp_path: Path, document: dict) -> None:
 def test_the_table_in_the_documentation_is_the_one_in_the_code() -> None:
     page = (Path(__file__).parents[3] / "docs" / "simulation.md").read_text(encoding="utf-8")
     table = page.partition("<!-- cues -->")[2].partition("<!-- /cues -->")[0].strip()
-    assert table == cue_table(), "put what crnet.data.simulate.ceiling.cue_table() returns into docs/simulation.md"
+    assert table == cue_table(), "put what crnet.simulate.ceiling.cue_table() returns into docs/simulation.md"

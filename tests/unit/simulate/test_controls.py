@@ -10,10 +10,10 @@ import pytest
 import simplejpeg
 from sklearn.linear_model import RidgeCV
 
-from crnet.data.simulate.planning import SimulationConfig
-from crnet.data.simulate.storing import simulate_to_store
 from crnet.data.store import read_clip, read_manifest, write_clip
-from crnet.schema import Clip
+from crnet.simulate.planning import SimulationConfig
+from crnet.simulate.write_store import simulate_to_store
+from crnet.types import Clip
 
 CONFIG = SimulationConfig(clips=120, seconds=1.0, fps=2, height=96, difficulty="easy", voice="built-in")
 

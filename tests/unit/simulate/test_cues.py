@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from crnet.data.simulate.cues import (
+from crnet.simulate.cues import (
     CUE,
     CUES,
     MODALITIES,
@@ -19,8 +19,8 @@ from crnet.data.simulate.cues import (
     values,
     weights,
 )
-from crnet.data.simulate.scores import draw_scores, standardise
-from crnet.schema import TARGETS
+from crnet.simulate.scores import draw_scores, standardise
+from crnet.types import TARGETS
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from crnet.data.simulate.canvas import Canvas, ellipse, lay_on, mirrored, spline
-from crnet.data.simulate.cues import CUE, middle_values
-from crnet.data.simulate.drawing import EYE_LINE, Presenter
-from crnet.data.simulate.motion import BLINK_S, Motion, move
-from crnet.data.simulate.people import SKIN_TONES, Clothes, HairStyle, Look, draw_look
+from crnet.simulate.canvas import Canvas, ellipse, lay_on, mirrored, spline
+from crnet.simulate.cues import CUE, middle_values
+from crnet.simulate.drawing import EYE_LINE, Presenter
+from crnet.simulate.motion import BLINK_S, Motion, move
+from crnet.simulate.people import SKIN_TONES, Clothes, HairStyle, Look, draw_look
 
 WIDTH, HEIGHT = 320, 180
 

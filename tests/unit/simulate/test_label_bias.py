@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crnet.data.simulate.bias import LabelBias
-from crnet.data.simulate.planning import SimulationConfig, plan_clips
-from crnet.data.simulate.scores import FIV2_STEPS
 from crnet.errors import ConfigError
-from crnet.schema import TARGETS
+from crnet.simulate.bias import LabelBias
+from crnet.simulate.planning import SimulationConfig, plan_clips
+from crnet.simulate.scores import FIV2_STEPS
+from crnet.types import TARGETS
 
 
 def test_parsing() -> None:

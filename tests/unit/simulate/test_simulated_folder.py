@@ -14,17 +14,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from crnet.data.simulate.acting import act, draw_frames
-from crnet.data.simulate.cues import CUE, CUES, middle_values
-from crnet.data.simulate.folder import MARKER
-from crnet.data.simulate.planning import SimulationConfig, plan_clips, split_sizes
-from crnet.data.simulate.sheet import STILL_CUES, draw_sheet
-from crnet.data.simulate.sheet_tiles import CURVE_OF, curve_tile, voice_tile, words_tile
-from crnet.data.simulate.speech import best_voice
-from crnet.data.simulate.writing import simulate
 from crnet.errors import ConfigError, StorageError, UsageError
 from crnet.media.video import SIMULATED_COMMENT
-from crnet.schema import TARGETS
+from crnet.simulate.cues import CUE, CUES, middle_values
+from crnet.simulate.folder import MARKER
+from crnet.simulate.performance import act, draw_frames
+from crnet.simulate.planning import SimulationConfig, plan_clips, split_sizes
+from crnet.simulate.sheet import STILL_CUES, draw_sheet
+from crnet.simulate.sheet_tiles import CURVE_OF, curve_tile, voice_tile, words_tile
+from crnet.simulate.speech import best_voice
+from crnet.simulate.write_dataset import simulate
+from crnet.types import TARGETS
 
 TINY = SimulationConfig(clips=6, seconds=0.6, fps=5, height=96, voice=best_voice())
 LABELS = (
@@ -171,7 +171,7 @@ def test_a_full_disk_leaves_no_clip_that_looks_whole(tmp_path: Path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("av.container.OutputContainer.mux", full, raising=False)
-    monkeypatch.setattr("crnet.data.simulate.filming.draw_frames", full)
+    monkeypatch.setattr("crnet.simulate.encode_video.draw_frames", full)
     with pytest.raises(StorageError, match="No space left"):
         simulate(tmp_path / "out", TINY, workers=1)
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".mp4"]
@@ -203,11 +203,9 @@ def test_identity_disjoint_puts_nobody_into_two_splits(clips: int) -> None:
 
 
 def test_the_sheet_is_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crnet.data.simulate.sheet.PEOPLE", 6)
-    monkeypatch.setattr("crnet.data.simulate.sheet.STILL_CUES", ("smile", "gaze"))
-    monkeypatch.setattr(
-        "crnet.data.simulate.sheet.CUES", [CUE[name] for name in ("nod_rate", "loudness", "words_kind")]
-    )
+    monkeypatch.setattr("crnet.simulate.sheet.PEOPLE", 6)
+    monkeypatch.setattr("crnet.simulate.sheet.STILL_CUES", ("smile", "gaze"))
+    monkeypatch.setattr("crnet.simulate.sheet.CUES", [CUE[name] for name in ("nod_rate", "loudness", "words_kind")])
     sheet = draw_sheet(tmp_path / "sheet.png")
     assert sheet.read_bytes().startswith(b"\x89PNG")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from crnet.data.simulate.people import SKIN_TONES, TONES_OF, draw_look
-from crnet.data.simulate.planning import SimulationConfig, plan_clips
+from crnet.simulate.people import SKIN_TONES, TONES_OF, draw_look
+from crnet.simulate.planning import SimulationConfig, plan_clips
 
 
 def test_groups_have_the_shares_of_the_release() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crnet.data.simulate.scores import FIV2_STEPS, correlation, deviation, draw_scores, mean, standardise
-from crnet.schema import TARGETS
+from crnet.simulate.scores import FIV2_STEPS, correlation, deviation, draw_scores, mean, standardise
+from crnet.types import TARGETS
 
 
 @pytest.fixture(scope="module")

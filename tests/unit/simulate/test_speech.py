@@ -9,14 +9,14 @@ import sys
 import numpy as np
 import pytest
 
-from crnet.data.simulate import espeak, speech
-from crnet.data.simulate.cues import CUE, middle_values
-from crnet.data.simulate.real_voice import MEN, WOMEN, WPM_PER_SYLLABLE_RATE
-from crnet.data.simulate.speech import VOICES, Voice, best_voice, speak, syllables_spoken
-from crnet.data.simulate.track import HOP_S
-from crnet.data.simulate.words import syllables
 from crnet.errors import MissingDependencyError
-from crnet.schema import SAMPLE_RATE_HZ
+from crnet.simulate import espeak, speech
+from crnet.simulate.cues import CUE, middle_values
+from crnet.simulate.real_voice import MEN, WOMEN, WPM_PER_SYLLABLE_RATE
+from crnet.simulate.speech import VOICES, Voice, best_voice, speak, syllables_spoken
+from crnet.simulate.voice_track import HOP_S
+from crnet.simulate.words import syllables
+from crnet.types import SAMPLE_RATE_HZ
 
 TEXT = (
     "I enjoy going out with my friends because we laughed all night at the party. "
@@ -164,7 +164,7 @@ def test_the_same_state_gives_the_same_sound_whatever_was_said_before(kind: Voic
 @needs_espeak
 def test_another_process_says_the_same() -> None:
     program = (
-        "import zlib; from crnet.data.simulate.espeak import talker\n"
+        "import zlib; from crnet.simulate.espeak import talker\n"
         "with talker('en-us+f3', 5) as speaker:\n"
         "    print(zlib.crc32(speaker.say('I met so many fun people', 160, 50, 50).wave.tobytes()))"
     )

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from crnet.data.simulate.cues import CUE, middle_values
-from crnet.data.simulate.words import CLAUSES, FILLERS, SUBJECTS, syllables, write_transcript
+from crnet.simulate.cues import CUE, middle_values
+from crnet.simulate.words import CLAUSES, FILLERS, SUBJECTS, syllables, write_transcript
 
 
 def written(count: int = 400, seed: int = 0, **changed: float) -> str:

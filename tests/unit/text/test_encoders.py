@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnet.errors import ConfigError
-from crnet.schema import TEXT_DIMENSIONS
 from crnet.text.encoders import HashedNgrams, encoder_by_name, words_of
+from crnet.types import TEXT_DIMENSIONS
 
 ENCODER = HashedNgrams()
 

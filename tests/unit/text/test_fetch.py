@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from crnet.errors import FormatError, UsageError
-from crnet.text import fetch
-from crnet.text.published import PUBLISHED_FILES
-from crnet.text.skip_thoughts import SkipThoughts
+from crnet.text.skip_thoughts import fetch
+from crnet.text.skip_thoughts.encoder import SkipThoughts
+from crnet.text.skip_thoughts.kiros_files import PUBLISHED_FILES
 from skip_thoughts_files import write_published
 
 

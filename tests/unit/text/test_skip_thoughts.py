@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from crnet.errors import ConfigError, FormatError
-from crnet.schema import TEXT_DIMENSIONS
-from crnet.text import skip_thoughts
 from crnet.text.encoders import encoder_by_name, is_same_encoder
-from crnet.text.published import read_options
-from crnet.text.skip_thoughts import SkipThoughts
+from crnet.text.skip_thoughts import encoder as skip_thoughts
+from crnet.text.skip_thoughts.encoder import SkipThoughts
+from crnet.text.skip_thoughts.kiros_files import read_options
+from crnet.types import TEXT_DIMENSIONS
 from skip_thoughts_files import WORDS, options_text, write_published
 
 TEXTS = [

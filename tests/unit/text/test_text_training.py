@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from crnet.errors import ConfigError, FormatError, UsageError
-from crnet.text.corpus import read_corpus
 from crnet.text.encoders import encoder_by_name
-from crnet.text.own_encoder import is_own
-from crnet.text.skip_thoughts import SkipThoughts
-from crnet.text.skip_thoughts_model import SkipThoughtsModel, Triples
-from crnet.text.training import TextTraining, train_skip_thoughts
+from crnet.text.skip_thoughts.corpus import read_corpus
+from crnet.text.skip_thoughts.encoder import SkipThoughts
+from crnet.text.skip_thoughts.model import SkipThoughtsModel, Triples
+from crnet.text.skip_thoughts.trained_encoder import is_own
+from crnet.text.skip_thoughts.training import TextTraining, train_skip_thoughts
 
 # The first three chapters of "Pride and Prejudice" by Jane Austen (1775-1817), in the public domain everywhere; typed
 # from memory, so that a word may differ from the print.
@@ -64,11 +64,11 @@ def test_the_result_is_an_encoder(trained: tuple[Path, dict[str, tuple[float, fl
 
 @pytest.mark.parametrize("part", ["uni", "bi"])
 def test_the_encoder_is_the_trained_network(tmp_path: Path, part: str) -> None:
-    from crnet.text import own_encoder
+    from crnet.text.skip_thoughts import trained_encoder
 
     torch.manual_seed(0)
     nets = {name: SkipThoughtsModel(name, 5, 4, units) for name, units in (("uni", 6), ("bi", 3))}
-    own_encoder.write(
+    trained_encoder.write(
         tmp_path, ["<eos>", "UNK", "I", "know", "."], {n: net.encoder_tensors() for n, net in nets.items()}
     )
     found = SkipThoughts(tmp_path).encode(["I know it ."])[0]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crnet.text.tokens import split_sentences, tokens_of, tokens_of_sentence
+from crnet.text.skip_thoughts.tokens import split_sentences, tokens_of, tokens_of_sentence
 
 
 @pytest.mark.parametrize(

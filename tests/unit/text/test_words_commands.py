@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from crnet.cli import main, usage
+from crnet.cli.main import main, usage
 from crnet.data.store import read_manifest
 from crnet.errors import ConfigError
-from crnet.text.published import PUBLISHED_FILES
+from crnet.text.skip_thoughts.kiros_files import PUBLISHED_FILES
 from skip_thoughts_files import write_published
 from synthetic import write_store
 
@@ -73,7 +73,7 @@ def test_speech_and_encoder_reach_the_system(command: str, monkeypatch: pytest.M
 def test_speech_and_encoder_reach_the_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("gradio", reason="the extra app is not installed")
     seen: dict[str, object] = {}
-    monkeypatch.setattr("crnet.app.server.serve", lambda run, **given: seen.update(given))
+    monkeypatch.setattr("crnet.serve.server.serve", lambda run, **given: seen.update(given))
     assert main(["serve", str(tmp_path), "--asr", "small.en", "--encoder", "skip-thoughts:here"]) == 0
     assert (seen["asr"], seen["encoder"]) == ("small.en", "skip-thoughts:here")
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from crnet.errors import StorageError
-from crnet.schema import TARGETS
 from crnet.training.log import Pass, figures, overfitting, run_log
+from crnet.types import TARGETS
 
 
 def test_figures_by_hand() -> None:

@@ -17,13 +17,13 @@ from crnet.data.dataset import ClipDataset, loader, scores_of
 from crnet.data.store import read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.models.crnet import ModelConfig, StreamNet
-from crnet.schema import TARGETS
-from crnet.training import engine
+from crnet.training import loop
 from crnet.training.checkpoint import load_net, read_about, read_standing
 from crnet.training.config import StageConfig
 from crnet.training.distributed import choose_device
 from crnet.training.features import extract
-from crnet.training.stages import first_difference, train_stream
+from crnet.training.stream import first_difference, train_stream
+from crnet.types import TARGETS
 from synthetic import write_store
 from tiny_training import TINY_MODEL, TINY_TRANSFORMS, tiny_training, train_tiny
 
@@ -147,7 +147,7 @@ def test_a_run_interrupted_anywhere_ends_as_if_it_had_not_been(
     call: int,
     moment: str,
 ) -> None:
-    real: Callable[..., Any] = getattr(engine, name)
+    real: Callable[..., Any] = getattr(loop, name)
     calls = 0
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
@@ -161,7 +161,7 @@ def test_a_run_interrupted_anywhere_ends_as_if_it_had_not_been(
         return result
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine, name, interrupted)
+        patched.setattr(loop, name, interrupted)
         with pytest.raises(Killed):
             train_tiny(store, tmp_path)
     train_tiny(store, tmp_path)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from crnet.experiments.experiment import Experiment
 from crnet.experiments.figures.batch_sum import BatchSum
 from crnet.experiments.figures.bell_errors import BellErrors
 from crnet.experiments.figures.examples import Examples
 from crnet.experiments.figures.feature_maps import FeatureMaps
 from crnet.experiments.figures.histograms import Histograms
+from crnet.experiments.figures.loss_gradients import Slopes
 from crnet.experiments.figures.regressors import Regressors
-from crnet.experiments.figures.slopes import Slopes
+from crnet.experiments.workspace import Experiment
 
 FIGURES: tuple[Experiment, ...] = (
     BatchSum(),

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crnet.experiments.experiment import Lab, Section
 from crnet.experiments.figures.drawing import image, leave, listed, prose
 from crnet.experiments.figures.loss_shapes import (
     LOSSES,
@@ -19,9 +18,10 @@ from crnet.experiments.figures.loss_shapes import (
     summed,
     widest_with_side_minima,
 )
-from crnet.experiments.nets import NetSpec
-from crnet.explain.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, new_figure, tidy, title
+from crnet.experiments.net_spec import NetSpec
+from crnet.experiments.workspace import Lab, Section
 from crnet.models.losses import BELL_SIGMA, SCORE_SCALE
+from crnet.report.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, new_figure, tidy, title
 
 PREDICTIONS = np.linspace(0.2, 0.8, 601)
 SIGMAS = (BELL_SIGMA, 6.0, 4.0, 3.0, 2.0)  # in points; the paper's first

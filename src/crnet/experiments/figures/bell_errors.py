@@ -1,6 +1,6 @@
 """Fig. 10: the error against the truth, with and without the Bell loss.
 
-What it comes to at the ends of the scale, in numbers, is the experiment `crnet.experiments.extremes`.
+What it comes to at the ends of the scale, in numbers, is the experiment `crnet.experiments.paper.extremes`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import numpy as np
 from jaxtyping import Float64
 from matplotlib.figure import Figure
 
-from crnet.experiments.claims import Claim, Verdict, judge_share
-from crnet.experiments.experiment import Lab, Section
-from crnet.experiments.extremes import WITH, WITHOUT, outer
 from crnet.experiments.figures.drawing import image, leave, listed, of_seeds, over_seeds, prose
-from crnet.experiments.grid import Grid, Line
-from crnet.experiments.nets import NetSpec, UntrainedError
-from crnet.experiments.tables import CR_ONLY
-from crnet.experiments.write_table import judged_part
-from crnet.explain.style import BLUE, FLOOR_LABEL, FLOOR_LINE, INK, VERMILION, legend_below, new_figure, tidy, title
-from crnet.schema import TARGETS, TRAITS, Stream
+from crnet.experiments.net_spec import NetSpec, UntrainedError
+from crnet.experiments.paper.claims import Claim, Verdict, judge_share
+from crnet.experiments.paper.extremes import WITH, WITHOUT, outer
+from crnet.experiments.paper.tables import CR_ONLY
+from crnet.experiments.rendering.rendered_table import Grid, Line
+from crnet.experiments.rendering.write_table import judged_part
+from crnet.experiments.workspace import Lab, Section
+from crnet.report.style import BLUE, FLOOR_LABEL, FLOOR_LINE, INK, VERMILION, legend_below, new_figure, tidy, title
+from crnet.types import TARGETS, TRAITS, Stream
 
 Scores = Float64[np.ndarray, "N 6"]
 OfSeeds = Float64[np.ndarray, "S N 6"]

@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Float64
 from matplotlib.figure import Figure
 
-from crnet.experiments.experiment import Lab
-from crnet.experiments.nets import NetSpec
-from crnet.experiments.numbers import figure
+from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.predictors import network_scores
-from crnet.explain.style import png
-from crnet.files import write_bytes, write_text
-from crnet.schema import Split
+from crnet.experiments.workspace import Lab
+from crnet.report.style import png
+from crnet.types import Split
+from crnet.utils.files import write_bytes, write_text
+from crnet.utils.number_format import decimal
 
 
 def leave(
@@ -68,7 +68,7 @@ def listed(words: Sequence[str]) -> str:
 
 def of_seeds(values: Sequence[float]) -> str:
     """Mean and, of two or more seeds, their standard deviation (n - 1), as in the tables."""
-    return figure(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
+    return decimal(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
 
 
 def over_seeds(lab: Lab, spec: NetSpec, split: Split) -> Float64[np.ndarray, "S N 6"]:

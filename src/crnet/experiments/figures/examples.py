@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 
 from crnet.data.store import read_clip
 from crnet.data.transforms import decode_frame
-from crnet.experiments.experiment import Lab, Section
 from crnet.experiments.figures.drawing import image, leave, listed, prose
-from crnet.experiments.nets import NetSpec
-from crnet.experiments.numbers import figure as number
-from crnet.explain.pictures import Picture
-from crnet.explain.style import GREY, INK, new_figure
-from crnet.schema import TARGETS, TRAITS, Clip
+from crnet.experiments.net_spec import NetSpec
+from crnet.experiments.workspace import Lab, Section
+from crnet.report.pictures import Picture
+from crnet.report.style import GREY, INK, new_figure
+from crnet.types import TARGETS, TRAITS, Clip
+from crnet.utils.number_format import decimal
 
 KINDS = ("best", "typical", "worst")
 EACH = 2  # clips of each kind
@@ -81,7 +81,7 @@ def middle_frame(clip: Clip) -> tuple[Picture, float]:
 def _words(picture: Path, lab: Lab, of_kinds: dict[str, list[float]], mean: float) -> str:
     who = "drawn people" if lab.manifest.source == "simulated" else "clips of the store"
     kinds = listed(
-        [f"{listed([number(error) for error in errors])} ({kind})" for kind, errors in of_kinds.items() if errors]
+        [f"{listed([decimal(error) for error in errors])} ({kind})" for kind, errors in of_kinds.items() if errors]
     )
     return prose(f"""
 {image(picture, "Frames of the best, typical and worst clips, with true and predicted scores")}
@@ -89,7 +89,7 @@ def _words(picture: Path, lab: Lab, of_kinds: dict[str, list[float]], mean: floa
 The paper (Fig. 8) shows four clips of its choice, two with high and two with low scores, as truth/prediction.
 
 Ours: {who} of the test split, scored by the fusion of {listed(lab.base.streams)} (seed {lab.seeds[0]}) and chosen by
-their mean error over the five traits: {kinds}. The mean of the split is {number(mean)}. Frames are the middle ones.
+their mean error over the five traits: {kinds}. The mean of the split is {decimal(mean)}. Frames are the middle ones.
 """)
 
 

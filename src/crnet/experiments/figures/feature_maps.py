@@ -15,12 +15,12 @@ from torch import Tensor
 
 from crnet.data.store import read_clip, source_of
 from crnet.data.transforms import choose_frames, collate, sample
-from crnet.experiments.experiment import Lab, Section
 from crnet.experiments.figures.drawing import image, leave, listed, prose
-from crnet.experiments.grid import Grid, Line
-from crnet.experiments.nets import NetSpec
-from crnet.experiments.numbers import percent
-from crnet.explain.keypoints import (
+from crnet.experiments.net_spec import NetSpec
+from crnet.experiments.rendering.rendered_table import Grid, Line
+from crnet.experiments.workspace import Lab, Section
+from crnet.explain.heat_maps import LAYERS, Layer, cells_a_side, default_layer, look_without_target
+from crnet.explain.key_points import (
     HIGHLIGHTED_SHARE,
     PAPER_RATIO,
     KeyPointRatio,
@@ -28,12 +28,12 @@ from crnet.explain.keypoints import (
     highlighted,
     ratio_of_net,
 )
-from crnet.explain.maps import LAYERS, Layer, cells_a_side, default_layer, look_without_target
-from crnet.explain.pictures import FEATURE_COLOURS, Picture
-from crnet.explain.style import INK, new_figure
 from crnet.models.crnet import StreamNet
-from crnet.schema import VisualStream
+from crnet.report.pictures import FEATURE_COLOURS, Picture
+from crnet.report.style import INK, new_figure
 from crnet.training.distributed import choose_device
+from crnet.types import VisualStream
+from crnet.utils.number_format import percent
 
 CLIPS = 3  # of the test split, spread evenly over it
 VISUAL: tuple[VisualStream, ...] = ("scene", "face")
@@ -168,7 +168,11 @@ def _ratios(lab: Lab, counted: Sequence[Counted]) -> str:
     lines = [Line(("paper", "not said", percent(PAPER_RATIO, 2)), "paper")]
     lines += [
         Line(
-            (f"seed {one.seed}" + ("" if one.trained else ", untrained"), one.found.layer, percent(one.found.ratio, 2))
+            (
+                f"seed {one.seed}" + ("" if one.trained else ", untrained"),
+                one.found.layer,
+                percent(one.found.ratio, 2),
+            )
         )
         for one in counted
     ]

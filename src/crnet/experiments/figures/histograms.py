@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Float64
 from matplotlib.figure import Figure
 
-from crnet.experiments.experiment import Lab, Section
 from crnet.experiments.figures.drawing import csv_text, image, leave, listed, prose
-from crnet.experiments.nets import NetSpec
-from crnet.explain.style import BLUE, GREY, INK, VERMILION, legend_below, new_figure, tidy, title
-from crnet.files import write_text
+from crnet.experiments.net_spec import NetSpec
+from crnet.experiments.workspace import Lab, Section
 from crnet.models.cr_block import EDGES, class_of
-from crnet.schema import TARGETS, TRAITS, Split
+from crnet.report.style import BLUE, GREY, INK, VERMILION, legend_below, new_figure, tidy, title
+from crnet.types import TARGETS, TRAITS, Split
+from crnet.utils.files import write_text
 
 Scores = Float64[np.ndarray, "N 6"]
 

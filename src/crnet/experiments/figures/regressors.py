@@ -14,16 +14,16 @@ from matplotlib.figure import Figure
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.svm import SVR
 
-from crnet.experiments.claims import Claim, judge
-from crnet.experiments.experiment import Lab, Section
 from crnet.experiments.figures.drawing import image, leave, listed, of_seeds, prose
-from crnet.experiments.grid import Grid, Line
-from crnet.experiments.nets import NetSpec
-from crnet.experiments.numbers import figure as number
-from crnet.experiments.write_table import judged_part
-from crnet.explain.style import FLOOR_LABEL, FLOOR_LINE, GREEN, INK, ORANGE, VERMILION, legend_below, new_figure, tidy
-from crnet.fusion import Fusion
-from crnet.schema import SPLITS, TARGETS, TRAITS, Split
+from crnet.experiments.net_spec import NetSpec
+from crnet.experiments.paper.claims import Claim, judge
+from crnet.experiments.rendering.rendered_table import Grid, Line
+from crnet.experiments.rendering.write_table import judged_part
+from crnet.experiments.workspace import Lab, Section
+from crnet.fusion.fusion import Fusion
+from crnet.report.style import FLOOR_LABEL, FLOOR_LINE, GREEN, INK, ORANGE, VERMILION, legend_below, new_figure, tidy
+from crnet.types import SPLITS, TARGETS, TRAITS, Split
+from crnet.utils.number_format import decimal
 
 Features = Float32[np.ndarray, "N 6 M"]
 Scores = Float64[np.ndarray, "N 6"]
@@ -163,7 +163,12 @@ def _words(
         )
         for name, found in accuracies.items()
     ]
-    lines.append(Line(("floor", "training median", number(_average(floor[None])[0]), number(floor[-1]), "–"), "floor"))
+    lines.append(
+        Line(
+            ("floor", "training median", decimal(_average(floor[None])[0]), decimal(floor[-1]), "–"),
+            "floor",
+        )
+    )
     grid = Grid("Regressors", ("regressor", "size", "1 - MAE", "interview", "fit, s"), tuple(lines), words=2)
     system = f"; the system's own extra-trees have {lab.base.fusion.trees}" if lab.base.fusion.trees > trees else ""
     return prose(f"""

@@ -1,0 +1,31 @@
+"""How much memory a worker of `prepare` takes: `python -m benchmarks.peak_memory CLIP ...` in a process of its own.
+
+Imports no more than such a worker does.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from crnet.data.extract import clip_from_video
+from crnet.data.store import ClipFile, write_clip
+from crnet.media.settings import MediaSettings
+from crnet.text.encoders import HashedNgrams
+from crnet.utils.process_memory import peak_mib
+
+
+def main(clips: list[Path]) -> None:
+    """Make a clip file of each video, all frames kept, read it back, and say the peak memory in MiB (2^20 bytes)."""
+    for path in clips:
+        clip = clip_from_video(path, clip_id=path.name, transcript="", encoder=HashedNgrams(), settings=MediaSettings())
+        stored = path.with_suffix(".safetensors")
+        write_clip(stored, clip)
+        del clip
+        ClipFile(stored).check()
+        stored.unlink()
+    sys.stdout.write(f"{peak_mib()}\n")
+
+
+if __name__ == "__main__":
+    main([Path(name) for name in sys.argv[1:]])

@@ -1,0 +1,1 @@
+"""A trained system as one folder: save, load, verify."""

@@ -1,0 +1,224 @@
+"""A folder of videos with one CSV of labels, or without labels: any data set but the official release."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+from crnet.data.manifest import GROUP_PREFIX
+from crnet.data.sources.source import Failure, LabelledClip, Source, Video, VideoGroup, find_files, is_regular, is_video
+from crnet.errors import LabelError, UsageError
+from crnet.text.transcripts import clean_transcript, find_sidecar, read_transcript
+from crnet.types import SPLITS, TARGETS, Split
+
+LARGEST_CSV_BYTES = 256 << 20
+DELIMITERS = ",;\t"
+COLUMNS = ("clip", "split", "person", *TARGETS, "transcript")
+
+_log = logging.getLogger(__name__)
+
+
+def open_folder(path: Path, files: list[Path] | None = None) -> Source:
+    """Open a folder of videos, or a CSV that lists them.
+
+    Args:
+        path: The folder, with at most one CSV directly inside; or the CSV. Clips are named by their path relative to
+            it, with `/`.
+        files: All files of the folder, if they are listed already.
+
+    Raises:
+        LabelError: The CSV is unusable; names the line.
+        UsageError: There is neither a CSV nor a video.
+    """
+    table = path if path.is_file() else _find_csv(path)
+    root = path.parent if path.is_file() else path
+    by_name = {file.relative_to(root).as_posix(): file for file in (find_files(root) if files is None else files)}
+    videos = {clip_id: file for clip_id, file in by_name.items() if is_video(file.name)}
+    spelled = {unicodedata.normalize("NFC", clip_id): file for clip_id, file in by_name.items()}
+
+    def named(clip_id: str) -> Path | None:
+        """The file that a row means, whatever its suffix, hidden or not, also if its accents are encoded otherwise."""
+        file = root / clip_id
+        return file if is_regular(file) else spelled.get(unicodedata.normalize("NFC", clip_id))
+
+    if table is None:
+        if not videos:
+            raise UsageError("holds no video", path=path, remedy="give a folder with videos, or the official release")
+        clips = {clip_id: _with_sidecar(LabelledClip(clip_id), file) for clip_id, file in videos.items()}
+        found = videos
+    else:
+        clips = read_csv(table, named)
+        found = {clip_id: file for clip_id in clips if (file := named(clip_id)) is not None}
+    listed = set(found.values())
+
+    def groups(work_dir: Path) -> Iterator[VideoGroup | Failure]:
+        for clip_id in sorted(clip_id for clip_id, file in videos.items() if file not in listed):
+            remedy = f"give it a row in {table}, or take it out of the folder"
+            yield Failure(clip_id, str(videos[clip_id]), "has no row in the CSV", remedy)
+        yield VideoGroup(tuple(Video(clip_id, file) for clip_id, file in found.items()))
+
+    return Source("folder", clips, groups, absent=lambda clip_id: str(root / clip_id))
+
+
+def read_csv(path: Path, named: Callable[[str], Path | None] = lambda clip_id: None) -> dict[str, LabelledClip]:
+    """Read a CSV of clips; columns as in docs/data.md, separated by comma, semicolon or tab.
+
+    Args:
+        path: The CSV.
+        named: Given a clip id, its video if there is one, for the transcript that lies beside it.
+
+    Raises:
+        LabelError: Unusable; names the line and what to do.
+    """
+    rows = _rows(path)
+    line, header = next(rows, (1, []))
+    names = [name.strip().lower() for name in header]
+    _check_header(path, names)
+    clips: dict[str, LabelledClip] = {}
+    lines: dict[str, int] = {}
+    for line, cells in rows:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(names):
+            _fail(path, line, f"has {len(cells)} cells, the header {len(names)}", "quote cells that hold a separator")
+        values = {name: cell.strip() for name, cell in zip(names, cells, strict=True)}
+        clip = _clip(path, line, values)
+        if clip.clip_id in clips:
+            _fail(path, line, f"clip {clip.clip_id} is already in line {lines[clip.clip_id]}", "list each clip once")
+        if "transcript" not in names and (video := named(clip.clip_id)) is not None:
+            clip = _with_sidecar(clip, video)
+        clips[clip.clip_id] = clip
+        lines[clip.clip_id] = line
+    if not clips:
+        _fail(path, line, "lists no clip", "add a row for each video")
+    return clips
+
+
+def _find_csv(folder: Path) -> Path | None:
+    if not folder.is_dir():
+        raise UsageError("no such folder", path=folder, remedy="give a folder, a CSV of clips, or a zip of the release")
+    tables = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".csv" and p.is_file() and p.name[0] != ".")
+    if len(tables) > 1:
+        names = ", ".join(table.name for table in tables)
+        raise LabelError(f"holds several CSVs: {names}", path=folder, remedy="give the path of the one to use")
+    return tables[0] if tables else None
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The number of each row's first line, and its cells."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_CSV_BYTES + 1)
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise LabelError(f"cannot be read: {error.strerror or error}", path=path, remedy="check its rights") from error
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        _fail(path, line, "is not UTF-8", "save the CSV as UTF-8", error)
+    if len(content) > LARGEST_CSV_BYTES:
+        raise LabelError(f"larger than {LARGEST_CSV_BYTES >> 20} MB", path=path, remedy="give the table of clips alone")
+    header = text.split("\n", 1)[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=header.count), strict=True)
+    while True:
+        try:
+            yield reader.line_num + 1, next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            _fail(path, reader.line_num, f"cannot be read: {error}", "check the quotes", error)
+
+
+def _check_header(path: Path, names: list[str]) -> None:
+    if not any(names):
+        _fail(path, 1, "is empty, where the names of the columns should be", "begin the CSV with clip,split,...")
+    if "clip" not in names:
+        _fail(path, 1, f"has no column clip, only {', '.join(names)[:200]}", "name the column of video paths clip")
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        _fail(path, 1, f"has the column {doubled[0]} twice", "keep one of them")
+    missing = [target for target in TARGETS if target not in names]
+    if 0 < len(missing) < len(TARGETS):
+        _fail(path, 1, f"lacks {', '.join(missing)}", "give all six targets, or none to predict only")
+    unknown = [name for name in names if name not in COLUMNS and not name.startswith(GROUP_PREFIX)]
+    if unknown:
+        _log.warning("%s: columns that crnet does not use: %s", path, ", ".join(unknown))
+
+
+def _clip(path: Path, line: int, values: dict[str, str]) -> LabelledClip:
+    clip_id = _clip_id(path, line, values["clip"])
+    split = _split(path, line, values.get("split", ""))
+    scores = _scores(path, line, values)
+    if split is not None and scores is None:
+        _fail(path, line, f"is in split {split} without scores", "leave the split empty for clips to predict only")
+    return LabelledClip(
+        clip_id,
+        split,
+        scores,
+        person=values.get("person") or None,
+        groups={
+            name.removeprefix(GROUP_PREFIX): word
+            for name, word in values.items()
+            if name.startswith(GROUP_PREFIX) and word
+        },
+        transcript=clean_transcript(values.get("transcript", "")),
+    )
+
+
+def _clip_id(path: Path, line: int, text: str) -> str:
+    inside = PurePosixPath(text.replace("\\", "/"))
+    if not inside.parts:
+        _fail(path, line, "has no clip", "give the path of a video, relative to the CSV")
+    if inside.is_absolute() or ".." in inside.parts or re.match("[A-Za-z]:", text) or not text.isprintable():
+        _fail(path, line, f"clip {text!r} is not inside the CSV's folder", "give a path relative to the CSV")
+    return inside.as_posix()
+
+
+def _split(path: Path, line: int, text: str) -> Split | None:
+    if not text:
+        return None
+    split = next((split for split in SPLITS if split == text.lower()), None)
+    if split is None:
+        _fail(path, line, f"split {text!r} is unknown", f"use {', '.join(SPLITS)} or leave it empty")
+    return split
+
+
+def _scores(path: Path, line: int, values: dict[str, str]) -> tuple[float, ...] | None:
+    texts = {target: values[target] for target in TARGETS if values.get(target)}
+    if not texts:
+        return None
+    missing = [target for target in TARGETS if target not in texts]
+    if missing:
+        _fail(path, line, f"has no score for {', '.join(missing)}", "give all six targets, or none to predict only")
+    scores = []
+    for target, text in texts.items():
+        try:
+            score = float(text)
+        except ValueError as error:
+            _fail(path, line, f"{target} {text!r} is not a number", "write it as in 0.5, with a point", error)
+        if not 0 <= score <= 1:  # also true for NaN
+            _fail(path, line, f"{target} is {text}, not in [0, 1]", "scale the scores so that 0 is lowest, 1 highest")
+        scores.append(score)
+    return tuple(scores)
+
+
+def _with_sidecar(clip: LabelledClip, video: Path) -> LabelledClip:
+    """The clip with the transcript that lies beside its video, if any; an empty file says that nothing is said."""
+    sidecar = find_sidecar(video)
+    if sidecar is None:
+        return clip
+    try:
+        return replace(clip, transcript=read_transcript(sidecar), transcribed=True)
+    except LabelError as error:
+        _log.warning("transcript left out: %s", error)
+        return clip
+
+
+def _fail(path: Path, line: int, reason: str, remedy: str, cause: Exception | None = None) -> NoReturn:
+    raise LabelError(f"line {line} {reason}", path=path, remedy=remedy) from cause

@@ -1,0 +1,1 @@
+"""Measure trained systems: metrics, protocols, comparisons."""

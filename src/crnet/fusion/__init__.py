@@ -1,0 +1,1 @@
+"""From the features of the streams to scores: standardisation, extra-trees, conformal intervals."""

@@ -1,0 +1,166 @@
+"""Figures of a training run: training beside validation, and what each loss contributes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from crnet.errors import FormatError
+from crnet.report.style import (
+    BLUE,
+    FLOOR_LABEL,
+    FLOOR_LINE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    VERMILION,
+    legend_below,
+    new_figure,
+    tidy,
+    title,
+)
+from crnet.types import STREAMS, Stream
+
+Log = Sequence[Mapping[str, Any]]
+"""The rows of a stream's `log.jsonl`, one an epoch; `crnet.training.log` describes them."""
+
+LOG_NAME = "log.jsonl"
+TERM_COLOURS = {"l1": BLUE, "mse": GREEN, "bell": VERMILION, "guide": PURPLE}
+TERM_LABELS = {"l1": "L1", "mse": "MSE", "bell": "Bell", "guide": "lambda x cross-entropy"}
+
+
+def read_logs(run_dir: Path) -> dict[Stream, Log]:
+    """The training logs of a run by stream; a stream without one is left out.
+
+    Raises:
+        FormatError: A log is not JSON lines of epochs.
+    """
+    logs: dict[Stream, Log] = {}
+    for stream in STREAMS:
+        path = run_dir / stream / LOG_NAME
+        if not path.is_file():
+            continue
+        try:
+            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+            if not all(isinstance(row["stage"], int) and isinstance(row["train"], dict) for row in rows):
+                raise ValueError("a row is not an epoch")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FormatError(f"not a training log: {error}", path=path) from error
+        if rows:
+            logs[stream] = rows
+    return logs
+
+
+def training_figures(logs: Mapping[Stream, Log], floor: float | None = None) -> dict[str, Figure]:
+    """Every figure of a run's training by the name of its file; none without logs."""
+    figures = {}
+    if logs:
+        figures["training_curves"] = curves_figure(logs, floor)
+    if any(joint_epochs(rows) for rows in logs.values()):
+        figures["loss_terms"] = terms_figure(logs)
+    return figures
+
+
+def curves_figure(logs: Mapping[Stream, Log], floor: float | None = None) -> Figure:
+    """Training and validation of each stream: 1 - MAE above, cross-entropy of the classes below.
+
+    Args:
+        logs: By stream.
+        floor: 1 - MAE of the constant training median, average of the five traits.
+    """
+    figure = new_figure(5.4)
+    grid = figure.subplots(2, len(logs), squeeze=False, sharex="col", sharey="row")
+    for column, (stream, rows) in enumerate(logs.items()):
+        above, below = tidy(grid[0][column]), tidy(grid[1][column])
+        for split, colour in (("train", BLUE), ("val", VERMILION)):
+            label = "training" if split == "train" else "validation"
+            style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 2.5, "linewidth": 1.5}
+            joint = [(x, row) for x, row in joint_epochs(rows) if row[split]]
+            above.plot([x for x, _ in joint], [_accuracy(row, split) for _, row in joint], label=label, **style)
+            known = [(x, row) for x, row in enumerate(rows, start=1) if row[split]]
+            below.plot([x for x, _ in known], [row[split]["guide"] for _, row in known], **style)
+        if floor is not None:
+            above.axhline(floor, **FLOOR_LINE, label=FLOOR_LABEL)
+        mark_best(above, rows)
+        mark_stages((above, below), rows)
+        title(above, stream)
+        below.xaxis.set_major_locator(MaxNLocator(integer=True))
+        below.set_xlabel("epoch", fontsize=9, color=INK)
+    grid[0][0].set_ylabel("1 - MAE, average\nof the five traits", fontsize=9, color=INK)
+    grid[1][0].set_ylabel("cross-entropy\nof the classes", fontsize=9, color=INK)
+    legend_below(figure, grid[0][0])
+    return figure
+
+
+def terms_figure(logs: Mapping[Stream, Log]) -> Figure:
+    """What each loss contributes to the sum that the second stage minimises, on the training split (Eq. 8)."""
+    figure = new_figure(3.4)
+    grid = figure.subplots(1, len(logs), squeeze=False, sharey="row")[0]
+    for axes, (stream, rows) in zip(grid, logs.items(), strict=True):
+        tidy(axes)
+        joint = joint_epochs(rows)
+        for term, colour in TERM_COLOURS.items():
+            values = [row["train"][term] * (row["lambda"] if term == "guide" else 1) for _, row in joint]
+            axes.plot([x for x, _ in joint], values, color=colour, linewidth=1.6, label=TERM_LABELS[term])
+        outside = axes.twinx()
+        outside.plot(
+            [x for x, _ in joint],
+            [100 * row["train"]["outside_bell"] for _, row in joint],
+            color=GREY,
+            linestyle=":",
+            linewidth=1.4,
+        )
+        outside.set_ylim(0, 100)
+        outside.spines[["top", "left", "right"]].set_visible(False)
+        outside.tick_params(colors=GREY, labelsize=8, length=0, labelright=stream == list(logs)[-1])
+        axes.plot([], [], color=GREY, linestyle=":", label="% of scores beyond Bell's reach (right axis)")
+        axes.set_yscale("log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        title(axes, stream)
+        axes.set_xlabel("epoch", fontsize=9, color=INK)
+    grid[0].set_ylabel("training loss, scores x 100", fontsize=9, color=INK)
+    legend_below(figure, grid[0])
+    return figure
+
+
+def joint_epochs(rows: Log) -> list[tuple[int, Mapping[str, Any]]]:
+    """Number and row of the epochs that train the regression; before them it knows nothing and would fill the axis."""
+    return [(x, row) for x, row in enumerate(rows, start=1) if row["lambda"] != 1]
+
+
+def _accuracy(row: Mapping[str, Any], split: str) -> float:
+    value = row[split]["accuracy"]["average"]
+    return float("nan") if value is None else float(value)
+
+
+def mark_best(axes: Axes, rows: Log) -> None:
+    """A ring round the epoch whose weights were kept."""
+    best = [(x, row) for x, row in enumerate(rows, start=1) if row.get("best") and row["val"]]
+    if best:
+        x, row = best[-1]
+        axes.plot(
+            x,
+            _accuracy(row, "val"),
+            marker="o",
+            markersize=9,
+            markerfacecolor="none",
+            color=INK,
+            linestyle="none",
+            label="kept",
+        )
+
+
+def mark_stages(panels: Sequence[Axes], rows: Log) -> None:
+    """A line where the second stage begins."""
+    first = next((x for x, row in enumerate(rows, start=1) if row["stage"] != rows[0]["stage"]), None)
+    for axes in panels:
+        if first is not None:
+            axes.axvline(first - 0.5, color=ORANGE, linewidth=1.2, linestyle=":", label="second stage begins")

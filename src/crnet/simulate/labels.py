@@ -1,0 +1,89 @@
+"""The files beside the clips: the official release's annotations, and the truth that only a simulator has."""
+
+from __future__ import annotations
+
+import csv
+import io
+import pickle
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crnet.simulate.cues import CUES
+from crnet.simulate.people import ETHNICITY_CODE, GENDER_CODE
+from crnet.simulate.planning import ClipPlan
+from crnet.types import SPLITS, TARGETS, Split
+from crnet.utils.files import replacing, write_bytes, write_text
+
+OFFICIAL_NAME: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
+OFFICIAL_KEYS = ("extraversion", "neuroticism", "agreeableness", "conscientiousness", "interview", "openness")
+PICKLE_PROTOCOL = 2
+GROUP_HEADER = ("VideoName", "YouTubeID", "Ethnicity", "Gender")
+GROUP_FILES: dict[str, tuple[Split, ...]] = {"dev": ("train", "val"), "test": ("test",)}
+
+
+def write_labels(out: Path, plans: Sequence[ClipPlan]) -> None:
+    """Write annotations, transcripts, groups and persons into `out`."""
+    for split in SPLITS:
+        mine = [plan for plan in plans if plan.split == split]
+        write_bytes(out / f"annotation_{OFFICIAL_NAME[split]}.pkl", _pickled(_annotation(mine)))
+        transcripts = {plan.name: plan.transcript for plan in mine}
+        write_bytes(out / f"transcription_{OFFICIAL_NAME[split]}.pkl", _pickled(transcripts))
+    for name, splits in GROUP_FILES.items():
+        rows = [
+            (p.name, p.video_id, ETHNICITY_CODE[p.look.ethnicity], GENDER_CODE[p.look.gender])
+            for p in plans
+            if p.split in splits
+        ]
+        write_text(out / f"eth_gender_annotations_{name}.csv", _table(GROUP_HEADER, rows))
+    write_text(out / "persons.csv", _table(("VideoName", "Person"), [(p.name, f"{p.person:05d}") for p in plans]))
+
+
+def write_truth(out: Path, plans: Sequence[ClipPlan]) -> None:
+    """Write truth.parquet into `out`."""
+    with replacing(out / "truth.parquet") as temporary:
+        pq.write_table(truth(plans), temporary)
+
+
+def truth(plans: Sequence[ClipPlan]) -> pa.Table:
+    """Everything that decided each clip: `score_*` (the labels), `unbiased_*`, `latent_*`, `cue_*` and `look_*`."""
+    rows = [
+        {
+            "clip": plan.name,
+            "split": plan.split,
+            "person": f"{plan.person:05d}",
+            **{f"score_{target}": score for target, score in zip(TARGETS, plan.scores, strict=True)},
+            **{f"unbiased_{target}": score for target, score in zip(TARGETS, plan.unbiased, strict=True)},
+            **{f"latent_{cue.name}": latent for cue, latent in zip(CUES, plan.latents, strict=True)},
+            **{f"cue_{name}": value for name, value in plan.cues.items()},
+            **{f"look_{name}": value for name, value in asdict(plan.look).items()},
+        }
+        for plan in plans
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def _annotation(plans: Sequence[ClipPlan]) -> dict[str, dict[str, float]]:
+    """`{target: {clip: score}}` in the release's order of keys; its interview scores are numpy numbers."""
+    table: dict[str, dict[str, float]] = {}
+    for key in OFFICIAL_KEYS:
+        column = TARGETS.index(key)
+        kind = np.float64 if key == "interview" else float
+        table[key] = {plan.name: kind(plan.scores[column]) for plan in plans}
+    return table
+
+
+def _pickled(document: object) -> bytes:
+    return pickle.dumps(document, protocol=PICKLE_PROTOCOL)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=";", lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()

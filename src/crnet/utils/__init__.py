@@ -1,0 +1,1 @@
+"""Helpers that know nothing about the domain: files, processes, devices, provenance."""

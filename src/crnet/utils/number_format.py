@@ -1,0 +1,49 @@
+"""Numbers as papers print them: .9188, +.0031, with the deviation over the seeds behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+DIGITS = 4
+
+
+def decimal(value: float | None, sd: float | None = None, digits: int = DIGITS) -> str:
+    """A score between 0 and 1: ".9188", ".9188 ±.0012"; "–" if there is none."""
+    if value is None:
+        return "–"
+    return _short(f"{value:.{digits}f}") + ("" if sd is None else f" ±{_short(f'{sd:.{digits}f}')}")
+
+
+def difference(value: float, sd: float | None = None) -> str:
+    """A difference with its sign: "+.0031", "−.0004 ±.0010"."""
+    text = _short(f"{abs(value):.{DIGITS}f}")
+    return ("−" if round(value, DIGITS) < 0 else "+") + text + ("" if sd is None else f" ±{_short(f'{sd:.{DIGITS}f}')}")
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share: "29.6%"; "–" if there is none."""
+    return "–" if value is None else f"{100 * value:.{digits}f}%".replace("-", "−")
+
+
+def p_text(p: float | None) -> str:
+    """A p-value: ".034"; "<.001"."""
+    if p is None:
+        return "–"
+    return "<.001" if p < 0.001 else ">.999" if p > 0.999 else _short(f"{p:.3f}")
+
+
+def interval_text(interval: Sequence[float] | None) -> str:
+    """An interval of scores: ".912–.931"; empty if there is none."""
+    return "" if interval is None else f"{decimal(interval[0], digits=3)}–{decimal(interval[1], digits=3)}"
+
+
+def error_removed_text(metrics: Mapping[str, Any]) -> str:
+    """The share of the floor's error that is removed, with its interval if there is one: "54% (47 to 59)"."""
+    interval = metrics["ci95"]["error_removed"]
+    bounds = "" if interval is None else f" ({100 * interval[0]:.0f} to {100 * interval[1]:.0f})"
+    return f"{percent(metrics['error_removed'], 0)}{bounds}"
+
+
+def _short(text: str) -> str:
+    return text.replace("0.", ".", 1) if text.startswith("0.") else text.replace("-0.", "−.", 1).replace("-", "−", 1)

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import base64
+import importlib.util
+import io
+import os
+import pickle
+import shutil
+import stat
+import struct
+import subprocess
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+
+import pytest
+from release_files import locked, zipped
+
+from crnet.data.sources import archives
+from crnet.data.sources.archives import Archive, ask_for_key, key_from_environment
+from crnet.errors import ArchiveError, MissingDependencyError
+
+needs_decryption = pytest.mark.skipif(
+    importlib.util.find_spec("stream_unzip") is None, reason="stream-unzip (extra `release`) is not installed"
+)
+
+# "inner.txt" holding b"hello locked world\n" * 3, AES-256, stored; key "geheim". Made with pyzipper 0.3.
+AES_ZIP = base64.b64decode("""
+UEsDBBQAAQBjAMR5dl0AAAAAVQAAADkAAAAJAAsAaW5uZXIudHh0AZkHAAIAQUUDAADV2EEcOXumRh1NTne+9kqEzRU87ba7a02K
+jb17LWXiNrA/f4huc2B1YiKiGIhLcApLD17h2HEAA5FFQprK2wOK7BGRDkvi2XG7L0GWs8TGq3a8h1IJUEsBAhQDFAABAGMAxHl2
+XQAAAABVAAAAOQAAAAkACwAAAAAAAAAAAIABAAAAAGlubmVyLnR4dAGZBwACAEFFAwAAUEsFBgAAAAABAAEAQgAAAIcAAAAAAA==
+""")
+
+
+def no_keys(stem: str) -> str:
+    raise AssertionError(f"asked for the key of {stem}")
+
+
+def written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def test_members_are_read_whole(tmp_path: Path) -> None:
+    contents = {
+        "a/one.mp4": b"1" * 3_000_000,
+        "two.mp4": b"",
+        "__MACOSX/._one.mp4": b"clutter",
+        "a/.DS_Store": b"clutter",
+    }
+    archive = Archive(written(tmp_path / "x.zip", zipped(contents)), no_keys)
+    assert [member.name for member in archive.members] == ["a/one.mp4", "two.mp4"]
+    one = pickle.loads(pickle.dumps(archive.members[0]))  # as it travels to a worker
+    assert b"".join(one.chunks()) == contents["a/one.mp4"]
+    assert one.crc32 == zlib.crc32(contents["a/one.mp4"])
+    assert one.shown == f"{tmp_path}/x.zip/a/one.mp4"
+    one.extract(tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == contents["a/one.mp4"]
+    with pytest.raises(ArchiveError, match="at most 10"):
+        one.read(10)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_archive_in_an_archive_in_an_archive(tmp_path: Path, compression: int) -> None:
+    innermost = zipped({"deep.mp4": os.urandom(5000)}, compression)
+    outer = zipped({"padding": b"x" * 77, "in.zip": zipped({"deeper/in.zip": innermost}, compression)}, compression)
+    archive = Archive(written(tmp_path / "outer.zip", outer), no_keys)
+    inner = archive.inner(archive.members[1], tmp_path / "spill1.zip")
+    innermost_archive = inner.inner(inner.members[0], tmp_path / "spill2.zip")
+    (member,) = innermost_archive.members
+    assert zlib.crc32(member.read(10_000)) == member.crc32
+    assert member.shown.endswith("outer.zip/in.zip/deeper/in.zip/deep.mp4")
+    # A stored archive is read in place, nothing is unpacked.
+    assert (tmp_path / "spill1.zip").exists() == (compression == zipfile.ZIP_DEFLATED)
+
+
+def with_link() -> bytes:
+    link = zipfile.ZipInfo("link.mp4")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return zipped_infos([(link, b"/etc/passwd")])
+
+
+def zipped_infos(infos: list[tuple[zipfile.ZipInfo, bytes]]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for info, content in infos:
+            archive.writestr(info, content, info.compress_type)
+    return file.getvalue()
+
+
+def bomb() -> bytes:
+    return zipped({"bomb.mp4": bytes(50_000_000)}, zipfile.ZIP_DEFLATED)
+
+
+def overlapping() -> bytes:
+    """Two entries of the directory that share one member's bytes, as zip bombs do."""
+    content = zipped({"a.mp4": b"x" * 1000, "b.mp4": b"x" * 1000})
+    start = content.rindex(b"PK\x01\x02")
+    # The second entry points to the first member, and the first member's bytes are all there is.
+    entry = bytearray(content[start : content.index(b"PK\x05\x06")])
+    entry[42:46] = struct.pack("<I", 0)
+    short = content[: content.index(b"PK\x03\x04", 10)]
+    first = content[content.index(b"PK\x01\x02") : start]
+    directory = first + bytes(entry)
+    return short + directory + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 2, 2, len(directory), len(short), 0)
+
+
+DANGEROUS = {
+    "climbs out": lambda: zipped({"../x.mp4": b"1"}),
+    "climbs out deep": lambda: zipped({"a/b/../../../x.mp4": b"1"}),
+    "absolute": lambda: zipped({"/etc/x.mp4": b"1"}),
+    "drive": lambda: zipped({"C:/x.mp4": b"1"}),
+    "backslash": lambda: zipped({"..\\x.mp4": b"1"}),
+    "link": with_link,
+    "bomb": bomb,
+    "overlapping": overlapping,
+    "same name twice": lambda: zipped_infos([(zipfile.ZipInfo("a.mp4"), b"1"), (zipfile.ZipInfo("a.mp4"), b"2")]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("kind", DANGEROUS)
+def test_a_dangerous_archive_is_refused(tmp_path: Path, kind: str) -> None:
+    path = written(tmp_path / "x.zip", DANGEROUS[kind]())
+    with pytest.raises(ArchiveError, match=r"refused|[Oo]verlap") as caught:
+        archive = Archive(path, no_keys)
+        for member in archive.members:
+            member.read(1 << 20)
+    assert caught.value.remedy and len(str(caught.value).splitlines()) == 1
+
+
+def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 2)
+    with pytest.raises(ArchiveError, match="3 members"):
+        Archive(written(tmp_path / "x.zip", zipped({"a": b"", "b": b"", "c": b""})), no_keys)
+
+
+def flipped() -> bytes:
+    content = bytearray(zipped({"a.mp4": b"x" * 1000}))
+    content[500] ^= 1
+    return bytes(content)
+
+
+def lying_size() -> bytes:
+    """The directory announces 10 bytes where 1,000 are."""
+    content = zipped({"a.mp4": bytes(1000)}, zipfile.ZIP_DEFLATED)
+    at = content.index(b"PK\x01\x02") + 24
+    return content[:at] + struct.pack("<I", 10) + content[at + 4 :]
+
+
+DAMAGED = {
+    "empty": b"",
+    "text": b"no archive",
+    "truncated": zipped({"a.mp4": b"x" * 1000})[:-40],
+    "one bit": flipped(),
+    "size": lying_size(),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_archive_is_an_archive_error(tmp_path: Path, kind: str) -> None:
+    path = written(tmp_path / "x.zip", DAMAGED[kind])
+    with pytest.raises(ArchiveError) as caught:
+        for member in Archive(path, no_keys).members:
+            member.read(1 << 20)
+    assert str(caught.value.path).startswith(str(path))
+
+
+def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("CRNET_FIV2_KEY"):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    with pytest.raises(ArchiveError, match="CRNET_FIV2_KEY_TEST_1E or CRNET_FIV2_KEY"):
+        ask_for_key("test-1e")
+    monkeypatch.setenv("CRNET_FIV2_KEY", "general")
+    assert ask_for_key("test-1e") == "general"
+    monkeypatch.setenv("CRNET_FIV2_KEY_TEST_1E", "own")
+    assert ask_for_key("test-1e") == "own"
+    assert key_from_environment("test-2e", exact=True) is None
+
+
+LOCKED = locked({"a.mp4": b"secret " * 100, "b.mp4": b"more"}, "geheim")
+
+
+def test_the_locked_archives_of_the_tests_are_right(tmp_path: Path) -> None:
+    with zipfile.ZipFile(written(tmp_path / "x.zip", LOCKED)) as archive:
+        assert archive.read("a.mp4", pwd=b"geheim") == b"secret " * 100
+
+
+@needs_decryption
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(LOCKED, b"secret " * 100), (AES_ZIP, b"hello locked world\n" * 3)],
+    ids=["ZipCrypto", "AES"],
+)
+def test_locked_archives_open_with_their_key_only(tmp_path: Path, content: bytes, expected: bytes) -> None:
+    path = written(tmp_path / "test-1e.zip", content)
+    asked = []
+    archive = Archive(path, lambda stem: asked.append(stem) or "geheim")
+    assert asked == ["test-1e"]
+    assert archive.members[0].read(10_000) == expected
+    assert "geheim" not in repr(archive.members[0])
+    with pytest.raises(ArchiveError, match="key is wrong") as caught:
+        Archive(path, lambda stem: "falsch").members[0].read(10_000)
+    assert "falsch" not in str(caught.value)
+
+
+@needs_decryption
+@pytest.mark.parametrize("maker", ["by hand", "zip", "zip -0"])
+def test_every_member_of_a_locked_archive_with_data_descriptors_is_read(tmp_path: Path, maker: str) -> None:
+    contents = {"a.mp4": b"secret " * 100, "b.mp4": b"last"}
+    path = tmp_path / "x.zip"
+    if maker == "by hand":
+        path.write_bytes(locked(contents, "geheim", descriptors=True))
+    elif shutil.which("zip") is None:
+        pytest.skip("Info-ZIP's zip is not installed")
+    else:
+        for name, content in contents.items():
+            (tmp_path / name).write_bytes(content)
+        subprocess.run([*maker.split(), "-q", "-P", "geheim", path.name, *contents], cwd=tmp_path, check=True)
+    assert all(info.flag_bits & 9 == 9 for info in zipfile.ZipFile(path).infolist())
+    assert {one.name: one.read(1000) for one in Archive(path, lambda stem: "geheim").members} == contents
+
+
+@needs_decryption
+def test_a_locked_archive_holds_archives_that_open_with_the_same_key(tmp_path: Path) -> None:
+    path = written(tmp_path / "test-1e.zip", locked({"test80_01.zip": LOCKED}, "geheim"))
+    archive = Archive(path, lambda stem: "geheim")
+    inner = archive.inner(archive.members[0], tmp_path / "spill.zip")
+    assert inner.members[1].read(10) == b"more"
+
+
+def test_without_the_package_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "stream_unzip", None)
+    with pytest.raises(MissingDependencyError, match=r"crnet\[release\]"):
+        Archive(written(tmp_path / "x.zip", LOCKED), lambda stem: "geheim")

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crnet.data.prepare import open_source
+from crnet.data.sources import csv_folder
+from crnet.data.sources.csv_folder import open_folder
+from crnet.data.sources.source import Failure, Source, VideoGroup, find_files
+from crnet.errors import LabelError, UsageError
+from crnet.types import TARGETS
+
+HEADER = "clip,split,person," + ",".join(TARGETS) + ",transcript,group_age"
+
+
+def videos_of(source: Source, work: Path) -> dict[str, Path]:
+    (group,) = (group for group in source.groups(work) if isinstance(group, VideoGroup))
+    return {video.clip_id: video.where for video in group.videos}  # type: ignore[misc]
+
+
+def write(root: Path, text: str, *videos: str, encoding: str = "utf-8") -> Path:
+    for name in videos:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"video")
+    (root / "clips.csv").write_bytes(text.encode(encoding))
+    return root / "clips.csv"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_table_of_clips(tmp_path: Path, encoding: str, delimiter: str, newline: str) -> None:
+    rows = [
+        HEADER,
+        "a.mp4,train,ann,0,0.2,0.3,0.4,0.5,1,Hello [noise]  you,old",
+        "sub/b.MOV,val,,0.1,0.2,0.3,0.4,0.5,0.6,,",
+        "c.mp4,,,,,,,,,,",
+        "",
+    ]
+    text = newline.join(rows).replace(",", delimiter)
+    write(tmp_path, text, "a.mp4", "sub/b.MOV", "c.mp4", encoding=encoding)
+    source = open_folder(tmp_path)
+    a, b, c = source.clips.values()
+    assert (a.clip_id, a.split, a.person, a.transcript, a.groups) == (
+        "a.mp4",
+        "train",
+        "ann",
+        "Hello you",
+        {"age": "old"},
+    )
+    assert a.scores == (0.0, 0.2, 0.3, 0.4, 0.5, 1.0)
+    assert (b.clip_id, b.split, b.person, b.groups) == ("sub/b.MOV", "val", None, {})
+    assert (c.split, c.scores) == (None, None)
+    assert source.kind == "folder"
+    assert videos_of(source, tmp_path) == {name: tmp_path / name for name in ("a.mp4", "sub/b.MOV", "c.mp4")}
+    assert open_source(tmp_path / "clips.csv").clips == source.clips
+
+
+def test_quotes_and_the_least_table(tmp_path: Path) -> None:
+    write(tmp_path, 'clip\n"a, b.mp4"\n./c.mp4\nd\\e.mp4\n', "a, b.mp4", "c.mp4", "d/e.mp4")
+    source = open_folder(tmp_path)
+    assert set(videos_of(source, tmp_path)) == {"a, b.mp4", "c.mp4", "d/e.mp4"} == set(source.clips)
+
+
+SCORES = "0.1,0.2,0.3,0.4,0.5,0.6"
+TARGET_HEADER = "clip,split," + ",".join(TARGETS)
+
+BAD = {
+    "duplicate id": ("clip\na.mp4\nb.mp4\n./a.mp4\n", 4, "already in line 2"),
+    "score above 1": (f"{TARGET_HEADER}\na.mp4,train,{SCORES[:-3]}1.01\n", 2, "interview is 1.01"),
+    "score below 0": (f"{TARGET_HEADER}\na.mp4,train,-0.1,{SCORES[4:]}\n", 2, "extraversion is -0.1"),
+    "NaN": (f"{TARGET_HEADER}\nb.mp4,val,{SCORES}\na.mp4,train,nan,{SCORES[4:]}\n", 3, "extraversion is nan"),
+    "infinite": (f"{TARGET_HEADER}\na.mp4,train,inf,{SCORES[4:]}\n", 2, "extraversion is inf"),
+    "decimal comma": (f"{TARGET_HEADER}\na.mp4,train,0,{SCORES}\n", 2, "has 9 cells, the header 8"),
+    "no number": (f"{TARGET_HEADER}\na.mp4,train,high,{SCORES[4:]}\n", 2, "'high' is not a number"),
+    "some targets in the header": ("clip,openness,interview\na.mp4,0.1,0.2\n", 1, "lacks extraversion"),
+    "some targets in a row": (f"{TARGET_HEADER}\na.mp4,train,{SCORES[:-3]}\n", 2, "no score for interview"),
+    "unknown split": (f"{TARGET_HEADER}\na.mp4,dev,{SCORES}\n", 2, "split 'dev' is unknown"),
+    "split without scores": ("clip,split\na.mp4,train\n", 2, "without scores"),
+    "no clip column": ("file,split\na.mp4,train\n", 1, "no column clip"),
+    "empty": ("", 1, "is empty"),
+    "header only": ("clip,split\n", 1, "lists no clip"),
+    "column twice": ("clip,split,split\na.mp4,,\n", 1, "split twice"),
+    "climbs out": ("clip\n../a.mp4\n", 2, "not inside"),
+    "climbs out within": ("clip\nb/../../a.mp4\n", 2, "not inside"),
+    "absolute": ("clip\n/etc/a.mp4\n", 2, "not inside"),
+    "other drive": ("clip\nC:\\a.mp4\n", 2, "not inside"),
+    "zero byte": ("clip\na\0.mp4\n", 2, ""),
+    "no id": ("clip,split\n,train\n", 2, "has no clip"),
+    "too few cells": (f"{TARGET_HEADER}\na.mp4,train\n", 2, "has 2 cells"),
+    "open quote": ('clip,transcript\nb.mp4,x\na.mp4,"never ends\n', 3, ""),
+    "line after a long cell": ('clip,transcript\na.mp4,"two\nlines"\na.mp4,x\n', 4, "already in line 2"),
+    "huge cell": (f"clip,transcript\na.mp4,{'x' * 200_000}\n", 2, "field larger"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_table_is_an_error_with_file_line_and_remedy(tmp_path: Path, kind: str) -> None:
+    text, line, reason = BAD[kind]
+    path = write(tmp_path, text, "a.mp4", "b.mp4")
+    with pytest.raises(LabelError) as caught:
+        open_folder(tmp_path)
+    error = caught.value
+    assert error.path == path and error.remedy
+    assert f"line {line} " in error.reason and reason in error.reason
+    assert len(str(error).splitlines()) == 1
+
+
+def test_a_table_in_another_encoding_names_the_line(tmp_path: Path) -> None:
+    write(tmp_path, "clip,transcript\na.mp4,x\nb.mp4,né\n", "a.mp4", encoding="latin1")
+    with pytest.raises(LabelError, match="line 3 is not UTF-8"):
+        open_folder(tmp_path)
+
+
+def test_a_huge_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_folder, "LARGEST_CSV_BYTES", 20)
+    write(tmp_path, "clip\n" + "a.mp4\n" * 10, "a.mp4")
+    with pytest.raises(LabelError, match="larger than"):
+        open_folder(tmp_path)
+
+
+def test_several_tables_need_a_choice(tmp_path: Path) -> None:
+    write(tmp_path, "clip\na.mp4\n", "a.mp4")
+    (tmp_path / "more.csv").write_text("clip\na.mp4\n")
+    with pytest.raises(LabelError, match=r"clips\.csv, more\.csv"):
+        open_folder(tmp_path)
+    assert set(open_source(tmp_path / "more.csv").clips) == {"a.mp4"}
+
+
+def test_clips_without_video_and_videos_without_clip(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "clip,mood\na.mp4,x\ngone.mp4,x\n", "a.mp4", "unlisted.mp4")
+    with caplog.at_level(logging.WARNING):
+        source = open_folder(tmp_path)
+    assert set(source.clips) == {"a.mp4", "gone.mp4"} and set(videos_of(source, tmp_path)) == {"a.mp4"}
+    assert source.absent("gone.mp4") == str(tmp_path / "gone.mp4")
+    assert "mood" in caplog.text
+    failures = [group for group in source.groups(tmp_path) if isinstance(group, Failure)]
+    assert [(one.clip, one.reason) for one in failures] == [("unlisted.mp4", "has no row in the CSV")]
+
+
+def test_a_row_may_name_any_file_in_the_folder(tmp_path: Path) -> None:
+    names = ["a.gif", ".hidden.mp4", ".hidden/b.mp4", "c.video", "\u00e9.mp4", "e\u0301e.GIF"]
+    on_disk = [*names[:4], "e\u0301.mp4", "\u00e9e.GIF"]  # as macOS spells them, and the other way round
+    write(tmp_path, "\n".join(["clip", *names]), *on_disk)
+    source = open_folder(tmp_path)
+    assert videos_of(source, tmp_path) == {name: tmp_path / file for name, file in zip(names, on_disk, strict=True)}
+    assert not [group for group in source.groups(tmp_path) if isinstance(group, Failure)]
+
+
+@pytest.mark.parametrize("suffix", ["ts", "m2ts", "vob", "asf", "mpe", "f4v", "mxf", "dv", "ogm", "qt", "divx", "MOV"])
+def test_suffixes_of_videos(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a.{suffix}").write_bytes(b"x")
+    assert set(open_folder(tmp_path).clips) == {f"a.{suffix}"}
+
+
+def test_a_folder_of_videos_is_to_be_predicted(tmp_path: Path) -> None:
+    for name in ("b.mp4", "a/c.mkv", ".hidden.mp4", "a/._c.mkv", ".git/x.mp4", "note.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "b.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nHello\n")
+    source = open_folder(tmp_path)
+    assert set(source.clips) == {"b.mp4", "a/c.mkv"}
+    assert source.clips["b.mp4"].transcript == "Hello"
+    assert all(clip.split is None and clip.scores is None for clip in source.clips.values())
+
+
+def test_transcripts_beside_videos_serve_a_table_without_that_column(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path, "clip\na.mp4\nb.mp4\n", "a.mp4", "b.mp4")
+    (tmp_path / "a.txt").write_text("said")
+    (tmp_path / "b.txt").write_bytes(b"\0\0")
+    assert [clip.transcript for clip in open_folder(tmp_path).clips.values()] == ["said", ""]
+    assert "b.txt" in caplog.text  # a warning, not a failure
+    path.write_text("clip,transcript\na.mp4,\nb.mp4,own\n")
+    assert [clip.transcript for clip in open_folder(tmp_path).clips.values()] == ["", "own"]
+
+
+@pytest.mark.parametrize("name", ["nothing", "empty", "a.mp4"])
+def test_no_data_set_is_a_usage_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    with pytest.raises(UsageError) as caught:
+        open_source(tmp_path / name)
+    assert caught.value.path == tmp_path / name and caught.value.remedy
+
+
+def test_links_that_lead_in_circles_end(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.mp4").write_bytes(b"x")
+    (tmp_path / "a" / "back").symlink_to(tmp_path)
+    (tmp_path / "linked").symlink_to(tmp_path / "a" / "x.mp4")
+    assert [file.name for file in find_files(tmp_path)] == ["linked", "x.mp4"]
+    assert [file.name for file in find_files(tmp_path, leave_out=tmp_path / "a")] == ["linked"]
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_table_or_a_label_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    root = tmp_path_factory.mktemp("any", numbered=True)
+    (root / "t.csv").write_bytes(("clip," + text).encode("utf-8", "replace"))
+    try:
+        clips = folder.read_csv(root / "t.csv")
+    except LabelError as error:
+        assert "line" in error.reason
+    else:
+        assert all(clip_id and not clip_id.startswith("/") for clip_id in clips)

@@ -1,0 +1,144 @@
+"""The order of clips, and who gets which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from crnet.data.dataset import Batches, ClipDataset, loader, longest_audio_samples, scores_of
+from crnet.data.store import ClipRow, read_manifest
+from crnet.data.transforms import TransformConfig
+from crnet.errors import ConfigError, FormatError, LabelError
+from crnet.models.cr_block import class_of
+from crnet.types import Batch
+from synthetic import write_store
+
+CONFIG = TransformConfig(frames=4, pixels=16, audio_samples=2000)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("store"), clips=10, pixels=16, duration_s=0.25, splits=("train",))
+
+
+def dataset(store: Path, *, training: bool = True, clips: int = 10, seed: int = 0) -> ClipDataset:
+    rows = read_manifest(store).rows("train")[:clips]
+    return ClipDataset(store, rows, CONFIG, ["scene", "audio-text"], seed, class_of(scores_of(rows)), training=training)
+
+
+def ids(batches: Batches) -> list[tuple[str, ...]]:
+    return [batch.clip_ids for batch in batches]
+
+
+def bits(batch: Batch) -> bytes:
+    tensors = (batch.scene, batch.audio, batch.text, batch.scores, batch.classes)
+    return b"".join(t.numpy().tobytes() for t in tensors if t is not None)
+
+
+def test_an_epoch_shows_each_clip_once_in_an_order_of_its_own(store: Path) -> None:
+    data = dataset(store)
+    batches = loader(data, 5)
+    seen = []
+    for epoch in (0, 1, 0):
+        data.set_epoch(epoch)
+        seen.append(sum(ids(batches), ()))
+    assert seen[0] == seen[2] != seen[1]
+    assert sorted(seen[0]) == sorted(seen[1]) == [row.clip_id for row in data.rows]
+    assert sum(ids(loader(dataset(store, seed=1), 5)), ()) != seen[0]
+
+
+def test_the_incomplete_last_batch_is_left_out_unless_alone(store: Path) -> None:
+    assert [len(batch) for batch in ids(loader(dataset(store), 4))] == [4, 4]
+    assert [len(batch) for batch in ids(loader(dataset(store), 30))] == [10]
+    assert [len(batch) for batch in ids(loader(dataset(store, training=False), 4))] == [4, 4, 2]
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_the_ranks_together_see_the_global_batches_in_order(store: Path, ranks: int) -> None:
+    alone = ids(loader(dataset(store), 6))
+    shares = [ids(loader(dataset(store), 6, rank=rank, ranks=ranks)) for rank in range(ranks)]
+    assert [sum(parts, ()) for parts in zip(*shares, strict=True)] == alone
+
+
+@pytest.mark.parametrize("clips", [1, 2, 7, 10])
+def test_evaluation_shares_every_clip_once(store: Path, clips: int) -> None:
+    shares = [
+        sum(ids(loader(dataset(store, training=False, clips=clips), 6, rank=rank, ranks=3)), ()) for rank in range(3)
+    ]
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert sorted(sum(shares, ())) == [row.clip_id for row in dataset(store, clips=clips).rows]
+
+
+def test_workers_change_nothing(store: Path) -> None:
+    seen = []
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    for workers in (0, 2):
+        data = dataset(store)
+        batches = loader(data, 4, workers=workers)
+        for epoch in (0, 1):  # the second epoch reaches workers that are already running
+            data.set_epoch(epoch)
+            seen.append([bits(batch) for batch in batches])
+    assert seen[:2] == seen[2:] and seen[0] != seen[1]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_frames_vary_between_epochs_in_training_only(store: Path) -> None:
+    for training in (True, False):
+        data = dataset(store, training=training)
+        first = data[0, 3], data[1, 3]
+        assert not isinstance(first[0], Exception) and not isinstance(first[1], Exception)
+        assert np.array_equal(first[0].scene, first[1].scene) is not training
+
+
+def test_classes_come_from_the_exact_scores(store: Path) -> None:
+    row = read_manifest(store).rows("train")[0]
+    edge = ClipRow(row.clip_id, row.file, "train", (63 / 90,) * 6)
+    data = ClipDataset(store, [edge], CONFIG, ["audio-text"], classes=class_of(scores_of([edge])))
+    (batch,) = loader(data, 1)
+    assert batch.classes is not None and batch.classes.tolist() == [[3] * 6]
+
+
+def test_clips_without_scores_are_refused_for_training_and_fine_for_prediction(store: Path) -> None:
+    row = read_manifest(store).rows("train")[0]
+    unknown = ClipRow("new.mp4", row.file, None)
+    with pytest.raises(LabelError, match=r"1 of 1 clips have no scores, the first is new\.mp4"):
+        ClipDataset(store, [unknown], CONFIG, ["scene"], classes=np.zeros((1, 6), np.int64), training=True)
+    (batch,) = loader(ClipDataset(store, [unknown], CONFIG, ["scene"]), 1)
+    assert batch.scores is None and batch.clip_ids == ("new.mp4",)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "ranks", "clips", "reason"),
+    [
+        (5, 2, 10, "a batch of 5 clips cannot be shared evenly by 2"),
+        (30, 3, 10, "a batch of 10 clips cannot be shared evenly by 3"),
+        (0, 1, 10, "batch size 0"),
+        (5, 1, 0, "no clips to train on"),
+    ],
+)
+def test_batches_that_cannot_be_shared(store: Path, batch_size: int, ranks: int, clips: int, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        loader(dataset(store, clips=clips), batch_size, ranks=ranks)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_damaged_clip_is_named_whoever_reads_it(tmp_path: Path, workers: int, damage: str) -> None:
+    store = write_store(tmp_path, clips=2, pixels=16, duration_s=0.1, splits=("train",))
+    victim = store / read_manifest(store).rows("train")[1].file
+    content = victim.read_bytes()
+    victim.unlink()
+    if damage == "cut":
+        victim.write_bytes(content[: len(content) // 2])
+    with pytest.raises(FormatError) as caught:
+        list(loader(dataset(store), 2, workers=workers))
+    assert caught.value.path == victim and "Traceback" not in str(caught.value) and caught.value.remedy
+
+
+def test_longest_audio(store: Path) -> None:
+    assert longest_audio_samples(store, read_manifest(store).clips) == 4000
+    assert longest_audio_samples(store, []) == 1

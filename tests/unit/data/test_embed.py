@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_clips import FakeSettings, fake_clip
+from numpy.typing import NDArray
+
+from crnet.data.embed import EmbedReport, embed
+from crnet.data.prepare import prepare
+from crnet.data.store import read_clip, read_manifest, write_manifest
+from crnet.errors import FormatError, UsageError
+from crnet.text.encoders import HashedNgrams
+from crnet.types import SPLITS, TARGETS, TEXT_DIMENSIONS
+from synthetic import write_store
+
+OLD = "hashed-ngrams-v1"
+
+
+class Letters:
+    """Counts letters; stands for an encoder with weights."""
+
+    def __init__(self, place: str = "/here", digest: str = "0123456789abcdef") -> None:
+        self.name = f"letters:{place}#{digest}"
+        self.asked = 0
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.asked += len(texts)
+        vectors = np.zeros((len(texts), TEXT_DIMENSIONS), np.float32)
+        for vector, text in zip(vectors, texts, strict=True):
+            np.add.at(vector, [ord(letter) for letter in text], 1)
+        return vectors
+
+
+SAID = {"a.mp4": "hello there", "b.mp4": "", "c.mp4": "good bye", "d.mp4": "well then"}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    rows = ["clip,split,transcript," + ",".join(TARGETS)]
+    for number, (name, words) in enumerate(SAID.items()):
+        (folder / name).write_bytes(name.encode())
+        rows.append(f"{name},{SPLITS[number % 3]},{words}," + ",".join(["0.5"] * 6))
+    (folder / "clips.csv").write_text("\n".join(rows))
+    return folder
+
+
+@pytest.fixture
+def store(source: Path, tmp_path: Path) -> Path:
+    make(source, tmp_path / "store")
+    return tmp_path / "store"
+
+
+def make(source: Path, store: Path, encoder: object = None) -> tuple[int, int]:
+    report = prepare(source, store, workers=0, settings=FakeSettings(), encoder=encoder, make_clip=fake_clip)  # type: ignore[arg-type]
+    return report.done, report.skipped
+
+
+def vectors_of(store: Path) -> dict[str, NDArray[np.float32]]:
+    return {row.clip_id: read_clip(store / row.file).text for row in read_manifest(store).clips}
+
+
+def test_only_the_vectors_and_the_encoder_change(store: Path) -> None:
+    before = {row.clip_id: read_clip(store / row.file) for row in read_manifest(store).clips}
+    old, encoder = read_manifest(store), Letters()
+    assert embed(store, encoder) == EmbedReport(done=4, skipped=0, without_words=1)
+    new = read_manifest(store)
+    assert new == replace(old, encoder=encoder.name, fingerprint=new.fingerprint) and new.fingerprint != old.fingerprint
+    for row in new.clips:
+        clip, was = read_clip(store / row.file), before[row.clip_id]
+        np.testing.assert_array_equal(clip.text, Letters().encode([SAID[row.clip_id]])[0])
+        for name in ("scene_jpeg", "face_jpeg", "audio", "time_s", "face_box"):
+            np.testing.assert_array_equal(getattr(clip, name), getattr(was, name))
+        assert (clip.warnings, clip.duration_s, clip.has_transcript) == (was.warnings, 1.2, bool(SAID[row.clip_id]))
+    assert not (store / "embedding.parquet").exists()
+
+
+def test_a_second_call_changes_nothing(store: Path) -> None:
+    embed(store, Letters())
+    content = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    encoder = Letters()
+    assert embed(store, encoder) == EmbedReport(0, 4, 1) and encoder.asked == 0
+    assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == content
+
+
+def test_weights_that_moved_are_the_same_encoder(store: Path) -> None:
+    embed(store, Letters("/here"))
+    fingerprint = read_manifest(store).fingerprint
+    moved = Letters("/there")
+    assert embed(store, moved).done == 0 and moved.asked == 0
+    assert (read_manifest(store).encoder, read_manifest(store).fingerprint) == (moved.name, fingerprint)
+
+
+class _Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_a_kill_leaves_no_store_and_the_same_call_goes_on(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    from crnet.data import embed as module
+
+    monkeypatch.setattr(module, "CLIPS_AT_ONCE", 1)
+    steps = 0
+
+    def counted(function: object) -> object:
+        def call(*given: object, **named: object) -> object:
+            nonlocal steps
+            if steps == after:
+                raise _Killed
+            steps += 1
+            return function(*given, **named)  # type: ignore[operator]
+
+        return call
+
+    with monkeypatch.context() as killing:
+        for name in ("write_json", "write_clip", "write_manifest"):
+            killing.setattr(module, name, counted(getattr(module, name)))
+        with pytest.raises(_Killed):
+            embed(store, Letters())
+    with pytest.raises(FormatError, match=r"the store is unfinished.*crnet embed"):
+        read_manifest(store)
+    report = embed(store, Letters())
+    assert (report.done, report.skipped) == (5 - max(after, 1), max(after, 1) - 1)
+    expected = {name: Letters().encode([words])[0] for name, words in SAID.items()}
+    for name, vector in vectors_of(store).items():
+        np.testing.assert_array_equal(vector, expected[name])
+    assert read_manifest(store).encoder == Letters().name
+
+
+def test_half_done_with_one_encoder_and_finished_with_another(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from crnet.data import embed as module
+
+    original = {name: vector.copy() for name, vector in vectors_of(store).items()}
+    with monkeypatch.context() as killing:
+        killing.setattr(module, "write_manifest", lambda *_: (_ for _ in ()).throw(_Killed))
+        with pytest.raises(_Killed):
+            embed(store, Letters())
+    assert embed(store, HashedNgrams()).done == 4
+    for name, vector in vectors_of(store).items():
+        np.testing.assert_array_equal(vector, original[name])
+    assert read_manifest(store).encoder == OLD
+
+
+def test_prepare_with_the_old_encoder_does_not_take_the_clips_for_its_own(source: Path, store: Path) -> None:
+    embed(store, Letters())
+    with pytest.raises(UsageError, match=r"encoder 'hashed-ngrams-v1'|encoder 'letters#0123456789abcdef', now 'hashed"):
+        make(source, store)
+    assert read_manifest(store).encoder == Letters().name  # and leaves the store as it was
+    assert make(source, store, Letters()) == (4, 0)  # made anew, and right
+    np.testing.assert_array_equal(vectors_of(store)["a.mp4"], Letters().encode(["hello there"])[0])
+
+
+def test_prepare_may_finish_what_embed_left(source: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from crnet.data import embed as module
+
+    with monkeypatch.context() as killing:
+        killing.setattr(module, "write_manifest", lambda *_: (_ for _ in ()).throw(_Killed))
+        with pytest.raises(_Killed):
+            embed(store, Letters())
+    assert make(source, store, Letters()) == (4, 0)
+    assert read_manifest(store).encoder == Letters().name and not (store / "embedding.parquet").exists()
+
+
+def test_a_store_without_settings_of_prepare(tmp_path: Path) -> None:
+    folder = write_store(tmp_path / "store", clips=3, pixels=8)
+    assert embed(folder, Letters()).done == 3
+    assert not (folder / "prepare.json").exists()
+    assert vectors_of(folder)["clip0001.mp4"][ord("1")] == 1
+
+
+def test_the_settings_of_prepare_name_the_encoder(store: Path) -> None:
+    embed(store, Letters())
+    assert json.loads((store / "prepare.json").read_text())["encoder"] == "letters#0123456789abcdef"
+
+
+def test_a_manifest_with_other_transcripts_is_refused(store: Path) -> None:
+    manifest = read_manifest(store)
+    emptied = replace(manifest, clips=tuple(replace(row, transcript="") for row in manifest.clips))
+    write_manifest(store, emptied)
+    with pytest.raises(FormatError, match="the manifest's transcript is not the one"):
+        embed(store, Letters())
+
+
+def test_what_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="not a clip store"):
+        embed(tmp_path, Letters())

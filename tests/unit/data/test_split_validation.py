@@ -1,0 +1,65 @@
+"""The validation split in two: the same way every time, and nobody on both sides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crnet.data.manifest import ClipRow, read_manifest
+from crnet.data.splits import group_of, halves
+from crnet.fusion.conformal import FEWEST_CALIBRATION_CLIPS
+from crnet.training.stream import split_of
+from synthetic import write_store
+from tiny_training import TINY_MODEL, TINY_TRANSFORMS, tiny_training
+
+
+def row(clip_id: str, person: str | None = None) -> ClipRow:
+    return ClipRow(clip_id, f"clips/{clip_id}", "val", (0.5,) * 6, person=person)
+
+
+@pytest.mark.parametrize(
+    ("clip", "person", "group"),
+    [
+        ("J4GQm9j0JZ0.003.mp4", None, "video J4GQm9j0JZ0"),
+        ("J4GQm9j0JZ0.003", None, "video J4GQm9j0JZ0"),
+        ("J4GQm9j0JZ0.003.mp4", "anna", "person anna"),
+        ("holiday.mp4", None, "video holiday.mp4"),
+        ("a.1234.mp4", None, "video a.1234.mp4"),
+    ],
+)
+def test_clips_are_grouped_by_whom_they_show(clip: str, person: str | None, group: str) -> None:
+    assert group_of(row(clip, person)) == group
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=0, max_size=160))
+def test_each_clip_is_on_one_side_and_so_is_each_person(people: list[int]) -> None:
+    rows = [row(f"{i}.mp4", f"p{person}") for i, person in enumerate(people)]
+    choosing, calibrating = halves(rows)
+    assert sorted(r.clip_id for r in (*choosing, *calibrating)) == sorted(r.clip_id for r in rows)
+    assert not {r.person for r in choosing} & {r.person for r in calibrating}
+    assert len(calibrating) == 0 or FEWEST_CALIBRATION_CLIPS <= len(calibrating) <= len(rows) / 2
+    assert halves(rows[::-1])[1] == calibrating[::-1]
+
+
+def test_a_large_split_is_cut_in_the_middle_and_a_small_one_not_at_all() -> None:
+    rows = [row(f"video{i // 6}.{i % 6:03d}.mp4") for i in range(2000)]
+    assert len(halves(rows)[1]) == pytest.approx(1000, abs=6)
+    assert halves(rows[: 2 * FEWEST_CALIBRATION_CLIPS - 1]) == (tuple(rows[: 2 * FEWEST_CALIBRATION_CLIPS - 1]), ())
+    assert halves([]) == ((), ())
+
+
+def test_training_chooses_its_network_without_the_calibrating_half(tmp_path: Path) -> None:
+    store = write_store(tmp_path, clips=250, pixels=8, frames_per_segment=1, duration_s=0.05)
+    manifest = read_manifest(store)
+    choosing, calibrating = halves(manifest.rows("val"))
+    assert calibrating
+    seen = split_of("val", "scene", store, manifest, TINY_MODEL, TINY_TRANSFORMS, tiny_training())
+    assert seen is not None
+    assert seen.rows == choosing
+    few = replace(manifest, clips=manifest.rows("val")[:9])
+    assert len(split_of("val", "scene", store, few, TINY_MODEL, TINY_TRANSFORMS, tiny_training()).rows) == 9

@@ -1,0 +1,212 @@
+"""Clips dealt to splits: groups stay whole, sizes come out, and nothing depends on the order of the clips."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crnet.data.manifest import ClipRow, Manifest
+from crnet.data.splits import OFFICIAL, Protocol, deal, seen_in_other_splits, training_digest, video_of
+from crnet.errors import LabelError, UsageError
+from crnet.types import SPLITS, Split
+
+SCORES = (0.5,) * 6
+
+
+def row(clip_id: str, split: Split | None = "train", person: str | None = None, scored: bool = True) -> ClipRow:
+    return ClipRow(clip_id, f"clips/{clip_id}", split, SCORES if scored else None, person=person)
+
+
+def manifest(rows: Sequence[ClipRow]) -> Manifest:
+    return Manifest(tuple(rows), "folder", {}, "f", "e")
+
+
+def release(videos: int = 100, clips_each: int = 5) -> Manifest:
+    """Five clips of each video, spread over the splits 3:1:1 as in First Impressions."""
+    splits: tuple[Split, ...] = ("train", "train", "train", "val", "test")
+    return manifest(
+        [row(f"v{i:03d}.{j:03d}.mp4", splits[j], f"p{i // 2}") for i in range(videos) for j in range(clips_each)]
+    )
+
+
+def splits_by(found: Manifest, name_of: Callable[[ClipRow], str]) -> dict[str, set[Split | None]]:
+    places: dict[str, set[Split | None]] = defaultdict(set)
+    for one in found.clips:
+        places[name_of(one)].add(one.split)
+    return places
+
+
+@pytest.mark.parametrize(
+    ("text", "protocol"),
+    [
+        ("official", OFFICIAL),
+        ("video-disjoint", Protocol("video-disjoint")),
+        ("identity-disjoint", Protocol("identity-disjoint")),
+        ("grouped-kfold:5", Protocol("grouped-kfold", 5)),
+        ("grouped-kfold:5:2", Protocol("grouped-kfold", 5, 2)),
+    ],
+)
+def test_a_protocol_is_read_as_it_is_written(text: str, protocol: Protocol) -> None:
+    assert Protocol.parse(text) == protocol
+    assert str(protocol) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "unknown protocol"),
+        ("random", "unknown protocol"),
+        ("official:3", "unknown protocol"),
+        ("grouped-kfold", "unknown protocol"),
+        ("grouped-kfold:", "unknown protocol"),
+        ("grouped-kfold:-3", "unknown protocol"),
+        ("grouped-kfold:five", "unknown protocol"),
+        ("grouped-kfold:5:1:1", "unknown protocol"),
+        ("grouped-kfold:٣", "unknown protocol"),
+        ("grouped-kfold:2", "2 folds"),
+        ("grouped-kfold:101", "101 folds"),
+        ("grouped-kfold:5:0", "no fold 0"),
+        ("grouped-kfold:5:6", "no fold 6"),
+    ],
+)
+def test_what_is_no_protocol_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        Protocol.parse(text)
+
+
+def test_official_leaves_everything_as_it_is() -> None:
+    whole = release()
+    assert deal(whole, OFFICIAL) is whole
+
+
+@pytest.mark.parametrize(
+    ("kind", "name_of"), [("video-disjoint", video_of), ("identity-disjoint", lambda one: str(one.person))]
+)
+def test_disjoint_splits_part_nothing_and_keep_the_official_sizes(kind: str, name_of: Callable[[ClipRow], str]) -> None:
+    whole = release()
+    assert max(len(places) for places in splits_by(whole, name_of).values()) == 3
+    found = deal(whole, Protocol.parse(kind))
+    assert {len(places) for places in splits_by(found, name_of).values()} == {1}
+    sizes = Counter(one.split for one in found.clips)
+    assert [sizes[split] for split in SPLITS] == pytest.approx([300, 100, 100], abs=10)  # two videos or one person
+    assert {one.clip_id for one in found.clips} == {one.clip_id for one in whole.clips}
+
+
+def test_each_clip_is_tested_in_exactly_one_fold_and_chooses_in_one_other() -> None:
+    parts = Protocol.parse("grouped-kfold:5").parts
+    assert [str(part) for part in parts] == [f"grouped-kfold:5:{fold}" for fold in range(1, 6)]
+    folds = [deal(release(), part) for part in parts]
+    for split, times in (("test", 1), ("val", 1), ("train", 3)):
+        counts = Counter(one.clip_id for fold in folds for one in fold.rows(split))  # type: ignore[arg-type]
+        assert set(counts.values()) == {times} and len(counts) == 500
+    for fold in folds:
+        assert {len(places) for places in splits_by(fold, lambda one: str(one.person)).values()} == {1}
+        assert len(fold.rows("test")) == pytest.approx(100, abs=10)
+
+
+def test_folds_need_no_splits_but_dealing_by_shares_then_takes_the_usual_ones() -> None:
+    loose = manifest([row(f"v{i:03d}.{j:03d}.mp4", None) for i in range(50) for j in range(4)])
+    fold = deal(loose, Protocol.parse("grouped-kfold:4:3"))
+    assert [len(fold.rows(split)) for split in SPLITS] == pytest.approx([100, 50, 50], abs=4)
+    dealt = deal(loose, Protocol.parse("video-disjoint"))
+    assert [len(dealt.rows(split)) for split in SPLITS] == pytest.approx([120, 40, 40], abs=4)
+
+
+def test_a_fold_keeps_clips_together_that_share_a_video_or_a_person_over_others() -> None:
+    rows = [row("a.000.mp4", person="x"), row("b.000.mp4", person="x"), row("b.001.mp4", person="y"), row("b.002.mp4")]
+    rows += [row(f"c{i}.000.mp4") for i in range(8)]
+    folds = [deal(manifest(rows), part) for part in Protocol.parse("grouped-kfold:3").parts]
+    linked = {"a.000.mp4", "b.000.mp4", "b.001.mp4", "b.002.mp4"}
+    for fold in folds:
+        assert len({one.split for one in fold.clips if one.clip_id in linked}) == 1
+
+
+def test_clips_without_scores_belong_to_no_split() -> None:
+    rows = [row(f"v{i // 2}.{i % 2:03d}.mp4") for i in range(20)] + [row("v0.002.mp4", "test", scored=False)]
+    found = deal(manifest(rows), Protocol.parse("video-disjoint"))
+    assert [one.split for one in found.clips if one.clip_id == "v0.002.mp4"] == [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "reason"),
+    [
+        ("identity-disjoint", [row("a.000.mp4", person="x"), row("b.000.mp4")], "1 of 2 clips name no person.*b.000"),
+        ("video-disjoint", [row("a.000.mp4"), row("a.001.mp4"), row("b.000.mp4")], "too few videos or persons: 2"),
+        ("grouped-kfold:3:1", [row("a.000.mp4"), row("a.001.mp4")], "too few videos or persons: 1"),
+        ("grouped-kfold:5:1", [row(f"v{i}.000.mp4") for i in range(4)], "too few videos or persons: 4"),
+        ("video-disjoint", [row("a.000.mp4", scored=False)], "too few videos or persons: 0"),
+        ("video-disjoint", [row(f"interview_{i}.mp4") for i in range(9)], "no two clips are of one video"),
+    ],
+)
+def test_clips_that_do_not_suffice_are_refused(text: str, rows: list[ClipRow], reason: str) -> None:
+    with pytest.raises(LabelError, match=reason):
+        deal(manifest(rows), Protocol.parse(text))
+
+
+def test_a_grouped_kfold_as_a_whole_is_no_way_to_deal() -> None:
+    with pytest.raises(UsageError, match="name one fold, such as grouped-kfold:5:1"):
+        deal(release(), Protocol.parse("grouped-kfold:5"))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.one_of(st.none(), st.integers(0, 6))), min_size=12, max_size=60),
+    st.sampled_from(["video-disjoint", "grouped-kfold:3:2"]),
+)
+def test_no_video_is_ever_parted_and_the_order_of_clips_says_nothing(
+    clips: list[tuple[int, int | None]], text: str
+) -> None:
+    rows = [
+        row(f"v{video:02d}.{number:03d}.mp4", SPLITS[number % 3], None if person is None else f"p{person}")
+        for number, (video, person) in enumerate(clips)
+    ]
+    protocol = Protocol.parse(text)
+    try:
+        found = deal(manifest(rows), protocol)
+    except LabelError as error:
+        assert "too few" in str(error) or len({video for video, _ in clips}) == len(clips)
+        return
+    assert {len(places) for places in splits_by(found, video_of).values()} == {1}
+    again = deal(manifest(rows[::-1]), protocol)
+    assert {one.clip_id: one.split for one in again.clips} == {one.clip_id: one.split for one in found.clips}
+
+
+def test_the_digest_tells_which_clips_train_and_which_choose() -> None:
+    whole = release(videos=4)
+    digest = training_digest(whole)
+    assert training_digest(manifest(whole.clips[::-1])) == digest
+    without_test = manifest([one for one in whole.clips if one.split != "test"])
+    assert training_digest(without_test) == digest
+    others = [
+        manifest([one for one in whole.clips if one.clip_id != "v000.000.mp4"]),  # one fewer to train on
+        manifest([one for one in whole.clips if one.split != "val"]),
+        deal(release(), Protocol.parse("video-disjoint")),
+        manifest([replace(one, split="val") if one.clip_id == "v000.000.mp4" else one for one in whole.clips]),
+    ]
+    assert digest not in {training_digest(other) for other in others}
+
+
+def test_clips_whose_video_or_person_other_splits_hold_are_named() -> None:
+    rows = [
+        row("a.000.mp4", "train", "x"),
+        row("a.001.mp4", "test", "x"),
+        row("b.000.mp4", "test", "x"),
+        row("c.000.mp4", "test", "y"),
+        row("c.001.mp4", "val", "y"),
+        row("d.000.mp4", "test", "z"),
+    ]
+    assert seen_in_other_splits(manifest(rows), "test") == {
+        "video": {"a.001.mp4", "c.000.mp4"},
+        "person": {"a.001.mp4", "b.000.mp4", "c.000.mp4"},
+    }
+    assert seen_in_other_splits(manifest([*rows, row("e.000.mp4")]), "test").keys() == {"video"}
+    assert seen_in_other_splits(manifest([row("a.000.mp4", "test", "x"), row("b.000.mp4", "train", "x")]), "test") == {
+        "video": set(),
+        "person": {"a.000.mp4"},
+    }
+    assert seen_in_other_splits(manifest([]), "test") == {"video": set()}

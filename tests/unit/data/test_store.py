@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fake_clips import FakeSettings, fake_clip
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+
+from crnet.data.store import (
+    ClipFile,
+    ClipRow,
+    Manifest,
+    clip_path,
+    read_clip,
+    read_manifest,
+    source_of,
+    write_clip,
+    write_manifest,
+)
+from crnet.data.transforms import decode_frame
+from crnet.errors import FormatError, StorageError
+from crnet.text.encoders import HashedNgrams
+from crnet.types import Clip
+from crnet.utils.files import replacing
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Clip:
+    video = tmp_path / "video"
+    video.write_bytes(b"content")
+    return fake_clip(video, clip_id="a b.mp4", transcript="hello", encoder=HashedNgrams(), settings=FakeSettings())
+
+
+@pytest.fixture
+def path(tmp_path: Path, clip: Clip) -> Path:
+    path = tmp_path / "clip.safetensors"
+    write_clip(path, clip, origin="made from this")
+    return path
+
+
+def assert_equal(one: Clip, other: Clip) -> None:
+    for field in dataclasses.fields(Clip):
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(a, np.ndarray):
+            assert a.dtype == b.dtype, field.name
+            np.testing.assert_array_equal(a, b, err_msg=field.name)
+        else:
+            assert a == b and type(a) is type(b), field.name
+
+
+def test_a_clip_reads_back_the_same(path: Path, clip: Clip) -> None:
+    assert_equal(read_clip(path), clip)
+
+
+def test_the_same_clip_gives_the_same_bytes_also_in_another_process(path: Path, clip: Clip, tmp_path: Path) -> None:
+    write_clip(tmp_path / "again", clip, origin="made from this")
+    assert (tmp_path / "again").read_bytes() == path.read_bytes()
+    code = (
+        "import sys; from pathlib import Path; from crnet.data.store import read_clip, write_clip;"
+        "write_clip(Path(sys.argv[2]), read_clip(Path(sys.argv[1])), origin='made from this')"
+    )
+    subprocess.run([sys.executable, "-c", code, path, tmp_path / "other"], check=True, env={"PYTHONHASHSEED": "7"})
+    assert (tmp_path / "other").read_bytes() == path.read_bytes()
+
+
+def test_other_safetensors_readers_understand_the_file(path: Path, clip: Clip) -> None:
+    arrays = load_file(path)
+    np.testing.assert_array_equal(arrays["time_s"], clip.time_s)
+    np.testing.assert_array_equal(arrays["text"], clip.text)
+    assert len(arrays) == 11
+    header_bytes = struct.unpack("<Q", path.read_bytes()[:8])[0]
+    assert header_bytes % 8 == 0
+    texts = json.loads(path.read_bytes()[8 : 8 + header_bytes])["__metadata__"]
+    assert texts["format"] == "1" and texts["origin"] == "made from this"
+    assert all(isinstance(text, str) for text in texts.values())
+
+
+def test_a_clip_file_gives_its_parts_lazily(path: Path, clip: Clip) -> None:
+    for source in (ClipFile(path), source_of(clip)):
+        assert source.jpeg("scene", 0) == clip.scene_jpeg[:5].tobytes()
+        assert source.jpeg("face", 11) == clip.face_jpeg[55:60].tobytes()
+        np.testing.assert_array_equal(source.read_audio(), clip.audio)
+        np.testing.assert_array_equal(source.read_text(), clip.text)
+        np.testing.assert_array_equal(source.time_s, clip.time_s)
+        np.testing.assert_array_equal(source.segment, clip.segment)
+        assert (source.segments, source.duration_s) == (4, clip.duration_s)
+    np.testing.assert_array_equal(ClipFile(path).read_face_boxes(), clip.face_box)
+
+
+def test_where_no_file_can_be_written_the_remedy_fits(tmp_path: Path, clip: Clip, path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for target in (path / "below a file", tmp_path / "folder"):
+        with pytest.raises(StorageError, match="choose another path"):
+            write_clip(target, clip)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(StorageError, match="free some space"), replacing(tmp_path / "full"):
+        raise full
+
+
+def test_a_clip_without_sound_is_a_clip(clip: Clip, tmp_path: Path) -> None:
+    silent = dataclasses.replace(clip, audio=np.zeros(0, dtype=np.int16), has_audio=False)
+    write_clip(tmp_path / "silent", silent)
+    assert ClipFile(tmp_path / "silent").read_audio().shape == (0,)
+
+
+def changed_header(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert content.count(old) == 1 and len(old) == len(new)
+    path.write_bytes(content.replace(old, new))
+
+
+def with_header(path: Path, header: bytes) -> None:
+    path.write_bytes(struct.pack("<Q", len(header)) + header + path.read_bytes()[8:])
+
+
+DAMAGE = {
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("a clip, honestly"),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"x"),
+    "cut in the header": lambda path: path.write_bytes(path.read_bytes()[:100]),
+    "huge header": lambda path: path.write_bytes(b"\xff" * 8 + path.read_bytes()[8:]),
+    "missing": lambda path: path.unlink(),
+    "folder": lambda path: (path.unlink(), path.mkdir()),
+    "header of another kind": lambda path: with_header(path, b"[1, 2]"),
+    "bottomless header": lambda path: with_header(path, b"[" * 100_000),
+    "places that are no numbers": lambda path: with_header(path, b'{"time_s":{"data_offsets":["", null]}}'),
+    "array outside": lambda path: with_header(path, b'{"time_s":{"dtype":"F64","shape":[1],"data_offsets":[-8,0]}}'),
+    "foreign": lambda path: changed_header(path, b'"clip_id"', b'"clap_id"'),
+    "other version": lambda path: changed_header(path, b'"format":"1"', b'"format":"2"'),
+    "wrong type": lambda path: changed_header(path, b'"text":{"dtype":"F32"', b'"text":{"dtype":"I32"'),
+    "number that is none": lambda path: changed_header(path, b'"segments":"4"', b'"segments":"x"'),
+    "another number": lambda path: changed_header(path, b'"fps":"10.0"', b'"fps":"11.0"'),
+    "no checksum": lambda path: changed_header(path, b'"sha256"', b'"sha257"'),
+    "one bit": lambda path: path.write_bytes(path.read_bytes()[:-20] + b"~" + path.read_bytes()[-19:]),
+    "offsets that do not cut": lambda path: path.write_bytes(
+        path.read_bytes().replace(struct.pack("<qq", 5, 10), struct.pack("<qq", 5, 5))
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_an_error_that_names_the_file(path: Path, kind: str) -> None:
+    DAMAGE[kind](path)
+    with pytest.raises(FormatError) as caught:
+        read_clip(path)
+    assert caught.value.path == path and caught.value.remedy
+    with pytest.raises(FormatError) as caught:
+        file = ClipFile(path)
+        file.read_text()
+        file.jpeg("scene", 0)
+        file.check()
+    assert caught.value.path == path and "\n" not in str(caught.value)
+
+
+def test_a_damaged_frame_found_in_training_says_what_mends_it() -> None:
+    with pytest.raises(FormatError, match="crnet prepare"):
+        decode_frame(b"no picture", 16)
+
+
+def test_no_clip_id_escapes_from_the_store() -> None:
+    for clip_id in (
+        "../../etc/passwd",
+        "/etc/passwd",
+        "..",
+        ".",
+        "",
+        "a/../../b",
+        "C:\\x",
+        "a\0b",
+        ".hidden",
+        "é" * 300,
+    ):
+        parts = clip_path(clip_id).split("/")
+        assert len(parts) == 3 and parts[0] == "clips" and len(parts[1]) == 2
+        assert not parts[2].startswith(".") and parts[2].endswith(".safetensors") and len(parts[2]) < 255
+        assert "\\" not in parts[2] and "\0" not in parts[2] and ":" not in parts[2]
+
+
+@given(st.text(), st.text())
+def test_different_ids_have_different_paths_also_where_case_does_not_count(one: str, other: str) -> None:
+    assert (clip_path(one).lower() == clip_path(other).lower()) == (one == other)
+
+
+ROW = ClipRow("b", "clips/00/b", "train", (0.1, 0.2, 0.3, 0.4, 0.5, 0.7), warnings=("w",))
+
+
+def test_a_manifest_reads_back_the_same_and_in_order(tmp_path: Path) -> None:
+    rows = (
+        ClipRow("z", "clips/00/z"),
+        ClipRow("c", "clips/00/c", "test", (0.0,) * 6, "p", {"gender": "female"}, "said", 15.3, 459, 30, 32),
+        ROW,
+        ClipRow("a", "clips/00/a", "train", (63 / 90,) * 6, groups={"age": "old"}),
+    )
+    manifest = Manifest(rows, "folder", {"pixels": 112, "detection": {"every_s": 0.25}}, "abc", "hashed")
+    write_manifest(tmp_path, manifest)
+    again = read_manifest(tmp_path)
+    assert again == manifest
+    assert [row.clip_id for row in again.clips] == ["a", "b", "c", "z"]
+    assert [row.clip_id for row in again.rows("train")] == ["a", "b"]
+    assert [row.clip_id for row in again.rows(None)] == ["z"]
+    assert again.clips[0].scores == (63 / 90,) * 6  # float64, to the last bit
+    first = (tmp_path / "manifest.parquet").read_bytes()
+    write_manifest(
+        tmp_path, Manifest(rows[::-1], "folder", {"detection": {"every_s": 0.25}, "pixels": 112}, "abc", "hashed")
+    )
+    assert (tmp_path / "manifest.parquet").read_bytes() == first
+
+
+def test_an_empty_manifest_is_one(tmp_path: Path) -> None:
+    write_manifest(tmp_path, Manifest((), "folder", {}, "", ""))
+    assert read_manifest(tmp_path).clips == ()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"split": "dev"},
+        {"scores": (0.1,) * 5},
+        {"scores": (0.1, 0.1, 0.1, 0.1, 0.1, 1.1)},
+        {"scores": (0.1, 0.1, 0.1, 0.1, 0.1, float("nan"))},
+        {"file": "../out"},
+        {"file": "/etc/passwd"},
+        {"file": ""},
+    ],
+)
+def test_a_bad_row_is_refused(arguments: dict[str, object]) -> None:
+    with pytest.raises(FormatError):
+        dataclasses.replace(ROW, **arguments)
+
+
+def test_a_clip_listed_twice_is_refused() -> None:
+    with pytest.raises(FormatError, match="twice"):
+        Manifest((ROW, ROW), "folder", {}, "", "")
+
+
+def rewritten(path: Path, change: object) -> None:
+    table = pq.read_table(path)
+    pq.write_table(change(table), path)  # type: ignore[operator]
+
+
+def with_metadata(key: str, value: str | None) -> object:
+    def change(table: pa.Table) -> pa.Table:
+        texts = dict(table.schema.metadata)
+        texts.pop(key.encode())
+        return table.replace_schema_metadata(texts if value is None else {**texts, key: value})
+
+    return change
+
+
+MANIFEST_DAMAGE = {
+    "another format version": lambda p: rewritten(p, with_metadata("crnet.format", "2")),
+    "not ours": lambda p: rewritten(p, with_metadata("crnet.format", None)),
+    "unknown source": lambda p: rewritten(p, with_metadata("crnet.source", "dreams")),
+    "settings no json": lambda p: rewritten(p, with_metadata("crnet.settings", "{")),
+    "column missing": lambda p: rewritten(p, lambda table: table.drop_columns(["openness"])),
+    "column of another type": lambda p: rewritten(
+        p, lambda table: table.set_column(0, "clip", pa.array([1] * len(table)))
+    ),
+    "score missing": lambda p: rewritten(
+        p, lambda t: t.set_column(t.schema.get_field_index("openness"), "openness", pa.nulls(len(t), pa.float64()))
+    ),
+    "truncated": lambda p: p.write_bytes(p.read_bytes()[:-20]),
+    "text": lambda p: p.write_text("no"),
+    "empty": lambda p: p.write_bytes(b""),
+}
+
+
+@pytest.mark.parametrize("kind", MANIFEST_DAMAGE)
+def test_a_damaged_manifest_is_an_error_that_names_it(tmp_path: Path, kind: str) -> None:
+    write_manifest(tmp_path, Manifest((ROW,), "folder", {}, "", ""))
+    MANIFEST_DAMAGE[kind](tmp_path / "manifest.parquet")
+    with pytest.raises(FormatError) as caught:
+        read_manifest(tmp_path)
+    assert caught.value.path == tmp_path / "manifest.parquet" and caught.value.remedy
+
+
+@pytest.mark.parametrize(("version", "remedy"), [("0", "crnet prepare"), ("x", "crnet prepare"), ("2", "newer crnet")])
+def test_a_manifest_of_another_format_says_which_crnet_reads_it(tmp_path: Path, version: str, remedy: str) -> None:
+    write_manifest(tmp_path, Manifest((ROW,), "folder", {}, "", ""))
+    rewritten(tmp_path / "manifest.parquet", with_metadata("crnet.format", version))
+    with pytest.raises(FormatError, match=f"format {version}") as caught:
+        read_manifest(tmp_path)
+    assert remedy in str(caught.value.remedy)
+
+
+def test_a_store_without_manifest_is_told_from_no_store(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="not a clip store"):
+        read_manifest(tmp_path)
+    (tmp_path / "clips").mkdir()
+    with pytest.raises(FormatError, match="unfinished"):
+        read_manifest(tmp_path)

@@ -1,0 +1,72 @@
+"""Tables as Markdown, LaTeX and pictures; numbers as papers print them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crnet.experiments.rendering.rendered_table import Grid, Line, latex
+from crnet.report.style import png
+from crnet.utils.number_format import decimal, difference, p_text, percent
+
+GRID = Grid(
+    "50% & more",
+    ("who", "score"),
+    (Line(("ours", ".9 ±.1")), Line(("a|b", ".8"), "paper"), Line(("floor", ".7"), "floor")),
+    notes=("A note.",),
+)
+
+
+def test_markdown() -> None:
+    assert GRID.to_markdown() == (
+        "| who | score |\n| --- | ---: |\n| ours | .9 ±.1 |\n| *a\\|b* | *.8* |\n| floor | .7 |\n\nA note.\n"
+    )
+
+
+def test_latex() -> None:
+    lines = GRID.to_latex().splitlines()
+    assert r"\caption{50\% \& more}" in lines
+    assert r"\begin{tabular}{lr}" in lines
+    assert r"ours & .9 $\pm$.1 \\" in lines
+    assert r"\textit{a|b} & \textit{.8} \\" in lines
+    assert lines.count(r"\midrule") == 2  # below the header and above the floor
+
+
+@given(st.text())
+def test_latex_leaves_no_special_sign_bare(text: str) -> None:
+    rest = latex(text)
+    for known in (
+        r"\textbackslash{}",
+        r"\textasciitilde{}",
+        r"\textasciicircum{}",
+        *(f"\\{sign}" for sign in "&%$#_{}"),
+    ):
+        rest = rest.replace(known, "")
+    for known in (r"$\pm$", "$<$", "$>$", "$-$"):
+        rest = rest.replace(known, "")
+    assert not set(rest) & set("&%$#_{}~^\\")
+
+
+def test_picture() -> None:
+    written = png(GRID.to_figure())
+    assert written[:8] == b"\x89PNG\r\n\x1a\n"
+    assert int.from_bytes(written[16:20]) >= 9 * 130  # as wide as every figure
+
+
+def test_lines_must_fit_the_header() -> None:
+    with pytest.raises(ValueError, match="cells below a header of 2"):
+        Grid("t", ("a", "b"), (Line(("1", "2", "3")),))
+
+
+def test_numbers() -> None:
+    assert decimal(0.91884) == ".9188"
+    assert decimal(0.91884, 0.00123) == ".9188 ±.0012"
+    assert decimal(1.0) == "1.0000"
+    assert decimal(-0.5, digits=2) == "−.50"
+    assert decimal(None) == "–"
+    assert difference(0.0031) == "+.0031"
+    assert difference(-0.0031, 0.01) == "−.0031 ±.0100"
+    assert difference(-0.000001) == "+.0000"
+    assert (percent(0.296), percent(-0.01), percent(None)) == ("29.6%", "−1.0%", "–")
+    assert (p_text(0.0342), p_text(0.0001), p_text(0.9999), p_text(None)) == (".034", "<.001", ">.999", "–")

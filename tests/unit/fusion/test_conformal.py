@@ -1,0 +1,149 @@
+"""Intervals that hold what they promise, and a calibration file that cannot be mistaken."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crnet.errors import FormatError
+from crnet.fusion.conformal import FEWEST_CALIBRATION_CLIPS, LEVEL, LEVELS, Calibration, conformal_quantile, intervals
+from crnet.types import STREAMS, TARGETS
+
+SPLITS, NOMINAL_WITHIN = 100, 0.01
+
+
+def simulated(clips: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """True scores and predictions as regression gives them: drawn to the middle, errors skewed, heavy and uneven."""
+    rng = np.random.default_rng(seed)
+    truth = np.clip(0.52 + 0.15 * rng.standard_normal((clips, 6)), 0, 1)
+    noise = rng.standard_t(3, (clips, 6)) * (0.03 + 0.1 * np.abs(truth - 0.5)) + rng.exponential(0.02, (clips, 6))
+    return truth, np.clip(0.5 + 0.7 * (truth - 0.52) + noise, 0, 1)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("calibrating", [19, 100, 400])
+def test_coverage_is_nominal_over_random_splits(level: float, calibrating: int) -> None:
+    truth, predictions = simulated(1000)
+    rng = np.random.default_rng(1)
+    covered = []
+    for _ in range(SPLITS):
+        order = rng.permutation(len(truth))
+        known, new = order[:calibrating], order[calibrating:]
+        half = conformal_quantile(predictions[known] - truth[known], level)
+        low, high = intervals(predictions[new], half)
+        covered.append(((low <= truth[new]) & (truth[new] <= high)).mean())
+    # What the method promises: the level, rounded up to a rank among n + 1 clips.
+    promised = math.ceil((calibrating + 1) * level - 1e-9) / (calibrating + 1)
+    assert np.mean(covered) == pytest.approx(promised, abs=NOMINAL_WITHIN)
+    if calibrating >= 100:
+        assert np.mean(covered) == pytest.approx(level, abs=NOMINAL_WITHIN)
+
+
+def test_the_plain_quantile_would_cover_too_little() -> None:
+    """The finite-sample correction is what the test above rests on."""
+    truth, predictions = simulated(1000)
+    rng = np.random.default_rng(1)
+    covered = []
+    for _ in range(SPLITS):
+        order = rng.permutation(len(truth))
+        misses = np.abs(predictions - truth)
+        half = np.quantile(misses[order[:19]], LEVEL, axis=0)
+        covered.append((misses[order[19:]] <= half).mean())
+    assert np.mean(covered) < LEVEL - NOMINAL_WITHIN
+
+
+@pytest.mark.parametrize(
+    ("n", "level", "rank"),
+    [(9, 0.9, 9), (10, 0.9, 10), (19, 0.9, 18), (99, 0.9, 90), (100, 0.9, 91), (19, 0.95, 19), (1, 0.5, 1)],
+)
+def test_the_rank_worked_by_hand(n: int, level: float, rank: int) -> None:
+    misses = np.random.default_rng(0).permutation(np.arange(1.0, n + 1)) * np.where(np.arange(n) % 2, 1, -1)
+    assert conformal_quantile(misses, level) == rank
+
+
+def test_too_few_clips_for_a_level_give_no_bound() -> None:
+    assert conformal_quantile(np.ones((8, 2)), 0.9).tolist() == [np.inf, np.inf]
+    low, high = intervals([0.3, 0.4], [np.inf, 0.5])
+    assert low.tolist() == [0, 0] and high.tolist() == [1, 0.9]
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=6, max_size=6), st.floats(0, 2))
+def test_intervals_hold_their_score_and_stay_on_the_scale(scores: list[float], half: float) -> None:
+    low, high = intervals(scores, half)
+    assert (low <= scores).all() and (scores <= high).all() and (low >= 0).all() and (high <= 1).all()
+
+
+def fitted(clips: int = 200) -> Calibration:
+    truth, predictions = simulated(clips)
+    distances = {s: np.abs(np.random.default_rng(2).standard_normal(clips)) for s in STREAMS}
+    return Calibration.fit(truth, predictions, distances, "English")
+
+
+def test_a_calibration_says_what_its_clips_showed() -> None:
+    found = fitted()
+    assert found.clips == 200
+    truth, predictions = simulated(200)
+    held = found.coverage(truth, predictions)
+    assert list(held) == [*TARGETS, "average"]
+    for target in TARGETS:
+        assert held[target]["coverage"] == pytest.approx(181 / 200)  # ceil(201 x 0.9) of its own clips
+    assert held["average"]["width"] == pytest.approx(np.mean([held[t]["width"] for t in TARGETS[:5]]))
+    scores = dict.fromkeys(TARGETS, 0.5)
+    for narrow, wide in pairwise(LEVELS):
+        for target in TARGETS:
+            inner, outer = found.intervals(scores, narrow)[target], found.intervals(scores, wide)[target]
+            assert outer[0] <= inner[0] <= 0.5 <= inner[1] <= outer[1]
+    with pytest.raises(FormatError, match=r"level 0\.7"):
+        found.intervals(scores, 0.7)
+
+
+def test_unseen_clips_seldom_count_as_far() -> None:
+    rng = np.random.default_rng(3)
+    truth, predictions = simulated(500)
+    near = Calibration.fit(truth, predictions, {"face": rng.gamma(9, size=500)}, None).nearness["face"]
+    assert (rng.gamma(9, size=5000) > near).mean() == pytest.approx(0.01, abs=0.006)
+
+
+def test_too_few_clips_are_refused() -> None:
+    with pytest.raises(FormatError, match="too few"):
+        fitted(FEWEST_CALIBRATION_CLIPS - 1)
+    assert all(np.isfinite(widths).all() for widths in fitted(FEWEST_CALIBRATION_CLIPS).half_widths.values())
+
+
+def test_it_survives_its_file() -> None:
+    found = fitted()
+    assert Calibration.from_dict(json.loads(json.dumps(found.to_dict())), Path("c.json")) == found
+
+
+BROKEN: list[Any] = [
+    None,
+    [],
+    {},
+    {"format": 2},
+    {"kind": "other"},
+    {"half_widths": {}},
+    {"half_widths": {"0.9": {"extraversion": 0.1}}},
+    {"half_widths": {"0.9": dict.fromkeys(TARGETS, -0.1)}},
+    {"half_widths": {"0.9": dict.fromkeys(TARGETS, float("nan"))}},
+    {"half_widths": {"nine": dict.fromkeys(TARGETS, 0.1)}},
+    {"half_widths": [1]},
+    {"nearness": {"face": "far"}},
+    {"nearness": None},
+    {"clips": "many"},
+]
+
+
+@pytest.mark.parametrize("change", BROKEN)
+def test_a_foreign_file_is_refused_by_name(change: Any) -> None:
+    document = {**fitted().to_dict(), **change} if isinstance(change, dict) and change else change
+    with pytest.raises(FormatError, match=r"calibration\.json"):
+        Calibration.from_dict(document, Path("calibration.json"))

@@ -1,0 +1,225 @@
+"""The page: complete, self-contained, safe with any text, and silent about real people's faces."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crnet.bundle.bundle import Bundle, save_bundle
+from crnet.errors import FormatError
+from crnet.evaluation.evaluate import Evaluation, evaluate_run
+from crnet.fusion.fusion import Fusion
+from crnet.predict import DRAWN_PEOPLE
+from crnet.report.page import MEANINGS
+from crnet.report.run_report import headline, show_run, write_report
+
+FIGURES = dict.fromkeys(("systems", "scatter", "errors", "distributions", "calibration", "loss_terms"), b"\x89PNG...")
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects what a browser would see, and fails on tags that do not close in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+    def images(self) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag == "img"]
+
+
+@pytest.fixture(scope="module")
+def run(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report") / "my run"
+    save_bundle(bundle, folder / "bundle")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(run: Path, evaluation: Evaluation, store: Path) -> Page:
+    path = write_report(run, evaluation, store, FIGURES)
+    assert path == run / "report.html"
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_a_reader_is_told_what_it_is_and_is_not(page: Page) -> None:
+    text = " ".join(page.text.split())
+    assert "my run" in text
+    assert "Do not use these scores for decisions about people." in text
+    assert "impressions" in text
+    assert "footnote 1" in text
+    assert "calm and emotionally stable" in text
+    assert "only ever seen drawn people" in text
+    for target, meaning in MEANINGS.items():
+        assert target in text and meaning in text
+
+
+def test_the_figures_stand_on_it(page: Page, evaluation: Evaluation) -> None:
+    for system in evaluation.systems.values():
+        assert f"{system['average']['accuracy']:.3f}" in page.text
+    assert headline(evaluation) in " ".join(page.text.split())
+    assert '"frames": 2' in page.text
+    assert "hashed-ngrams-v1" in page.text
+
+
+def test_it_opens_offline_and_needs_no_script(page: Page, run: Path) -> None:
+    text = (run / "report.html").read_text(encoding="utf-8")
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "object", "form")]
+    for _, attributes in page.tags:
+        for name in ("src", "href", "action"):
+            value = attributes.get(name)
+            assert value is None or value.startswith("data:image/")
+        assert not [name for name in attributes if name.startswith("on")]
+    assert not re.search(r"https?://", text)
+    assert "@import" not in text
+    assert "url(" not in text
+
+
+def test_it_prints_and_knows_dark_and_small_screens(run: Path) -> None:
+    text = (run / "report.html").read_text(encoding="utf-8")
+    for needed in ("@media print", "prefers-color-scheme: dark", "width=device-width", '<html lang="en">'):
+        assert needed in text
+
+
+def test_every_picture_has_words_and_is_a_picture(page: Page) -> None:
+    assert len(page.images()) == len(FIGURES) + 2 * 6  # scene and face of three worst and three best clips
+    for image in page.images():
+        assert image["alt"]
+        kind, content = str(image["src"]).split(";base64,")
+        magic = {"data:image/png": b"\x89PNG", "data:image/jpeg": b"\xff\xd8"}[kind]
+        assert base64.b64decode(content, validate=True).startswith(magic)
+
+
+def test_of_real_people_neither_frames_nor_words_are_shown(
+    run: Path, make_evaluation: Callable[..., Evaluation], store: Path, evaluation: Evaluation
+) -> None:
+    rows = tuple(replace(row, transcript="my private words") for row in evaluation.rows)
+    real = make_evaluation(rows=rows, source="first-impressions-v2", warnings=(DRAWN_PEOPLE,))
+    text = write_report(run, real, store, FIGURES).read_text(encoding="utf-8")
+    page = Page(text)
+    assert "image/jpeg" not in text
+    assert "private" not in text
+    assert "not shown" in page.text
+    assert page.text.index(DRAWN_PEOPLE) < page.text.index("What this is")
+    assert len(page.images()) == len(FIGURES)
+
+
+EVIL = '<script>alert("1")</script><img src=x onerror=alert(1)>{{ 7 * 7 }}\' " & '
+
+
+def test_names_words_and_warnings_of_clips_are_never_markup(
+    run: Path, make_evaluation: Callable[..., Evaluation], store: Path, evaluation: Evaluation
+) -> None:
+    rows = tuple(replace(row, clip_id=EVIL + row.clip_id, transcript=EVIL, warnings=(EVIL,)) for row in evaluation.rows)
+    text = write_report(run, make_evaluation(rows=rows, warnings=(EVIL,)), store, FIGURES).read_text(encoding="utf-8")
+    page = Page(text)
+    assert not [tag for tag, _ in page.tags if tag == "script"]
+    assert not [attributes for tag, attributes in page.tags if tag == "img" and "onerror" in attributes]
+    assert page.text.count(EVIL) >= 6
+    assert "49" not in re.sub(r"[0-9.,]*49[0-9.,]*%?", "", page.text.replace(EVIL, ""))
+
+
+def test_a_configuration_cannot_break_out_either(
+    run: Path, evaluation: Evaluation, store: Path, tmp_path: Path, bundle: Bundle
+) -> None:
+    save_bundle(replace(bundle, encoder="</pre><script>alert(1)</script>"), tmp_path / "bundle")
+    page = Page(write_report(tmp_path, evaluation, store, FIGURES).read_text(encoding="utf-8"))
+    assert not [tag for tag, _ in page.tags if tag == "script"]
+
+
+def test_missing_clips_are_told(run: Path, make_evaluation: Callable[..., Evaluation], store: Path) -> None:
+    page = Page(write_report(run, make_evaluation(missing=("x", "y")), store, FIGURES).read_text(encoding="utf-8"))
+    assert "n = 12" in " ".join(page.text.split())
+    assert "2 annotated clips are missing" in " ".join(page.text.split())
+
+
+def test_worst_and_best_are_different_clips(page: Page, evaluation: Evaluation) -> None:
+    errors = np.abs(evaluation.predictions["fusion"] - evaluation.truth)[:, :5].mean(axis=1)
+    names = [evaluation.rows[i].clip_id for i in np.argsort(-errors)]
+    worst, best = page.text.split("Clips it got most wrong")[1].split("Clips it got most right")
+    assert all(name in worst and name not in best for name in names[:3])
+    assert all(name in best and name not in worst for name in names[-3:])
+
+
+def test_one_clip_is_enough_for_a_page(run: Path, make_evaluation: Callable[..., Evaluation], store: Path) -> None:
+    whole = make_evaluation()
+    from crnet.metrics import describe
+
+    predictions = {name: values[:1] for name, values in whole.predictions.items()}
+    systems = {name: describe(whole.truth[:1], p, whole.train_medians) for name, p in predictions.items()}
+    one = make_evaluation(rows=whole.rows[:1], truth=whole.truth[:1], predictions=predictions, systems=systems)
+    page = Page(write_report(run, one, store, FIGURES).read_text(encoding="utf-8"))
+    assert "so few clips cannot tell that from chance" in " ".join(page.text.split())
+
+
+def figures(removed: float | None, interval: list[float] | None) -> dict:
+    return {"fusion": {"average": {"error_removed": removed, "ci95": {"error_removed": interval}}}}
+
+
+@pytest.mark.parametrize(
+    ("removed", "interval", "expected"),
+    [
+        (
+            0.303,
+            [0.27, 0.33],
+            "removes 30% of the error of predicting one number for everyone (95% interval 27% to 33%)",
+        ),
+        (0.03, [-0.02, 0.08], "cannot be told from predicting one number for everyone"),
+        (-0.2, [-0.3, -0.1], "is worse than predicting one number for everyone: its error is 20% larger"),
+        (0.5, None, "so few clips cannot tell that from chance"),
+        (None, None, "is not defined"),
+    ],
+)
+def test_the_headline_claims_no_more_than_the_interval_allows(
+    removed: float | None, interval: list[float] | None, expected: str, make_evaluation: Callable[..., Evaluation]
+) -> None:
+    sentence = headline(make_evaluation(systems=figures(removed, interval)))
+    assert expected in sentence
+    assert sentence.startswith("On 12 clips of the test split")
+
+
+def test_a_run_without_a_bundle_has_no_page(tmp_path: Path, evaluation: Evaluation, store: Path) -> None:
+    with pytest.raises(FormatError, match="no trained system"):
+        write_report(tmp_path, evaluation, store, FIGURES)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_evaluating_a_run_leaves_everything_to_look_at(
+    tmp_path: Path, bundle: Bundle, store: Path, visual_fusion: Fusion
+) -> None:
+    from safetensors.numpy import save_file
+
+    save_bundle(bundle, tmp_path / "bundle")
+    save_file(visual_fusion.to_tensors(), tmp_path / "scene+face.safetensors")
+    found, folder = evaluate_run(tmp_path, store)
+    show_run(tmp_path, store, found, folder)
+    assert folder == tmp_path / "evaluation" / "test"
+    names = {"metrics.json", "predictions.csv"} | {
+        f"{name}.png" for name in ("systems", "scatter", "errors", "distributions", "calibration")
+    }
+    assert {path.name for path in folder.iterdir()} == names
+    assert (tmp_path / "report.html").is_file()
+    assert "scene+face" in found.systems

@@ -1,0 +1,60 @@
+"""A scorer without a system."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from crnet.serve.worker import OUT_FOLDER, VIDEO_FILE, Order, Tell
+from crnet.serve.worker_client import ScoringError
+from crnet.types import STREAMS, TARGETS
+
+
+def prediction(name: str, *, intervals: bool = True, warnings: tuple[str, ...] = ("no transcript",)) -> dict[str, Any]:
+    """What `crnet predict --json` could print."""
+    scores = {target: 0.3 + 0.1 * number for number, target in enumerate(TARGETS)}
+    return {
+        "clip": name,
+        "duration_s": 3.0,
+        "scores": scores,
+        "streams": dict.fromkeys(STREAMS, scores),
+        "intervals": {target: [score - 0.1, score + 0.1] for target, score in scores.items()} if intervals else None,
+        "faces": {"found": 7, "looked_at": 8},
+        "warnings": list(warnings),
+        "error": None,
+    }
+
+
+class FakeScorer:
+    """Takes `seconds` for a video; one that begins with "bad" cannot be scored."""
+
+    def __init__(self, seconds: float = 0.0, *, listens: bool = False) -> None:
+        self.facts = {"training_source": "simulated", "streams": list(STREAMS), "run": "fake", "listens": listens}
+        self.seconds = seconds
+        self.seen: list[Order] = []
+        self.at_once = 0
+        self.cancelled = 0
+
+    async def score(self, folder: Path, order: Order, tell: Tell) -> dict[str, Any]:
+        """See `crnet.serve.worker_client.Scorer.score`."""
+        assert self.at_once == 0, "one video at a time"
+        self.at_once += 1
+        self.seen.append(order)
+        try:
+            tell({"task": "scoring", "done": 0, "total": 1, "note": ""})
+            await asyncio.sleep(self.seconds)
+            if (folder / VIDEO_FILE).read_bytes().startswith(b"bad"):
+                raise ScoringError("not a video", remedy="try another")
+            out = folder / OUT_FOLDER
+            out.mkdir()
+            document = prediction(order.name)
+            (out / "prediction.json").write_text(json.dumps(document))
+            (out / "report.html").write_text("<script>alert(1)</script>")
+            return {"prediction": document, "explanation": None}
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.at_once -= 1

@@ -1,0 +1,177 @@
+"""Straight into the store: the same clips as through videos, read by everything that reads stores."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simplejpeg
+
+from crnet.data.ceiling import CEILING_NAME, read_ceiling
+from crnet.data.dataset import ClipDataset
+from crnet.data.prepare import prepare
+from crnet.data.store import read_clip, read_manifest
+from crnet.data.transforms import TransformConfig
+from crnet.errors import ConfigError, UsageError
+from crnet.media.settings import MediaSettings
+from crnet.simulate.drawing import Presenter
+from crnet.simulate.folder import MARKER
+from crnet.simulate.performance import act
+from crnet.simulate.planning import SimulationConfig, plan_clips
+from crnet.simulate.write_dataset import simulate
+from crnet.simulate.write_store import draw_clip, simulate_to_store
+from crnet.types import STREAMS
+
+TINY = SimulationConfig(clips=5, seconds=2.0, fps=16, height=180, voice="built-in")
+SMALL = {"frames_per_segment": 1, "pixels": 48}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulate_to_store(tmp_path_factory.mktemp("stored") / "store", TINY, workers=0, **SMALL)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_store_is_one_that_training_reads(store: Path) -> None:
+    manifest = read_manifest(store)
+    assert manifest.source == "simulated"
+    assert [len(manifest.rows(split)) for split in ("train", "val", "test")] == [3, 1, 1]
+    assert manifest.settings["pixels"] == 48
+    assert manifest.encoder == "hashed-ngrams-v1"
+    clips = ClipDataset(store, manifest.rows("train"), TransformConfig(8, 32, 16_000), STREAMS, training=True)
+    sample = clips[0, 0]
+    assert sample.scene.shape == sample.face.shape == (8, 3, 32, 32)
+    assert sample.audio.std() > 0
+    assert sample.text.any()
+
+
+def test_rows_say_what_the_plan_says(store: Path) -> None:
+    plans = {plan.name: plan for plan in plan_clips(TINY)}
+    for row in read_manifest(store).clips:
+        plan = plans[row.clip_id]
+        assert (row.scores, row.split, row.transcript) == (plan.scores, plan.split, plan.transcript)
+        assert row.groups["gender"] == plan.look.gender
+        assert row.groups["ethnicity"] == plan.look.ethnicity.lower()
+        assert row.faces_found == row.faces_looked_at == 32
+        clip = read_clip(store / row.file)
+        assert clip.simulated
+        assert clip.warnings == ()
+        assert len(clip.time_s) == row.frames == 32
+        assert len(clip.audio) == 32_000
+        assert np.isfinite(clip.face_box).all()
+
+
+def test_the_same_clips_as_through_videos(store: Path, tmp_path: Path) -> None:
+    """Drawn boxes lie where the detector finds them, and the pictures differ by compression only."""
+    pytest.importorskip("av")
+    people = simulate(tmp_path / "people", TINY, workers=1)
+    (people / CEILING_NAME).write_text('{"format": 1, "splits": {}}')
+    settings = MediaSettings(pixels=48, frames_per_segment=1)
+    assert not prepare(people, tmp_path / "store", workers=0, settings=settings).failures
+    filmed, drawn = read_manifest(tmp_path / "store"), read_manifest(store)
+    assert filmed.settings == drawn.settings
+    assert read_ceiling(tmp_path / "store") == {"format": 1, "splits": {}}  # carried over
+    for one, other in zip(filmed.clips, drawn.clips, strict=True):
+        assert replace(one, warnings=(), faces_found=0) == replace(other, warnings=(), faces_found=0)
+        a, b = read_clip(tmp_path / "store" / one.file), read_clip(store / other.file)
+        np.testing.assert_allclose(a.time_s, b.time_s, atol=1e-6)
+        np.testing.assert_array_equal(a.segment, b.segment)
+        np.testing.assert_array_equal(a.text, b.text)
+        side = (b.face_box[:, 2:] - b.face_box[:, :2]).max()
+        assert np.abs(np.median(a.face_box - b.face_box, axis=0)).max() < 0.15 * side
+        for stream in ("scene", "face"):
+            first, second = (simplejpeg.decode_jpeg(clip.jpeg(stream, 9)).astype(float) for clip in (a, b))
+            assert np.abs(first - second).mean() < (6 if stream == "scene" else 20)
+
+
+def test_landmarks_lie_on_the_drawn_features() -> None:
+    plan = plan_clips(replace(TINY, height=360))[0]
+    cues = {**plan.cues, "gaze": 1.0, "smile": 0.0, "eye_opening": 1.0, "room_brightness": 1.0}
+    look = replace(plan.look, glasses=0, lip=(200, 20, 30), hair_style="short", beard=0.0)
+    presenter = Presenter(look, cues, 640, 360)
+    motion = act(plan, TINY).motion
+    picture = presenter.frame(motion, 5).astype(int)
+    box, marks = presenter.face(motion, 5)
+    ys, xs = np.nonzero(picture[..., 0] - picture[..., 1] > 90)
+    inside = (xs > box[0]) & (xs < box[2]) & (ys > box[1]) & (ys < box[3])
+    xs, ys = xs[inside], ys[inside]
+    mouth = marks[3:].mean(axis=0)
+    assert np.abs([xs.mean() - mouth[0], ys.mean() - mouth[1]]).max() < 0.06 * presenter.head_px
+    eyes = marks[:2].mean(axis=0)
+    assert eyes[1] < marks[2, 1] < mouth[1]
+
+
+def test_workers_and_stops_do_not_change_anything(store: Path, tmp_path: Path) -> None:
+    steps: list[int] = []
+
+    def stop_after_two(task: str, done: int, total: int, note: str = "") -> None:
+        steps.append(done)
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate_to_store(tmp_path / "store", TINY, workers=0, progress=stop_after_two, **SMALL)
+    assert not (tmp_path / "store" / "manifest.parquet").exists()
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.safetensors")}
+    assert len(kept) == 2
+    simulate_to_store(tmp_path / "store", TINY, workers=2, **SMALL)
+    assert files_of(tmp_path / "store") == files_of(store)
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+
+
+def test_a_damaged_clip_file_is_drawn_again(store: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(store, tmp_path / "store")
+    damaged, changed = list(copy.rglob("*.safetensors"))[:2]
+    damaged.write_bytes(b"half")
+    content = bytearray(changed.read_bytes())
+    content[-1] ^= 1  # one bit of what is stored last: the file opens all the same
+    changed.write_bytes(content)
+    damaged.with_name(".tmp-abc.safetensors").write_bytes(b"left by a killed run")
+    simulate_to_store(copy, TINY, workers=0, **SMALL)
+    assert files_of(copy) == files_of(store)
+
+
+def test_frames_per_segment() -> None:
+    plan = plan_clips(TINY)[0]
+    config = replace(TINY, seconds=4.0)
+    for per_segment, frames in ((1, 32), (2, 64), (None, 64)):
+        assert len(draw_clip(plan, config, MediaSettings(pixels=16, frames_per_segment=per_segment)).time_s) == frames
+
+
+def test_refusals(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="another configuration"):
+        simulate_to_store(store, replace(TINY, seed=3), workers=0, **SMALL)
+    with pytest.raises(UsageError, match="another configuration"):
+        simulate_to_store(store, TINY, workers=0, frames_per_segment=2, pixels=48)
+    with pytest.raises(UsageError, match="another configuration"):
+        simulate(store, TINY, workers=1)
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(UsageError, match="holds other files"):
+        simulate_to_store(tmp_path, TINY, workers=0)
+    with pytest.raises(ConfigError):
+        simulate_to_store(tmp_path / "new", TINY, workers=-1)
+    with pytest.raises(ConfigError):
+        simulate_to_store(tmp_path / "new", TINY, frames_per_segment=0, workers=0)
+    assert not (tmp_path / "new").exists()
+
+
+def test_no_media_library_is_imported(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "for name in ('av', 'soxr', 'mtcnn'): sys.modules[name] = None\n"
+        "from pathlib import Path\n"
+        "from crnet.simulate.planning import SimulationConfig\n"
+        "from crnet.simulate.write_store import simulate_to_store\n"
+        "config = SimulationConfig(clips=1, seconds=0.5, fps=4, height=96, voice='built-in')\n"
+        "simulate_to_store(Path(sys.argv[1]), config, workers=0, frames_per_segment=1, pixels=16)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "store")], check=True)
+    assert (tmp_path / "store" / MARKER).is_file()

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from crnet.utils import process_memory as memory
+from crnet.utils.process_memory import give_memory_back
+
+SCRIPT = """
+import sys
+import numpy as np
+from crnet.utils.process_memory import give_memory_back
+
+def resident_mib():
+    return int(next(l for l in open("/proc/self/status") if l.startswith("VmRSS:")).split()[1]) / 1024
+
+np.zeros(30 << 20, np.uint8)  # freed at once: from now on glibc keeps pieces of this size
+large, small = [], []
+for _ in range(300):
+    large.append(np.ones(400_000, np.uint8))
+    small.append(bytes(6_000))
+before = resident_mib()
+large.clear()
+kept = resident_mib()
+give_memory_back()
+print(before - kept, before - resident_mib())
+"""
+
+
+def test_it_can_be_called_anywhere() -> None:
+    give_memory_back()
+
+
+@pytest.mark.skipif(memory._trim is None, reason="glibc's malloc only")
+def test_what_lies_between_small_pieces_in_use_is_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    by_itself, in_all = map(float, done.stdout.split())
+    assert by_itself < 30 and in_all > 80  # MiB, of 114
