@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import simplejpeg
-from benchmarks.measurements import Figure, cpu_ratio, in_turn, medians, threads
 
+from benchmarks.measurements import Figure, cpu_ratio, in_turn, medians, threads
 from crnet.data.dataset import ClipDataset, loader, scores_of
 from crnet.data.extract import clip_from_video
 from crnet.data.store import ClipFile, ClipRow, Manifest, clip_path, read_manifest, write_clip, write_manifest
@@ -75,7 +75,7 @@ def _jpegs_of_epoch(clips: ClipDataset) -> list[bytes]:
     """The stored frames that an epoch of training shows."""
     files: list[bytes] = []
     for row in clips.rows:
-        source = ClipFile(clips.store_dir / row.file)
+        source = ClipFile(clips.store / row.file)
         rng = derived_rng(clips.seed, clips.epoch, f"frames of {row.clip_id}")
         files += [source.jpeg("scene", frame) for frame in choose_frames(source, clips.config.frames, rng).tolist()]
     return files

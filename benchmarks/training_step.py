@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from benchmarks.dataloader import training_clips
 from benchmarks.measurements import Figure, in_turn, medians, wall_ratio
-
 from crnet.config import PRESETS, Preset
 from crnet.data.dataset import Batches, ClipDataset
 from crnet.models.crnet import StreamNet
@@ -61,7 +60,7 @@ def run_of(net: StreamNet, clips: ClipDataset, config: TrainingConfig, device: s
     """A stream about to train its second stage on one device, that writes nothing."""
     where = choose_device(device)
     world = World(0, 1, where)
-    return Run(clips.store_dir, net.to(where), clips, None, config, world, Standing(2), {}, _drop, no_progress)
+    return Run(clips.store, net.to(where), clips, None, config, world, Standing(2), {}, _drop, no_progress)
 
 
 def train_on(run: Run, batches: Batches) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DRAWN_PEOPLE = "trained on drawn people: scores of real people are meaningless"
+TRAINED_ON_SYNTHETIC_PEOPLE = "trained on drawn people: scores of real people are meaningless"
 """First warning wherever a model of simulated people meets anything else."""
 
 NO_TRANSCRIPT = "no transcript: the audio-text stream has no words to go by"
@@ -255,7 +255,7 @@ class Predictor:
 
     def _warnings(self, clip: Clip) -> Iterator[str]:
         if self.bundle.training_source == "simulated" and not clip.simulated:
-            yield DRAWN_PEOPLE
+            yield TRAINED_ON_SYNTHETIC_PEOPLE
         yield from clip.warnings
         if not clip.has_transcript and "audio-text" in self.bundle.nets and NO_TRANSCRIPT not in clip.warnings:
             yield NO_TRANSCRIPT

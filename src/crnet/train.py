@@ -25,7 +25,14 @@ from crnet.bundle.verify import BUNDLE_FILE, BUNDLE_FOLDER
 from crnet.config import Config, to_dict
 from crnet.data.dataset import longest_audio_samples, scores_of
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
-from crnet.data.splits import FEWEST_CALIBRATION_CLIPS, OFFICIAL, Protocol, deal, halves, training_digest
+from crnet.data.splits import (
+    FEWEST_CALIBRATION_CLIPS,
+    OFFICIAL,
+    SplitProtocol,
+    assign_splits,
+    split_validation,
+    training_digest,
+)
 from crnet.errors import ConfigError, FormatError, LabelError, UsageError
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.fusion import Fusion
@@ -51,17 +58,17 @@ RUN_FILE = "run.json"
 
 
 def train_system(
-    store_dir: Path,
+    store: Path,
     run_dir: Path,
     config: Config,
     progress: Progress = no_progress,
     *,
-    protocol: Protocol = OFFICIAL,
+    protocol: SplitProtocol = OFFICIAL,
 ) -> Bundle | None:
     """Train every stream, fit the fusion, write the bundle; goes on where an earlier call stopped.
 
     Args:
-        store_dir: A store made by `crnet prepare`, with a training split.
+        store: A store made by `crnet prepare`, with a training split.
         run_dir: Where everything goes.
         config: How. Where `transforms.audio_samples` is None, it becomes the longest sound of the training split.
         progress: Told after every step.
@@ -75,17 +82,17 @@ def train_system(
         ConfigError: `run_dir` holds a run of another configuration, or the configuration fits the data badly.
         CrnetError: A file cannot be read or written; see `crnet.training.parallel_streams.train_streams`.
     """
-    manifest = deal(read_manifest(store_dir), protocol)
+    manifest = assign_splits(read_manifest(store), protocol)
     rows = manifest.rows("train")
     if not rows:
         raise LabelError(
-            "no clip belongs to the training split", path=store_dir, remedy="give some clips split=train, prepare again"
+            "no clip belongs to the training split", path=store, remedy="give some clips split=train, prepare again"
         )
     scores = scores_of(rows)
     if config.transforms.audio_samples is None:
-        longest = longest_audio_samples(store_dir, rows)
+        longest = longest_audio_samples(store, rows)
         config = replace(config, transforms=replace(config.transforms, audio_samples=longest))
-    described = describe_run(store_dir, manifest, config, protocol)
+    described = describe_run(store, manifest, config, protocol)
     with world(config.training.device) as here:  # joined once for all streams: a group cannot be joined twice
         _refuse_other_run(run_dir, described)
         here.barrier()
@@ -93,7 +100,7 @@ def train_system(
             write_json(run_dir / RUN_FILE, described)
         weights = train_streams(
             config.streams,
-            store_dir,
+            store,
             manifest,
             run_dir,
             config.model,
@@ -108,7 +115,7 @@ def train_system(
         return finished
     model = replace(config.model, init=None)  # the weights that training began from are not needed any more
     nets = {stream: load_net(path, stream, model) for stream, path in weights.items()}
-    features = _features(nets, store_dir, rows, config, progress)
+    features = _features(nets, store, rows, config, progress)
     fusions = _fit_fusions(features, scores, config, progress)
     if VISUAL in fusions:
         write_arrays(run_dir / VISUAL_FUSION_FILE, fusions[VISUAL].to_tensors())
@@ -124,7 +131,7 @@ def train_system(
         training_digest=training_digest(manifest),
         path=run_dir / BUNDLE_FOLDER,
     )
-    bundle = replace(bundle, calibration=calibrate(bundle, store_dir, manifest, progress))
+    bundle = replace(bundle, calibration=calibrate(bundle, store, manifest, progress))
     save_bundle(bundle, run_dir / BUNDLE_FOLDER)
     return bundle
 
@@ -141,11 +148,9 @@ def _finished(run_dir: Path, config: Config) -> Bundle | None:
     return bundle if bundle.config == config else None
 
 
-def calibrate(
-    bundle: Bundle, store_dir: Path, manifest: Manifest, progress: Progress = no_progress
-) -> Calibration | None:
+def calibrate(bundle: Bundle, store: Path, manifest: Manifest, progress: Progress = no_progress) -> Calibration | None:
     """How far a system is off on the validation clips that chose none of its networks; None if they are too few."""
-    rows = halves(manifest.rows("val"))[1]
+    rows = split_validation(manifest.rows("val"))[1]
     if not rows:
         logger.warning(
             "no intervals: the validation split has %d clips, half of which must be %d or more",
@@ -153,7 +158,7 @@ def calibrate(
             FEWEST_CALIBRATION_CLIPS,
         )
         return None
-    features = _features(bundle.nets, store_dir, rows, bundle.config, progress)
+    features = _features(bundle.nets, store, rows, bundle.config, progress)
     scores, _ = system_scores(bundle, features, {})
     spoken = Counter(filter(None, (language_of(row.transcript) for row in manifest.rows("train"))))
     language = spoken.most_common(1)[0][0] if spoken else None
@@ -161,12 +166,12 @@ def calibrate(
 
 
 def _features(
-    nets: Mapping[Stream, StreamNet], store_dir: Path, rows: Sequence[ClipRow], config: Config, progress: Progress
+    nets: Mapping[Stream, StreamNet], store: Path, rows: Sequence[ClipRow], config: Config, progress: Progress
 ) -> dict[Stream, Float32[np.ndarray, "N 6 F"]]:
     """The features f_reg_p of every clip in the order of `rows`, from its middle frames."""
     features, _ = extract_all(
         nets,
-        store_dir,
+        store,
         rows,
         config.transforms,
         workers=config.training.workers,
@@ -176,12 +181,12 @@ def _features(
     return features
 
 
-def describe_run(store_dir: Path, manifest: Manifest, config: Config, protocol: Protocol = OFFICIAL) -> dict[str, Any]:
+def describe_run(store: Path, manifest: Manifest, config: Config, protocol: SplitProtocol = OFFICIAL) -> dict[str, Any]:
     """What a run is made of, as JSON values: the content of `run.json`."""
     return {
         "config": to_dict(config),
         "data": {
-            "store": str(store_dir),
+            "store": str(store),
             "source": manifest.source,
             "fingerprint": manifest.fingerprint,
             "encoder": manifest.encoder,

@@ -12,7 +12,7 @@ import pytest
 
 from crnet.cli.main import main
 from crnet.config import Config
-from crnet.data.splits import Protocol
+from crnet.data.splits import SplitProtocol
 from crnet.data.store import ClipRow, Manifest, clip_path, read_manifest, write_clip, write_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.evaluation.cross_validation import evaluate_protocol
@@ -66,7 +66,7 @@ def r2(systems: dict[str, dict[str, dict[str, float]]]) -> float:
 
 def test_scores_that_only_the_video_tells_are_gone_when_no_video_is_in_two_splits(store: Path, run: Path) -> None:
     official, _ = evaluate_run(run, store)
-    disjoint, parts = evaluate_protocol(run, store, Protocol.parse("video-disjoint"))
+    disjoint, parts = evaluate_protocol(run, store, SplitProtocol.parse("video-disjoint"))
     assert r2(official.systems) > 0.5
     assert r2(disjoint.evaluation.systems) < 0.1
     assert len(parts) == 1 and parts[0] is disjoint
@@ -75,7 +75,7 @@ def test_scores_that_only_the_video_tells_are_gone_when_no_video_is_in_two_split
 
 
 def test_folds_test_every_clip_once_each_against_its_own_floor(store: Path, run: Path) -> None:
-    whole, parts = evaluate_protocol(run, store, Protocol.parse("grouped-kfold:3"))
+    whole, parts = evaluate_protocol(run, store, SplitProtocol.parse("grouped-kfold:3"))
     assert [part.run_dir.name for part in parts] == [f"grouped-kfold-3-{fold}" for fold in (1, 2, 3)]
     clips = [row.clip_id for row in whole.evaluation.rows]
     assert sorted(clips) == sorted(row.clip_id for row in read_manifest(store).clips)
@@ -94,7 +94,7 @@ def test_folds_test_every_clip_once_each_against_its_own_floor(store: Path, run:
 def test_a_run_of_a_protocol_is_tested_on_its_own_splits(
     store: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    disjoint, _ = evaluate_protocol(run, store, Protocol.parse("video-disjoint"))
+    disjoint, _ = evaluate_protocol(run, store, SplitProtocol.parse("video-disjoint"))
     capsys.readouterr()
     assert main(["evaluate", str(disjoint.run_dir), str(store), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -107,7 +107,7 @@ def test_a_run_of_a_protocol_is_not_tested_where_its_clips_are_dealt_otherwise(
     store: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With one clip fewer, clips that trained it would be among those that test it."""
-    disjoint, _ = evaluate_protocol(run, store, Protocol.parse("video-disjoint"))
+    disjoint, _ = evaluate_protocol(run, store, SplitProtocol.parse("video-disjoint"))
     manifest = read_manifest(store)
     shutil.copytree(store, tmp_path / "store")
     write_manifest(tmp_path / "store", replace(manifest, clips=manifest.clips[1:]))

@@ -12,7 +12,7 @@ import pytest
 import crnet
 from crnet.cli import main as cli
 from crnet.demo import DemoResult, run_demo
-from crnet.predict import DRAWN_PEOPLE
+from crnet.predict import TRAINED_ON_SYNTHETIC_PEOPLE
 from crnet.types import STREAMS, TARGETS
 
 CLIPS = 30  # of the fixture `demo`
@@ -80,7 +80,7 @@ def test_predict_prints_one_document_and_nothing_else(demo: DemoResult, capsys: 
     assert list(document["scores"]) == list(TARGETS)
     assert list(document["streams"]) == list(STREAMS)
     assert document["intervals"] is None
-    assert DRAWN_PEOPLE not in document["warnings"]
+    assert TRAINED_ON_SYNTHETIC_PEOPLE not in document["warnings"]
 
 
 def test_one_bad_file_among_many_becomes_a_row(
@@ -132,7 +132,7 @@ def test_a_finished_run_is_not_turned_into_one_of_other_streams(
 
 def test_a_real_person_is_warned_about_first(demo: DemoResult, media_dir: Path) -> None:
     prediction = crnet.load(demo.out).predict(media_dir / "edge_no_face.mp4", transcript="hello")
-    assert prediction.warnings[0] == DRAWN_PEOPLE
+    assert prediction.warnings[0] == TRAINED_ON_SYNTHETIC_PEOPLE
     assert "no face" in prediction.warnings[1]
     assert prediction.intervals is None
     assert prediction.faces is not None

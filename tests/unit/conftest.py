@@ -93,12 +93,12 @@ def write_store(folder: Path, **manifest: object) -> Path:
     return folder
 
 
-def make_bundle(store_dir: Path, config: Config = CONFIG) -> Bundle:
+def make_bundle(store: Path, config: Config = CONFIG) -> Bundle:
     from crnet.data.store import read_manifest
 
-    rows = read_manifest(store_dir).rows("train")
+    rows = read_manifest(store).rows("train")
     nets = {stream: StreamNet(stream, config.model, seed=1).eval() for stream in config.streams}
-    features, _ = extract_all(nets, store_dir, rows, config.transforms)
+    features, _ = extract_all(nets, store, rows, config.transforms)
     scores = scores_of(rows)
     return Bundle(
         config=config,

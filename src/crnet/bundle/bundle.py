@@ -33,7 +33,7 @@ from crnet.bundle.verify import (
     find_bundle,
 )
 from crnet.config import Config, from_dict, to_dict
-from crnet.data.splits import OFFICIAL, Protocol
+from crnet.data.splits import OFFICIAL, SplitProtocol
 from crnet.errors import FormatError, UsageError
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.fusion import Fusion
@@ -74,7 +74,7 @@ class Bundle:
     media: Mapping[str, Any]
     train_medians: NDArray[np.float64]
     calibration: Calibration | None = None
-    protocol: Protocol = OFFICIAL
+    protocol: SplitProtocol = OFFICIAL
     training_digest: str = ""
     path: Path | None = None
 
@@ -154,7 +154,7 @@ def load_bundle(path: Path, files: BundleFiles | None = None) -> Bundle:
     )
 
 
-def training_of(path: Path) -> tuple[Config, Protocol]:
+def training_of(path: Path) -> tuple[Config, SplitProtocol]:
     """How the system of a run folder, or of the bundle in it, was trained; loads nothing else.
 
     Raises:
@@ -164,10 +164,10 @@ def training_of(path: Path) -> tuple[Config, Protocol]:
     return _training_of(checked_document(folder), folder)
 
 
-def _training_of(document: Mapping[str, Any], folder: Path) -> tuple[Config, Protocol]:
+def _training_of(document: Mapping[str, Any], folder: Path) -> tuple[Config, SplitProtocol]:
     config = from_dict(Config, document["config"], folder / BUNDLE_FILE)
     try:
-        return config, Protocol.parse(str(document.get("protocol", OFFICIAL)))  # old bundles name none
+        return config, SplitProtocol.parse(str(document.get("protocol", OFFICIAL)))  # old bundles name none
     except UsageError as error:
         raise FormatError(error.reason, path=folder / BUNDLE_FILE) from error
 

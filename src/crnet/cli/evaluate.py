@@ -50,11 +50,11 @@ def evaluate(
     """
     from crnet.bundle.bundle import training_of
     from crnet.cli.evaluation_tables import comparison
-    from crnet.data.splits import Protocol
+    from crnet.data.splits import SplitProtocol
     from crnet.evaluation.cross_validation import evaluate_protocol
     from crnet.evaluation.evaluate import evaluate_run
 
-    asked = None if protocol is None else Protocol.parse(protocol)
+    asked = None if protocol is None else SplitProtocol.parse(protocol)
     measure = partial(evaluate_run, run, data, split=split, allow_missing=allow_missing, device=device)
     if asked is None or asked == training_of(run)[1]:
         with bars() as progress:

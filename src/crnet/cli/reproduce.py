@@ -55,7 +55,7 @@ def reproduce(
         json: Print the result as JSON.
     """
     from crnet.config import PRESETS
-    from crnet.data.splits import Protocol
+    from crnet.data.splits import SplitProtocol
     from crnet.experiments.reproduce import reproduce as make
 
     if seeds < 1 or (workers is not None and workers < 1):
@@ -63,7 +63,7 @@ def reproduce(
     experiments = chosen_experiments(what)
     base = PRESETS[preset]
     base = replace(base, training=replace(base.training, device=device))
-    numbers, kinds, dealt = tuple(range(seeds)), _backbones(backbones), Protocol.parse(protocol)
+    numbers, kinds, dealt = tuple(range(seeds)), _backbones(backbones), SplitProtocol.parse(protocol)
     _refuse_what_is_no_store(data)
     if plan:
         from crnet.experiments.workspace import Lab

@@ -43,7 +43,7 @@ def train(
             grouped-kfold:5:1. `crnet evaluate` then tests on the clips that are left.
     """
     from crnet.config import PRESETS, with_seed
-    from crnet.data.splits import Protocol
+    from crnet.data.splits import SplitProtocol
     from crnet.train import train_system
     from crnet.types import STREAMS
 
@@ -56,7 +56,7 @@ def train(
     if seed is not None:
         config = with_seed(config, seed)
     with bars() as progress:
-        bundle = train_system(data, run, config, progress, protocol=Protocol.parse(protocol))
+        bundle = train_system(data, run, config, progress, protocol=SplitProtocol.parse(protocol))
     if bundle is not None:
         print(f"trained: {bundle.path}; next: crnet evaluate {run} {data}")
     return EXIT_DONE

@@ -38,9 +38,9 @@ def scores_of(rows: Sequence[ClipRow]) -> Float64[np.ndarray, "N 6"]:
     return np.array([row.scores for row in rows], dtype=np.float64).reshape(len(rows), len(TARGETS))
 
 
-def longest_audio_samples(store_dir: Path, rows: Sequence[ClipRow]) -> int:
+def longest_audio_samples(store: Path, rows: Sequence[ClipRow]) -> int:
     """Length of the longest sound among `rows` at 16 kHz, at least 1: what `TransformConfig.audio_samples` becomes."""
-    return max((len(ClipFile(store_dir / row.file).read_audio()) for row in rows), default=1) or 1
+    return max((len(ClipFile(store / row.file).read_audio()) for row in rows), default=1) or 1
 
 
 class ClipDataset(Dataset[Sample | CrnetError]):
@@ -50,7 +50,7 @@ class ClipDataset(Dataset[Sample | CrnetError]):
     recognition; `Batches` raises it.
 
     Args:
-        store_dir: The clip store.
+        store: The clip store.
         rows: Which clips, in the order that evaluation keeps.
         config: What a model sees of a clip.
         streams: Which streams to read.
@@ -64,7 +64,7 @@ class ClipDataset(Dataset[Sample | CrnetError]):
 
     def __init__(
         self,
-        store_dir: Path,
+        store: Path,
         rows: Sequence[ClipRow],
         config: TransformConfig,
         streams: Collection[Stream],
@@ -72,7 +72,7 @@ class ClipDataset(Dataset[Sample | CrnetError]):
         classes: Int64[np.ndarray, "N 6"] | None = None,
         training: bool = False,
     ) -> None:
-        self.store_dir = store_dir
+        self.store = store
         self.rows = tuple(rows)
         self.config = config
         self.streams = tuple(streams)
@@ -124,9 +124,9 @@ class ClipDataset(Dataset[Sample | CrnetError]):
         row = self.rows[index]
         rng = derived_rng(self.seed, epoch, f"frames of {row.clip_id}") if self.training else None
         try:
-            seen = sample(ClipFile(self.store_dir / row.file), self.config, rng, self.streams, row.clip_id, room)
+            seen = sample(ClipFile(self.store / row.file), self.config, rng, self.streams, row.clip_id, room)
         except CrnetError as error:
-            error.path = error.path or self.store_dir / row.file
+            error.path = error.path or self.store / row.file
             return error
         if self.scores is None or self.classes is None:
             return seen

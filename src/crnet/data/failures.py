@@ -13,13 +13,13 @@ from crnet.types import Split
 FAILURES_NAME = "failures.csv"
 
 
-def missing_clips(manifest: Manifest, splits: Collection[Split], store_dir: Path) -> tuple[str, ...]:
+def missing_clips(manifest: Manifest, splits: Collection[Split], store: Path) -> tuple[str, ...]:
     """Annotated clips of these splits of the data set that are not in the store.
 
     Raises:
         FormatError: The list of failures is damaged.
     """
-    path = store_dir / FAILURES_NAME
+    path = store / FAILURES_NAME
     if not path.is_file():
         return ()
     prepared = {row.clip_id for row in manifest.clips}

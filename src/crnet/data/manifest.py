@@ -116,7 +116,7 @@ def _columns() -> list[tuple[str, Any]]:
     ]
 
 
-def write_manifest(store_dir: Path, manifest: Manifest) -> None:
+def write_manifest(store: Path, manifest: Manifest) -> None:
     """Write `manifest.parquet` in one step; equal manifests give equal bytes (with one version of pyarrow).
 
     Raises:
@@ -146,25 +146,25 @@ def write_manifest(store_dir: Path, manifest: Manifest) -> None:
     }
     schema = pa.schema(types, metadata=texts)
     table = pa.Table.from_arrays([pa.array(columns[name], kind) for name, kind in types], schema=schema)
-    with replacing(store_dir / MANIFEST_NAME) as temporary:
+    with replacing(store / MANIFEST_NAME) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_manifest(store_dir: Path) -> Manifest:
+def read_manifest(store: Path) -> Manifest:
     """Read a store's manifest.
 
     Raises:
         FormatError: Missing (the store is unfinished or none), damaged, or of another format version.
     """
-    path = store_dir / MANIFEST_NAME
-    if not path.is_file() and (store_dir / EMBEDDING_NAME).is_file():
+    path = store / MANIFEST_NAME
+    if not path.is_file() and (store / EMBEDDING_NAME).is_file():
         raise FormatError(
             "the store is unfinished: some clips have vectors of another text encoder than others",
             path=path,
-            remedy=f"run `crnet embed {store_dir} --encoder ...` again",
+            remedy=f"run `crnet embed {store} --encoder ...` again",
         )
     if not path.is_file():
-        unfinished = (store_dir / "clips").is_dir()
+        unfinished = (store / "clips").is_dir()
         raise FormatError(
             "the store is unfinished: it has no manifest" if unfinished else "not a clip store: it has no manifest",
             path=path,

@@ -27,7 +27,7 @@ USUAL_SHARES: dict[Split, int] = {"train": 3, "val": 1, "test": 1}
 
 
 @dataclass(frozen=True)
-class Protocol:
+class SplitProtocol:
     """A way to deal clips to splits.
 
     Attributes:
@@ -69,12 +69,12 @@ class Protocol:
         return ":".join([self.kind, *(str(number) for number in numbers if number is not None)])
 
     @property
-    def whole(self) -> Protocol:
+    def whole(self) -> SplitProtocol:
         """All folds, of one of them; else the protocol itself."""
         return replace(self, fold=None)
 
     @property
-    def parts(self) -> tuple[Protocol, ...]:
+    def parts(self) -> tuple[SplitProtocol, ...]:
         """What is trained and tested one after the other: the folds of a grouped-kfold, else the protocol itself."""
         if self.kind != "grouped-kfold" or self.fold is not None:
             return (self,)
@@ -84,10 +84,10 @@ class Protocol:
 _WRITTEN = re.compile(
     r"(?P<kind>official|video-disjoint|identity-disjoint)|grouped-kfold:(?P<folds>[0-9]{1,3})(:(?P<fold>[0-9]{1,3}))?"
 )
-OFFICIAL = Protocol()
+OFFICIAL = SplitProtocol()
 
 
-def deal(manifest: Manifest, protocol: Protocol) -> Manifest:
+def assign_splits(manifest: Manifest, protocol: SplitProtocol) -> Manifest:
     """Give every annotated clip the split that a protocol wants, in the same way every time.
 
     Groups are dealt whole, in the order of a hash of their names: to the split that lacks most of its share, where
@@ -96,7 +96,7 @@ def deal(manifest: Manifest, protocol: Protocol) -> Manifest:
 
     Args:
         manifest: A store's clips.
-        protocol: One part, see `Protocol.parts`.
+        protocol: One part, see `SplitProtocol.parts`.
 
     Raises:
         LabelError: Some clips name no person where the protocol needs it, or there are too few videos or persons.
@@ -116,7 +116,7 @@ def deal(manifest: Manifest, protocol: Protocol) -> Manifest:
     return replace(manifest, clips=tuple(replace(row, split=split_of.get(row.clip_id)) for row in manifest.clips))
 
 
-def _groups(rows: Sequence[ClipRow], protocol: Protocol) -> dict[str, list[str]]:
+def _groups(rows: Sequence[ClipRow], protocol: SplitProtocol) -> dict[str, list[str]]:
     """The clips that stay together, by a name of theirs."""
     if protocol.kind == "video-disjoint":
         groups = grouped(rows, video_of)
@@ -153,7 +153,7 @@ def _connected(rows: Sequence[ClipRow]) -> dict[str, list[str]]:
     return grouped(rows, lambda row: root(video_of(row)))
 
 
-def _by_folds(groups: Mapping[str, Sequence[str]], protocol: Protocol) -> dict[str, Split]:
+def _by_folds(groups: Mapping[str, Sequence[str]], protocol: SplitProtocol) -> dict[str, Split]:
     if protocol.fold is None:
         raise UsageError(f"{protocol} is {protocol.folds} trainings", remedy=f"name one fold, such as {protocol}:1")
     folds: list[list[str]] = [[] for _ in range(protocol.folds)]
@@ -201,7 +201,7 @@ def seen_in_other_splits(manifest: Manifest, split: Split) -> dict[str, frozense
     return found
 
 
-def halves(rows: Sequence[ClipRow]) -> tuple[tuple[ClipRow, ...], tuple[ClipRow, ...]]:
+def split_validation(rows: Sequence[ClipRow]) -> tuple[tuple[ClipRow, ...], tuple[ClipRow, ...]]:
     """Divide validation clips, in the same way every time.
 
     Args:

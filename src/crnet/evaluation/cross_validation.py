@@ -18,7 +18,7 @@ import numpy as np
 from crnet.bundle.bundle import training_of
 from crnet.data.failures import missing_clips
 from crnet.data.manifest import read_manifest
-from crnet.data.splits import Protocol, deal
+from crnet.data.splits import SplitProtocol, assign_splits
 from crnet.errors import UsageError
 from crnet.evaluation.evaluate import (
     EVALUATION_FOLDER,
@@ -55,8 +55,8 @@ class Measured:
 
 def evaluate_protocol(
     run_dir: Path,
-    store_dir: Path,
-    protocol: Protocol,
+    store: Path,
+    protocol: SplitProtocol,
     *,
     split: Split = "test",
     allow_missing: bool = False,
@@ -68,7 +68,7 @@ def evaluate_protocol(
     Args:
         run_dir: A finished run, which gives the configuration and the seed. Its networks are not used: other clips
             would test them than those they have not seen.
-        store_dir: A prepared store.
+        store: A prepared store.
         protocol: How to deal its clips to splits.
         split: Which clips to score.
         allow_missing: See `crnet.evaluation.evaluate.evaluate`.
@@ -84,19 +84,19 @@ def evaluate_protocol(
     """
     if split == "train" and len(protocol.parts) > 1:
         raise UsageError("the folds' training splits overlap", remedy="measure test or val")
-    manifest = read_manifest(store_dir)
+    manifest = read_manifest(store)
     for part in protocol.parts:  # what cannot be measured is refused before hours of training
-        deal(manifest, part)
+        assign_splits(manifest, part)
         if not allow_missing:
-            refuse_missing(missing_clips(manifest, splits_of(split, part), store_dir), store_dir)
+            refuse_missing(missing_clips(manifest, splits_of(split, part), store), store)
     config, _ = training_of(run_dir)
     config = replace(config, training=replace(config.training, device=device))
     parts = []
     for part in protocol.parts:
         trained = run_dir / PROTOCOLS_FOLDER / _folder_name(part)
-        train_system(store_dir, trained, config, progress, protocol=part)
+        train_system(store, trained, config, progress, protocol=part)
         evaluation, folder = evaluate_run(
-            trained, store_dir, split=split, allow_missing=allow_missing, device=device, progress=progress
+            trained, store, split=split, allow_missing=allow_missing, device=device, progress=progress
         )
         parts.append(Measured(trained, evaluation, folder))
     if len(parts) == 1:
@@ -108,11 +108,11 @@ def evaluate_protocol(
     return Measured(whole, together, folder), tuple(parts)
 
 
-def _folder_name(protocol: Protocol) -> str:
+def _folder_name(protocol: SplitProtocol) -> str:
     return str(protocol).replace(":", "-")  # no file of Windows has a colon in its name
 
 
-def pooled(evaluations: Sequence[Evaluation], protocol: Protocol) -> Evaluation:
+def pooled(evaluations: Sequence[Evaluation], protocol: SplitProtocol) -> Evaluation:
     """One evaluation of several on different clips, each clip as its own system and its own floor scored it."""
     first = evaluations[0]
     truth = np.concatenate([one.truth for one in evaluations])

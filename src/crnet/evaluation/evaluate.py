@@ -20,13 +20,13 @@ from crnet.bundle.bundle import Bundle, load_bundle, load_visual_fusion
 from crnet.config import reads_words
 from crnet.data.ceiling import ceiling_of, read_ceiling, share_of_way
 from crnet.data.failures import FAILURES_NAME, missing_clips
-from crnet.data.splits import OFFICIAL, Protocol, deal, seen_in_other_splits, training_digest
+from crnet.data.splits import OFFICIAL, SplitProtocol, assign_splits, seen_in_other_splits, training_digest
 from crnet.data.store import ClipRow, Manifest, read_manifest
 from crnet.errors import ConfigError, LabelError
 from crnet.fusion.conformal import LEVEL
 from crnet.fusion.fusion import Fusion
 from crnet.metrics import RESAMPLES, describe
-from crnet.predict import DRAWN_PEOPLE, system_scores
+from crnet.predict import TRAINED_ON_SYNTHETIC_PEOPLE, system_scores
 from crnet.text.encoders import is_same_encoder, label_of
 from crnet.training.distributed import choose_device
 from crnet.training.features import extract_all
@@ -88,7 +88,7 @@ class Evaluation:
     systems: dict[str, dict[str, dict[str, Any]]]
     ceiling: dict[str, Any] | None = None
     intervals: dict[str, dict[str, float]] | None = None
-    protocol: Protocol = OFFICIAL
+    protocol: SplitProtocol = OFFICIAL
     familiar: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     def share_of_way(self) -> dict[str, dict[str, dict[str, float | None]]]:
@@ -119,7 +119,7 @@ class Evaluation:
 
 def evaluate(
     bundle: Bundle,
-    store_dir: Path,
+    store: Path,
     *,
     split: Split = "test",
     scene_face: Fusion | None = None,
@@ -133,7 +133,7 @@ def evaluate(
 
     Args:
         bundle: The trained system.
-        store_dir: A prepared store.
+        store: A prepared store.
         split: Which clips, of the splits that the system was trained by.
         scene_face: A fusion fitted on scene and face alone, for the paper's row without sound and text.
         allow_missing: Go on although some clips of the split could not be prepared.
@@ -148,16 +148,16 @@ def evaluate(
         FormatError: A clip file is damaged.
     """
     protocol = bundle.protocol
-    manifest = deal(read_manifest(store_dir), protocol)
-    rows = _annotated(manifest, split, store_dir)
-    _refuse_other_deal(bundle, manifest, store_dir)
-    missing = missing_clips(manifest, splits_of(split, protocol), store_dir)
+    manifest = assign_splits(read_manifest(store), protocol)
+    rows = _annotated(manifest, split, store)
+    _refuse_other_deal(bundle, manifest, store)
+    missing = missing_clips(manifest, splits_of(split, protocol), store)
     if not allow_missing:
-        refuse_missing(missing, store_dir)
+        refuse_missing(missing, store)
     warnings = _warnings(bundle, manifest, split, missing)
     features, scores = extract_all(
         bundle.nets,
-        store_dir,
+        store,
         rows,
         bundle.config.transforms,
         workers=bundle.config.training.workers,
@@ -189,7 +189,7 @@ def evaluate(
         encoder=label_of(bundle.encoder) if reads_words(bundle.config) else None,
         warnings=warnings,
         systems=systems,
-        ceiling=read_ceiling(store_dir) if manifest.source == "simulated" and protocol == OFFICIAL else None,
+        ceiling=read_ceiling(store) if manifest.source == "simulated" and protocol == OFFICIAL else None,
         intervals=None if known is None else known.coverage(truth, fused),
         protocol=protocol,
         familiar=(
@@ -202,7 +202,7 @@ def evaluate(
 
 def evaluate_run(
     run_dir: Path,
-    store_dir: Path,
+    store: Path,
     *,
     split: Split = "test",
     allow_missing: bool = False,
@@ -213,7 +213,7 @@ def evaluate_run(
 
     Args:
         run_dir: A finished run.
-        store_dir: A prepared store.
+        store: A prepared store.
         split, allow_missing, device, progress: See `evaluate`, also for the errors.
 
     Returns:
@@ -222,7 +222,7 @@ def evaluate_run(
     bundle = load_bundle(run_dir)
     evaluation = evaluate(
         bundle,
-        store_dir,
+        store,
         split=split,
         scene_face=load_visual_fusion(run_dir, bundle.config),
         allow_missing=allow_missing,
@@ -252,13 +252,13 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     write_text(folder / PREDICTIONS_FILE, text.getvalue())
 
 
-def _annotated(manifest: Manifest, split: Split, store_dir: Path) -> tuple[ClipRow, ...]:
+def _annotated(manifest: Manifest, split: Split, store: Path) -> tuple[ClipRow, ...]:
     rows = tuple(row for row in manifest.rows(split) if row.scores is not None)
     if not rows:
         held = [name for name in SPLITS if any(row.scores is not None for row in manifest.rows(name))]
         raise LabelError(
             f"no annotated clips in the {split} split",
-            path=store_dir,
+            path=store,
             remedy=f"splits with annotated clips: {', '.join(held) or 'none'}",
         )
     return rows
@@ -293,18 +293,18 @@ def _familiar(
     return found
 
 
-def _refuse_other_deal(bundle: Bundle, manifest: Manifest, store_dir: Path) -> None:
+def _refuse_other_deal(bundle: Bundle, manifest: Manifest, store: Path) -> None:
     """By the data set's own splits a clip stays where it is; others may move when one comes or goes."""
     if bundle.protocol != OFFICIAL and bundle.training_digest != training_digest(manifest):
         raise ConfigError(
             f"{bundle.protocol} deals the clips of this store otherwise than those that trained the system: "
             "it may know those that would test it",
-            path=store_dir,
+            path=store,
             remedy="measure it on the store it was trained on, or train it anew on this one",
         )
 
 
-def splits_of(split: Split, protocol: Protocol) -> tuple[Split, ...]:
+def splits_of(split: Split, protocol: SplitProtocol) -> tuple[Split, ...]:
     """The data set's own splits from which clips may be missing.
 
     By other protocols, all: where a clip belongs is not known before it is prepared, since its person is not.
@@ -312,12 +312,12 @@ def splits_of(split: Split, protocol: Protocol) -> tuple[Split, ...]:
     return (split,) if protocol == OFFICIAL else SPLITS
 
 
-def refuse_missing(missing: Sequence[str], store_dir: Path) -> None:
+def refuse_missing(missing: Sequence[str], store: Path) -> None:
     """Raise LabelError if clips are missing."""
     if missing:
         raise LabelError(
             f"{len(missing)} annotated clips are not in the store, the first is {missing[0]}",
-            path=store_dir / FAILURES_NAME,
+            path=store / FAILURES_NAME,
             remedy="mend them and run `crnet prepare` again, or allow missing clips and report n with every figure",
         )
 
@@ -332,7 +332,7 @@ def _warnings(bundle: Bundle, manifest: Manifest, split: Split, missing: Sequenc
         )
     warnings = []
     if bundle.training_source == "simulated" and manifest.source != "simulated":
-        warnings.append(DRAWN_PEOPLE)
+        warnings.append(TRAINED_ON_SYNTHETIC_PEOPLE)
     if split == "train":
         warnings.append("the training split: the trees know these clips by heart, so the fused scores say nothing")
     if split == "val":

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from crnet.data.splits import Protocol
+from crnet.data.splits import SplitProtocol
 from crnet.errors import CrnetError, StorageError
 from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, is_trained, mark_trained
 from crnet.experiments.workspace import Experiment, Lab
@@ -42,7 +42,7 @@ class Planned:
     spec: NetSpec
     seed: int
     folder: Path
-    protocol: Protocol
+    protocol: SplitProtocol
     needed_by: tuple[str, ...]
 
     @property
@@ -139,7 +139,7 @@ def train_one(lab: Lab, net: Planned) -> str:
         with _quiet():
             train_stream(
                 spec.stream,
-                lab.store_dir,
+                lab.store,
                 spec.manifest(lab.manifest),
                 net.folder.parent,
                 config.model,

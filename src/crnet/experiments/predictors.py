@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.linear_model import LinearRegression
 
 from crnet.data.dataset import scores_of
-from crnet.data.splits import halves
+from crnet.data.splits import split_validation
 from crnet.errors import ConfigError
 from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.workspace import Lab
@@ -72,7 +72,7 @@ def _with_learned_weights(
     """
     means = lab.truth("train").mean(axis=0)
     rows = lab.rows("val")
-    kept = {row.clip_id for row in halves(rows)[1] or rows}
+    kept = {row.clip_id for row in split_validation(rows)[1] or rows}
     held_out = [i for i, row in enumerate(rows) if row.clip_id in kept]
     truth = scores_of([rows[i] for i in held_out]) - means
     of_val = {spec.stream: network_scores(lab, spec, seed, "val")[held_out] - means for spec in specs}

@@ -23,7 +23,7 @@ from typing import Any
 
 import crnet
 from crnet.config import Config, to_dict
-from crnet.data.splits import OFFICIAL, Protocol
+from crnet.data.splits import OFFICIAL, SplitProtocol
 from crnet.errors import ConfigError, CrnetError, FormatError, StorageError, UsageError
 from crnet.experiments.plan import folds_of, plan, train_plan
 from crnet.experiments.rendering.index import About, write_index
@@ -60,14 +60,14 @@ class Report:
 
 def reproduce(
     experiments: Sequence[Experiment],
-    store_dir: Path,
+    store: Path,
     out: Path,
     base: Config,
     *,
     seeds: tuple[int, ...] = (0, 1, 2),
     backbones: tuple[str, ...] = ("r2d34", "r3d34"),
     workers: int | None = None,
-    protocol: Protocol = OFFICIAL,
+    protocol: SplitProtocol = OFFICIAL,
     command: str = "",
     preset: str = "",
     progress: Progress = no_progress,
@@ -76,7 +76,7 @@ def reproduce(
 
     Args:
         experiments: Which.
-        store_dir: A store with the three splits.
+        store: A store with the three splits.
         out: Where everything goes. Other experiments on the same store and configuration may be there already.
         base: The full CR-Net, such as `crnet.config.PRESETS["tiny"]`.
         seeds: Every network is trained once with each.
@@ -94,7 +94,7 @@ def reproduce(
         UsageError: Another run works in `out`.
         CrnetError: The store is unusable, the disk is full, or a training process died.
     """
-    lab = Lab.open(store_dir, out, base, seeds, backbones, progress, protocol)
+    lab = Lab.open(store, out, base, seeds, backbones, progress, protocol)
     with _alone(out):
         _refuse_other_lab(lab)
         return _reproduce(lab, experiments, workers, command, preset)
@@ -111,7 +111,7 @@ def _reproduce(lab: Lab, experiments: Sequence[Experiment], workers: int | None,
         command=command,
         preset=preset,
         seeds=lab.seeds,
-        store=str(lab.store_dir),
+        store=str(lab.store),
         source=lab.manifest.source,
         conditions=lab.conditions,
         protocol=str(lab.protocol.whole),

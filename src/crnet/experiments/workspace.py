@@ -19,7 +19,7 @@ from crnet.config import Config, to_dict
 from crnet.data.dataset import longest_audio_samples, scores_of
 from crnet.data.failures import missing_clips
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
-from crnet.data.splits import OFFICIAL, Kind, Protocol, deal
+from crnet.data.splits import OFFICIAL, Kind, SplitProtocol, assign_splits
 from crnet.errors import ConfigError, LabelError, UsageError
 from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, UntrainedError, digest_of, is_trained
 from crnet.fusion.fusion import Fusion, FusionConfig
@@ -109,7 +109,7 @@ class Lab:
     """A store, a configuration and the networks trained so far. Made by `Lab.open`.
 
     Attributes:
-        store_dir: The clip store.
+        store: The clip store.
         out: Where everything goes.
         base: The full CR-Net of the preset, all three streams, the length of the sound filled in.
         seeds: Every network is trained once with each.
@@ -118,24 +118,24 @@ class Lab:
         protocol: How the clips are dealt to splits; of a grouped-kfold, one fold.
     """
 
-    store_dir: Path
+    store: Path
     out: Path
     base: Config
     seeds: tuple[int, ...] = (0,)
     backbones: tuple[str, ...] = ("r2d34", "r3d34")
     progress: Progress = no_progress
-    protocol: Protocol = OFFICIAL
+    protocol: SplitProtocol = OFFICIAL
 
     @classmethod
     def open(
         cls,
-        store_dir: Path,
+        store: Path,
         out: Path,
         base: Config,
         seeds: tuple[int, ...] = (0,),
         backbones: tuple[str, ...] = ("r2d34", "r3d34"),
         progress: Progress = no_progress,
-        protocol: Protocol = OFFICIAL,
+        protocol: SplitProtocol = OFFICIAL,
     ) -> Self:
         """A lab on a prepared store; of a grouped-kfold as a whole, that of its first fold.
 
@@ -148,16 +148,16 @@ class Lab:
             raise UsageError("name each seed once, and at least one")
         if protocol.fold is not None:
             raise UsageError(f"{protocol} is one fold", remedy=f"ask for all: {protocol.whole}")
-        lab = cls(store_dir, out, base, seeds, backbones, progress, protocol.parts[0])
+        lab = cls(store, out, base, seeds, backbones, progress, protocol.parts[0])
         for name in SPLITS:
             lab.truth(name)
             if not lab.rows(name):
                 raise LabelError(
-                    f"no clip belongs to the {name} split", path=store_dir, remedy=f"give some clips split={name}"
+                    f"no clip belongs to the {name} split", path=store, remedy=f"give some clips split={name}"
                 )
         if base.transforms.audio_samples is None:
             rows = [row for fold in lab.folds for row in fold.rows("train")]
-            longest = longest_audio_samples(store_dir, rows)
+            longest = longest_audio_samples(store, rows)
             lab = replace(lab, base=replace(base, transforms=replace(base.transforms, audio_samples=longest)))
         return lab
 
@@ -171,7 +171,7 @@ class Lab:
     @cached_property
     def manifest(self) -> Manifest:
         """What the store holds, with the splits of the protocol."""
-        return deal(read_manifest(self.store_dir), self.protocol)
+        return assign_splits(read_manifest(self.store), self.protocol)
 
     @cached_property
     def data_digest(self) -> str:
@@ -192,7 +192,7 @@ class Lab:
     @property
     def _missing(self) -> str:
         """A sentence on annotated clips that could not be prepared; empty if there are none."""
-        missing = missing_clips(self.manifest, SPLITS, self.store_dir)
+        missing = missing_clips(self.manifest, SPLITS, self.store)
         return f" {len(missing)} annotated clips could not be prepared and are left out." if missing else ""
 
     def rows(self, split: Split) -> tuple[ClipRow, ...]:
@@ -260,7 +260,7 @@ class Lab:
         device = choose_device(training.device)
         transforms, workers = spec.config.transforms, training.workers
         with reproducible(device, training.threads):
-            said = extract_all({spec.stream: net}, self.store_dir, rows, transforms, workers=workers, device=device)
+            said = extract_all({spec.stream: net}, self.store, rows, transforms, workers=workers, device=device)
         features, scores = (by_stream[spec.stream] for by_stream in said)
         write_arrays(path, {"features": features, "scores": scores})
         return Outputs(features, scores)

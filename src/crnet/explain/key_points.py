@@ -61,7 +61,7 @@ class KeyPointRatio:
 
 def key_point_ratio(
     bundle: Bundle,
-    store_dir: Path,
+    store: Path,
     *,
     split: Split = "test",
     layer: Layer | None = None,
@@ -71,7 +71,7 @@ def key_point_ratio(
 
     Args:
         bundle: A system with a face stream.
-        store_dir: A prepared store.
+        store: A prepared store.
         split: Which clips; they need no scores.
         layer: The stage to read; by default `crnet.explain.heat_maps.default_layer`.
         progress: Told after every clip.
@@ -85,12 +85,12 @@ def key_point_ratio(
         raise UsageError("the system has no face stream, so there are no key points to look for")
     net, margin = bundle.nets["face"], float(bundle.media["face_margin"])
     net.to(choose_device(bundle.config.training.device))
-    return ratio_of_net(net, store_dir, bundle.config.transforms, margin, split=split, layer=layer, progress=progress)
+    return ratio_of_net(net, store, bundle.config.transforms, margin, split=split, layer=layer, progress=progress)
 
 
 def ratio_of_net(
     net: StreamNet,
-    store_dir: Path,
+    store: Path,
     config: TransformConfig,
     margin: float,
     *,
@@ -102,20 +102,20 @@ def ratio_of_net(
 
     Args:
         net: A face network; it is left in evaluation mode.
-        store_dir, split, layer, progress: As there.
+        store, split, layer, progress: As there.
         config: What the network is shown.
         margin: With which the faces were cut out, the store's setting `face_margin`.
 
     Raises:
         LabelError, FormatError: As there.
     """
-    rows = read_manifest(store_dir).rows(split)
+    rows = read_manifest(store).rows(split)
     device = next(net.parameters()).device
     net.eval()
     disc = centred_disc(config.pixels)
     hits = hits_of_disc = frames = clips = 0
     for done, row in enumerate(rows, start=1):
-        clip = read_clip(store_dir / row.file)
+        clip = read_clip(store / row.file)
         points = crop_points(clip, choose_frames(source_of(clip), config.frames, None), margin) * config.pixels
         seen = np.isfinite(points).all(axis=(1, 2))
         if seen.any():
@@ -126,7 +126,7 @@ def ratio_of_net(
             frames, clips = frames + int(seen.sum()), clips + 1
         progress("key points", done, len(rows))
     if not frames:
-        raise LabelError(f"no face in any clip of the {split} split", path=store_dir)
+        raise LabelError(f"no face in any clip of the {split} split", path=store)
     total = 6 * frames
     name = layer or default_layer(config.pixels)
     return KeyPointRatio(split, name, clips, frames, total, hits / total, hits_of_disc / total)

@@ -98,13 +98,13 @@ class ClipCard:
 
 
 def show_run(
-    run_dir: Path, store_dir: Path, evaluation: Evaluation, folder: Path, progress: Progress = no_progress
+    run_dir: Path, store: Path, evaluation: Evaluation, folder: Path, progress: Progress = no_progress
 ) -> Path:
     """Draw what was measured: figures into `folder`, and the run's page, which is returned.
 
     Args:
         run_dir: A finished run.
-        store_dir: The store that it was measured on.
+        store: The store that it was measured on.
         evaluation: What was measured.
         folder: For the figures.
         progress: Told after every figure.
@@ -112,7 +112,7 @@ def show_run(
     figures = draw_figures(run_dir, evaluation, progress)
     for name, content in figures.items():
         write_bytes(folder / f"{name}.png", content)
-    return write_report(run_dir, evaluation, store_dir, figures)
+    return write_report(run_dir, evaluation, store, figures)
 
 
 def draw_figures(run_dir: Path, evaluation: Evaluation, progress: Progress = no_progress) -> dict[str, bytes]:
@@ -130,13 +130,13 @@ def draw_figures(run_dir: Path, evaluation: Evaluation, progress: Progress = no_
     return drawn
 
 
-def write_report(run_dir: Path, evaluation: Evaluation, store_dir: Path, figures: Mapping[str, bytes]) -> Path:
+def write_report(run_dir: Path, evaluation: Evaluation, store: Path, figures: Mapping[str, bytes]) -> Path:
     """Write `report.html` into a run.
 
     Args:
         run_dir: The run, with its bundle and its training logs.
         evaluation: What was measured.
-        store_dir: The store it was measured on; drawn people's frames come from it.
+        store: The store it was measured on; drawn people's frames come from it.
         figures: PNG files by name, from `draw_figures`.
 
     Raises:
@@ -163,8 +163,8 @@ def write_report(run_dir: Path, evaluation: Evaluation, store_dir: Path, figures
             figures=_pictures(figures, EVALUATION_CAPTIONS),
             curves=_pictures(figures, TRAINING_CAPTIONS),
             overfitting=_overfitting(read_logs(run_dir)),
-            worst=_cards(evaluation, store_dir, worst=True),
-            best=_cards(evaluation, store_dir, worst=False),
+            worst=_cards(evaluation, store, worst=True),
+            best=_cards(evaluation, store, worst=False),
             meanings=MEANINGS,
             neuroticism=NEUROTICISM,
             targets=TARGETS,
@@ -293,16 +293,16 @@ def _overfitting(logs: Mapping[Stream, Log]) -> list[tuple[Stream, str]]:
     return [(stream, sentences[-1]) for stream, sentences in said.items() if sentences]
 
 
-def _cards(evaluation: Evaluation, store_dir: Path, *, worst: bool) -> list[ClipCard]:
+def _cards(evaluation: Evaluation, store: Path, *, worst: bool) -> list[ClipCard]:
     """The clips with the largest or the smallest error, averaged over the five traits."""
     traits = [TARGETS.index(trait) for trait in TRAITS]
     errors = np.abs(evaluation.predictions[FUSION] - evaluation.truth)[:, traits].mean(axis=1)
     order = np.argsort(-errors if worst else errors, kind="stable")
     # No clip stands in both lists.
-    return [_card(evaluation, store_dir, int(i), float(errors[i])) for i in order[: min(CLIPS_SHOWN, len(order) // 2)]]
+    return [_card(evaluation, store, int(i), float(errors[i])) for i in order[: min(CLIPS_SHOWN, len(order) // 2)]]
 
 
-def _card(evaluation: Evaluation, store_dir: Path, i: int, error: float) -> ClipCard:
+def _card(evaluation: Evaluation, store: Path, i: int, error: float) -> ClipCard:
     row = evaluation.rows[i]
     drawn = evaluation.source == "simulated"
     truth, prediction = evaluation.truth[i], evaluation.predictions[FUSION][i]
@@ -311,7 +311,7 @@ def _card(evaluation: Evaluation, store_dir: Path, i: int, error: float) -> Clip
         name=row.clip_id,
         error=f"{error:.3f}",
         scores=tuple((t, f"{truth[j]:.2f}", f"{prediction[j]:.2f}") for j, t in enumerate(TARGETS)),
-        pictures=_frames(store_dir / row.file) if drawn else (),
+        pictures=_frames(store / row.file) if drawn else (),
         transcript=said if len(said) <= LONGEST_TRANSCRIPT else said[:LONGEST_TRANSCRIPT].rsplit(" ", 1)[0] + " …",
         warnings=row.warnings,
     )

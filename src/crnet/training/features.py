@@ -25,7 +25,7 @@ BATCH_SIZE = 30  # as in training; decides speed and memory only
 
 def extract_all(
     nets: Mapping[Stream, StreamNet],
-    store_dir: Path,
+    store: Path,
     rows: Sequence[ClipRow],
     transforms: TransformConfig,
     *,
@@ -37,7 +37,7 @@ def extract_all(
 
     Args:
         nets: Trained streams; each is left on the CPU, so that only one takes up the device.
-        store_dir: A prepared store.
+        store: A prepared store.
         rows: Which clips, in the order of the results.
         transforms: What a network is shown.
         workers: Processes that read and decode.
@@ -46,7 +46,7 @@ def extract_all(
     """
     features, scores = {}, {}
     for stream, net in nets.items():
-        clips = ClipDataset(store_dir, rows, transforms, [stream])
+        clips = ClipDataset(store, rows, transforms, [stream])
         features[stream], scores[stream] = extract(net, loader(clips, BATCH_SIZE, workers=workers), device, progress)
         net.to("cpu")
     return features, scores

@@ -35,7 +35,7 @@ def nets_at_once(training: TrainingConfig, device: torch.device) -> int:
 
 def train_streams(
     streams: Sequence[Stream],
-    store_dir: Path,
+    store: Path,
     manifest: Manifest,
     run_dir: Path,
     model: ModelConfig,
@@ -47,7 +47,7 @@ def train_streams(
     """Train every stream as `train_stream` does, side by side where the cores are there for it, with the same results.
 
     Args:
-        streams, store_dir, manifest, run_dir, model, transforms, training: See `train_stream`.
+        streams, store, manifest, run_dir, model, transforms, training: See `train_stream`.
         here: The processes that share the work of one stream; if there are several, streams follow one another.
         progress: Told after every step, or every second where streams are trained side by side.
 
@@ -57,9 +57,7 @@ def train_streams(
     Raises:
         CrnetError: Whatever `train_stream` raises, or a training process died.
     """
-    train = partial(
-        train_stream, store_dir=store_dir, manifest=manifest, run_dir=run_dir, model=model, transforms=transforms
-    )
+    train = partial(train_stream, store=store, manifest=manifest, run_dir=run_dir, model=model, transforms=transforms)
     at_once = 1 if here.size > 1 else min(nets_at_once(training, here.device), len(streams))
     if at_once == 1:
         return {stream: train(stream, training=training, progress=progress) for stream in streams}

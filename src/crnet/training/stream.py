@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from crnet.data.dataset import ClipDataset, scores_of
-from crnet.data.splits import halves
+from crnet.data.splits import split_validation
 from crnet.data.store import Manifest
 from crnet.data.transforms import TransformConfig
 from crnet.errors import ConfigError, LabelError
@@ -53,7 +53,7 @@ WITHOUT_INFLUENCE = ("workers", "threads", "device", "tensorboard")  # a run may
 
 def train_stream(
     stream: Stream,
-    store_dir: Path,
+    store: Path,
     manifest: Manifest,
     run_dir: Path,
     model: ModelConfig,
@@ -68,7 +68,7 @@ def train_stream(
 
     Args:
         stream: Which of the three.
-        store_dir: The clip store.
+        store: The clip store.
         manifest: Its manifest. Without a `val` split the last epoch's network is kept, with a warning.
         run_dir: The run.
         model, transforms, training: The configuration.
@@ -99,11 +99,9 @@ def train_stream(
         net = StreamNet(stream, model, training.seed).to(here.device)
         here.synchronise(net)
         splits: tuple[Split, Split] = ("train", "val")
-        train, val = (split_of(name, stream, store_dir, manifest, model, transforms, training) for name in splits)
+        train, val = (split_of(name, stream, store, manifest, model, transforms, training) for name in splits)
         if train is None:
-            raise LabelError(
-                "no clip belongs to the training split", path=store_dir, remedy="give some clips split=train"
-            )
+            raise LabelError("no clip belongs to the training split", path=store, remedy="give some clips split=train")
         if val is None and here.first:
             logger.warning("no clip belongs to the validation split: the last epoch is kept, overfitting stays unseen")
         net.start_from(scores_of(train.rows))
@@ -145,7 +143,7 @@ def reproducible(device: torch.device, threads: int | None) -> Iterator[None]:
 def split_of(
     name: Split,
     stream: Stream,
-    store_dir: Path,
+    store: Path,
     manifest: Manifest,
     model: ModelConfig,
     transforms: TransformConfig,
@@ -157,11 +155,11 @@ def split_of(
     """
     rows = manifest.rows(name)
     if name == "val":
-        rows, _ = halves(rows)
+        rows, _ = split_validation(rows)
     if not rows:
         return None
     classes = class_of(scores_of(rows), model.classes)
-    return ClipDataset(store_dir, rows, transforms, [stream], training.seed, classes, training=name == "train")
+    return ClipDataset(store, rows, transforms, [stream], training.seed, classes, training=name == "train")
 
 
 def describe(
@@ -180,7 +178,7 @@ def describe(
             "encoder": manifest.encoder,
             "train_clips": len(manifest.rows("train")),
             "val_clips": len(manifest.rows("val")),
-            "choosing_clips": len(halves(manifest.rows("val"))[0]),
+            "choosing_clips": len(split_validation(manifest.rows("val"))[0]),
             "labels_sha256": hashlib.sha256(json.dumps(labelled).encode()).hexdigest(),
         },
     }

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnet.data.manifest import ClipRow, read_manifest
-from crnet.data.splits import group_of, halves
+from crnet.data.splits import group_of, split_validation
 from crnet.fusion.conformal import FEWEST_CALIBRATION_CLIPS
 from crnet.training.stream import split_of
 from synthetic import write_store
@@ -39,24 +39,27 @@ def test_clips_are_grouped_by_whom_they_show(clip: str, person: str | None, grou
 @given(st.lists(st.integers(0, 30), min_size=0, max_size=160))
 def test_each_clip_is_on_one_side_and_so_is_each_person(people: list[int]) -> None:
     rows = [row(f"{i}.mp4", f"p{person}") for i, person in enumerate(people)]
-    choosing, calibrating = halves(rows)
+    choosing, calibrating = split_validation(rows)
     assert sorted(r.clip_id for r in (*choosing, *calibrating)) == sorted(r.clip_id for r in rows)
     assert not {r.person for r in choosing} & {r.person for r in calibrating}
     assert len(calibrating) == 0 or FEWEST_CALIBRATION_CLIPS <= len(calibrating) <= len(rows) / 2
-    assert halves(rows[::-1])[1] == calibrating[::-1]
+    assert split_validation(rows[::-1])[1] == calibrating[::-1]
 
 
 def test_a_large_split_is_cut_in_the_middle_and_a_small_one_not_at_all() -> None:
     rows = [row(f"video{i // 6}.{i % 6:03d}.mp4") for i in range(2000)]
-    assert len(halves(rows)[1]) == pytest.approx(1000, abs=6)
-    assert halves(rows[: 2 * FEWEST_CALIBRATION_CLIPS - 1]) == (tuple(rows[: 2 * FEWEST_CALIBRATION_CLIPS - 1]), ())
-    assert halves([]) == ((), ())
+    assert len(split_validation(rows)[1]) == pytest.approx(1000, abs=6)
+    assert split_validation(rows[: 2 * FEWEST_CALIBRATION_CLIPS - 1]) == (
+        tuple(rows[: 2 * FEWEST_CALIBRATION_CLIPS - 1]),
+        (),
+    )
+    assert split_validation([]) == ((), ())
 
 
 def test_training_chooses_its_network_without_the_calibrating_half(tmp_path: Path) -> None:
     store = write_store(tmp_path, clips=250, pixels=8, frames_per_segment=1, duration_s=0.05)
     manifest = read_manifest(store)
-    choosing, calibrating = halves(manifest.rows("val"))
+    choosing, calibrating = split_validation(manifest.rows("val"))
     assert calibrating
     seen = split_of("val", "scene", store, manifest, TINY_MODEL, TINY_TRANSFORMS, tiny_training())
     assert seen is not None

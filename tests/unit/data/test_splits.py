@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnet.data.manifest import ClipRow, Manifest
-from crnet.data.splits import OFFICIAL, Protocol, deal, seen_in_other_splits, training_digest, video_of
+from crnet.data.splits import OFFICIAL, SplitProtocol, assign_splits, seen_in_other_splits, training_digest, video_of
 from crnet.errors import LabelError, UsageError
 from crnet.types import SPLITS, Split
 
@@ -45,14 +45,14 @@ def splits_by(found: Manifest, name_of: Callable[[ClipRow], str]) -> dict[str, s
     ("text", "protocol"),
     [
         ("official", OFFICIAL),
-        ("video-disjoint", Protocol("video-disjoint")),
-        ("identity-disjoint", Protocol("identity-disjoint")),
-        ("grouped-kfold:5", Protocol("grouped-kfold", 5)),
-        ("grouped-kfold:5:2", Protocol("grouped-kfold", 5, 2)),
+        ("video-disjoint", SplitProtocol("video-disjoint")),
+        ("identity-disjoint", SplitProtocol("identity-disjoint")),
+        ("grouped-kfold:5", SplitProtocol("grouped-kfold", 5)),
+        ("grouped-kfold:5:2", SplitProtocol("grouped-kfold", 5, 2)),
     ],
 )
-def test_a_protocol_is_read_as_it_is_written(text: str, protocol: Protocol) -> None:
-    assert Protocol.parse(text) == protocol
+def test_a_protocol_is_read_as_it_is_written(text: str, protocol: SplitProtocol) -> None:
+    assert SplitProtocol.parse(text) == protocol
     assert str(protocol) == text
 
 
@@ -76,12 +76,12 @@ def test_a_protocol_is_read_as_it_is_written(text: str, protocol: Protocol) -> N
 )
 def test_what_is_no_protocol_is_refused(text: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
-        Protocol.parse(text)
+        SplitProtocol.parse(text)
 
 
 def test_official_leaves_everything_as_it_is() -> None:
     whole = release()
-    assert deal(whole, OFFICIAL) is whole
+    assert assign_splits(whole, OFFICIAL) is whole
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_official_leaves_everything_as_it_is() -> None:
 def test_disjoint_splits_part_nothing_and_keep_the_official_sizes(kind: str, name_of: Callable[[ClipRow], str]) -> None:
     whole = release()
     assert max(len(places) for places in splits_by(whole, name_of).values()) == 3
-    found = deal(whole, Protocol.parse(kind))
+    found = assign_splits(whole, SplitProtocol.parse(kind))
     assert {len(places) for places in splits_by(found, name_of).values()} == {1}
     sizes = Counter(one.split for one in found.clips)
     assert [sizes[split] for split in SPLITS] == pytest.approx([300, 100, 100], abs=10)  # two videos or one person
@@ -98,9 +98,9 @@ def test_disjoint_splits_part_nothing_and_keep_the_official_sizes(kind: str, nam
 
 
 def test_each_clip_is_tested_in_exactly_one_fold_and_chooses_in_one_other() -> None:
-    parts = Protocol.parse("grouped-kfold:5").parts
+    parts = SplitProtocol.parse("grouped-kfold:5").parts
     assert [str(part) for part in parts] == [f"grouped-kfold:5:{fold}" for fold in range(1, 6)]
-    folds = [deal(release(), part) for part in parts]
+    folds = [assign_splits(release(), part) for part in parts]
     for split, times in (("test", 1), ("val", 1), ("train", 3)):
         counts = Counter(one.clip_id for fold in folds for one in fold.rows(split))  # type: ignore[arg-type]
         assert set(counts.values()) == {times} and len(counts) == 500
@@ -111,16 +111,16 @@ def test_each_clip_is_tested_in_exactly_one_fold_and_chooses_in_one_other() -> N
 
 def test_folds_need_no_splits_but_dealing_by_shares_then_takes_the_usual_ones() -> None:
     loose = manifest([row(f"v{i:03d}.{j:03d}.mp4", None) for i in range(50) for j in range(4)])
-    fold = deal(loose, Protocol.parse("grouped-kfold:4:3"))
+    fold = assign_splits(loose, SplitProtocol.parse("grouped-kfold:4:3"))
     assert [len(fold.rows(split)) for split in SPLITS] == pytest.approx([100, 50, 50], abs=4)
-    dealt = deal(loose, Protocol.parse("video-disjoint"))
+    dealt = assign_splits(loose, SplitProtocol.parse("video-disjoint"))
     assert [len(dealt.rows(split)) for split in SPLITS] == pytest.approx([120, 40, 40], abs=4)
 
 
 def test_a_fold_keeps_clips_together_that_share_a_video_or_a_person_over_others() -> None:
     rows = [row("a.000.mp4", person="x"), row("b.000.mp4", person="x"), row("b.001.mp4", person="y"), row("b.002.mp4")]
     rows += [row(f"c{i}.000.mp4") for i in range(8)]
-    folds = [deal(manifest(rows), part) for part in Protocol.parse("grouped-kfold:3").parts]
+    folds = [assign_splits(manifest(rows), part) for part in SplitProtocol.parse("grouped-kfold:3").parts]
     linked = {"a.000.mp4", "b.000.mp4", "b.001.mp4", "b.002.mp4"}
     for fold in folds:
         assert len({one.split for one in fold.clips if one.clip_id in linked}) == 1
@@ -128,7 +128,7 @@ def test_a_fold_keeps_clips_together_that_share_a_video_or_a_person_over_others(
 
 def test_clips_without_scores_belong_to_no_split() -> None:
     rows = [row(f"v{i // 2}.{i % 2:03d}.mp4") for i in range(20)] + [row("v0.002.mp4", "test", scored=False)]
-    found = deal(manifest(rows), Protocol.parse("video-disjoint"))
+    found = assign_splits(manifest(rows), SplitProtocol.parse("video-disjoint"))
     assert [one.split for one in found.clips if one.clip_id == "v0.002.mp4"] == [None]
 
 
@@ -145,12 +145,12 @@ def test_clips_without_scores_belong_to_no_split() -> None:
 )
 def test_clips_that_do_not_suffice_are_refused(text: str, rows: list[ClipRow], reason: str) -> None:
     with pytest.raises(LabelError, match=reason):
-        deal(manifest(rows), Protocol.parse(text))
+        assign_splits(manifest(rows), SplitProtocol.parse(text))
 
 
 def test_a_grouped_kfold_as_a_whole_is_no_way_to_deal() -> None:
     with pytest.raises(UsageError, match="name one fold, such as grouped-kfold:5:1"):
-        deal(release(), Protocol.parse("grouped-kfold:5"))
+        assign_splits(release(), SplitProtocol.parse("grouped-kfold:5"))
 
 
 @settings(deadline=None)
@@ -165,14 +165,14 @@ def test_no_video_is_ever_parted_and_the_order_of_clips_says_nothing(
         row(f"v{video:02d}.{number:03d}.mp4", SPLITS[number % 3], None if person is None else f"p{person}")
         for number, (video, person) in enumerate(clips)
     ]
-    protocol = Protocol.parse(text)
+    protocol = SplitProtocol.parse(text)
     try:
-        found = deal(manifest(rows), protocol)
+        found = assign_splits(manifest(rows), protocol)
     except LabelError as error:
         assert "too few" in str(error) or len({video for video, _ in clips}) == len(clips)
         return
     assert {len(places) for places in splits_by(found, video_of).values()} == {1}
-    again = deal(manifest(rows[::-1]), protocol)
+    again = assign_splits(manifest(rows[::-1]), protocol)
     assert {one.clip_id: one.split for one in again.clips} == {one.clip_id: one.split for one in found.clips}
 
 
@@ -185,7 +185,7 @@ def test_the_digest_tells_which_clips_train_and_which_choose() -> None:
     others = [
         manifest([one for one in whole.clips if one.clip_id != "v000.000.mp4"]),  # one fewer to train on
         manifest([one for one in whole.clips if one.split != "val"]),
-        deal(release(), Protocol.parse("video-disjoint")),
+        assign_splits(release(), SplitProtocol.parse("video-disjoint")),
         manifest([replace(one, split="val") if one.clip_id == "v000.000.mp4" else one for one in whole.clips]),
     ]
     assert digest not in {training_digest(other) for other in others}

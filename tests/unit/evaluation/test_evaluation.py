@@ -21,7 +21,7 @@ from crnet.data.store import read_clip, read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.evaluation.evaluate import SYSTEMS, Evaluation, evaluate, write_evaluation
 from crnet.fusion.fusion import Fusion
-from crnet.predict import DRAWN_PEOPLE, Predictor
+from crnet.predict import TRAINED_ON_SYNTHETIC_PEOPLE, Predictor
 from crnet.types import STREAMS, TARGETS, TRAITS
 from crnet.utils.number_format import interval_text
 
@@ -136,12 +136,12 @@ def test_warnings_stand_in_order_of_weight(bundle: Bundle, store_maker: Callable
     settings = dict(bundle.media) | {"face_margin": 0.9, "frames_per_segment": None}
     store = store_maker(source="folder", settings=settings)
     warnings = evaluate(bundle, store, split="train", resamples=5).warnings
-    assert warnings[0] == DRAWN_PEOPLE
+    assert warnings[0] == TRAINED_ON_SYNTHETIC_PEOPLE
     assert "by heart" in warnings[1]
     assert "face_margin 0.9" in warnings[2]
     assert len(warnings) == 3
     real = replace(bundle, training_source="first-impressions-v2")
-    assert DRAWN_PEOPLE not in evaluate(real, store, resamples=5).warnings
+    assert TRAINED_ON_SYNTHETIC_PEOPLE not in evaluate(real, store, resamples=5).warnings
 
 
 def test_a_damaged_clip_is_named(bundle: Bundle, store_maker: Callable[..., Path]) -> None:

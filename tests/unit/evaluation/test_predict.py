@@ -25,7 +25,7 @@ from crnet.errors import (
     StorageError,
     UsageError,
 )
-from crnet.predict import DRAWN_PEOPLE, NO_TRANSCRIPT, Predictor, prediction_table, system_scores
+from crnet.predict import NO_TRANSCRIPT, TRAINED_ON_SYNTHETIC_PEOPLE, Predictor, prediction_table, system_scores
 from crnet.types import STREAMS, TARGETS, Clip, Prediction
 
 MakeClip = Callable[..., Clip]
@@ -89,7 +89,7 @@ def test_a_batch_gives_what_its_clips_give_alone(predictor: Predictor, bundle: B
 def test_warnings_stand_in_order_of_weight(predictor: Predictor, clip_maker: MakeClip) -> None:
     clip = clip_maker(simulated=False, has_transcript=False, duration_s=42.0, warnings=("there is no sound",))
     warnings = predictor.predict_clip(clip).warnings
-    assert warnings[:3] == (DRAWN_PEOPLE, "there is no sound", NO_TRANSCRIPT)
+    assert warnings[:3] == (TRAINED_ON_SYNTHETIC_PEOPLE, "there is no sound", NO_TRANSCRIPT)
     assert warnings[3].startswith("42.0 s long, the training clips at most 0.8 s")
     assert len(warnings) == 4
 
@@ -273,7 +273,7 @@ def test_predictions_as_a_table(tmp_path: Path, predictor: Predictor, clip_maker
     assert rows[0]["clip"] == 'a "b", c.mp4'
     assert float(rows[0]["openness"]) == good.scores["openness"]
     assert float(rows[0]["audio-text.interview"]) == good.streams["audio-text"]["interview"]
-    assert rows[0]["warnings"].startswith(DRAWN_PEOPLE)
+    assert rows[0]["warnings"].startswith(TRAINED_ON_SYNTHETIC_PEOPLE)
     assert rows[0]["error"] == ""
     assert rows[1]["error"] == "bad.mp4: not a video"
     assert rows[1]["openness"] == rows[1]["faces_found"] == ""

@@ -160,7 +160,7 @@ def test_fig12_counts_trained_and_untrained_networks(lab: Lab, tmp_path: Path) -
         ("trained", "0")
     ] * 3 + [("untrained", "0")]
     assert [int(row["cells"]) for row in rows] == [6, 6, 3, 2, 1, 6]  # 24 pixels
-    found = ratio_of_net(fake.net(fake.standard("face"), 1), fake.store_dir, fake.base.transforms, 0.0)
+    found = ratio_of_net(fake.net(fake.standard("face"), 1), fake.store, fake.base.transforms, 0.0)
     assert float(rows[1]["ratio"]) == pytest.approx(found.ratio, abs=1e-6)
     assert "73.96%" in section.markdown
     assert "6 x 6, 3 x 3, 2 x 2 and 1 x 1" in section.markdown

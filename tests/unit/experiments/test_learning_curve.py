@@ -80,7 +80,7 @@ def test_simulated_clips_have_a_ceiling(lab: Lab, tmp_path: Path) -> None:
     best = {"all_cues": {target: {"accuracy": 0.96} for target in (*TARGETS, "average")}}
     splits = {"test": {"floor": {}, "streams": {"scene": best, "all": best}}}
     write_json(store / CEILING_NAME, {"format": CEILING_FORMAT, "splits": splits})
-    fake = fake_lab(replace(lab, store_dir=store))
+    fake = fake_lab(replace(lab, store=store))
     assert bounds_of(fake).ceiling == {"scene": pytest.approx(0.04), "fusion": pytest.approx(0.04)}
     section = LearningCurve().run(fake, tmp_path)
     assert "| ceiling, scene | – | – | – | .0400 |" in section.markdown.replace("*", "")

@@ -14,7 +14,7 @@ from tiny_workspace import TINY
 from workspace_fakes import FakeLab
 
 from crnet.data.manifest import read_manifest
-from crnet.data.splits import Protocol, group_of
+from crnet.data.splits import SplitProtocol, group_of
 from crnet.errors import ConfigError, UsageError
 from crnet.experiments.config_overrides import with_model
 from crnet.experiments.figures import learning_curve
@@ -26,7 +26,7 @@ from crnet.experiments.table import Row, Table
 from crnet.experiments.workspace import Lab, Section
 from crnet.types import SPLITS
 
-FOLDS = Protocol.parse("grouped-kfold:4")
+FOLDS = SplitProtocol.parse("grouped-kfold:4")
 TABLE = Table(
     "widths", "Widths", (Row("Face", "as is", ("face",)), Row("Face", "thin", ("face",), with_model(width=2)))
 )
@@ -48,7 +48,7 @@ class OneFold:
 
 def test_the_labs_of_the_folds_test_every_clip_once(store: Path, tmp_path: Path) -> None:
     lab = Lab.open(store, tmp_path, TINY, protocol=FOLDS)
-    assert lab.protocol == Protocol("grouped-kfold", 4, 1)
+    assert lab.protocol == SplitProtocol("grouped-kfold", 4, 1)
     assert [str(fold.protocol) for fold in lab.folds] == [f"grouped-kfold:4:{fold}" for fold in (1, 2, 3, 4)]
     tested = Counter(row.clip_id for fold in lab.folds for row in fold.rows("test"))
     assert tested == Counter(row.clip_id for row in read_manifest(store).clips)
@@ -65,7 +65,7 @@ def test_the_labs_of_the_folds_test_every_clip_once(store: Path, tmp_path: Path)
 
 
 def test_another_protocol_than_folds_is_one_lab(store: Path, tmp_path: Path) -> None:
-    lab = Lab.open(store, tmp_path, TINY, protocol=Protocol.parse("identity-disjoint"))
+    lab = Lab.open(store, tmp_path, TINY, protocol=SplitProtocol.parse("identity-disjoint"))
     assert lab.folds == (lab,)
     people = [{group_of(row) for row in lab.rows(split)} for split in SPLITS]
     assert sum(map(len, people)) == len(set.union(*people))
@@ -99,7 +99,7 @@ def test_folds_are_trained_and_kept_apart_from_other_protocols(
 ) -> None:
     monkeypatch.setattr(write_table, "png", lambda figure: b"picture")
     monkeypatch.setattr("crnet.experiments.rendering.rendered_table.Grid.to_figure", lambda grid: None)
-    protocol, table = Protocol.parse("grouped-kfold:3"), Table("face", "Face", TABLE.rows[:1])
+    protocol, table = SplitProtocol.parse("grouped-kfold:3"), Table("face", "Face", TABLE.rows[:1])
     report = reproduce([table, OneFold()], store, tmp_path, TINY, seeds=(0,), workers=1, protocol=protocol)
     assert report.failures == {}
     data = json.loads((tmp_path / "face" / "section.json").read_text())["data"]
@@ -140,10 +140,10 @@ def test_the_ceiling_of_the_official_splits_is_not_that_of_others(
     best = {"streams": {name: {"all_cues": {"average": {"accuracy": 0.97}}} for name in ("scene", "all")}}
     monkeypatch.setattr(learning_curve, "read_ceiling", lambda folder: {"splits": {"test": best}})
     for protocol, ceiling in (("official", {"scene": 0.03, "fusion": 0.03}), ("identity-disjoint", {})):
-        lab = Lab.open(store, tmp_path, TINY, protocol=Protocol.parse(protocol))
+        lab = Lab.open(store, tmp_path, TINY, protocol=SplitProtocol.parse(protocol))
         assert learning_curve.bounds_of(lab).ceiling == pytest.approx(ceiling)
 
 
 def test_a_single_fold_is_no_protocol_for_tables(store: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="ask for all: grouped-kfold:4"):
-        Lab.open(store, tmp_path, TINY, protocol=Protocol.parse("grouped-kfold:4:1"))
+        Lab.open(store, tmp_path, TINY, protocol=SplitProtocol.parse("grouped-kfold:4:1"))

@@ -52,7 +52,7 @@ class FakeLab(Lab):
 
 def fake_lab(lab: Lab, streams: tuple[Stream, ...] = STREAMS, failed: tuple[str, ...] = ()) -> FakeLab:
     """The same lab with two seeds, and with networks that need no training."""
-    return FakeLab(lab.store_dir, lab.out, replace(lab.base, streams=streams), seeds=(0, 1), failed=failed)
+    return FakeLab(lab.store, lab.out, replace(lab.base, streams=streams), seeds=(0, 1), failed=failed)
 
 
 def log_rows(val: list[float], train: list[float], warnings: dict[int, str] | None = None) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from crnet.cli import main as cli
 from crnet.errors import LabelError, MediaError, UsageError
 from crnet.explain.explain import VideoExplanation, explain_video
 from crnet.fusion.conformal import Calibration
-from crnet.predict import DRAWN_PEOPLE, Predictor
+from crnet.predict import TRAINED_ON_SYNTHETIC_PEOPLE, Predictor
 from crnet.report.page import MEANINGS
 from crnet.report.video_report import clock, write_video_report
 from crnet.types import STREAMS, TARGETS, Stream
@@ -191,11 +191,11 @@ def test_a_system_of_drawn_people_gives_no_intervals_of_others(
 ) -> None:
     drawn = replace(calibrated(bundle), training_source="simulated")
     found = Predictor(drawn).predict_clip(make_clip("real.mp4", pixels=32))
-    assert found.intervals is None and found.warnings[0] == DRAWN_PEOPLE
+    assert found.intervals is None and found.warnings[0] == TRAINED_ON_SYNTHETIC_PEOPLE
     simulated = Predictor(drawn).predict_clip(replace(make_clip("drawn.mp4", pixels=32), simulated=True))
-    assert simulated.intervals is not None and DRAWN_PEOPLE not in simulated.warnings
+    assert simulated.intervals is not None and TRAINED_ON_SYNTHETIC_PEOPLE not in simulated.warnings
     page = write_video_report(replace(explained, prediction=found, report=tmp_path / "r.html"), drawn).read_text()
-    assert DRAWN_PEOPLE in page and "learned from drawn people" in page and 'class="band"' not in page
+    assert TRAINED_ON_SYNTHETIC_PEOPLE in page and "learned from drawn people" in page and 'class="band"' not in page
 
 
 def test_a_clip_unlike_the_training_clips_is_told_in_words(bundle: Bundle, video: Path) -> None:

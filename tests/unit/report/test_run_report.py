@@ -16,7 +16,7 @@ from crnet.bundle.bundle import Bundle, save_bundle
 from crnet.errors import FormatError
 from crnet.evaluation.evaluate import Evaluation, evaluate_run
 from crnet.fusion.fusion import Fusion
-from crnet.predict import DRAWN_PEOPLE
+from crnet.predict import TRAINED_ON_SYNTHETIC_PEOPLE
 from crnet.report.page import MEANINGS
 from crnet.report.run_report import headline, show_run, write_report
 
@@ -117,13 +117,13 @@ def test_of_real_people_neither_frames_nor_words_are_shown(
     run: Path, make_evaluation: Callable[..., Evaluation], store: Path, evaluation: Evaluation
 ) -> None:
     rows = tuple(replace(row, transcript="my private words") for row in evaluation.rows)
-    real = make_evaluation(rows=rows, source="first-impressions-v2", warnings=(DRAWN_PEOPLE,))
+    real = make_evaluation(rows=rows, source="first-impressions-v2", warnings=(TRAINED_ON_SYNTHETIC_PEOPLE,))
     text = write_report(run, real, store, FIGURES).read_text(encoding="utf-8")
     page = Page(text)
     assert "image/jpeg" not in text
     assert "private" not in text
     assert "not shown" in page.text
-    assert page.text.index(DRAWN_PEOPLE) < page.text.index("What this is")
+    assert page.text.index(TRAINED_ON_SYNTHETIC_PEOPLE) < page.text.index("What this is")
     assert len(page.images()) == len(FIGURES)
 
 

@@ -176,7 +176,7 @@ def guessed_classes(lab: Lab, spec: NetSpec, seed: int) -> Int64[np.ndarray, "N 
     """The class that the kept network weighs most, for every validation clip and target."""
     device = choose_device(lab.base.training.device)
     net = lab.net(spec, seed).to(device).eval()
-    clips = ClipDataset(lab.store_dir, lab.rows("val"), spec.config.transforms, [spec.stream])
+    clips = ClipDataset(lab.store, lab.rows("val"), spec.config.transforms, [spec.stream])
     batches = loader(clips, BATCH_SIZE, workers=lab.base.training.workers)
     return np.concatenate([net(batch.to(device)).logits.argmax(-1).cpu().numpy() for batch in batches])
 

@@ -42,7 +42,7 @@ class Examples:
         errors = np.abs(scores - truth)[:, FIVE].mean(axis=1)
         chosen = choose(errors)
         rows = [lab.rows("test")[i] for _, i in chosen]
-        frames = [middle_frame(read_clip(lab.store_dir / row.file)) for row in rows]
+        frames = [middle_frame(read_clip(lab.store / row.file)) for row in rows]
         lines = [
             [kind, row.clip_id, target, float(truth[i, t]), float(scores[i, t])]
             for (kind, i), row in zip(chosen, rows, strict=True)

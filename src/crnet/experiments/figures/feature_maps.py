@@ -108,7 +108,7 @@ def look_at_clips(lab: Lab, spec: NetSpec) -> list[Seen]:
     seen = []
     stream: VisualStream = "scene" if spec.stream == "scene" else "face"
     for row in (rows[i] for i in chosen):
-        clip = read_clip(lab.store_dir / row.file)
+        clip = read_clip(lab.store / row.file)
         batch = collate([sample(source_of(clip), config, None, [stream], row.clip_id)])
         frames = cast("Tensor", batch.scene if stream == "scene" else batch.face)
         middle = frames.shape[1] // 2
@@ -132,7 +132,7 @@ def count_points(lab: Lab, spec: NetSpec) -> list[Counted]:
     for trained, seed, layer in wanted:
         net = lab.net(spec, seed) if trained else StreamNet(spec.stream, spec.config.model, seed)
         net.to(device)
-        found = ratio_of_net(net, lab.store_dir, config, margin, layer=layer, progress=lab.progress)
+        found = ratio_of_net(net, lab.store, config, margin, layer=layer, progress=lab.progress)
         counted.append(Counted(trained, seed, found))
     return counted
 

@@ -127,7 +127,7 @@ def measure(lab: Lab) -> Errors:
 def bounds_of(lab: Lab) -> Bounds:
     """Floor and, for simulated clips in the splits they were made with, ceiling on the test split."""
     truth, medians = lab.truth("test"), np.median(lab.truth("train"), axis=0)
-    document = (read_ceiling(lab.store_dir) if lab.protocol == OFFICIAL else None) or {}
+    document = (read_ceiling(lab.store) if lab.protocol == OFFICIAL else None) or {}
     systems = (*lab.base.streams, *((FUSION,) if set(lab.base.streams) == set(STREAMS) else ()))
     best = {system: ceiling_of(document, "test", system) for system in systems}
     ceiling = {system: 1 - float(found["average"]["accuracy"]) for system, found in best.items() if found}
