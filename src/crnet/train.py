@@ -35,9 +35,8 @@ from crnet.data.splits import (
 )
 from crnet.errors import ConfigError, FormatError, LabelError, UsageError
 from crnet.fusion.conformal import Calibration
-from crnet.fusion.fusion import Fusion
+from crnet.fusion.fusion import Fusion, system_scores
 from crnet.models.crnet import StreamNet
-from crnet.predict import system_scores
 from crnet.text.language import language_of
 from crnet.training.checkpoint import load_net
 from crnet.training.distributed import choose_device, world
@@ -159,7 +158,7 @@ def calibrate(bundle: Bundle, store: Path, manifest: Manifest, progress: Progres
         )
         return None
     features = _features(bundle.nets, store, rows, bundle.config, progress)
-    scores, _ = system_scores(bundle, features, {})
+    scores, _ = system_scores(bundle.fusion, features, {})
     spoken = Counter(filter(None, (language_of(row.transcript) for row in manifest.rows("train"))))
     language = spoken.most_common(1)[0][0] if spoken else None
     return Calibration.fit(scores_of(rows), scores, bundle.fusion.distances(features), language)

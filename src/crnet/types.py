@@ -212,6 +212,20 @@ class Faces:
     looked_at: int
 
 
+PREDICTION_COLUMNS = (
+    "clip",
+    "duration_s",
+    *TARGETS,
+    *(f"{target}.{end}" for target in TARGETS for end in ("low", "high")),
+    *(f"{stream}.{target}" for stream in STREAMS for target in TARGETS),
+    "faces_found",
+    "faces_looked_at",
+    "warnings",
+    "error",
+)
+"""Columns of a table of predictions: the CSV file of `crnet predict --csv`, and `Prediction.to_row`."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The scores of one clip, or the reason why there are none.
@@ -242,8 +256,21 @@ class Prediction:
             for target, score in scores.items():
                 _require(target in TARGETS and bool(np.isfinite(score)), f"{target} has no finite score")
 
+    def to_row(self) -> dict[str, Any]:
+        """Return the prediction as one row of a table: the keys are `PREDICTION_COLUMNS`, a missing value is None.
+
+        `pandas.DataFrame(p.to_row() for p in system.predict_many(paths))` makes a table of many.
+        """
+        scores = [(self.scores or {}).get(target) for target in TARGETS]
+        ends = [end for target in TARGETS for end in (self.intervals or {}).get(target, (None, None))]
+        streams = [self.streams.get(stream, {}).get(target) for stream in STREAMS for target in TARGETS]
+        faces = (None, None) if self.faces is None else (self.faces.found, self.faces.looked_at)
+        warnings = "; ".join(self.warnings)
+        cells = (self.clip, self.duration_s, *scores, *ends, *streams, *faces, warnings, self.error)
+        return dict(zip(PREDICTION_COLUMNS, cells, strict=True))
+
     def to_dict(self) -> dict[str, Any]:
-        """The JSON document that `crnet predict --json` prints."""
+        """Return the JSON document that `crnet predict --json` prints."""
         return {
             "clip": self.clip,
             "duration_s": self.duration_s,

@@ -205,7 +205,7 @@ def test_a_video_is_recorded_and_scored(browser: Browser, served: Served) -> Non
     page.get_by_label("Explain the scores").first.uncheck()
     visit.score()
     expect(page.locator("#result")).to_contain_text("no face was found")
-    expect(page.locator("#result .crnet-warn li").first).to_contain_text("trained on drawn people")
+    expect(page.locator("#result .crnet-warn li").first).to_contain_text("trained on synthetic people")
     visit.end()
 
 

@@ -49,6 +49,7 @@ def predict(
     """
     import crnet
     from crnet.data.sources.source import list_videos
+    from crnet.report.prediction_table import prediction_table
 
     if not videos:
         raise UsageError("no video given", remedy="name video files or folders")
@@ -56,12 +57,12 @@ def predict(
     if transcript is not None and len(paths) != 1:
         raise UsageError(f"one transcript for {len(paths)} videos", remedy="put a .txt file beside each video instead")
     system = crnet.load(run, device, encoder=encoder, asr=asr, precision=precision)
-    from crnet.predict import prediction_table  # not before: `load` has better to do while torch is imported
 
     failed, error = 0, None
     table = contextlib.nullcontext(lambda _: None) if csv is None else prediction_table(csv)
     with table as write_row, bars() as progress:
-        for number, prediction in enumerate(system.predict_many(paths, transcript), start=1):
+        for number, path in enumerate(paths, start=1):
+            prediction = system.try_predict(path, transcript)
             write_row(prediction)
             error = prediction.error
             failed += error is not None

@@ -15,9 +15,9 @@ import numpy as np
 import simplejpeg
 import torch
 
-from crnet.data.store import ClipSource
+from crnet.data.store import ClipSource, source_of
 from crnet.errors import ConfigError, FormatError
-from crnet.types import TEXT_DIMENSIONS, Batch, Stream, VisualStream
+from crnet.types import TEXT_DIMENSIONS, Batch, Clip, Stream, VisualStream
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Float64, Int64, UInt8
@@ -266,3 +266,18 @@ def collate(
 
     names = ("scene", "face", "audio", "text", "scores", "classes")
     return Batch(tuple(one.clip_id for one in samples), **{name: stack(name) for name in names})
+
+
+def clip_batch(clip: Clip, config: TransformConfig, streams: Collection[Stream]) -> Batch:
+    """Transform one clip in memory into a batch of one, with the middle frames that evaluation and prediction use.
+
+    Args:
+        clip: The clip.
+        config: What a model sees.
+        streams: The streams to fill in.
+
+    Raises:
+        ConfigError: The number of frames does not divide the clip's number of segments.
+        FormatError: The clip is damaged.
+    """
+    return collate([sample(source_of(clip), config, None, streams, clip.clip_id)])

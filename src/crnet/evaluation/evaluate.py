@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.bundle.bundle import Bundle, load_bundle, load_visual_fusion
+from crnet.bundle.bundle import TRAINED_ON_SYNTHETIC_PEOPLE, Bundle, load_bundle, load_visual_fusion
 from crnet.config import reads_words
 from crnet.data.ceiling import ceiling_of, read_ceiling, share_of_way
 from crnet.data.failures import FAILURES_NAME, missing_clips
@@ -24,9 +24,8 @@ from crnet.data.splits import OFFICIAL, SplitProtocol, assign_splits, seen_in_ot
 from crnet.data.store import ClipRow, Manifest, read_manifest
 from crnet.errors import ConfigError, LabelError
 from crnet.fusion.conformal import LEVEL
-from crnet.fusion.fusion import Fusion
+from crnet.fusion.fusion import Fusion, system_scores
 from crnet.metrics import RESAMPLES, describe
-from crnet.predict import TRAINED_ON_SYNTHETIC_PEOPLE, system_scores
 from crnet.text.encoders import is_same_encoder, label_of
 from crnet.training.distributed import choose_device
 from crnet.training.features import extract_all
@@ -165,7 +164,7 @@ def evaluate(
         progress=progress,
     )
     truth = np.array([row.scores for row in rows], dtype=np.float64)
-    fused, streams = system_scores(bundle, features, scores)
+    fused, streams = system_scores(bundle.fusion, features, scores)
     predictions: dict[str, NDArray[np.float64]] = {s: streams[s] for s in STREAMS if s in streams}
     if scene_face is not None:
         predictions[SCENE_FACE] = scene_face.predict(features)
@@ -174,8 +173,7 @@ def evaluate(
         name: describe(truth, prediction, bundle.train_medians, resamples=resamples, seed=seed)
         for name, prediction in predictions.items()
     }
-    drawn_only = bundle.training_source == "simulated" and manifest.source != "simulated"
-    known = None if drawn_only else bundle.calibration
+    calibration = bundle.calibration if bundle.applies_to(manifest.source == "simulated") else None
     return Evaluation(
         split=split,
         rows=rows,
@@ -190,7 +188,7 @@ def evaluate(
         warnings=warnings,
         systems=systems,
         ceiling=read_ceiling(store) if manifest.source == "simulated" and protocol == OFFICIAL else None,
-        intervals=None if known is None else known.coverage(truth, fused),
+        intervals=None if calibration is None else calibration.coverage(truth, fused),
         protocol=protocol,
         familiar=(
             _familiar(manifest, split, rows, truth, predictions, bundle.train_medians)
@@ -331,7 +329,7 @@ def _warnings(bundle: Bundle, manifest: Manifest, split: Split, missing: Sequenc
             remedy="embed or prepare the clips with the system's encoder",
         )
     warnings = []
-    if bundle.training_source == "simulated" and manifest.source != "simulated":
+    if not bundle.applies_to(manifest.source == "simulated"):
         warnings.append(TRAINED_ON_SYNTHETIC_PEOPLE)
     if split == "train":
         warnings.append("the training split: the trees know these clips by heart, so the fused scores say nothing")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crnet.bundle.bundle import Bundle
-from crnet.predict import system_scores
+from crnet.fusion.fusion import system_scores
 from crnet.types import STREAMS, TARGETS, Stream
 
 Known = frozenset[Stream]
@@ -66,7 +66,7 @@ def scores_of_subsets(bundle: Bundle, features: Mapping[Stream, ArrayLike]) -> d
         )
         for stream in streams
     }
-    fused, _ = system_scores(bundle, rows, {})
+    fused, _ = system_scores(bundle.fusion, rows, {})
     return dict(zip(subsets, fused, strict=True))
 
 

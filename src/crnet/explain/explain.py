@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from crnet.data.store import source_of
-from crnet.data.transforms import choose_frames, collate, sample
+from crnet.data.transforms import choose_frames
 from crnet.errors import UsageError
 from crnet.explain.contributions import Contributions, contributions
 from crnet.explain.heat_maps import Layer, Maps, default_layer, look
@@ -31,11 +31,11 @@ from crnet.explain.sound import BIN_S, SoundAttribution, attribute_sound, sound_
 from crnet.explain.windows import Window, is_long, score_windows, summary
 from crnet.explain.words import Word, WordEffect, align, occlude
 from crnet.models.crnet import StreamNet
-from crnet.predict import Predictor, find_transcript
+from crnet.predict import Predictor
 from crnet.report.overlay_video import Heat, face_squares, write_film
 from crnet.report.pictures import Picture, Row, contact_sheet, jpeg_of, png_of, strip, with_feature_map, with_gradcam
 from crnet.report.style import png
-from crnet.text.transcripts import clean_transcript, read_cues, read_transcript
+from crnet.text.transcripts import find_transcript, read_cues
 from crnet.types import TARGETS, Batch, Clip, Prediction, Stream
 from crnet.utils.files import write_bytes, write_json
 from crnet.utils.progress import Progress, no_progress
@@ -162,16 +162,15 @@ def explain_video(
     if target not in TARGETS:
         raise UsageError(f"no target {target!r}", remedy=f"one of {', '.join(TARGETS)}")
     stages = _Stages(progress)
-    said = find_transcript(path, transcript)
-    cues = read_cues(said) if isinstance(said, Path) else ()
-    text = read_transcript(said) if isinstance(said, Path) else clean_transcript(said)
+    written = find_transcript(path, transcript)
+    cues = () if written.file is None else read_cues(written.file)
     stages.next("reading the video")
-    clip = predictor.read(path, text, listen=transcript is None and said == "")
-    text = text or clip.recognised
+    clip = predictor.read(path, written)
+    text = written.text or clip.recognised
     stages.next("scoring")
-    prediction = predictor.predict_clip(clip, text)
-    batch = collate([sample(source_of(clip), predictor.bundle.config.transforms, None, tuple(predictor.bundle.nets))])
-    features, _ = predictor.features(batch)
+    batch = predictor.batch(clip)
+    features, scores = predictor.features(batch)
+    prediction = predictor.report(clip, features, scores, text)
     stages.next("heat maps")
     shown = _Shown(predictor, clip, batch, layer)
     pictures, strips = shown.sheets()

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float64
 from numpy.typing import ArrayLike, NDArray
 
-from crnet.predict import Predictor, system_scores
+from crnet.fusion.fusion import system_scores
+from crnet.predict import Predictor
 from crnet.text.encoders import LONGEST_TEXT_CHARACTERS
 from crnet.text.transcripts import Cue
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch, Stream
@@ -145,7 +146,7 @@ def occlude(
             progress("leaving words out", min(start + OCCLUSION_BATCH, len(vectors)), len(vectors))
     repeated = {s: np.repeat(np.asarray(values), len(vectors), axis=0) for s, values in features.items()}
     repeated["audio-text"] = np.concatenate(changed)
-    fused, _ = system_scores(predictor.bundle, repeated, {})
+    fused, _ = system_scores(predictor.bundle.fusion, repeated, {})
     effects: Float64[np.ndarray, "n 6"] = fused[0] - fused[1:]
     return tuple(
         WordEffect(group, dict(zip(TARGETS, effect.tolist(), strict=True)))

@@ -9,7 +9,7 @@ Nothing is assumed of the system or of the errors' shape. It holds on average ov
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crnet.data.splits import FEWEST_CALIBRATION_CLIPS
 from crnet.errors import FormatError
+from crnet.text.language import language_of
 from crnet.types import STREAMS, TARGETS, TRAITS, Stream
 
 FORMAT = 1
@@ -29,6 +30,13 @@ LEVELS = (0.5, 0.8, LEVEL, 0.95)
 NEAR_LEVEL = 0.99
 """Share of unseen clips that count as near the training clips."""
 ROUNDING = 1e-9  # 0.9 * 20 is a little more than 18
+
+OTHER_LANGUAGE = "the transcript seems to be in {language}, most training transcripts are in {training_language}"
+UNLIKE_TRAINING: dict[Stream, str] = {
+    "scene": "the scene is unlike the training clips",
+    "face": "the face is unlike the training clips",
+    "audio-text": "voice and words together are unlike the training clips",
+}
 
 
 def conformal_quantile(misses: ArrayLike, level: float) -> NDArray[np.float64]:
@@ -109,6 +117,22 @@ class Calibration:
             raise FormatError(f"no intervals of level {level}", remedy=f"one of {sorted(self.half_widths)}")
         low, high = intervals([scores[target] for target in TARGETS], self.half_widths[level])
         return {t: (float(a), float(b)) for t, a, b in zip(TARGETS, low, high, strict=True)}
+
+    def unlike_training(self, distances: Mapping[Stream, ArrayLike], transcript: str) -> Iterator[str]:
+        """Yield a sentence for each way in which one clip differs from the training clips.
+
+        Args:
+            distances: `Fusion.distances` of the clip, [1] for each stream.
+            transcript: The clip's transcript; "" if there is none.
+        """
+        language = language_of(transcript)
+        if language is not None and self.language is not None and language != self.language:
+            yield OTHER_LANGUAGE.format(language=language, training_language=self.language)
+        for stream, values in distances.items():
+            distance, limit = float(np.asarray(values)[0]), self.nearness.get(stream, math.inf)
+            if distance > limit:
+                share = f"{100 * NEAR_LEVEL:.0f}% of calibration clips are within {limit:.2f}"
+                yield f"{UNLIKE_TRAINING[stream]} (distance {distance:.2f}; {share})"
 
     def coverage(self, truth: ArrayLike, scores: ArrayLike, level: float = LEVEL) -> dict[str, dict[str, float]]:
         """How often the intervals of N clips hold their true score, and how wide they are on average.

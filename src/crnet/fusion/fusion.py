@@ -173,6 +173,25 @@ class Fusion:
         return cls(config, means, scales, forest)
 
 
+def system_scores(
+    fusion: Fusion, features: Mapping[Stream, ArrayLike], scores: Mapping[Stream, ArrayLike]
+) -> tuple[NDArray[np.float64], dict[Stream, NDArray[np.float64]]]:
+    """Return a trained system's scores of N clips; training, evaluation, explanation and prediction all use this.
+
+    The outputs of the networks are not bounded, but the scores they estimate are, so they are clipped to [0, 1].
+
+    Args:
+        fusion: The fusion of the system.
+        features: [N, 6, F] of each stream.
+        scores: [N, 6] of each stream, as the network returns them.
+
+    Returns:
+        The fused scores [N, 6], and those of each stream [N, 6], all in [0, 1].
+    """
+    streams = {s: np.clip(np.asarray(scores[s], dtype=np.float64), 0, 1) for s in STREAMS if s in scores}
+    return np.clip(fusion.predict(features), 0, 1), streams
+
+
 def _checked(features: Mapping[Stream, ArrayLike]) -> dict[Stream, NDArray[np.float64]]:
     arrays = {stream: np.asarray(features[stream], dtype=np.float64) for stream in STREAMS if stream in features}
     arrays |= {stream: np.asarray(values) for stream, values in features.items() if stream not in arrays}

@@ -198,7 +198,7 @@ def score(predictor: Predictor, folder: Path, order: Order, progress: Throttle) 
     """
     from crnet.explain.explain import explain_video
     from crnet.media.video import probe
-    from crnet.predict import prediction_table
+    from crnet.report.prediction_table import prediction_table
 
     out = folder / OUT_FOLDER
     out.mkdir()

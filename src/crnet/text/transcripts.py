@@ -14,6 +14,7 @@ from crnet.text.encoders import LONGEST_TEXT_CHARACTERS
 
 SUFFIXES = (".txt", ".srt", ".vtt")
 LARGEST_FILE_BYTES = 4 << 20  # subtitles of a whole day
+LONGEST_FILE_NAME = 255  # characters; file systems allow no more, so a longer text is not a path
 
 _TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}"
 _TIMING = re.compile(rf"^\s*(?P<start>{_TIME})\s*-->\s*(?P<end>{_TIME})")
@@ -29,6 +30,58 @@ class Cue:
     start_s: float
     end_s: float
     text: str
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The words of one video and where they come from.
+
+    Attributes:
+        text: The words in one line; "" if nothing is said or nothing is known.
+        file: The file that holds them; None if the caller gave the text itself, or if there is no transcript.
+        is_missing: True if neither the caller nor a file beside the video gives a transcript. Speech recognition may
+            then supply one.
+    """
+
+    text: str = ""
+    file: Path | None = None
+    is_missing: bool = False
+
+
+def find_transcript(video: Path | str, transcript: str | Path | None = None) -> Transcript:
+    """Find and read the transcript of a video.
+
+    Args:
+        video: The video file.
+        transcript: The text itself, or a `.txt`, `.srt` or `.vtt` file. None looks for a file beside the video; ""
+            means that nothing is said.
+
+    Raises:
+        LabelError: The transcript names a file that does not exist or cannot be read.
+    """
+    file = find_sidecar(Path(video)) if transcript is None else _named_file(transcript)
+    if file is not None:
+        return Transcript(read_transcript(file), file)
+    return Transcript(clean_transcript(str(transcript or "")), is_missing=transcript is None)
+
+
+def _named_file(transcript: str | Path) -> Path | None:
+    """Return the file that a transcript argument names; None if the argument is the text itself.
+
+    Raises:
+        LabelError: The argument looks like the name of a transcript file, and there is no such file.
+    """
+    if isinstance(transcript, Path):
+        return transcript
+    name = transcript.strip()
+    if not 0 < len(name) <= LONGEST_FILE_NAME or "\n" in name:
+        return None
+    if Path(name).exists():
+        return Path(name)  # of any kind: `read_transcript` then refuses a folder or a video
+    # A single word that ends like a transcript file is meant as a file, even if it does not exist.
+    if name.lower().endswith(SUFFIXES) and " " not in name:
+        raise LabelError("transcript not found", path=name, remedy="give a file that exists, or the text itself")
+    return None
 
 
 def read_transcript(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a trained stream says of every clip of a split: the input of the fusion and of the evaluation."""
+"""From trained networks to NumPy arrays: the features and scores that fusion, evaluation and prediction use."""
 
 from __future__ import annotations
 
@@ -14,13 +14,42 @@ from crnet.data.manifest import ClipRow
 from crnet.data.transforms import TransformConfig
 from crnet.errors import LabelError
 from crnet.models.crnet import StreamNet
-from crnet.types import Stream
+from crnet.types import Batch, Stream
+from crnet.utils.device import Precision
 from crnet.utils.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
 
 BATCH_SIZE = 30  # as in training; decides speed and memory only
+
+
+@torch.inference_mode()
+def run_networks(
+    nets: Mapping[Stream, StreamNet], batch: Batch, precision: Precision = "float32"
+) -> tuple[dict[Stream, Float32[np.ndarray, "B 6 F"]], dict[Stream, Float32[np.ndarray, "B 6"]]]:
+    """Run trained networks on one batch.
+
+    Args:
+        nets: Networks in evaluation mode, all on the device of the batch.
+        batch: What the networks see.
+        precision: What the backbones compute in.
+
+    Returns:
+        The features f_reg_p [B, 6, F] and the scores [B, 6] of each stream, in float32. The scores are not bounded.
+
+    Raises:
+        FormatError: The batch lacks a stream.
+    """
+    features: dict[Stream, Float32[np.ndarray, "B 6 F"]] = {}
+    scores: dict[Stream, Float32[np.ndarray, "B 6"]] = {}
+    for stream, net in nets.items():
+        device_type = next(net.parameters()).device.type
+        with torch.autocast(device_type, torch.bfloat16, enabled=precision == "bfloat16"):
+            output = net(batch)
+        features[stream] = output.features.float().cpu().numpy()
+        scores[stream] = output.scores.float().cpu().numpy()
+    return features, scores
 
 
 def extract_all(
@@ -33,16 +62,16 @@ def extract_all(
     device: torch.device | None = None,
     progress: Progress = no_progress,
 ) -> tuple[dict[Stream, Float32[np.ndarray, "N 6 F"]], dict[Stream, Float32[np.ndarray, "N 6"]]]:
-    """Features and scores of every clip by every stream, from middle frames; see `extract`.
+    """Extract the features and scores of every clip from every stream's middle frames; see `extract`.
 
     Args:
-        nets: Trained streams; each is left on the CPU, so that only one takes up the device.
+        nets: Trained streams. Each returns to the CPU, so that only one at a time occupies the device.
         store: A prepared store.
-        rows: Which clips, in the order of the results.
-        transforms: What a network is shown.
+        rows: The clips, in the order of the results.
+        transforms: What a network sees of a clip.
         workers: Processes that read and decode.
-        device: Where to compute; None stays on the CPU.
-        progress: Told after every batch.
+        device: Where to compute; None computes on the CPU.
+        progress: Called after every batch.
     """
     features, scores = {}, {}
     for stream, net in nets.items():
@@ -52,21 +81,20 @@ def extract_all(
     return features, scores
 
 
-@torch.no_grad()
 def extract(
     net: StreamNet, batches: Batches, device: torch.device | None = None, progress: Progress = no_progress
 ) -> tuple[Float32[np.ndarray, "N 6 F"], Float32[np.ndarray, "N 6"]]:
-    """Features f_reg_p and scores of every clip, in the order of the data set's rows, in float32.
+    """Extract the features f_reg_p and scores of every clip, in the order of the dataset's rows, in float32.
 
     Args:
-        net: A trained stream; it is left in evaluation mode on `device`.
-        batches: Of a data set that is not for training: middle frames, no clip left out.
-        device: Where to compute; None stays where the network is.
-        progress: Told after every batch.
+        net: A trained stream. It stays in evaluation mode on `device`.
+        batches: Batches of an evaluation dataset: middle frames, every clip once.
+        device: Where to compute; None computes where the network is.
+        progress: Called after every batch.
 
     Raises:
-        LabelError: The batches are for training (their order is not that of the rows), or there are none.
-        CrnetError: A clip cannot be read; names its file.
+        LabelError: The batches are training batches (their order is not that of the rows), or there are none.
+        CrnetError: A clip cannot be read; the message names its file.
     """
     if batches.dataset.training or not len(batches):
         raise LabelError("features are extracted from clips in evaluation order, at least one")
@@ -76,8 +104,8 @@ def extract(
     device = device or next(net.parameters()).device
     features, scores = [], []
     for done, batch in enumerate(batches, start=1):
-        output = net(batch.to(device))
-        features.append(output.features.float().cpu().numpy())
-        scores.append(output.scores.float().cpu().numpy())
+        batch_features, batch_scores = run_networks({net.stream: net}, batch.to(device))
+        features.append(batch_features[net.stream])
+        scores.append(batch_scores[net.stream])
         progress(f"{net.stream}: features", done, len(batches))
     return np.concatenate(features), np.concatenate(scores)

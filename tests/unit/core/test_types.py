@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from crnet.errors import FormatError
-from crnet.types import TARGETS, TRAITS, Batch, Faces, Prediction
+from crnet.types import PREDICTION_COLUMNS, TARGETS, TRAITS, Batch, Faces, Prediction
 from synthetic import make_clip
 
 SCORES = dict.fromkeys(TARGETS, 0.5)
@@ -106,3 +106,28 @@ def test_the_json_of_a_prediction_has_every_key_of_the_contract() -> None:
         "error": None,
     }
     assert Prediction("a.mp4", None, None, error="broken").to_dict()["error"] == "broken"
+
+
+def test_to_row_is_flat_and_has_every_column() -> None:
+    whole = Prediction(
+        "a.mp4", 2.0, SCORES, {"scene": SCORES}, {"openness": (0.4, 0.6)}, Faces(3, 8), ("no sound", "black")
+    )
+    row = whole.to_row()
+    assert tuple(row) == PREDICTION_COLUMNS
+    assert row["clip"] == "a.mp4" and row["duration_s"] == 2.0
+    assert [row[target] for target in TARGETS] == list(SCORES.values())
+    assert (row["openness.low"], row["openness.high"], row["extraversion.low"]) == (0.4, 0.6, None)
+    assert row["scene.extraversion"] == SCORES["extraversion"] and row["face.extraversion"] is None
+    assert (row["faces_found"], row["faces_looked_at"]) == (3, 8)
+    assert (row["warnings"], row["error"]) == ("no sound; black", None)
+    failed = Prediction("b.mp4", None, None, error="broken").to_row()
+    assert tuple(failed) == PREDICTION_COLUMNS and failed["error"] == "broken" and failed["openness"] is None
+
+
+def test_rows_make_a_pandas_data_frame() -> None:
+    pandas = pytest.importorskip("pandas")
+    predictions = (Prediction("a.mp4", 2.0, SCORES), Prediction("b.mp4", None, None, error="broken"))
+    frame = pandas.DataFrame(prediction.to_row() for prediction in predictions)
+    assert tuple(frame.columns) == PREDICTION_COLUMNS
+    assert frame["interview"].dtype == np.float64 and np.isnan(frame["interview"][1])
+    assert frame.loc[0, "openness"] == SCORES["openness"] and frame.loc[1, "error"] == "broken"

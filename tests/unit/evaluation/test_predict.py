@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from crnet import predict as predict_module
-from crnet.bundle.bundle import Bundle
+from crnet.bundle.bundle import TRAINED_ON_SYNTHETIC_PEOPLE, Bundle
 from crnet.data.sources.source import list_videos
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
@@ -25,7 +25,9 @@ from crnet.errors import (
     StorageError,
     UsageError,
 )
-from crnet.predict import NO_TRANSCRIPT, TRAINED_ON_SYNTHETIC_PEOPLE, Predictor, prediction_table, system_scores
+from crnet.fusion.fusion import system_scores
+from crnet.predict import NO_TRANSCRIPT, Predictor
+from crnet.report.prediction_table import prediction_table
 from crnet.types import STREAMS, TARGETS, Clip, Prediction
 
 MakeClip = Callable[..., Clip]
@@ -69,7 +71,7 @@ def test_a_clip_gets_six_scores_from_each(predictor: Predictor, clip_maker: Make
 def test_outputs_beyond_the_scale_are_clipped(bundle: Bundle) -> None:
     features = {s: np.zeros((1, 6, 16), np.float32) for s in STREAMS}
     raw = {s: np.array([[-0.5, 0, 0.25, 1, 1.5, 0.5]], np.float32) for s in STREAMS}
-    fused, streams = system_scores(bundle, features, raw)
+    fused, streams = system_scores(bundle.fusion, features, raw)
     np.testing.assert_array_equal(streams["face"], [[0, 0, 0.25, 1, 1, 0.5]])
     assert fused.shape == (1, 6)
 
@@ -90,7 +92,7 @@ def test_warnings_stand_in_order_of_weight(predictor: Predictor, clip_maker: Mak
     clip = clip_maker(simulated=False, has_transcript=False, duration_s=42.0, warnings=("there is no sound",))
     warnings = predictor.predict_clip(clip).warnings
     assert warnings[:3] == (TRAINED_ON_SYNTHETIC_PEOPLE, "there is no sound", NO_TRANSCRIPT)
-    assert warnings[3].startswith("42.0 s long, the training clips at most 0.8 s")
+    assert warnings[3].startswith("the video is 42.0 s long, the training clips at most 0.8 s")
     assert len(warnings) == 4
 
 
@@ -207,7 +209,7 @@ def test_bad_files_become_rows_and_the_others_go_on(
         ("b.mp4", True),
     ]
     assert found[1].error == f"{folder / 'deep' / 'a.MOV'}: not a video (give a video)"
-    assert "no videos are in it" in found[2].error
+    assert "a folder without videos" in found[2].error
     for one in found:
         assert one.to_dict()["clip"] == one.clip
         assert (one.scores is None) == (one.error is not None)

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from crnet.bundle.bundle import Bundle
 from crnet.explain.contributions import contributions, scores_of_subsets, shapley
-from crnet.fusion.fusion import Fusion
-from crnet.predict import system_scores
+from crnet.fusion.fusion import Fusion, system_scores
 from crnet.types import STREAMS, TARGETS
 
 
@@ -28,7 +27,7 @@ def features_of(bundle: Bundle, seed: int, spread: float = 1.0) -> dict[str, np.
 @given(st.integers(0, 10_000), st.floats(0, 50))
 def test_they_add_up_to_the_score(bundle: Bundle, seed: int, spread: float) -> None:
     features = features_of(bundle, seed, spread)
-    fused, _ = system_scores(bundle, features, {})
+    fused, _ = system_scores(bundle.fusion, features, {})
     found = contributions(bundle, features)
     for i, target in enumerate(TARGETS):
         assert found.total(target) == pytest.approx(fused[0, i], abs=1e-9)
@@ -58,7 +57,7 @@ def test_a_stream_at_its_training_mean_brings_nothing(bundle: Bundle) -> None:
 
 def test_the_base_is_the_average_person(bundle: Bundle) -> None:
     means = {s: bundle.fusion.mean[s][None] for s in bundle.fusion.streams}
-    fused, _ = system_scores(bundle, means, {})
+    fused, _ = system_scores(bundle.fusion, means, {})
     assert list(contributions(bundle, features_of(bundle, 2)).base.values()) == fused[0].tolist()
     assert len(scores_of_subsets(bundle, means)) == 8
 

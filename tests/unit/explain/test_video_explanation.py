@@ -12,12 +12,12 @@ import av
 import numpy as np
 import pytest
 
-from crnet.bundle.bundle import Bundle, load_bundle, save_bundle
+from crnet.bundle.bundle import TRAINED_ON_SYNTHETIC_PEOPLE, Bundle, load_bundle, save_bundle
 from crnet.cli import main as cli
 from crnet.errors import LabelError, MediaError, UsageError
 from crnet.explain.explain import VideoExplanation, explain_video
 from crnet.fusion.conformal import Calibration
-from crnet.predict import TRAINED_ON_SYNTHETIC_PEOPLE, Predictor
+from crnet.predict import Predictor
 from crnet.report.page import MEANINGS
 from crnet.report.video_report import clock, write_video_report
 from crnet.types import STREAMS, TARGETS, Stream
@@ -203,8 +203,8 @@ def test_a_clip_unlike_the_training_clips_is_told_in_words(bundle: Bundle, video
     strict = replace(near, calibration=replace(near.calibration, nearness=dict.fromkeys(STREAMS, 1e-9)))
     said = "I have to say that we are so happy about this and the people in it"
     warnings = Predictor(strict).predict(video, said).warnings
-    assert "the words seem to be English, those of the training clips German" in warnings
-    assert sum("unlike those of the training clips" in warning for warning in warnings) == 3
+    assert "the transcript seems to be in English, most training transcripts are in German" in warnings
+    assert sum("unlike the training clips" in warning for warning in warnings) == 3
     wide = replace(near, calibration=replace(near.calibration, nearness=dict.fromkeys(STREAMS, 1e9), language=None))
     assert not any("training clips" in w for w in Predictor(wide).predict(video, said).warnings if "long" not in w)
 

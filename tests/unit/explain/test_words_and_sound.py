@@ -16,7 +16,8 @@ from crnet.data.store import read_clip, read_manifest, source_of
 from crnet.data.transforms import collate, sample
 from crnet.explain.sound import BIN_S, MOST_WORDS, attribute_sound, sound_figure
 from crnet.explain.words import MOST_OCCLUSIONS, align, occlude, voiced_parts
-from crnet.predict import Predictor, system_scores
+from crnet.fusion.fusion import system_scores
+from crnet.predict import Predictor
 from crnet.report.style import png
 from crnet.text.transcripts import Cue
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch
@@ -93,7 +94,7 @@ def test_leaving_a_word_out_is_predicting_without_it(predictor: Predictor, clip_
     expected = predictor.predict_batch(whole)[0][0] - predictor.predict_batch(without)[0][0]
     assert list(effects[3].effect.values()) == pytest.approx(expected.tolist(), abs=1e-6)
     assert tuple(effects[3].effect) == TARGETS
-    assert system_scores(predictor.bundle, features, {})[0].shape == (1, 6)
+    assert system_scores(predictor.bundle.fusion, features, {})[0].shape == (1, 6)
 
 
 def test_many_words_are_left_out_a_few_at_a_time(predictor: Predictor, clip_batch: Batch) -> None:

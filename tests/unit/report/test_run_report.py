@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crnet.bundle.bundle import Bundle, save_bundle
+from crnet.bundle.bundle import TRAINED_ON_SYNTHETIC_PEOPLE, Bundle, save_bundle
 from crnet.errors import FormatError
 from crnet.evaluation.evaluate import Evaluation, evaluate_run
 from crnet.fusion.fusion import Fusion
-from crnet.predict import TRAINED_ON_SYNTHETIC_PEOPLE
 from crnet.report.page import MEANINGS
 from crnet.report.run_report import headline, show_run, write_report
 
