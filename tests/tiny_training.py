@@ -13,7 +13,7 @@ from crnet.training.stream import TrainingConfig, train_stream
 from crnet.types import Stream
 from crnet.utils.progress import Progress, no_progress
 
-TINY_MODEL = ModelConfig(width=4, blocks=(1, 1, 1, 1), frames=4)
+TINY_MODEL = ModelConfig(width=8, blocks=(1, 1, 1, 1), frames=4)
 TINY_TRANSFORMS = TransformConfig(frames=4, pixels=24, audio_samples=4_000)
 
 

@@ -93,6 +93,7 @@ def train_system(
         config = replace(config, transforms=replace(config.transforms, audio_samples=longest))
     described = describe_run(store, manifest, config, protocol)
     with world(config.training.device) as here:  # joined once for all streams: a group cannot be joined twice
+        config.model.require_trainable_on(here.device)
         _refuse_other_run(run_dir, described)
         here.barrier()
         if here.first:

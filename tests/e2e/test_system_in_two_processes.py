@@ -13,7 +13,7 @@ from synthetic import write_store
 
 SMALL = (
     *("--preset", "tiny", "--streams", "scene,face", "--fusion.trees", "5"),
-    *("--transforms.frames", "4", "--model.frames", "4", "--model.width", "4"),
+    *("--transforms.frames", "4", "--model.frames", "4", "--model.width", "8"),
     *("--training.stages.0.epochs", "1", "--training.stages.1.epochs", "1", "--training.no-tensorboard"),
 )
 

@@ -18,7 +18,7 @@ from crnet.models.losses import joint_loss, lambda_at
 from crnet.types import Batch, Stream
 
 RECORDED = Path(__file__).with_name("model_numerics.json")
-TINY = ModelConfig(width=4, blocks=(2, 1, 1, 1), frames=4)
+TINY = ModelConfig(width=8, blocks=(2, 1, 1, 1), frames=4)
 CASES: dict[str, tuple[Stream, ModelConfig]] = {
     "scene, 2-D": ("scene", TINY),
     "face, 2-D, weight per frame, seven classes": ("face", replace(TINY, temporal="conv1x1", classes=7)),

@@ -27,6 +27,7 @@ from crnet.models.resnet import (
 from crnet.types import SEGMENTS, STREAMS, Batch, Stream
 
 WIDEST = 1_024
+CPU_WIDTH_STEP = 8  # a network of another width may corrupt memory when it trains on a CPU
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1], what torchvision's weights were trained with
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -46,7 +47,8 @@ class ModelConfig:
     Attributes:
         backbone: Of the visual streams: a 2-D ResNet shared over the frames, or a 3-D one over all of them.
         temporal: How the 2-D backbone's frames become one vector: their mean, or a learned weight per frame.
-        width: Channels of the first stage. The vector `a` and all features are 8 * width long (512).
+        width: Channels of the first stage. The vector `a` and all features are 8 * width long (512). Training on a CPU
+            needs a multiple of 8; see `require_trainable_on`.
         blocks: Blocks in each of the four stages.
         classes: Classes of the CR-blocks: 4, 7 or 10.
         frames: How many frames a clip shows, the same as `transforms.frames`; "conv1x1" has a weight for each.
@@ -84,6 +86,23 @@ class ModelConfig:
         if self.backbone == "r3d34" and self.temporal == "conv1x1":
             raise ConfigError(
                 "a 3-D backbone has no frames left to weigh", remedy='use temporal="mean" or backbone="r2d34"'
+            )
+
+    def require_trainable_on(self, device: torch.device) -> None:
+        """Refuse a width that a CPU cannot train safely.
+
+        On CPUs without AVX-512, the weight gradient of a 1x1 convolution with stride 2, channels-last memory and fewer
+        than 8 input channels writes past its buffer (oneDNN issue 6035, torch 2.13 with oneDNN 3.12). Prediction
+        computes no weight gradient, so networks of any width load and predict.
+
+        Raises:
+            ConfigError: `device` is a CPU and `width` is not a multiple of 8.
+        """
+        if device.type == "cpu" and self.width % CPU_WIDTH_STEP:
+            raise ConfigError(
+                f"a network of width {self.width} cannot be trained on a CPU: with fewer than 8 channels, oneDNN's "
+                "convolution gradients corrupt memory on CPUs without AVX-512 (oneDNN issue 6035)",
+                remedy=f"choose a width that is a multiple of {CPU_WIDTH_STEP}, or train on a GPU",
             )
 
 

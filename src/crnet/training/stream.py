@@ -79,7 +79,7 @@ def train_stream(
 
     Raises:
         ConfigError: The folder holds a run of another configuration, the batch cannot be shared by the processes,
-            a stage's losses do not fit the head, or training diverged.
+            a stage's losses do not fit the head, the width cannot be trained on a CPU, or training diverged.
         LabelError: There is nothing to train on, or clips lack scores.
         FormatError: A file of the run or a clip is damaged.
         StorageError: The disk is full.
@@ -88,6 +88,7 @@ def train_stream(
     folder = run_dir / stream
     described = describe(stream, manifest, model, transforms, training)
     with world(training.device) as here, reproducible(here.device, training.threads):
+        model.require_trainable_on(here.device)
         resumed = check_configuration(folder, described)
         here.barrier()  # all have looked before the first one writes
         if resumed and read_standing(folder / STATE_NAME).finished:

@@ -28,7 +28,7 @@ from crnet.types import SPLITS
 
 FOLDS = SplitProtocol.parse("grouped-kfold:4")
 TABLE = Table(
-    "widths", "Widths", (Row("Face", "as is", ("face",)), Row("Face", "thin", ("face",), with_model(width=2)))
+    "widths", "Widths", (Row("Face", "as is", ("face",)), Row("Face", "wide", ("face",), with_model(width=16)))
 )
 
 

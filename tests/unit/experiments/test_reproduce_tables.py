@@ -175,8 +175,8 @@ def test_the_same_call_trains_and_makes_nothing_again(
 
 
 def test_another_configuration_does_not_get_into_the_folder(made: tuple[Path, Report], store: Path) -> None:
-    other = replace(TINY, model=replace(TINY.model, width=8))
-    with pytest.raises(ConfigError, match=r"config\.model\.width is 4 there and 8 now"):
+    other = replace(TINY, model=replace(TINY.model, width=16))
+    with pytest.raises(ConfigError, match=r"config\.model\.width is 8 there and 16 now"):
         reproduce((table_4,), store, made[0], other, seeds=(0,), workers=1)
 
 
@@ -236,7 +236,7 @@ def test_outputs_of_a_subset_are_of_its_clips(store: Path, tmp_path: Path) -> No
 
     plan_module.train_plan(lab, plan_module.plan(lab, (Learning(),)), 1)  # type: ignore[arg-type]
     assert lab.outputs(spec, 0, "train").scores.shape == (7, 6)
-    assert lab.outputs(spec, 0, "test").features.shape == (4, 6, 32)
+    assert lab.outputs(spec, 0, "test").features.shape == (4, 6, 64)
     with pytest.raises(ConfigError, match="not trained"):
         lab.outputs(lab.standard("face"), 0, "test")
 

@@ -17,7 +17,7 @@ from crnet.errors import ConfigError, FormatError
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.types import STREAMS, Batch, Stream
 
-TINY = ModelConfig(width=4, blocks=(1, 1, 1, 1), frames=4)
+TINY = ModelConfig(width=8, blocks=(1, 1, 1, 1), frames=4)
 
 
 def batch(clips: int = 3, frames: int = 4, pixels: int = 32, samples: int = 3_000, seed: int = 0) -> Batch:
@@ -55,15 +55,15 @@ def net(stream: Stream = "scene", config: ModelConfig = TINY, seed: int = 0) -> 
     ("stream", "config", "shape"),
     [
         # 32 / 2 / 2 = 8, 4, 2, 1
-        ("scene", TINY, (3, 4, 32, 1, 1)),
-        ("face", TINY, (3, 4, 32, 1, 1)),
-        ("scene", replace(TINY, temporal="conv1x1"), (3, 4, 32, 1, 1)),
+        ("scene", TINY, (3, 4, 64, 1, 1)),
+        ("face", TINY, (3, 4, 64, 1, 1)),
+        ("scene", replace(TINY, temporal="conv1x1"), (3, 4, 64, 1, 1)),
         # time: 4, 2 (pool), 1, 1, 1
-        ("scene", replace(TINY, backbone="r3d34"), (3, 1, 32, 1, 1)),
+        ("scene", replace(TINY, backbone="r3d34"), (3, 1, 64, 1, 1)),
         # 7,800 / 4 / 4 = 488; 122, 31, 8
-        ("audio-text", TINY, (3, 32, 8)),
-        ("audio-text", replace(TINY, audio_text="audio"), (3, 32, 3)),  # 3,000: 750, 188; 47, 12, 3
-        ("audio-text", replace(TINY, audio_text="text"), (3, 32, 5)),  # 4,800: 1,200, 300; 75, 19, 5
+        ("audio-text", TINY, (3, 64, 8)),
+        ("audio-text", replace(TINY, audio_text="audio"), (3, 64, 3)),  # 3,000: 750, 188; 47, 12, 3
+        ("audio-text", replace(TINY, audio_text="text"), (3, 64, 5)),  # 4,800: 1,200, 300; 75, 19, 5
     ],
 )
 def test_shapes(stream: Stream, config: ModelConfig, shape: tuple[int, ...]) -> None:
@@ -72,8 +72,8 @@ def test_shapes(stream: Stream, config: ModelConfig, shape: tuple[int, ...]) -> 
         feature_map = network.feature_map(batch())
         output = network(batch())
     assert tuple(feature_map.shape) == shape
-    assert tuple(network.clip_vector(feature_map).shape) == (3, 32)
-    assert [tuple(t.shape) for t in (output.features, output.logits, output.scores)] == [(3, 6, 32), (3, 6, 4), (3, 6)]
+    assert tuple(network.clip_vector(feature_map).shape) == (3, 64)
+    assert [tuple(t.shape) for t in (output.features, output.logits, output.scores)] == [(3, 6, 64), (3, 6, 4), (3, 6)]
     assert output.scores.std() > 0
 
 
@@ -109,7 +109,7 @@ def test_the_mean_over_frames_forgets_their_order_and_weights_do_not(order: list
 
 def test_a_learned_weight_per_frame_by_hand() -> None:
     network = net(config=replace(TINY, temporal="conv1x1"))
-    feature_map = torch.rand(2, 4, 32, 3, 3)
+    feature_map = torch.rand(2, 4, 64, 3, 3)
     with torch.no_grad():
         network.frame_weights.copy_(torch.tensor([0.0, 2.0, 0.0, -1.0]))
     expected = 2 * feature_map[:, 1].mean((2, 3)) - feature_map[:, 3].mean((2, 3))
@@ -178,7 +178,7 @@ def test_init_loads_the_backbone_of_the_visual_streams_only(tmp_path: Path) -> N
     face = StreamNet("face", config, seed=6)
     assert torch.equal(face.backbone.state_dict()["conv1.weight"], source.state_dict()["conv1.weight"])
     StreamNet("audio-text", config)
-    with pytest.raises(FormatError, match=r"conv1.weight is \[4, 3, 7, 7\], expected \[4, 3, 7, 7, 7\]"):
+    with pytest.raises(FormatError, match=r"conv1.weight is \[8, 3, 7, 7\], expected \[8, 3, 7, 7, 7\]"):
         StreamNet("scene", replace(config, backbone="r3d34"))
 
 

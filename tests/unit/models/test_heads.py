@@ -18,7 +18,7 @@ from crnet.models.losses import guide_loss
 from crnet.training.config import CLASSIFICATION, JOINT, StageConfig, Term, TrainingConfig
 from crnet.types import Batch
 
-SMALL = ModelConfig(width=2, blocks=(1, 1, 1, 1), frames=2)
+SMALL = ModelConfig(width=8, blocks=(1, 1, 1, 1), frames=2)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -79,7 +79,7 @@ def test_every_head_answers_in_the_same_form(head: Head) -> None:
     net = StreamNet("scene", replace(SMALL, head=head, classes=7)).eval()
     net.start_from(np.tile([0.4, 0.5, 0.6, 0.45, 0.55, 0.5], (3, 1)))
     output = net(Batch(("a", "b"), scene=torch.zeros(2, 2, 3, 32, 32, dtype=torch.uint8)))
-    assert output.features.shape == (2, 6, 16)
+    assert output.features.shape == (2, 6, 64)
     assert output.logits.shape == (2, 6, 7)
     assert output.scores.shape == (2, 6)
     if net.regression_parameters():

@@ -141,8 +141,8 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 def test_another_network_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "best.safetensors"
     save_weights(path, stepped(JOINT)[0], {})
-    with pytest.raises(FormatError, match=r"backbone\.bn1\.bias is \[4\], expected \[8\]"):
-        load_net(path, "scene", ModelConfig(width=8, blocks=(1, 1, 1, 1)))
+    with pytest.raises(FormatError, match=r"backbone\.bn1\.bias is \[8\], expected \[16\]"):
+        load_net(path, "scene", ModelConfig(width=16, blocks=(1, 1, 1, 1)))
 
 
 @pytest.mark.parametrize("name", ["999.exp_avg", "x.exp_avg", "0.exp_avg"])

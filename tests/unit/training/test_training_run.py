@@ -18,7 +18,7 @@ from crnet.data.store import read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.training import loop
-from crnet.training.checkpoint import load_net, read_about, read_standing
+from crnet.training.checkpoint import load_net, read_about, read_standing, save_weights
 from crnet.training.config import StageConfig
 from crnet.training.distributed import choose_device
 from crnet.training.features import extract
@@ -101,7 +101,7 @@ def test_the_best_network_is_that_of_the_best_validation_in_the_last_stage(finis
     features, predicted = extract(net, loader(ClipDataset(store, clips, TINY_TRANSFORMS, ["scene"]), 3))
     accuracy = 1 - np.abs(predicted - scores_of(clips)).mean(0)
     assert accuracy[:5].mean() == pytest.approx(max(scores), abs=1e-6)
-    assert features.shape == (len(clips), 6, 32) and features.dtype == predicted.dtype == np.float32
+    assert features.shape == (len(clips), 6, 64) and features.dtype == predicted.dtype == np.float32
 
 
 def test_every_epoch_of_both_stages_shows_other_frames(
@@ -225,7 +225,7 @@ def test_settings_without_influence_may_change(store: Path, finished: Path) -> N
         ({"seed": 3}, r"training\.seed is 0 there and 3 now"),
         ({"batch_size": 4}, r"training\.stages\.0\.batch_size is 6 there and 4 now"),
         ({"epochs": (2, 4)}, r"training\.stages\.1\.epochs is 3 there and 4 now"),
-        ({"model": replace(TINY_MODEL, width=8)}, r"model\.width is 4 there and 8 now"),
+        ({"model": replace(TINY_MODEL, width=16)}, r"model\.width is 8 there and 16 now"),
         ({"transforms": replace(TINY_TRANSFORMS, pixels=20)}, r"transforms\.pixels is 24 there and 20 now"),
     ],
     ids=lambda value: "" if isinstance(value, dict) else value.split(" ")[0],
@@ -341,8 +341,8 @@ def test_a_diverged_training_stops_before_it_spoils_the_state(store: Path, tmp_p
 def test_frozen_batch_norm_keeps_its_statistics(store: Path, tmp_path: Path) -> None:
     train_tiny(store, tmp_path, epochs=(1, 0), freeze_batchnorm=True)
     weights = load_file(tmp_path / "scene" / "best.safetensors")
-    assert torch.equal(weights["backbone.bn1.running_mean"], torch.zeros(4))
-    assert not torch.equal(weights["backbone.bn1.weight"], torch.ones(4))
+    assert torch.equal(weights["backbone.bn1.running_mean"], torch.zeros(8))
+    assert not torch.equal(weights["backbone.bn1.weight"], torch.ones(8))
 
 
 @pytest.mark.parametrize(
@@ -388,6 +388,23 @@ def test_features_want_evaluation_order(store: Path) -> None:
         data = ClipDataset(store, clips, TINY_TRANSFORMS, ["scene"], training=training)
         with pytest.raises(LabelError, match="evaluation order"):
             extract(StreamNet("scene", TINY_MODEL), loader(data, 3))
+
+
+@pytest.mark.parametrize("width", [4, 12])
+def test_a_cpu_refuses_to_train_a_width_that_is_not_a_multiple_of_8(store: Path, tmp_path: Path, width: int) -> None:
+    with pytest.raises(ConfigError, match=f"width {width} cannot be trained on a CPU") as caught:
+        train_tiny(store, tmp_path / "run", model=replace(TINY_MODEL, width=width))
+    assert caught.value.remedy is not None and "multiple of 8" in caught.value.remedy
+    assert not (tmp_path / "run").exists()
+    ModelConfig(width=width).require_trainable_on(torch.device("cuda"))
+
+
+def test_a_narrow_network_still_loads_and_predicts(store: Path, tmp_path: Path) -> None:
+    narrow = replace(TINY_MODEL, width=4)
+    save_weights(tmp_path / "best.safetensors", StreamNet("scene", narrow), {"stream": "scene"})
+    net = load_net(tmp_path / "best.safetensors", "scene", narrow)
+    clips = ClipDataset(store, read_manifest(store).rows("val"), TINY_TRANSFORMS, ["scene"])
+    assert np.isfinite(extract(net, loader(clips, 3))[1]).all()
 
 
 def test_devices() -> None:
