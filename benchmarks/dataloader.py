@@ -18,7 +18,7 @@ from crnet.data.store import ClipFile, ClipRow, Manifest, clip_path, read_manife
 from crnet.data.transforms import TransformConfig, choose_frames, derived_rng
 from crnet.media.settings import MediaSettings
 from crnet.models.cr_block import class_of
-from crnet.text.encoders import HashedNgrams
+from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import TARGETS
 from crnet.utils.executors import available_cores
 

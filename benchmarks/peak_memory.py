@@ -11,7 +11,7 @@ from pathlib import Path
 from crnet.data.extract import clip_from_video
 from crnet.data.store import ClipFile, write_clip
 from crnet.media.settings import MediaSettings
-from crnet.text.encoders import HashedNgrams
+from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.utils.process_memory import peak_mib
 
 

@@ -22,7 +22,7 @@ from crnet.fusion.fusion import Fusion
 from crnet.media.settings import MediaSettings
 from crnet.models.crnet import StreamNet
 from crnet.predict import Predictor
-from crnet.text.encoders import HashedNgrams
+from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import STREAMS, TARGETS, Stream
 
 WARM_GOAL, COLD_GOAL_S = 2.5, 2.5

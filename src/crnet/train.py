@@ -37,7 +37,7 @@ from crnet.errors import ConfigError, FormatError, LabelError, UsageError
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.models.crnet import StreamNet
-from crnet.text.language import language_of
+from crnet.text.language import guess_language
 from crnet.training.checkpoint import load_net
 from crnet.training.distributed import choose_device, world
 from crnet.training.features import extract_all
@@ -160,7 +160,7 @@ def calibrate(bundle: Bundle, store: Path, manifest: Manifest, progress: Progres
         return None
     features = _features(bundle.nets, store, rows, bundle.config, progress)
     scores, _ = system_scores(bundle.fusion, features, {})
-    spoken = Counter(filter(None, (language_of(row.transcript) for row in manifest.rows("train"))))
+    spoken = Counter(filter(None, (guess_language(row.transcript) for row in manifest.rows("train"))))
     language = spoken.most_common(1)[0][0] if spoken else None
     return Calibration.fit(scores_of(rows), scores, bundle.fusion.distances(features), language)
 

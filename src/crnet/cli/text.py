@@ -30,15 +30,15 @@ def text_fetch(
         json: Print the result as JSON.
     """
     from crnet.errors import FormatError
-    from crnet.text.skip_thoughts import fetch as getting
+    from crnet.text.skip_thoughts import fetch
 
     screen = console(stderr=True)
-    missing = getting.missing_files(folder)
-    address = source or getting.SOURCE
+    missing = fetch.missing_files(folder)
+    address = source or fetch.SOURCE
     if missing:
         screen.print(
             f"missing in {folder}: {', '.join(missing)}\n"
-            f"The authors' README names {getting.SOURCE} (from 2015, unencrypted, perhaps gone).",
+            f"The authors' README names {fetch.SOURCE} (from 2015, unencrypted, perhaps gone).",
             highlight=False,
             markup=False,
         )
@@ -49,15 +49,15 @@ def text_fetch(
                 remedy="leave --no-download out, or put them there",
             )
     with bars() as progress:
-        getting.download(folder, missing, address, progress)
-        converted = getting.convert_tables(folder, progress)
-        checked = getting.check(folder, progress)
+        fetch.download(folder, missing, address, progress)
+        converted = fetch.convert_tables(folder, progress)
+        checked = fetch.check(folder, progress)
     if json:
         files = [vars(one) for one in checked]
         print_json({"folder": str(folder), "source": address, "converted": converted, "files": files})
         return EXIT_DONE
     for one in checked:
-        print(f"{one.sha256}  {one.name} ({one.bytes:,} bytes, {'as before' if one.known else 'first check'})")
+        print(f"{one.sha256}  {one.name} ({one.bytes:,} bytes, {'as before' if one.checked_before else 'first check'})")
     print(f"the files fit together; the authors published no hashes to compare with. Use: skip-thoughts:{folder}")
     return EXIT_DONE
 
@@ -102,13 +102,13 @@ def text_train(
         device: Where to compute; auto takes a GPU if there is one.
         json: Print the result as JSON.
     """
-    from crnet.text.skip_thoughts.training import TextTraining, train_skip_thoughts
+    from crnet.text.skip_thoughts.training import SkipThoughtsConfig, train_skip_thoughts
     from crnet.training.distributed import choose_device
 
-    config = TextTraining(uni, bi, word_dimensions, words, longest, epochs, batch_size, lr, seed=seed)
+    config = SkipThoughtsConfig(uni, bi, word_dimensions, words, longest, epochs, batch_size, lr, seed=seed)
     with bars() as progress:
         losses = train_skip_thoughts(
-            text, out, config, a_sentence_a_line=a_sentence_a_line, device=choose_device(device), progress=progress
+            text, out, config, sentence_per_line=a_sentence_a_line, device=choose_device(device), progress=progress
         )
     if json:
         print_json({"encoder": f"skip-thoughts:{out}", "losses": {part: list(ends) for part, ends in losses.items()}})

@@ -19,7 +19,7 @@ from crnet.data.manifest import (
 from crnet.data.prepare import SETTINGS_NAME
 from crnet.data.store import ClipFile, read_clip, write_clip
 from crnet.errors import FormatError, StorageError
-from crnet.text.encoders import TextEncoder, is_same_encoder, label_of
+from crnet.text.base import TextEncoder, encoder_label, is_same_encoder
 from crnet.utils.files import read_json, remedy_of_writing, write_json
 from crnet.utils.progress import Progress, no_progress
 
@@ -58,7 +58,7 @@ def embed(store: Path, encoder: TextEncoder, progress: Progress = no_progress) -
         (store / EMBEDDING_NAME).unlink(missing_ok=True)
         return EmbedReport(0, len(manifest.clips), _wordless(manifest.clips))
     fingerprint = _begin(store, manifest, encoder)
-    origin = f"text by {label_of(encoder.name)}, the rest as prepared with {manifest.fingerprint}"
+    origin = f"text by {encoder_label(encoder.name)}, the rest as prepared with {manifest.fingerprint}"
     done = 0
     for start in range(0, len(manifest.clips), CLIPS_AT_ONCE):
         rows = manifest.clips[start : start + CLIPS_AT_ONCE]
@@ -80,7 +80,7 @@ def _open(store: Path) -> Manifest:
 def _begin(store: Path, manifest: Manifest, encoder: TextEncoder) -> str:
     """Mark the store as unfinished and as one of the new encoder's; returns its new fingerprint."""
     settings_path = store / SETTINGS_NAME
-    fingerprint = fingerprint_of({"prepared": manifest.fingerprint, "encoder": label_of(encoder.name)})
+    fingerprint = fingerprint_of({"prepared": manifest.fingerprint, "encoder": encoder_label(encoder.name)})
     try:
         for leftover in store.rglob(".tmp-*"):
             if leftover.is_file():
@@ -93,7 +93,7 @@ def _begin(store: Path, manifest: Manifest, encoder: TextEncoder) -> str:
     if settings_path.is_file():
         # `crnet prepare` with the old encoder must not take these clips for its own.
         described = read_json(settings_path, "the settings of a clip store")
-        described = {**described, "encoder": label_of(encoder.name)}
+        described = {**described, "encoder": encoder_label(encoder.name)}
         described["fingerprint"] = fingerprint_of({k: v for k, v in described.items() if k != "fingerprint"})
         write_json(settings_path, described)
     return fingerprint

@@ -20,8 +20,8 @@ from crnet.data.manifest import ClipRow
 from crnet.data.sources.source import Failure, LabelledClip, Video
 from crnet.data.store import RECOGNISED, ClipSource, clip_path, open_whole, write_clip
 from crnet.errors import ConfigError, CrnetError, FormatError, MediaError, MissingDependencyError, StorageError
-from crnet.text.asr import SpeechRecogniser, heard_warning
-from crnet.text.encoders import TextEncoder
+from crnet.text.asr import SpeechRecogniser, recognition_warning
+from crnet.text.base import TextEncoder
 from crnet.types import Clip, Faces
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def clip_from_video(
     found = {part.name: getattr(media, part.name) for part in fields(media)}
     if recogniser is not None and not transcript.strip() and media.has_audio:
         found["recognised"] = transcript = recogniser.transcribe(media.audio)
-        found["warnings"] = (*media.warnings, heard_warning(recogniser, transcript))
+        found["warnings"] = (*media.warnings, recognition_warning(recogniser, transcript))
     return Clip(
         clip_id=clip_id,
         text=encoder.encode([transcript])[0],

@@ -24,7 +24,8 @@ from crnet.data.sources.source import Failure, LabelledClip, Source, find_files
 from crnet.data.store import FORMAT
 from crnet.errors import StorageError, UsageError
 from crnet.text.asr import SpeechRecogniser
-from crnet.text.encoders import HashedNgrams, TextEncoder, label_of
+from crnet.text.base import TextEncoder, encoder_label
+from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import SPLITS, Split
 from crnet.utils.executors import WorkerDied, available_cores, run_jobs
 from crnet.utils.files import read_json, write_bytes, write_json, write_text
@@ -133,7 +134,7 @@ def prepare(
     described: dict[str, Any] = {
         "media": asdict(settings),
         "media fingerprint": settings.fingerprint(),  # also counts the reader's version
-        "encoder": label_of(encoder.name),
+        "encoder": encoder_label(encoder.name),
         "format": FORMAT,
     }
     if recogniser is not None:

@@ -26,7 +26,7 @@ from crnet.errors import ConfigError, LabelError
 from crnet.fusion.conformal import LEVEL
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.metrics import RESAMPLES, describe
-from crnet.text.encoders import is_same_encoder, label_of
+from crnet.text.base import encoder_label, is_same_encoder
 from crnet.training.distributed import choose_device
 from crnet.training.features import extract_all
 from crnet.types import SPLITS, STREAMS, TARGETS, Split, TrainingSource
@@ -184,7 +184,7 @@ def evaluate(
         source=manifest.source,
         training_source=bundle.training_source,
         initialisation="He et al." if (init := bundle.config.model.init) is None else init.name,
-        encoder=label_of(bundle.encoder) if reads_words(bundle.config) else None,
+        encoder=encoder_label(bundle.encoder) if reads_words(bundle.config) else None,
         warnings=warnings,
         systems=systems,
         ceiling=read_ceiling(store) if manifest.source == "simulated" and protocol == OFFICIAL else None,
@@ -324,8 +324,8 @@ def _warnings(bundle: Bundle, manifest: Manifest, split: Split, missing: Sequenc
     """What is odd about scoring this store with this bundle, most important first."""
     if not is_same_encoder(manifest.encoder, bundle.encoder):
         raise ConfigError(
-            f"the store's transcripts were encoded by {label_of(manifest.encoder)}, "
-            f"the system knows {label_of(bundle.encoder)}",
+            f"the store's transcripts were encoded by {encoder_label(manifest.encoder)}, "
+            f"the system knows {encoder_label(bundle.encoder)}",
             remedy="embed or prepare the clips with the system's encoder",
         )
     warnings = []

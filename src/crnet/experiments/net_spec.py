@@ -15,7 +15,7 @@ from crnet.data.manifest import ClipRow, Manifest
 from crnet.errors import ConfigError, CrnetError
 from crnet.fusion.fusion import FusionConfig
 from crnet.models.crnet import ModelConfig
-from crnet.text.encoders import label_of
+from crnet.text.base import encoder_label
 from crnet.training.config import TrainingConfig
 from crnet.training.loop import BEST_NAME, STATE_NAME
 from crnet.training.stream import WITHOUT_INFLUENCE
@@ -121,7 +121,7 @@ def digest_of(manifest: Manifest) -> str:
     of the same length, with the same words and as many faces, must choose another output folder.
     """
     clips = [asdict(row) for row in manifest.clips]
-    document = [manifest.source, manifest.fingerprint, label_of(manifest.encoder), clips]
+    document = [manifest.source, manifest.fingerprint, encoder_label(manifest.encoder), clips]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

@@ -24,7 +24,7 @@ from crnet.errors import ConfigError, LabelError, UsageError
 from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, UntrainedError, digest_of, is_trained
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.models.crnet import StreamNet
-from crnet.text.encoders import label_of
+from crnet.text.base import encoder_label
 from crnet.training.checkpoint import load_net
 from crnet.training.distributed import choose_device
 from crnet.training.features import extract_all
@@ -185,7 +185,7 @@ class Lab:
         people = {"simulated": "drawn people", "folder": "people of a folder of one's own"}
         return (
             f"Trained and tested on {people.get(self.manifest.source, self.manifest.source)}; words encoded by "
-            f"{label_of(self.manifest.encoder)}; weights started from "
+            f"{encoder_label(self.manifest.encoder)}; weights started from "
             f"{'He initialisation' if init is None else init.name}.{_DEALT[self.protocol.kind]}{self._missing}"
         )
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crnet.fusion.fusion import system_scores
 from crnet.predict import Predictor
-from crnet.text.encoders import LONGEST_TEXT_CHARACTERS
+from crnet.text.base import LONGEST_TEXT_CHARACTERS
 from crnet.text.transcripts import Cue
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch, Stream
 from crnet.utils.progress import Progress, no_progress

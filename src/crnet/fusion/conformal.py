@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crnet.data.splits import FEWEST_CALIBRATION_CLIPS
 from crnet.errors import FormatError
-from crnet.text.language import language_of
+from crnet.text.language import guess_language
 from crnet.types import STREAMS, TARGETS, TRAITS, Stream
 
 FORMAT = 1
@@ -125,7 +125,7 @@ class Calibration:
             distances: `Fusion.distances` of the clip, [1] for each stream.
             transcript: The clip's transcript; "" if there is none.
         """
-        language = language_of(transcript)
+        language = guess_language(transcript)
         if language is not None and self.language is not None and language != self.language:
             yield OTHER_LANGUAGE.format(language=language, training_language=self.language)
         for stream, values in distances.items():

@@ -24,7 +24,7 @@ from crnet.report.curves import Log, read_logs, training_figures
 from crnet.report.page import MEANINGS, NEUROTICISM, data_uri, environment
 from crnet.report.plots import evaluation_figures
 from crnet.report.style import png
-from crnet.text.encoders import label_of
+from crnet.text.base import encoder_label
 from crnet.types import TARGETS, TRAITS, Stream
 from crnet.utils.files import read_json, write_bytes, write_text
 from crnet.utils.number_format import error_removed_text, interval_text
@@ -330,7 +330,7 @@ def _made_with(bundle: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = {
         "trained on": bundle.get("training_source"),
         "seed": (config.get("training") or {}).get("seed"),
-        "text encoder": label_of(bundle.get("encoder") or "") or None,
+        "text encoder": encoder_label(bundle.get("encoder") or "") or None,
         "source revision": bundle.get("git_revision"),
         **(bundle.get("versions") or {}),
     }

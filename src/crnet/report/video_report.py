@@ -14,7 +14,7 @@ from crnet.explain.windows import Window
 from crnet.explain.words import WordEffect
 from crnet.fusion.conformal import LEVEL
 from crnet.report.page import MEANINGS, NEUROTICISM, data_uri, environment
-from crnet.text.encoders import label_of
+from crnet.text.base import encoder_label
 from crnet.types import SAMPLE_RATE_HZ, STREAMS, TARGETS, Stream
 from crnet.utils.files import read_json, write_text
 
@@ -275,7 +275,7 @@ def _card(bundle: Bundle) -> list[tuple[str, str]]:
         (
             "hears",
             f"{(config.transforms.audio_samples or 0) / SAMPLE_RATE_HZ:.1f} s of sound at 16 kHz, words as "
-            f"{label_of(bundle.encoder)}",
+            f"{encoder_label(bundle.encoder)}",
         ),
         ("networks", f"{config.model.backbone}, width {config.model.width}, {config.model.classes} classes a target"),
         ("fusion", f"{config.fusion.mode} of the streams, {config.fusion.trees} extra-trees a target"),

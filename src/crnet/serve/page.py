@@ -13,7 +13,7 @@ from crnet.serve import render
 from crnet.serve.job_queue import Desk, Request, Result, follow
 from crnet.serve.render import Stages
 from crnet.serve.worker_client import ScoringError
-from crnet.text.encoders import LONGEST_TEXT_CHARACTERS
+from crnet.text.base import LONGEST_TEXT_CHARACTERS
 
 TITLE = "crnet: first impressions from a video"
 SYSTEM_FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]

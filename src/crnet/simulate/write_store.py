@@ -28,7 +28,7 @@ from crnet.simulate.folder import begin, finish
 from crnet.simulate.motion import Motion
 from crnet.simulate.performance import act
 from crnet.simulate.planning import ClipPlan, SimulationConfig
-from crnet.text.encoders import HashedNgrams
+from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import SAMPLE_RATE_HZ, Clip
 from crnet.utils.executors import WorkerDied, available_cores, run_jobs
 from crnet.utils.progress import Progress, no_progress

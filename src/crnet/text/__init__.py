@@ -1,1 +1,1 @@
-"""Transcripts and their vectors."""
+"""Transcripts, their language, and the encoders that turn them into vectors."""

@@ -1,6 +1,6 @@
-"""Speech to text for videos without a transcript: faster-whisper, where it is asked for by `--asr MODEL`.
+"""Speech recognition for videos without a transcript: faster-whisper, enabled with `--asr MODEL`.
 
-Needs the extra `crnet[asr]`. What it hears may be wrong, so a warning that names the model stays with the clip.
+Needs the extra `crnet[asr]`. Recognised words may be wrong, so the clip keeps a warning that names the model.
 """
 
 from __future__ import annotations
@@ -22,53 +22,54 @@ _log = logging.getLogger(__name__)
 
 
 class SpeechRecogniser(Protocol):
-    """Writes down what is said."""
+    """Turns speech into text."""
 
     @property
     def name(self) -> str:
-        """What settings and warnings show."""
+        """The name that settings and warnings show."""
 
     def transcribe(self, audio: NDArray[np.int16]) -> str:
-        """What is said in a clip's sound, "" if nothing is heard."""
+        """Return the words in int16 mono sound at 16 kHz; "" if there are none."""
 
 
 class FasterWhisper:
-    """A Whisper model run by faster-whisper; it is loaded when the first sound comes.
+    """A Whisper model run by faster-whisper; the first call loads it.
 
-    Words are looked for where a voice is (Silero's detector, which comes with faster-whisper), by beam search at
-    temperature 0: the same sound gives the same words on one machine.
+    A voice detector (Silero, part of faster-whisper) finds the speech. Beam search at temperature 0 decodes it, so the
+    same sound gives the same words on one machine.
 
     Args:
         model: A folder with a converted model, or a name such as `small.en`, which is downloaded from the Hugging Face
-            hub unless it is there already.
+            hub if it is not on this machine.
 
     Raises:
         MissingDependencyError: faster-whisper is not installed.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str | Path) -> None:
         if importlib.util.find_spec("faster_whisper") is None:
             raise MissingDependencyError(
                 f"speech recognition (--asr {model}) needs the package faster-whisper",
                 remedy='pip install "crnet[asr]"',
             )
         folder = Path(model).expanduser()
-        self.model = str(folder.resolve()) if folder.is_dir() else model  # it is loaded later, perhaps elsewhere
-        # The folder's name alone: the place differs between machines.
+        # Absolute, because loading happens later, perhaps from another working directory.
+        self.model = str(folder.resolve()) if folder.is_dir() else str(model)
+        # Only the folder's name: its place differs between machines.
         self.name = f"faster-whisper {folder.resolve().name if folder.is_dir() else model}"
-        self._net: Any = None
+        self._loaded: Any = None
 
     def load(self) -> None:
-        """Load the model now and not with the first sound.
+        """Load the model now instead of with the first sound.
 
         Raises:
-            ConfigError: It cannot be loaded.
+            ConfigError: The model cannot be loaded.
         """
-        if self._net is None:
-            self._net = _load(self.model)
+        if self._loaded is None:
+            self._loaded = _load(self.model)
 
     def transcribe(self, audio: NDArray[np.int16]) -> str:
-        """What is said in a clip's sound, "" if nothing is heard.
+        """Return the words in int16 mono sound at 16 kHz; "" if there are none.
 
         Raises:
             ConfigError: The model cannot be loaded.
@@ -76,7 +77,7 @@ class FasterWhisper:
         if not audio.size:
             return ""
         self.load()
-        segments, _ = self._net.transcribe(
+        segments, _ = self._loaded.transcribe(
             audio.astype(np.float32) / FULL_SCALE,
             beam_size=5,
             temperature=0.0,
@@ -89,10 +90,10 @@ class FasterWhisper:
         return FasterWhisper, (self.model,)  # each process loads the model itself
 
 
-def heard_warning(recogniser: SpeechRecogniser, words: str) -> str:
-    """What a user should know about a clip that a recogniser listened to."""
+def recognition_warning(recogniser: SpeechRecogniser, words: str) -> str:
+    """Return the warning for a clip whose words come from a recogniser."""
     if not words:
-        return f"no transcript was given, and speech recognition ({recogniser.name}) heard no words"
+        return f"no transcript was given, and speech recognition ({recogniser.name}) found no words"
     return f"the words are from speech recognition ({recogniser.name}) and may be wrong"
 
 
@@ -111,7 +112,7 @@ def _load(model: str) -> Any:
             return WhisperModel(model, **settings)
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(
-            f"no speech model for faster-whisper: {' '.join(str(error).split())[:300]}",
+            f"not a speech model for faster-whisper: {' '.join(str(error).split())[:300]}",
             path=model,
             remedy="give the folder of a converted model, or a name such as small.en with access to the hub",
         ) from error

@@ -1,15 +1,15 @@
-"""A guess at the language of a transcript, by its commonest words. Good for a warning, not for more."""
+"""Guess the language of a transcript from its most common words; good enough for a warning, not for more."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
 
-from crnet.text.encoders import words_of
+from crnet.text.words import split_words
 
-FEWEST_WORDS = 8
-FEWEST_COMMON = 0.15  # share of the words; running speech of any of these languages has 0.3 or more
-LONGEST_LOOK = 4_000  # characters; more do not change the guess
+MIN_WORDS = 8
+MIN_COMMON_SHARE = 0.15  # share of the words; running speech in any of these languages has 0.3 or more
+MAX_CHARACTERS = 4_000  # more text does not change the guess
 
 _COMMON = {
     "English": "the and to of a i you it that is in was for on we my have this with are so be but they what just not",
@@ -23,21 +23,21 @@ _COMMON = {
 COMMON_WORDS = {language: frozenset(words.split()) for language, words in _COMMON.items()}
 
 
-def language_of(text: str) -> str | None:
-    """The language's English name, or the script's ("Cyrillic script") if it is not Latin; None if it is not clear."""
-    looked_at = text[:LONGEST_LOOK]
-    script = _script(looked_at)
+def guess_language(text: str) -> str | None:
+    """Return the language's English name, or its script ("Cyrillic script") if that is not Latin; None if unclear."""
+    sample = text[:MAX_CHARACTERS]
+    script = _script(sample)
     if script not in (None, "Latin"):
         return f"{script} script"
-    words = words_of(looked_at)
-    if len(words) < FEWEST_WORDS:
+    words = split_words(sample)
+    if len(words) < MIN_WORDS:
         return None
     shares = {name: sum(word in common for word in words) / len(words) for name, common in COMMON_WORDS.items()}
     best, second = sorted(shares, key=lambda name: -shares[name])[:2]
-    return best if shares[best] >= FEWEST_COMMON and shares[best] > shares[second] else None
+    return best if shares[best] >= MIN_COMMON_SHARE and shares[best] > shares[second] else None
 
 
 def _script(text: str) -> str | None:
-    """The script of most of the letters; None of a text without letters."""
+    """Return the script of most of the letters; None if there are no letters."""
     letters = Counter(unicodedata.name(c, "unknown").split()[0] for c in text if c.isalpha())
     return letters.most_common(1)[0][0].capitalize() if letters else None

@@ -1,7 +1,7 @@
-"""Transcripts as vectors of any sentence-transformers model: `sentence:FOLDER` or `sentence:NAME`.
+"""Text encoder that uses any sentence-transformers model: `sentence:FOLDER` or `sentence:NAME`.
 
-Needs the extra `crnet[sentence]`. A model's vector (384 to 4,096 numbers, of length 1) stands at the beginning of the
-4,800 places of a clip's text; the rest is zeros.
+Needs the extra `crnet[sentence]`. A model's vector (384 to 4,096 numbers, of length 1) fills the first of the 4,800
+positions of a clip's text; the rest is zero-padded.
 """
 
 from __future__ import annotations
@@ -16,59 +16,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.errors import ConfigError, MissingDependencyError
-from crnet.text.encoders import LONGEST_TEXT_CHARACTERS, content_name, encoder_by_name
+from crnet.text.base import FINGERPRINT_DIGITS, LONGEST_TEXT_CHARACTERS, EncoderName, check_fingerprint
 from crnet.types import TEXT_DIMENSIONS
 
 KIND = "sentence"
-TEXTS_AT_ONCE = 32
-PACKAGE, SAFE_MAJOR = "the package sentence-transformers", 6
+BATCH_TEXTS = 32
+PACKAGE, OLDEST_SAFE_MAJOR = "the package sentence-transformers", 6
 INSTALL = 'pip install "crnet[sentence]"'
 
 _log = logging.getLogger(__name__)
 
 
 class SentenceEncoder:
-    """Texts as vectors of a sentence-transformers model, scaled to length 1 and filled up with zeros to 4,800.
+    """Texts as vectors of a sentence-transformers model, scaled to length 1 and zero-padded to 4,800.
 
-    What of a text exceeds the model's longest input (256 or 512 word pieces, mostly) does not count.
+    Most models ignore the part of a text beyond their longest input (256 or 512 word pieces).
 
     Args:
-        model: A folder, or a name on the Hugging Face hub, which is downloaded unless it is there already.
+        model: A folder, or a name on the Hugging Face hub, which is downloaded if it is not on this machine.
+        fingerprint: Fingerprint that the weights must have; None accepts any weights.
 
     Raises:
         MissingDependencyError: sentence-transformers is not installed.
-        ConfigError: There is no such model, it runs code of its own, or its vectors are longer than 4,800.
+        ConfigError: The model does not exist, its weights do not have the fingerprint, or its vectors are longer than
+            4,800.
     """
 
-    def __init__(self, model: str) -> None:
-        self._net = _load(model)
-        width = len(self._net.encode(["a"], show_progress_bar=False)[0])
+    def __init__(self, model: str | Path, fingerprint: str | None = None) -> None:
+        self._model = _load(str(model))
+        width = len(self._model.encode(["a"], show_progress_bar=False)[0])
         if width > TEXT_DIMENSIONS:
             raise ConfigError(
-                f"its vectors have {width} numbers, a clip's text at most {TEXT_DIMENSIONS}",
+                f"its vectors have {width} numbers, but a clip's text holds at most {TEXT_DIMENSIONS}",
                 path=model,
                 remedy="choose a smaller model",
             )
         folder = Path(model).expanduser()
-        place = str(folder.resolve()) if folder.is_dir() else model
-        self.name = content_name(KIND, place, _digest(self._net))
+        self._place = str(folder.resolve()) if folder.is_dir() else str(model)
+        self._fingerprint = _fingerprint(self._model)
+        self.name = str(EncoderName(KIND, self._place, self._fingerprint))
+        check_fingerprint(self.name, fingerprint)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Float32 [n, 4800]; an empty text is all zeros."""
+        """Return float32 [n, 4800]; an empty text gives zeros."""
         vectors = np.zeros((len(texts), TEXT_DIMENSIONS), dtype=np.float32)
-        said = [number for number, text in enumerate(texts) if text.strip()]
-        if said:
-            found = self._net.encode(
-                [texts[number][:LONGEST_TEXT_CHARACTERS] for number in said],
-                batch_size=TEXTS_AT_ONCE,
+        rows = [row for row, text in enumerate(texts) if text.strip()]
+        if rows:
+            encoded = self._model.encode(
+                [texts[row][:LONGEST_TEXT_CHARACTERS] for row in rows],
+                batch_size=BATCH_TEXTS,
                 normalize_embeddings=True,
                 show_progress_bar=False,
             )
-            vectors[said, : found.shape[1]] = found
+            vectors[rows, : encoded.shape[1]] = encoded
         return vectors
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return encoder_by_name, (self.name,)  # each process loads the model itself, and finds that it is the same
+        # Another process loads the model itself and checks that the weights are the same.
+        return SentenceEncoder, (self._place, self._fingerprint)
 
 
 def _load(model: str) -> Any:
@@ -76,12 +81,12 @@ def _load(model: str) -> Any:
         from sentence_transformers import SentenceTransformer, __version__
     except ModuleNotFoundError as error:
         raise MissingDependencyError(f"the encoder {KIND}:{model} needs {PACKAGE}", remedy=INSTALL) from error
-    if int(__version__.split(".")[0]) < SAFE_MAJOR:
-        # Older ones import whatever Python a local model's folder names.
-        reason = f"the encoder {KIND}:{model} needs {PACKAGE} {SAFE_MAJOR} or newer, here is {__version__}"
+    if int(__version__.split(".")[0]) < OLDEST_SAFE_MAJOR:
+        # Older versions import any Python module that a local model's folder names.
+        reason = f"the encoder {KIND}:{model} needs {PACKAGE} {OLDEST_SAFE_MAJOR} or newer, not {__version__}"
         raise MissingDependencyError(reason, remedy=INSTALL)
     folder = Path(model).expanduser()
-    # No code from the model's folder is run, and no pickled weights are read.
+    # Run no code from the model's folder and read no pickled weights.
     settings: dict[str, Any] = {
         "device": "cpu",
         "trust_remote_code": False,
@@ -97,16 +102,16 @@ def _load(model: str) -> Any:
             return SentenceTransformer(model, **settings).eval()
     except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
         raise ConfigError(
-            f"no sentence-transformers model: {' '.join(str(error).split())[:300]}",
+            f"not a sentence-transformers model: {' '.join(str(error).split())[:300]}",
             path=model,
-            remedy="give the folder of one with weights as safetensors, or its name on the hub",
+            remedy="give the folder of a model with safetensors weights, or its name on the hub",
         ) from error
 
 
-def _digest(net: Any) -> str:
-    """Of all weights, by name: the same model from a folder and from the hub has the same."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(net.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
-    return digest.hexdigest()[:16]
+def _fingerprint(model: Any) -> str:
+    """Hash all weights in the order of their names, so that a folder and the hub give the same fingerprint."""
+    content = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        content.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        content.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
+    return content.hexdigest()[:FINGERPRINT_DIGITS]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crnet.errors import LabelError
-from crnet.text.encoders import LONGEST_TEXT_CHARACTERS
+from crnet.text.base import LONGEST_TEXT_CHARACTERS
 
 SUFFIXES = (".txt", ".srt", ".vtt")
 LARGEST_FILE_BYTES = 4 << 20  # subtitles of a whole day

@@ -14,7 +14,7 @@ from crnet.data.embed import EmbedReport, embed
 from crnet.data.prepare import prepare
 from crnet.data.store import read_clip, read_manifest, write_manifest
 from crnet.errors import FormatError, UsageError
-from crnet.text.encoders import HashedNgrams
+from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import SPLITS, TARGETS, TEXT_DIMENSIONS
 from synthetic import write_store
 

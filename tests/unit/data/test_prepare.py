@@ -17,7 +17,7 @@ from crnet.data.prepare import PrepareReport, prepare
 from crnet.data.sources.source import Failure, LabelledClip, Video
 from crnet.data.store import read_clip, read_manifest
 from crnet.errors import LabelError, StorageError, UsageError
-from crnet.text.encoders import HashedNgrams
+from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import TARGETS
 
 SETTINGS = FakeSettings()

@@ -17,10 +17,10 @@ from crnet.data.sources.source import LabelledClip, Video
 from crnet.data.store import read_clip, read_manifest
 from crnet.errors import ConfigError, UsageError
 from crnet.media.reader import Media
-from crnet.text.encoders import HashedNgrams
+from crnet.text.hashed_ngrams import HashedNgrams
 
 HEARD = "the words are from speech recognition (fake 1) and may be wrong"
-HEARD_NOTHING = "no transcript was given, and speech recognition (fake 1) heard no words"
+HEARD_NOTHING = "no transcript was given, and speech recognition (fake 1) found no words"
 
 
 class FakeRecogniser:

@@ -30,7 +30,7 @@ from crnet.data.store import (
 )
 from crnet.data.transforms import decode_frame
 from crnet.errors import FormatError, StorageError
-from crnet.text.encoders import HashedNgrams
+from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import Clip
 from crnet.utils.files import replacing
 

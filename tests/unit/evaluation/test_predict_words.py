@@ -17,7 +17,7 @@ from crnet.errors import ConfigError, FormatError
 from crnet.evaluation.evaluate import evaluate
 from crnet.media.reader import Media
 from crnet.predict import NO_TRANSCRIPT, Predictor
-from crnet.text.encoders import HashedNgrams
+from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.text.skip_thoughts.encoder import SkipThoughts
 from crnet.types import Clip
 from skip_thoughts_files import write_published
@@ -67,7 +67,7 @@ def test_silence_and_no_recogniser_are_said(bundle: Bundle, video: Path) -> None
     assert Predictor(bundle).predict(video).warnings == (NO_TRANSCRIPT,)
     silent = Predictor(bundle, recogniser=FakeRecogniser("")).predict(video)
     assert silent.warnings == (
-        "no transcript was given, and speech recognition (fake) heard no words",
+        "no transcript was given, and speech recognition (fake) found no words",
         NO_TRANSCRIPT,
     )
 
@@ -83,17 +83,17 @@ def with_weights(bundle: Bundle, tmp_path: Path) -> Bundle:
 def test_a_system_remembers_its_encoder_by_content(with_weights: Bundle, tmp_path: Path) -> None:
     assert isinstance(Predictor(with_weights).encoder, SkipThoughts)
     (tmp_path / "encoder").rename(tmp_path / "moved")
-    with pytest.raises(FormatError, match=r"text encoder skip-thoughts#\w{16} is not where it was.*--encoder"):
+    with pytest.raises(FormatError, match=r"text encoder skip-thoughts#\w{16} is not at its recorded place.*--encoder"):
         Predictor(with_weights)
     Predictor(with_weights, encoder=f"skip-thoughts:{tmp_path / 'moved'}")
     table = np.load(tmp_path / "moved" / "btable.npy")
     np.save(tmp_path / "moved" / "btable.npy", table + 1)
-    with pytest.raises(ConfigError, match=r"the text encoder given is skip-thoughts#.*was trained with skip-thoughts#"):
+    with pytest.raises(ConfigError, match=r"the text encoder is skip-thoughts#.*was trained with skip-thoughts#"):
         Predictor(with_weights, encoder=f"skip-thoughts:{tmp_path / 'moved'}")
-    with pytest.raises(ConfigError, match="the text encoder given is hashed-ngrams-v1"):
+    with pytest.raises(ConfigError, match="the text encoder is hashed-ngrams-v1"):
         Predictor(with_weights, encoder=HashedNgrams.name)
     (tmp_path / "moved").rename(tmp_path / "encoder")
-    with pytest.raises(ConfigError, match="the weights there are not those that were used"):
+    with pytest.raises(ConfigError, match="these weights are not the ones that were used"):
         Predictor(with_weights)
 
 

@@ -1,4 +1,4 @@
-"""Speech recognition with a stand-in for faster-whisper that has its interface; no model is run here."""
+"""Speech recognition with a fake of faster-whisper's interface; no model runs here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from crnet.errors import ConfigError, MissingDependencyError
-from crnet.text.asr import FasterWhisper, heard_warning
+from crnet.text.asr import FasterWhisper, recognition_warning
 
 SOUND = (np.sin(np.arange(16_000) / 20) * 16_384).astype(np.int16)
 
@@ -45,15 +45,15 @@ def faster_whisper(monkeypatch: pytest.MonkeyPatch) -> type[FakeModel]:
     return FakeModel
 
 
-def test_what_is_heard_becomes_a_transcript(faster_whisper: type[FakeModel]) -> None:
+def test_recognised_speech_becomes_a_clean_transcript(faster_whisper: type[FakeModel]) -> None:
     recogniser = FasterWhisper("small.en")
     assert recogniser.name == "faster-whisper small.en" and not faster_whisper.loaded
     assert recogniser.transcribe(SOUND) == recogniser.transcribe(SOUND) == "Hello there, I am fine."
     assert recogniser.transcribe(np.zeros(900, np.int16)) == "" == recogniser.transcribe(np.zeros(0, np.int16))
-    assert [model for model, _ in faster_whisper.loaded] == ["small.en"]  # once
+    assert [model for model, _ in faster_whisper.loaded] == ["small.en"]  # loaded once
 
 
-def test_a_folder_is_never_looked_for_elsewhere(faster_whisper: type[FakeModel], tmp_path: Path) -> None:
+def test_a_folder_is_loaded_without_the_network(faster_whisper: type[FakeModel], tmp_path: Path) -> None:
     (tmp_path / "my-model").mkdir()
     recogniser = FasterWhisper(str(tmp_path / "my-model"))
     recogniser.transcribe(SOUND)
@@ -61,7 +61,7 @@ def test_a_folder_is_never_looked_for_elsewhere(faster_whisper: type[FakeModel],
     assert faster_whisper.loaded[0][1]["local_files_only"] is True
 
 
-def test_a_folder_is_found_from_elsewhere_and_can_be_tried_at_once(
+def test_a_relative_folder_loads_from_another_working_directory(
     faster_whisper: type[FakeModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my-model").mkdir()
@@ -72,25 +72,25 @@ def test_a_folder_is_found_from_elsewhere_and_can_be_tried_at_once(
     recogniser.load()
     assert recogniser.transcribe(SOUND) == "Hello there, I am fine."
     assert [model for model, _ in faster_whisper.loaded] == [str(tmp_path / "my-model")]
-    with pytest.raises(ConfigError, match="no speech model"):
+    with pytest.raises(ConfigError, match="not a speech model"):
         FasterWhisper("unknown").load()
 
 
 def test_a_download_is_announced(faster_whisper: type[FakeModel], caplog: pytest.LogCaptureFixture) -> None:
     FasterWhisper("remote").transcribe(SOUND)
     assert "downloading" in caplog.text and "local_files_only" not in faster_whisper.loaded[0][1]
-    with pytest.raises(ConfigError, match=r"unknown: no speech model.*Invalid model size"):
+    with pytest.raises(ConfigError, match=r"unknown: not a speech model.*Invalid model size"):
         FasterWhisper("unknown").transcribe(SOUND)
 
 
-def test_every_process_loads_its_own(faster_whisper: type[FakeModel]) -> None:
+def test_every_process_loads_the_model_itself(faster_whisper: type[FakeModel]) -> None:
     recogniser = FasterWhisper("small.en")
     recogniser.transcribe(SOUND)
     assert pickle.loads(pickle.dumps(recogniser)).transcribe(SOUND) == "Hello there, I am fine."
     assert len(faster_whisper.loaded) == 2
 
 
-def test_without_the_package_there_is_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_missing_package_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r'pip install "crnet\[asr\]"'):
@@ -99,7 +99,7 @@ def test_without_the_package_there_is_a_remedy(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_warning_names_the_model(faster_whisper: type[FakeModel]) -> None:
     recogniser = FasterWhisper("small.en")
-    assert heard_warning(recogniser, "hi") == (
+    assert recognition_warning(recogniser, "hi") == (
         "the words are from speech recognition (faster-whisper small.en) and may be wrong"
     )
-    assert "heard no words" in heard_warning(recogniser, "")
+    assert "found no words" in recognition_warning(recogniser, "")

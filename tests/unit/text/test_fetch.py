@@ -13,13 +13,13 @@ import pytest
 from crnet.errors import FormatError, UsageError
 from crnet.text.skip_thoughts import fetch
 from crnet.text.skip_thoughts.encoder import SkipThoughts
-from crnet.text.skip_thoughts.kiros_files import PUBLISHED_FILES
+from crnet.text.skip_thoughts.kiros_files import KIROS_FILES
 from skip_thoughts_files import write_published
 
 
 class Server(http.server.ThreadingHTTPServer):
     folder: Path
-    asked: list[tuple[str, str | None]]
+    requests: list[tuple[str, str | None]]
     ranges = True
     breaks_after: int | None = None
 
@@ -28,16 +28,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = self.server
         assert isinstance(server, Server)
-        wanted = self.headers.get("Range")
-        server.asked.append((self.path, wanted))
+        requested_range = self.headers.get("Range")
+        server.requests.append((self.path, requested_range))
         path = server.folder / self.path.rsplit("/", 1)[1]
         if not path.is_file():
             self.send_error(404)
             return
-        if wanted and server.ranges and int(wanted[6:-1]) >= path.stat().st_size:
+        if requested_range and server.ranges and int(requested_range[6:-1]) >= path.stat().st_size:
             self.send_error(416)
             return
-        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and server.ranges else 0  # type: ignore[index]
+        start = int(re.fullmatch(r"bytes=(\d+)-", requested_range)[1]) if requested_range and server.ranges else 0  # type: ignore[index]
         content = path.read_bytes()[start:]
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(content)))
@@ -50,7 +50,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     served = Server(("127.0.0.1", 0), Handler)
-    served.folder, served.asked = write_published(tmp_path / "server", objects=True), []
+    served.folder, served.requests = write_published(tmp_path / "server", objects=True), []
     thread = threading.Thread(target=served.serve_forever)
     thread.start()
     yield served
@@ -65,51 +65,52 @@ def address(server: Server) -> str:
 
 def test_download_convert_check_load(server: Server, tmp_path: Path) -> None:
     folder = tmp_path / "new"
-    assert fetch.missing_files(folder) == list(PUBLISHED_FILES)
+    assert fetch.missing_files(folder) == list(KIROS_FILES)
     fetch.download(folder, fetch.missing_files(folder), address(server))
-    assert [path for path, _ in server.asked] == [f"/models/{name}" for name in PUBLISHED_FILES]
+    assert [path for path, _ in server.requests] == [f"/models/{name}" for name in KIROS_FILES]
     assert fetch.convert_tables(folder) == ["utable.plain.npy", "btable.plain.npy"]
     assert fetch.convert_tables(folder) == []
     first, second = fetch.check(folder), fetch.check(folder)
-    assert [one.known for one in first] == [False] * 9 and [one.known for one in second] == [True] * 9
-    assert {one.name: one.sha256 for one in first} == {one.name: one.sha256 for one in second}
+    assert [file.checked_before for file in first] == [False] * 9
+    assert [file.checked_before for file in second] == [True] * 9
+    assert {file.name: file.sha256 for file in first} == {file.name: file.sha256 for file in second}
     assert SkipThoughts(folder).encode(["I know ."]).any()
 
 
-def test_a_broken_download_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
+def test_an_interrupted_download_resumes(server: Server, tmp_path: Path) -> None:
     server.breaks_after = 300
     with pytest.raises(FormatError, match=r"uni_skip.npz: cannot be downloaded from"):
         fetch.download(tmp_path, ["uni_skip.npz"], address(server))
     assert (tmp_path / "uni_skip.npz.part").stat().st_size == 300 and fetch.missing_files(tmp_path)
     server.breaks_after = None
     fetch.download(tmp_path, ["uni_skip.npz"], address(server))
-    assert server.asked[-1][1] == "bytes=300-"
+    assert server.requests[-1][1] == "bytes=300-"
     assert (tmp_path / "uni_skip.npz").read_bytes() == (server.folder / "uni_skip.npz").read_bytes()
     assert not (tmp_path / "uni_skip.npz.part").exists()
 
 
-def test_a_server_that_knows_no_ranges_sends_it_anew(server: Server, tmp_path: Path) -> None:
+def test_a_server_without_ranges_sends_the_whole_file(server: Server, tmp_path: Path) -> None:
     server.ranges = False
     (tmp_path / "bi_skip.npz.part").write_bytes(b"x" * 100)
     fetch.download(tmp_path, ["bi_skip.npz"], address(server))
     assert (tmp_path / "bi_skip.npz").read_bytes() == (server.folder / "bi_skip.npz").read_bytes()
 
 
-def test_what_is_longer_than_the_file_is_dropped(server: Server, tmp_path: Path) -> None:
+def test_a_partial_download_longer_than_the_file_is_discarded(server: Server, tmp_path: Path) -> None:
     (tmp_path / "dictionary.txt.part").write_bytes(b"x" * 9999)
     fetch.download(tmp_path, ["dictionary.txt"], address(server))
     assert (tmp_path / "dictionary.txt").read_bytes() == (server.folder / "dictionary.txt").read_bytes()
 
 
-def test_a_file_that_is_gone_is_said_to_be(server: Server, tmp_path: Path) -> None:
+def test_a_file_missing_on_the_server_is_an_error_with_a_remedy(server: Server, tmp_path: Path) -> None:
     (server.folder / "dictionary.txt").unlink()
-    with pytest.raises(FormatError, match=r"dictionary.txt: cannot be downloaded.*Not Found.*may be gone"):
+    with pytest.raises(FormatError, match=r"dictionary.txt: cannot be downloaded.*Not Found.*may be offline"):
         fetch.download(tmp_path, ["dictionary.txt"], address(server))
-    with pytest.raises(UsageError, match="is no web address"):
+    with pytest.raises(UsageError, match="is not a web address"):
         fetch.download(tmp_path, ["dictionary.txt"], "file:///etc")
 
 
-def test_a_changed_file_is_noticed_and_no_hash_taken_on_trust(tmp_path: Path) -> None:
+def test_a_changed_file_is_detected_and_its_cached_hash_ignored(tmp_path: Path) -> None:
     folder = write_published(tmp_path)
     fetch.check(folder)
     name = SkipThoughts(folder).name
@@ -120,22 +121,22 @@ def test_a_changed_file_is_noticed_and_no_hash_taken_on_trust(tmp_path: Path) ->
     with pytest.raises(FormatError, match=r"utable.npy: has changed since it was first checked"):
         fetch.check(folder)
     (folder / "sha256.json").unlink()
-    assert not any(one.known for one in fetch.check(folder))
+    assert not any(file.checked_before for file in fetch.check(folder))
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"utable.npy": 5}', '{"utable.npy": {"sha256": 3}}'])
-def test_a_damaged_list_of_hashes_is_no_list(tmp_path: Path, content: str) -> None:
+def test_a_damaged_list_of_hashes_is_ignored(tmp_path: Path, content: str) -> None:
     folder = write_published(tmp_path)
     name = SkipThoughts(folder).name
     (folder / "sha256.json").write_text(content)
     assert SkipThoughts(folder).name == name
     fetch.check(folder)
-    assert set(json.loads((folder / "sha256.json").read_text())) == set(PUBLISHED_FILES)
+    assert set(json.loads((folder / "sha256.json").read_text())) == set(KIROS_FILES)
 
 
-def test_files_that_do_not_fit_are_not_recorded(tmp_path: Path) -> None:
+def test_mismatched_files_are_not_recorded(tmp_path: Path) -> None:
     folder = write_published(tmp_path)
     (folder / "dictionary.txt").write_text("UNK\n")
-    with pytest.raises(FormatError, match="the dictionary has 1 words"):
+    with pytest.raises(FormatError, match="but the dictionary has 1 words"):
         fetch.check(folder)
     assert not (folder / "sha256.json").exists()

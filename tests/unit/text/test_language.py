@@ -1,10 +1,10 @@
-"""Guessing a transcript's language."""
+"""Language of a transcript."""
 
 from __future__ import annotations
 
 import pytest
 
-from crnet.text.language import language_of
+from crnet.text.language import guess_language
 
 
 @pytest.mark.parametrize(
@@ -25,5 +25,5 @@ from crnet.text.language import language_of
         ("zzz yyy xxx www vvv uuu ttt sss rrr", None),
     ],
 )
-def test_common_words_tell_the_language(text: str, language: str | None) -> None:
-    assert language_of(text) == language
+def test_language_follows_from_common_words(text: str, language: str | None) -> None:
+    assert guess_language(text) == language

@@ -1,4 +1,4 @@
-"""The sentence-transformers encoder with a stand-in that has the package's interface; see docs/text.md for the rest."""
+"""The sentence-transformers encoder with a fake of the package's interface; docs/text.md says what a real model was."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crnet.errors import ConfigError, MissingDependencyError
-from crnet.text.encoders import encoder_by_name, is_same_encoder
+from crnet.text.base import is_same_encoder
+from crnet.text.encoders import encoder_by_name
 from crnet.text.sentence import SentenceEncoder
 
 
@@ -48,23 +49,23 @@ def transformers(monkeypatch: pytest.MonkeyPatch) -> type[FakeTransformer]:
     return FakeTransformer
 
 
-def test_vectors_are_filled_up_with_zeros(transformers: type[FakeTransformer]) -> None:
+def test_vectors_are_zero_padded(transformers: type[FakeTransformer]) -> None:
     vectors = encoder_by_name("sentence:any/model").encode(["four", " ", "seventy"])
     assert vectors.shape == (3, 4800) and vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors[:, :6], [[4, 1, 1, 1, 1, 0], [0] * 6, [7, 1, 1, 1, 1, 0]])
     assert not vectors[:, 5:].any()
 
 
-def test_the_name_stands_for_the_weights(transformers: type[FakeTransformer], tmp_path: Path) -> None:
+def test_the_name_identifies_the_weights(transformers: type[FakeTransformer], tmp_path: Path) -> None:
     hub, local = SentenceEncoder("any/model"), SentenceEncoder(str(tmp_path))
     assert hub.name.startswith("sentence:any/model#") and local.name.startswith(f"sentence:{tmp_path}#")
     assert is_same_encoder(hub.name, local.name) and encoder_by_name(local.name).name == local.name
     FakeTransformer.weight = 2.0
-    with pytest.raises(ConfigError, match="the weights there are not those that were used"):
+    with pytest.raises(ConfigError, match="these weights are not the ones that were used"):
         encoder_by_name(hub.name)
 
 
-def test_no_code_of_the_model_and_no_silent_download(
+def test_model_code_never_runs_and_downloads_are_announced(
     transformers: type[FakeTransformer], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     SentenceEncoder(str(tmp_path))
@@ -77,20 +78,20 @@ def test_no_code_of_the_model_and_no_silent_download(
         assert settings["trust_remote_code"] is False and settings["model_kwargs"] == {"use_safetensors": True}
 
 
-def test_what_cannot_be_used(transformers: type[FakeTransformer], monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="unknown/model: no sentence-transformers model"):
+def test_unusable_models_are_refused(transformers: type[FakeTransformer], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="unknown/model: not a sentence-transformers model"):
         SentenceEncoder("unknown/model")
     FakeTransformer.width = 4801
     with pytest.raises(ConfigError, match="its vectors have 4801 numbers"):
         SentenceEncoder("any/model")
     monkeypatch.setattr(sys.modules["sentence_transformers"], "__version__", "5.9.9")
-    with pytest.raises(MissingDependencyError, match=r"sentence-transformers 6 or newer, here is 5.9.9"):
+    with pytest.raises(MissingDependencyError, match=r"sentence-transformers 6 or newer, not 5.9.9"):
         SentenceEncoder("any/model")
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "crnet\[sentence\]"'):
         SentenceEncoder("any/model")
 
 
-def test_another_process_loads_its_own(transformers: type[FakeTransformer]) -> None:
+def test_another_process_loads_the_model_itself(transformers: type[FakeTransformer]) -> None:
     encoder = pickle.loads(pickle.dumps(SentenceEncoder("any/model")))
     assert encoder.encode(["four"])[0, 0] == 4

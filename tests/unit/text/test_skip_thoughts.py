@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from crnet.errors import ConfigError, FormatError
-from crnet.text.encoders import encoder_by_name, is_same_encoder
+from crnet.text.base import is_same_encoder
+from crnet.text.encoders import encoder_by_name
 from crnet.text.skip_thoughts import encoder as skip_thoughts
 from crnet.text.skip_thoughts.encoder import SkipThoughts
 from crnet.text.skip_thoughts.kiros_files import read_options
@@ -24,7 +25,7 @@ TEXTS = [
     "",
     "zebras",
 ]
-TOKENS = [  # by hand
+TOKENS = [  # split by hand
     ["I", "do", "n't", "know", "what", "you", "think", "."],
     ["Really", "?"],
     ["UNK", "do", "you", "know", ",", "Really", ".", "I", "think", "it", "'s", "what", "you", "know", ".", "UNK", "I"],
@@ -38,10 +39,10 @@ def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1 / (1 + np.exp(-x))
 
 
-def gru_of_the_paper(
+def reference_gru(
     arrays: dict[str, NDArray[np.float32]], prefix: str, words: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """One text, one step after the other, in float64: the published equations with the published arrays."""
+    """Encode one text step by step in float64, with the published equations and array layout."""
     w, u, b, wx, ux, bx = (arrays[f"{prefix}_{n}"].astype(np.float64) for n in ("W", "U", "b", "Wx", "Ux", "bx"))
     units = len(ux)
     h = np.zeros(units)
@@ -53,46 +54,46 @@ def gru_of_the_paper(
     return h
 
 
-def by_hand(folder: Path, tokens: list[str]) -> NDArray[np.float64]:
+def reference_vector(folder: Path, tokens: list[str]) -> NDArray[np.float64]:
     uni, bi = (dict(np.load(folder / name)) for name in ("uni_skip.npz", "bi_skip.npz"))
     rows = [WORDS.index(token) for token in tokens]
-    for_uni, for_bi = np.load(folder / "utable.npy")[rows], np.load(folder / "btable.npy")[rows]
-    one = gru_of_the_paper(uni, "encoder", for_uni)
-    both = np.concatenate([gru_of_the_paper(bi, "encoder", for_bi), gru_of_the_paper(bi, "encoder_r", for_bi[::-1])])
-    return np.concatenate([one / np.linalg.norm(one), both / np.linalg.norm(both)])
+    uni_words, bi_words = np.load(folder / "utable.npy")[rows], np.load(folder / "btable.npy")[rows]
+    uni_state = reference_gru(uni, "encoder", uni_words)
+    bi_state = np.concatenate([reference_gru(bi, "encoder", bi_words), reference_gru(bi, "encoder_r", bi_words[::-1])])
+    return np.concatenate([uni_state / np.linalg.norm(uni_state), bi_state / np.linalg.norm(bi_state)])
 
 
-def test_vectors_are_those_of_the_published_equations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skip_thoughts, "STEPS_AT_ONCE", 5)  # so that long texts are read in pieces
+def test_vectors_equal_those_of_the_published_equations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skip_thoughts, "CHUNK_TOKENS", 5)  # so that texts are read in several chunks
     folder = write_published(tmp_path, uni=12, bi=5)
     vectors = SkipThoughts(folder).encode(TEXTS)
     assert vectors.shape == (len(TEXTS), TEXT_DIMENSIONS) and vectors.dtype == np.float32
     for vector, tokens in zip(vectors, TOKENS, strict=True):
         if tokens:
-            np.testing.assert_allclose(vector[:22], by_hand(folder, tokens), atol=1e-5)
+            np.testing.assert_allclose(vector[:22], reference_vector(folder, tokens), atol=1e-5)
             np.testing.assert_allclose(np.linalg.norm(vector), np.sqrt(2), rtol=1e-5)
         assert not vector[22 if tokens else 0 :].any()
 
 
-def test_the_published_sizes_fill_a_clips_text(tmp_path: Path) -> None:
+def test_an_encoder_of_the_published_size_fills_a_clips_text(tmp_path: Path) -> None:
     folder = write_published(tmp_path, uni=2400, bi=1200, dim_word=3)
     vectors = SkipThoughts(folder).encode(TEXTS[:2])
     for vector, tokens in zip(vectors, TOKENS[:2], strict=True):
-        np.testing.assert_allclose(vector, by_hand(folder, tokens), atol=1e-5)
+        np.testing.assert_allclose(vector, reference_vector(folder, tokens), atol=1e-5)
     assert np.count_nonzero(vectors) == 2 * 4800
 
 
-def test_a_text_has_the_same_vector_in_any_company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vector_does_not_depend_on_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = SkipThoughts(write_published(tmp_path))
     together = encoder.encode(TEXTS * 3)
     for limit in (1, 20):
-        monkeypatch.setattr(skip_thoughts, "TOKENS_AT_ONCE", limit)
+        monkeypatch.setattr(skip_thoughts, "BATCH_TOKENS", limit)
         np.testing.assert_allclose(encoder.encode(TEXTS * 3), together, atol=1e-6)
     np.testing.assert_allclose(encoder.encode([TEXTS[2]])[0], together[2], atol=1e-6)
     assert encoder.encode([]).shape == (0, TEXT_DIMENSIONS)
 
 
-def test_the_name_stands_for_the_weights_not_for_the_place(tmp_path: Path) -> None:
+def test_the_name_identifies_the_weights_wherever_they_are(tmp_path: Path) -> None:
     one, moved, other = (write_published(tmp_path / name) for name in ("one", "moved", "other"))
     table = np.load(other / "utable.npy")
     table[2, 0] += 1
@@ -101,9 +102,9 @@ def test_the_name_stands_for_the_weights_not_for_the_place(tmp_path: Path) -> No
     assert first.name.startswith(f"skip-thoughts:{one}#") and is_same_encoder(first.name, second.name)
     assert not is_same_encoder(first.name, third.name)
     assert encoder_by_name(first.name).name == first.name
-    digest = first.name.rpartition("#")[2]
-    with pytest.raises(ConfigError, match="the weights there are not those that were used"):
-        encoder_by_name(f"skip-thoughts:{other}#{digest}")
+    fingerprint = first.name.rpartition("#")[2]
+    with pytest.raises(ConfigError, match="these weights are not the ones that were used"):
+        encoder_by_name(f"skip-thoughts:{other}#{fingerprint}")
 
 
 def test_another_process_opens_the_files_itself(tmp_path: Path) -> None:
@@ -141,12 +142,12 @@ def test_options_that_import_something_are_refused(
         (b"Psomething\n.", "refused: it uses the instruction PERSID"),
         (b"", "not an option file"),
         (b"(dp1\nS'encoder'\n", "not an option file"),
-        (b"(dp999999999\n.", "not an option file, or damaged: it numbers an object 999999999"),
+        (b"(dp999999999\n.", "not an option file, or damaged: it stores an object under number 999999999"),
         (b"I5\n.", "holds a int, not a dictionary"),
         (b"." * ((1 << 16) + 1), "larger than 64 kB"),
     ],
 )
-def test_bad_options(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_bad_options_are_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "uni_skip.npz.pkl"
     path.write_bytes(content)
     with pytest.raises(FormatError, match=reason):
@@ -164,58 +165,58 @@ def test_options_of_every_protocol_are_read(tmp_path: Path) -> None:
         assert read_options(path) == options
 
 
-def damage(folder: Path, what: str) -> None:
-    if what == "options of another size":
+def damage(folder: Path, fault: str) -> None:
+    if fault == "options of another size":
         (folder / "uni_skip.npz.pkl").write_bytes(options_text(7, 13))
-    elif what == "no GRU":
+    elif fault == "no GRU":
         (folder / "bi_skip.npz.pkl").write_bytes(pickle.dumps({"encoder": "lstm", "dim": 5, "dim_word": 7}))
-    elif what == "no backward GRU":
+    elif fault == "no backward GRU":
         (folder / "bi_skip.npz").write_bytes((folder / "uni_skip.npz").read_bytes())
         (folder / "bi_skip.npz.pkl").write_bytes((folder / "uni_skip.npz.pkl").read_bytes())
-    elif what == "cut weights":
+    elif fault == "cut weights":
         (folder / "uni_skip.npz").write_bytes((folder / "uni_skip.npz").read_bytes()[:500])
-    elif what == "pickled weights":
+    elif fault == "pickled weights":
         np.savez(folder / "uni_skip.npz", encoder_W=np.array([_Import()], dtype=object))
-    elif what == "short dictionary":
+    elif fault == "short dictionary":
         (folder / "dictionary.txt").write_text("UNK\nI\n")
-    elif what == "no unknown":
+    elif fault == "no unknown":
         (folder / "dictionary.txt").write_text("I\n" * len(WORDS))
-    elif what == "other vectors":
+    elif fault == "other vectors":
         np.save(folder / "btable.npy", np.zeros((len(WORDS), 3), np.float32))
     else:
-        (folder / what).unlink()
+        (folder / fault).unlink()
 
 
 @pytest.mark.parametrize(
-    ("what", "reason"),
+    ("fault", "reason"),
     [
         ("options of another size", r"uni_skip.npz: encoder_W is float32\[7, 24\], not floats \[7, 26\]"),
         ("no GRU", "its options do not describe a GRU"),
         ("no backward GRU", "encoder_r_W is missing"),
         ("cut weights", "not an archive of arrays, or damaged"),
         ("pickled weights", "not an archive of arrays, or damaged: Object arrays cannot be loaded"),
-        ("short dictionary", r"utable.npy: is float32\[15, 7\], the dictionary has 2 words"),
-        ("no unknown", "has no UNK"),
-        ("other vectors", "its vectors have 3 numbers, the GRU of bi_skip.npz reads 7"),
+        ("short dictionary", r"utable.npy: is float32\[15, 7\], but the dictionary has 2 words"),
+        ("no unknown", "has no entry UNK"),
+        ("other vectors", "its vectors have 3 numbers, but the GRU of bi_skip.npz reads 7"),
         ("dictionary.txt", "not a dictionary"),
         ("utable.npy", "not found, so these are not the published skip-thoughts files"),
         ("uni_skip.npz", "not an archive"),
         ("bi_skip.npz.pkl", "cannot be read"),
     ],
 )
-def test_files_that_do_not_fit_are_named(tmp_path: Path, what: str, reason: str) -> None:
+def test_mismatched_files_are_named(tmp_path: Path, fault: str, reason: str) -> None:
     folder = write_published(tmp_path)
-    damage(folder, what)
+    damage(folder, fault)
     with pytest.raises(FormatError, match=reason):
         SkipThoughts(folder)
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="nowhere: no such folder"):
         encoder_by_name(f"skip-thoughts:{tmp_path / 'nowhere'}")
 
 
 def test_vectors_longer_than_a_clips_text_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(skip_thoughts, "TEXT_DIMENSIONS", 21)
-    with pytest.raises(ConfigError, match="its vectors have 22 numbers, a clip's text at most 21"):
+    with pytest.raises(ConfigError, match="its vectors have 22 numbers, but a clip's text holds at most 21"):
         SkipThoughts(write_published(tmp_path, uni=12, bi=5))

@@ -13,13 +13,13 @@ from crnet.text.encoders import encoder_by_name
 from crnet.text.skip_thoughts.corpus import read_corpus
 from crnet.text.skip_thoughts.encoder import SkipThoughts
 from crnet.text.skip_thoughts.model import SkipThoughtsModel, Triples
-from crnet.text.skip_thoughts.trained_encoder import is_own
-from crnet.text.skip_thoughts.training import TextTraining, train_skip_thoughts
+from crnet.text.skip_thoughts.trained_encoder import is_trained_encoder, write_trained_encoder
+from crnet.text.skip_thoughts.training import SkipThoughtsConfig, train_skip_thoughts
 
 # The first three chapters of "Pride and Prejudice" by Jane Austen (1775-1817), in the public domain everywhere; typed
 # from memory, so that a word may differ from the print.
 NOVEL = Path(__file__).with_name("pride-and-prejudice.txt")
-TINY = TextTraining(uni=16, bi=8, word_dimensions=12, words=300, epochs=3, batch_size=16, lr=0.01, save_every=4)
+TINY = SkipThoughtsConfig(uni=16, bi=8, word_dimensions=12, words=300, epochs=3, batch_size=16, lr=0.01, save_every=4)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def test_a_sentence_tells_its_neighbours(tmp_path: Path) -> None:
     # the first of 5 words, 0.36 a word at best.
     ring = ["Ann is old.", "Bob was here.", "Cat may go.", "Dan did it.", "Eve can see.", "Fay had two."]
     (tmp_path / "t.txt").write_text(" ".join(ring * 12))
-    config = TextTraining(16, 8, 12, words=50, epochs=25, batch_size=12, lr=0.02)
+    config = SkipThoughtsConfig(16, 8, 12, words=50, epochs=25, batch_size=12, lr=0.02)
     losses = train_skip_thoughts(tmp_path / "t.txt", tmp_path / "out", config)
     assert all(last < 0.2 for _, last in losses.values())
 
@@ -64,17 +64,15 @@ def test_the_result_is_an_encoder(trained: tuple[Path, dict[str, tuple[float, fl
 
 @pytest.mark.parametrize("part", ["uni", "bi"])
 def test_the_encoder_is_the_trained_network(tmp_path: Path, part: str) -> None:
-    from crnet.text.skip_thoughts import trained_encoder
-
     torch.manual_seed(0)
     nets = {name: SkipThoughtsModel(name, 5, 4, units) for name, units in (("uni", 6), ("bi", 3))}
-    trained_encoder.write(
+    write_trained_encoder(
         tmp_path, ["<eos>", "UNK", "I", "know", "."], {n: net.encoder_tensors() for n, net in nets.items()}
     )
     found = SkipThoughts(tmp_path).encode(["I know it ."])[0]
     words = torch.tensor([2, 3, 1, 4])
     with torch.no_grad():
-        expected = nets[part].encode(Triples.of([words, words[:1]], [words] * 2, [words] * 2))[0]
+        expected = nets[part].encode(Triples.pad([words, words[:1]], [words] * 2, [words] * 2))[0]
     place = slice(0, 6) if part == "uni" else slice(6, 12)
     np.testing.assert_allclose(found[place], expected / expected.norm(), atol=1e-6)
 
@@ -93,7 +91,7 @@ def test_a_stopped_training_ends_the_same(trained: tuple[Path, dict[str, tuple[f
 
         with pytest.raises(_Killed):
             train_skip_thoughts(NOVEL, tmp_path / "out", TINY, progress=tell)
-        assert not is_own(tmp_path / "out")
+        assert not is_trained_encoder(tmp_path / "out")
 
     stop_at("training uni-skip", 6)
     stop_at("training bi-skip", 9)
@@ -122,18 +120,18 @@ def test_a_finished_training_is_left_alone(trained: tuple[Path, dict[str, tuple[
 )
 def test_bad_configurations(change: dict[str, float], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
-        replace(TextTraining(), **change)  # type: ignore[arg-type]
+        replace(SkipThoughtsConfig(), **change)  # type: ignore[arg-type]
 
 
 def test_the_default_sizes_fill_a_clips_text() -> None:
-    assert TextTraining().uni + 2 * TextTraining().bi == 4800
+    assert SkipThoughtsConfig().uni + 2 * SkipThoughtsConfig().bi == 4800
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "has 0 sentences"),
-        (b"One. Two. Three.", "has 3 sentences"),
+        (b"", "has only 0 sentences"),
+        (b"One. Two. Three.", "has only 3 sentences"),
         (b"\xff\xfe\x00", "is not UTF-8 text"),
         ((b"word " * 40 + b". A b. ") * 20, "has no three sentences in a row of at most 30 words"),
         (None, "cannot be read"),
@@ -177,5 +175,5 @@ def test_words_and_sentences_by_hand(tmp_path: Path) -> None:
     assert corpus.triples(4).tolist() == list(range(4, 12))
     assert len(corpus.starts) - 1 == 13
     path.write_text("a cat .\n" * 14)
-    lines = read_corpus(path, 9, a_sentence_a_line=True)
+    lines = read_corpus(path, 9, sentence_per_line=True)
     assert lines.words == ["<eos>", "UNK", ".", "a", "cat"] and len(lines.starts) - 1 == 14

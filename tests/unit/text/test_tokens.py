@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crnet.text.skip_thoughts.tokens import split_sentences, tokens_of, tokens_of_sentence
+from crnet.text.skip_thoughts.tokens import split_sentences, tokenize, tokenize_sentence
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from crnet.text.skip_thoughts.tokens import split_sentences, tokens_of, tokens_o
     ],
 )
 def test_tokens_of_a_sentence(sentence: str, tokens: str) -> None:
-    assert tokens_of_sentence(sentence) == tokens.split()
+    assert tokenize_sentence(sentence) == tokens.split()
 
 
 @pytest.mark.parametrize(
@@ -46,17 +46,17 @@ def test_sentences(text: str, sentences: list[str]) -> None:
 
 
 def test_the_last_full_stop_of_each_sentence_is_a_token() -> None:
-    assert tokens_of("I like Mr. Bean. Do you?") == ["I", "like", "Mr.", "Bean", ".", "Do", "you", "?"]
+    assert tokenize("I like Mr. Bean. Do you?") == ["I", "like", "Mr.", "Bean", ".", "Do", "you", "?"]
 
 
 @given(st.text())
 def test_no_character_but_spaces_gets_lost(text: str) -> None:
-    kept = "".join(tokens_of(text)).replace("``", '"').replace("''", '"')
+    kept = "".join(tokenize(text)).replace("``", '"').replace("''", '"')
     assert kept == "".join(text.split()).replace("``", '"').replace("''", '"')
 
 
 @pytest.mark.parametrize("piece", [".", "!", '"', "'", " ", ". ", ".)", "a.", "' ", "can", '." A', "(", "I. "])
 def test_time_grows_no_faster_than_the_text(piece: str) -> None:
     start = time.process_time()
-    tokens_of(piece * (40_000 // len(piece)))
+    tokenize(piece * (40_000 // len(piece)))
     assert time.process_time() - start < 3  # quadratic ones take minutes

@@ -10,7 +10,7 @@ import pytest
 from crnet.cli.main import main, usage
 from crnet.data.store import read_manifest
 from crnet.errors import ConfigError
-from crnet.text.skip_thoughts.kiros_files import PUBLISHED_FILES
+from crnet.text.skip_thoughts.kiros_files import KIROS_FILES
 from skip_thoughts_files import write_published
 from synthetic import write_store
 
@@ -29,7 +29,7 @@ def test_files_that_are_there_are_checked_without_a_network(tmp_path: Path, caps
     assert main(["text", "fetch", str(folder), "--no-download", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["converted"] == ["utable.plain.npy", "btable.plain.npy"]
-    assert [file["name"] for file in document["files"]] == [*PUBLISHED_FILES, *document["converted"]]
+    assert [file["name"] for file in document["files"]] == [*KIROS_FILES, *document["converted"]]
     assert main(["text", "fetch", str(folder)]) == 0
     shown = capsys.readouterr().out
     assert "as before" in shown and "published no hashes" in shown and f"skip-thoughts:{folder}" in shown
@@ -81,13 +81,13 @@ def test_speech_and_encoder_reach_the_server(monkeypatch: pytest.MonkeyPatch, tm
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["embed", "{}", "--encoder", "word2vec"], "unknown text encoder 'word2vec' (known: hashed-ngrams-v1"),
+        (["embed", "{}", "--encoder", "word2vec"], "unknown text encoder 'word2vec' (use hashed-ngrams-v1"),
         (["embed", "{}", "--encoder", "skip-thoughts:"], "unknown text encoder"),
         (["embed", "{}", "--encoder", "hashed-ngrams-v1"], "not a clip store"),
         (["embed", "{}"], "--encoder"),
         (["text", "train", "{}/none.txt", "{}/out"], "none.txt: cannot be read"),
         (["text", "train", "{}/none.txt", "{}/out", "--uni", "9999"], "vectors of 9999 + 2 x 1200 numbers"),
-        (["text", "fetch", "{}", "--source", "ftp://x"], "is no web address"),
+        (["text", "fetch", "{}", "--source", "ftp://x"], "is not a web address"),
         (["predict", "{}", "a.mp4", "--asr", "tiny"], "crnet: "),
     ],
 )

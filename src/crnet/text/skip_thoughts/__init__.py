@@ -1,1 +1,1 @@
-"""Skip-thought vectors: the published files, training of your own, and the encoder."""
+"""Skip-thought vectors (Kiros et al. 2015): read the published encoder, or train one."""

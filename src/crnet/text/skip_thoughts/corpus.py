@@ -1,4 +1,4 @@
-"""A plain text as numbered words and sentences with their neighbours, to train skip-thoughts on."""
+"""Read a plain text as numbered words and sentences, the training data of skip-thoughts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.errors import UsageError
-from crnet.text.skip_thoughts.tokens import split_sentences, tokens_of_sentence
+from crnet.text.skip_thoughts.tokens import split_sentences, tokenize_sentence
 from crnet.text.skip_thoughts.weights import END, UNKNOWN
 
-LONGEST_PARAGRAPH = 1 << 20  # characters held at a time; where no blank line comes, the text is cut at a line's end
-FEWEST_SENTENCES = 12
+MAX_PARAGRAPH = 1 << 20  # characters in memory at a time; a longer paragraph is split at a line's end
+MIN_SENTENCES = 12
 END_ROW, UNKNOWN_ROW = 0, 1
 
 Rows = NDArray[np.int32]
@@ -28,7 +28,7 @@ class Corpus:
 
     Attributes:
         words: The dictionary; row 0 is the end of a sentence, row 1 stands for words that are not in it.
-        rows: int32, the words of all sentences in a line.
+        rows: int32, the words of all sentences, concatenated.
         starts: int64 [n + 1], where each sentence starts in `rows`.
     """
 
@@ -37,65 +37,68 @@ class Corpus:
     starts: NDArray[np.int64]
 
     def sentence(self, number: int) -> Rows:
-        """The words of one sentence and the row of its end."""
+        """Return the words of one sentence, followed by the row of its end."""
         words = self.rows[self.starts[number] : self.starts[number + 1]]
         return np.append(words, np.int32(END_ROW))
 
     def triples(self, longest: int) -> NDArray[np.int64]:
-        """Numbers of the sentences that have both neighbours, all three of at most `longest` words."""
+        """Return the numbers of the sentences with two neighbours, where all three have at most `longest` words."""
         short = np.diff(self.starts) <= longest
         return np.flatnonzero(short[:-2] & short[1:-1] & short[2:]) + 1
 
 
-def read_corpus(path: Path, words: int, a_sentence_a_line: bool = False) -> Corpus:
-    """Read a text twice: count its words, then number them.
+def read_corpus(path: str | Path, words: int, sentence_per_line: bool = False) -> Corpus:
+    """Read a text twice: first to count its words, then to number them.
 
     Args:
         path: UTF-8. Blank lines separate paragraphs, other line ends are spaces.
-        words: Size of the dictionary, the two marks included; the commonest words are in it.
-        a_sentence_a_line: Line ends separate sentences.
+        words: Size of the dictionary, including the entries for unknown words and the end of a sentence. The most
+            common words are in it.
+        sentence_per_line: Line ends separate sentences.
 
     Raises:
-        UsageError: It cannot be read, is no text, or has too few sentences.
+        UsageError: The file cannot be read, is not text, or has too few sentences.
     """
-    counts = Counter(token for sentence in _sentences(path, a_sentence_a_line) for token in sentence)
-    for mark in (END, UNKNOWN):
-        del counts[mark]
-    # Equally common words in the order of the alphabet: the same text always gives the same dictionary.
+    path = Path(path)
+    counts = Counter(token for sentence in _sentences(path, sentence_per_line) for token in sentence)
+    for entry in (END, UNKNOWN):
+        del counts[entry]
+    # Equally common words are in alphabetical order, so that the same text always gives the same dictionary.
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
     dictionary = [END, UNKNOWN, *ranked[: max(0, words - 2)]]
-    row_of = {word: row for row, word in enumerate(dictionary)}
-    rows, starts = array("i"), array("q", [0])  # 4 bytes a word, so that books in their thousands fit into memory
-    for sentence in _sentences(path, a_sentence_a_line):
-        rows.extend(row_of.get(token, UNKNOWN_ROW) for token in sentence)
+    row_by_word = {word: row for row, word in enumerate(dictionary)}
+    rows, starts = array("i"), array("q", [0])  # 4 bytes per word, so that thousands of books fit into memory
+    for sentence in _sentences(path, sentence_per_line):
+        rows.extend(row_by_word.get(token, UNKNOWN_ROW) for token in sentence)
         starts.append(len(rows))
-    if len(starts) - 1 < FEWEST_SENTENCES:
+    if len(starts) - 1 < MIN_SENTENCES:
         raise UsageError(
-            f"has {len(starts) - 1} sentences", path=path, remedy="give a longer text, of running sentences"
+            f"has only {len(starts) - 1} sentences", path=path, remedy="give a longer text of running sentences"
         )
     return Corpus(dictionary, np.frombuffer(rows, dtype=np.int32), np.frombuffer(starts, dtype=np.int64))
 
 
-def _sentences(path: Path, a_sentence_a_line: bool) -> Iterator[list[str]]:
-    for paragraph in _paragraphs(path, a_sentence_a_line):
-        sentences = [paragraph] if a_sentence_a_line else split_sentences(paragraph)
+def _sentences(path: Path, sentence_per_line: bool) -> Iterator[list[str]]:
+    """Yield the tokens of each sentence."""
+    for paragraph in _paragraphs(path, sentence_per_line):
+        sentences = [paragraph] if sentence_per_line else split_sentences(paragraph)
         for sentence in sentences:
-            if tokens := tokens_of_sentence(sentence):
+            if tokens := tokenize_sentence(sentence):
                 yield tokens
 
 
-def _paragraphs(path: Path, a_line_each: bool) -> Iterator[str]:
+def _paragraphs(path: Path, paragraph_per_line: bool) -> Iterator[str]:
     lines: list[str] = []
-    held = 0
+    characters = 0
     try:
         with path.open(encoding="utf-8-sig") as file:
-            while line := file.readline(LONGEST_PARAGRAPH):
+            while line := file.readline(MAX_PARAGRAPH):
                 if line.strip():
                     lines.append(line.strip())
-                    held += len(line)
-                if lines and (a_line_each or not line.strip() or held > LONGEST_PARAGRAPH):
+                    characters += len(line)
+                if lines and (paragraph_per_line or not line.strip() or characters > MAX_PARAGRAPH):
                     yield " ".join(lines)
-                    lines, held = [], 0
+                    lines, characters = [], 0
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror or error}", path=path) from error
     except UnicodeDecodeError as error:

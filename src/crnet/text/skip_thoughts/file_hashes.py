@@ -1,4 +1,4 @@
-"""SHA-256 of large files, remembered beside them so that 5 GB of tables are not read again at every start."""
+"""SHA-256 of large files, cached beside them so that 5 GB of tables are not hashed at every start."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from crnet.utils.files import read_json, sha256, write_json
 HASHES_NAME = "sha256.json"
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file; that of `sha256.json` beside it if size and time of change are those recorded there."""
-    known = recorded(path.parent).get(path.name)
-    return known["sha256"] if known and _is_same(path, known) else sha256(path)
+def cached_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, from `sha256.json` beside it if size and modification time match that record."""
+    record = read_hashes(path.parent).get(path.name)
+    return record["sha256"] if record and _is_unchanged(path, record) else sha256(path)
 
 
-def recorded(folder: Path) -> dict[str, dict[str, Any]]:
-    """What `sha256.json` says of each file: sha256, bytes, changed_ns. Nothing if there is no such file, or no use."""
+def read_hashes(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the record of each file in `sha256.json`: sha256, bytes, changed_ns; empty if there is no usable file."""
     try:
         document = read_json(folder / HASHES_NAME, "a list of hashes")
     except FormatError:
@@ -32,21 +32,21 @@ def recorded(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """What `recorded` says of a file, found anew: the whole file is read."""
-    about = path.stat()
-    return {"sha256": sha256(path), "bytes": about.st_size, "changed_ns": about.st_mtime_ns}
+def hash_file(path: Path) -> dict[str, Any]:
+    """Return a new record of a file; reads the whole file."""
+    status = path.stat()
+    return {"sha256": sha256(path), "bytes": status.st_size, "changed_ns": status.st_mtime_ns}
 
 
-def record(folder: Path, described: dict[str, dict[str, Any]]) -> None:
-    """Write down what `describe` found of each file.
+def write_hashes(folder: Path, records: dict[str, dict[str, Any]]) -> None:
+    """Write the records of all files to `sha256.json`.
 
     Raises:
         StorageError: The folder cannot be written.
     """
-    write_json(folder / HASHES_NAME, described)
+    write_json(folder / HASHES_NAME, records)
 
 
-def _is_same(path: Path, known: dict[str, Any]) -> bool:
-    about = path.stat()
-    return (about.st_size, about.st_mtime_ns) == (known.get("bytes"), known.get("changed_ns"))
+def _is_unchanged(path: Path, record: dict[str, Any]) -> bool:
+    status = path.stat()
+    return (status.st_size, status.st_mtime_ns) == (record.get("bytes"), record.get("changed_ns"))

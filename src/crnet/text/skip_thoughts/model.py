@@ -1,4 +1,4 @@
-"""The network that skip-thoughts are trained with: from a sentence's vector, tell the words of its neighbours."""
+"""The network that trains skip-thoughts: it predicts the words of a sentence's neighbours from its vector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 from crnet.text.skip_thoughts.weights import DIRECTIONS
 
 NEIGHBOURS = ("before", "after")
-WORD_RANGE = 0.1  # word vectors and output weights start uniformly in +-0.1
+INIT_RANGE = 0.1  # word vectors and output weights start uniformly in +-0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +21,8 @@ class Triples:
 
     Attributes:
         middle: [T, B], padded with 0.
-        lengths: int64 [B] of the middle sentences, on the CPU.
-        neighbours: [T', B] of each neighbour, padded with -1.
+        lengths: int64 [B], lengths of the middle sentences, on the CPU.
+        neighbours: [T', B] for each neighbour, padded with -1.
     """
 
     middle: Tensor
@@ -30,16 +30,16 @@ class Triples:
     neighbours: dict[str, Tensor]
 
     @staticmethod
-    def of(middle: Sequence[Tensor], before: Sequence[Tensor], after: Sequence[Tensor]) -> Triples:
+    def pad(middle: Sequence[Tensor], before: Sequence[Tensor], after: Sequence[Tensor]) -> Triples:
         """Pad sentences of any lengths to a batch."""
         neighbours = {
             "before": pad_sequence(list(before), padding_value=-1),
             "after": pad_sequence(list(after), padding_value=-1),
         }
-        return Triples(pad_sequence(list(middle)), torch.tensor([len(one) for one in middle]), neighbours)
+        return Triples(pad_sequence(list(middle)), torch.tensor([len(words) for words in middle]), neighbours)
 
     def to(self, device: torch.device) -> Triples:
-        """The same batch on a device."""
+        """Return the same batch on a device."""
         moved = {name: words.to(device) for name, words in self.neighbours.items()}
         return Triples(self.middle.to(device), self.lengths, moved)
 
@@ -49,58 +49,63 @@ class SkipThoughtsModel(nn.Module):
 
     The encoder is a GRU ("uni") or a pair of them ("bi"). Each decoder is a GRU that is conditioned on the sentence's
     vector h: C h is added in each of its gates and in its proposal, here as a part of its input. Both decoders share
-    the output layer. Hidden biases stay 0, as the published GRUs have none.
+    the output layer. Hidden biases stay 0, because the published GRUs have none.
 
     Args:
         part: "uni" or "bi".
         words: Size of the dictionary.
         word_dimensions: Length of the word vectors.
-        units: Units of each of the encoder's GRUs; a decoder has as many as the encoder together.
+        units: Units of each of the encoder's GRUs; a decoder has as many as all of them together.
     """
 
     def __init__(self, part: str, words: int, word_dimensions: int, units: int) -> None:
         super().__init__()
-        both = units * len(DIRECTIONS[part])
+        vector_length = units * len(DIRECTIONS[part])
         self.part = part
         self.table = nn.Embedding(words, word_dimensions)
         self.encoder = nn.GRU(word_dimensions, units, bidirectional=part == "bi")
-        self.decoders = nn.ModuleDict({name: nn.GRU(word_dimensions + both, both) for name in NEIGHBOURS})
-        self.output = nn.Linear(both, words)
-        nn.init.uniform_(self.table.weight, -WORD_RANGE, WORD_RANGE)
-        nn.init.uniform_(self.output.weight, -WORD_RANGE, WORD_RANGE)
+        self.decoders = nn.ModuleDict(
+            {name: nn.GRU(word_dimensions + vector_length, vector_length) for name in NEIGHBOURS}
+        )
+        self.output = nn.Linear(vector_length, words)
+        nn.init.uniform_(self.table.weight, -INIT_RANGE, INIT_RANGE)
+        nn.init.uniform_(self.output.weight, -INIT_RANGE, INIT_RANGE)
         nn.init.zeros_(self.output.bias)
         for gru in self.modules():
             if isinstance(gru, nn.GRU):
-                _begin(gru)
+                _initialise(gru)
 
     def forward(self, batch: Triples) -> Tensor:
-        """The mean of -log p over the words of both neighbours and the ends of their sentences, in nats."""
+        """Return the mean of -log p over the words of both neighbours and the ends of their sentences, in nats."""
         vector = self.encode(batch)
         total, count = vector.new_zeros(()), 0
         for name, words in batch.neighbours.items():
-            told = self.decode(name, vector, words)
+            logits = self.decode(name, vector, words)
             total = total + nn.functional.cross_entropy(
-                told.flatten(0, 1), words.flatten(), ignore_index=-1, reduction="sum"
+                logits.flatten(0, 1), words.flatten(), ignore_index=-1, reduction="sum"
             )
             count += int((words >= 0).sum())
         return total / count
 
     def encode(self, batch: Triples) -> Tensor:
-        """The vectors [B, units of all GRUs] of the middle sentences: the states after their last words."""
+        """Return the vectors of the middle sentences, [B, units of all GRUs]: the states after their last words."""
         packed = pack_padded_sequence(self.table(batch.middle), batch.lengths, enforce_sorted=False)
         _, states = self.encoder(packed)
         return torch.cat(list(states), dim=1)
 
     def decode(self, name: str, vector: Tensor, words: Tensor) -> Tensor:
-        """Logits [T', B, V] for each word of a neighbour [T', B], told the words before it; zeros before the first."""
-        known = self.table(words[:-1].clamp(min=0))
-        known = torch.cat([known.new_zeros(1, *known.shape[1:]), known])
-        given = torch.cat([known, vector.expand(len(words), *vector.shape)], dim=2)
-        states, _ = self.decoders[name](given)
+        """Return logits [T', B, V] for each word of a neighbour [T', B], given the words before it.
+
+        The first word has zeros as its predecessor.
+        """
+        previous = self.table(words[:-1].clamp(min=0))
+        previous = torch.cat([previous.new_zeros(1, *previous.shape[1:]), previous])
+        inputs = torch.cat([previous, vector.expand(len(words), *vector.shape)], dim=2)
+        states, _ = self.decoders[name](inputs)
         return self.output(states)
 
     def encoder_tensors(self) -> dict[str, Tensor]:
-        """What an encoder needs of the trained network, by the names that `own_encoder.write` expects."""
+        """Return the tensors of the encoder alone, by the names that `write_trained_encoder` expects."""
         tensors = {"table": self.table.weight}
         for direction, suffix in zip(DIRECTIONS[self.part], ("", "_reverse"), strict=False):
             for name in ("weight_ih", "weight_hh", "bias_ih"):
@@ -108,14 +113,14 @@ class SkipThoughtsModel(nn.Module):
         return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
 
 
-def _begin(gru: nn.GRU) -> None:
-    """Orthogonal recurrent weights for each gate, small uniform ones for the input, no biases (Kiros et al. Sec. 3)."""
+def _initialise(gru: nn.GRU) -> None:
+    """Set orthogonal recurrent weights for each gate, small uniform input weights, and no biases (Kiros Sec. 3)."""
     for name, tensor in gru.named_parameters():
         if name.startswith("weight_hh"):
             for gate in tensor.data.chunk(3):
                 nn.init.orthogonal_(gate)
         elif name.startswith("weight_ih"):
-            nn.init.uniform_(tensor, -WORD_RANGE, WORD_RANGE)
+            nn.init.uniform_(tensor, -INIT_RANGE, INIT_RANGE)
         else:
             nn.init.zeros_(tensor)
             tensor.requires_grad_(name.startswith("bias_ih"))

@@ -1,9 +1,9 @@
-"""Tables of word vectors that NumPy saved as pickled objects, turned into plain numbers without unpickling them.
+"""Convert tables of word vectors that NumPy saved as pickled objects to plain numbers, without unpickling them.
 
 The authors' `utable.npy` and `btable.npy` are arrays of dtype object, written under Python 2: a pickle in which each
-row is an array of its own. What such a pickle may do is little enough to be played by the small machine below: it
-knows numbers, texts, tuples, and the three names by which NumPy rebuilds arrays, which it does not call. Whatever
-else the file asks for is refused. Rows go to the new file one by one, so memory does not grow with the table's vectors.
+row is a separate array. The small interpreter below executes only the few instructions that such a pickle needs. It
+knows numbers, texts, tuples, and the three names by which NumPy rebuilds arrays, which it does not call. It refuses
+everything else. Rows go to the new file one by one, so memory does not grow with the length of the vectors.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from crnet.errors import FormatError
 from crnet.utils.files import replacing
 from crnet.utils.progress import Progress, no_progress
 
-MOST_ROWS = 20_000_000
-LONGEST_ROW_BYTES = 1 << 20
-LONGEST_NAME_BYTES = 200
-TOLD_EVERY = 10_000  # rows
-GET_AGAIN = "get the file again; this one is not a table of word vectors, or damaged"
+MAX_ROWS = 20_000_000
+MAX_ROW_BYTES = 1 << 20
+MAX_NAME_BYTES = 200
+PROGRESS_ROWS = 10_000  # rows between two progress reports
+LARGE_BYTES = 64  # longer values may be a row's content and are not memoised
+REMEDY = "get the file again; this one is damaged or not a table of word vectors"
 
 _RECONSTRUCT = frozenset({"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"})
 _NDARRAY, _DTYPE = "numpy ndarray", "numpy dtype"
-_NUMBERS = {"f4": np.float32, "f8": np.float64}
+_FLOATS = {"f4": np.float32, "f8": np.float64}
 _VALUES = (
     "BININT BININT1 BININT2 LONG1 INT NONE NEWTRUE NEWFALSE "
     "BINSTRING SHORT_BINSTRING BINUNICODE SHORT_BINUNICODE BINBYTES SHORT_BINBYTES"
@@ -43,13 +44,15 @@ _IGNORED = frozenset({"PROTO", "FRAME"})
 
 
 @dataclass(frozen=True)
-class _Name:
+class _Global:
+    """A name that the pickle imports; nothing is imported."""
+
     name: str
 
 
 @dataclass
-class _Kind:
-    """Stands in for `numpy.dtype`."""
+class _DType:
+    """Placeholder for a `numpy.dtype`."""
 
     code: str
     order: Literal["<", ">"] = "<"
@@ -57,63 +60,63 @@ class _Kind:
 
 @dataclass
 class _Array:
-    """Stands in for an array; `row` is its number once its content has been seen, -1 for the whole table."""
+    """Placeholder for an array; `row` is its number once its content was written, -1 for the whole table."""
 
     row: int | None = None
 
 
 class _List:
-    """Stands in for the list of rows."""
+    """Placeholder for the list of rows."""
 
 
 _MARK = object()
 
 
 class _RefusedError(Exception):
-    """The pickle asks for something that a table of vectors does not need."""
+    """The pickle contains something that a table of vectors does not need."""
 
 
 def is_object_table(path: Path) -> bool:
-    """Whether an `.npy` file holds pickled objects instead of plain numbers.
+    """Return whether an `.npy` file holds pickled objects instead of plain numbers.
 
     Raises:
-        FormatError: It cannot be read, or is no `.npy` file.
+        FormatError: The file cannot be read or is not an `.npy` file.
     """
     try:
         with path.open("rb") as file:
             return _read_header(file)[1].hasobject
     except (OSError, ValueError) as error:
-        raise FormatError(f"not a NumPy array: {error}", path=path, remedy=GET_AGAIN) from error
+        raise FormatError(f"not a NumPy array: {error}", path=path, remedy=REMEDY) from error
 
 
 def convert_table(source: Path, target: Path, progress: Progress = no_progress) -> tuple[int, int]:
-    """Write the vectors of an object table as a plain float32 array; nothing from the file is run.
+    """Write the vectors of an object table as a plain float32 array; no code from the file runs.
 
     Args:
         source: An `.npy` file of dtype object whose elements are vectors of one length.
         target: The new `.npy` file, written in one step.
-        progress: Told of every 10,000 rows.
+        progress: Called every 10,000 rows.
 
     Returns:
         The number of rows and their length.
 
     Raises:
-        FormatError: `source` is damaged, is no such table, or asks for something that a table does not need.
+        FormatError: `source` is damaged, is not such a table, or contains instructions that a table does not need.
         StorageError: `target` cannot be written.
     """
     try:
         with source.open("rb") as file, replacing(target) as temporary, temporary.open("wb") as plain:
             (rows, *_), _ = _read_header(file)
-            if not 0 < rows <= MOST_ROWS:
+            if not 0 < rows <= MAX_ROWS:
                 raise _RefusedError(f"it has {rows} rows")
             writer = _RowWriter(plain, rows, lambda row: progress(f"reading {source.name}", row, rows))
-            _Machine(writer.write).run(_ShortReads(file))
+            _PickleInterpreter(writer.write).run(_BoundedReader(file))
             writer.check()
             return rows, writer.length
     except _RefusedError as error:
-        raise FormatError(f"refused: {error}", path=source, remedy=GET_AGAIN) from error
+        raise FormatError(f"refused: {error}", path=source, remedy=REMEDY) from error
     except (ValueError, IndexError, TypeError, OverflowError) as error:
-        raise FormatError(f"not a table of word vectors, or damaged: {error}", path=source, remedy=GET_AGAIN) from error
+        raise FormatError(f"damaged, or not a table of word vectors: {error}", path=source, remedy=REMEDY) from error
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -125,65 +128,65 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, dtype
 
 
-class _ShortReads:
-    """A file of which no single piece may be longer than a row."""
+class _BoundedReader:
+    """A file that refuses to read more than one row at a time."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.tell = file.tell
 
     def read(self, count: int) -> bytes:
-        if count > LONGEST_ROW_BYTES:
-            raise _RefusedError(f"a piece of it has {count} bytes")
+        if count > MAX_ROW_BYTES:
+            raise _RefusedError(f"one value in it has {count} bytes")
         return self._file.read(count)
 
     def readline(self) -> bytes:
-        return self._file.readline(LONGEST_NAME_BYTES)
+        return self._file.readline(MAX_NAME_BYTES)
 
 
 class _RowWriter:
     """Writes rows of one length below an `.npy` header."""
 
-    def __init__(self, file: IO[bytes], rows: int, tell: Callable[[int], None]) -> None:
-        self._file, self._rows, self._tell = file, rows, tell
+    def __init__(self, file: IO[bytes], rows: int, report: Callable[[int], None]) -> None:
+        self._file, self._rows, self._report = file, rows, report
         self._written = 0
         self.length = 0
 
     def write(self, row: NDArray[Any]) -> int:
-        """Write the next row; returns its number."""
+        """Write the next row and return its number."""
         if self._written == 0:
             self.length = len(row)
             header = {"descr": "<f4", "fortran_order": False, "shape": (self._rows, self.length)}
             npy.write_array_header_1_0(self._file, header)
         if len(row) != self.length or not row.size:
-            raise _RefusedError(f"row {self._written} has {len(row)} numbers, the first {self.length}")
+            raise _RefusedError(f"row {self._written} has {len(row)} numbers, but the first row has {self.length}")
         self._file.write(row.astype("<f4").tobytes())
         self._written += 1
-        if self._written % TOLD_EVERY == 0 or self._written == self._rows:
-            self._tell(self._written)
+        if self._written % PROGRESS_ROWS == 0 or self._written == self._rows:
+            self._report(self._written)
         return self._written - 1
 
     def check(self) -> None:
-        """Raise unless every row is there."""
+        """Raise unless all rows were written."""
         if self._written != self._rows:
-            raise _RefusedError(f"it holds {self._written} rows, its header says {self._rows}")
+            raise _RefusedError(f"it holds {self._written} rows, but its header says {self._rows}")
 
 
-class _Machine:
-    """Plays as much of a pickle as rebuilds an array of arrays."""
+class _PickleInterpreter:
+    """Executes the instructions of a pickle that rebuild an array of arrays, and no others."""
 
     def __init__(self, write: Callable[[NDArray[Any]], int]) -> None:
         self._write = write
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._puts = 0
-        self._listed = 0
+        self._listed_rows = 0
 
-    def run(self, file: _ShortReads) -> None:
-        """Play the whole pickle.
+    def run(self, file: _BoundedReader) -> None:
+        """Execute the whole pickle.
 
         Raises:
-            _RefusedError: It asks for something else.
+            _RefusedError: The pickle contains another instruction.
         """
         for opcode, argument, _ in pickletools.genops(file):  # type: ignore[arg-type]  # needs these three methods only
             name = opcode.name
@@ -196,11 +199,11 @@ class _Machine:
             elif name in _TUPLES:
                 self._stack.append(self._pop(_TUPLES[name]))
             elif name not in _IGNORED:
-                self._do(name, argument)
+                self._execute(name, argument)
         if len(self._stack) != 1 or not isinstance(self._stack[0], _Array) or self._stack[0].row != -1:
-            raise _RefusedError("it is no array")
+            raise _RefusedError("it is not an array")
 
-    def _do(self, name: str, argument: Any) -> None:
+    def _execute(self, name: str, argument: Any) -> None:
         match name:
             case "MARK":
                 self._stack.append(_MARK)
@@ -213,11 +216,11 @@ class _Machine:
             case "APPENDS":
                 self._append(self._pop_to_mark())
             case "GLOBAL":
-                self._stack.append(_known(argument))
+                self._stack.append(_checked_global(argument))
             case "STACK_GLOBAL":
-                self._stack.append(_known(" ".join(self._pop(2))))
+                self._stack.append(_checked_global(" ".join(self._pop(2))))
             case "REDUCE":
-                self._stack.append(_stand_in(*self._pop(2)))
+                self._stack.append(_placeholder(*self._pop(2)))
             case "BUILD":
                 self._build(*self._pop(1))
             case "STOP":
@@ -226,7 +229,7 @@ class _Machine:
                 raise _RefusedError(f"it uses the instruction {name}")
 
     def _put(self, number: int) -> None:
-        """Remember the top of the stack, but nothing that holds a vector: each is needed once."""
+        """Memoise the top of the stack, except values that hold a vector: each of those is needed once."""
         self._puts += 1
         top = self._stack[-1]
         if not _is_large(top):
@@ -235,73 +238,73 @@ class _Machine:
     def _pop(self, count: int) -> tuple[Any, ...]:
         if len(self._stack) < count or any(value is _MARK for value in self._stack[len(self._stack) - count :]):
             raise _RefusedError("its stack runs empty")
-        taken = tuple(self._stack[len(self._stack) - count :])
+        values = tuple(self._stack[len(self._stack) - count :])
         del self._stack[len(self._stack) - count :]
-        return taken
+        return values
 
     def _pop_to_mark(self) -> list[Any]:
-        taken = []
+        values = []
         while (value := self._stack.pop()) is not _MARK:
-            taken.append(value)
-        return taken[::-1]
+            values.append(value)
+        return values[::-1]
 
     def _append(self, items: list[Any] | tuple[Any, ...]) -> None:
         if not isinstance(self._stack[-1], _List):
-            raise _RefusedError("it appends to something that is no list")
+            raise _RefusedError("it appends to something that is not a list")
         for item in items:
-            if not isinstance(item, _Array) or item.row != self._listed:
-                raise _RefusedError("it lists something else than its rows in their order")
-            self._listed += 1
+            if not isinstance(item, _Array) or item.row != self._listed_rows:
+                raise _RefusedError("it lists something other than its rows in their order")
+            self._listed_rows += 1
 
     def _build(self, state: Any) -> None:
         target = self._stack[-1]
         if not isinstance(state, tuple):
-            raise _RefusedError("it sets a state that is no tuple")
-        if isinstance(target, _Kind):
+            raise _RefusedError("it sets a state that is not a tuple")
+        if isinstance(target, _DType):
             target.order = ">" if state[1] == ">" else "<"
         elif isinstance(target, _Array) and target.row is None:
-            _version, _shape, kind, _fortran, content = state
+            _version, _shape, dtype, _fortran, content = state
             if isinstance(content, _List):
                 target.row = -1
             else:
-                target.row = self._write(_numbers(kind, content))
+                target.row = self._write(_row_values(dtype, content))
         else:
-            raise _RefusedError("it sets the state of something else")
+            raise _RefusedError("it sets the state of something other than an array")
 
 
 def _is_large(value: Any) -> bool:
-    """Whether it holds a vector, or is one."""
+    """Return whether a value is or contains a vector."""
     if isinstance(value, tuple):
         return any(map(_is_large, value))
-    return isinstance(value, _Array) or (isinstance(value, str | bytes) and len(value) > 64)
+    return isinstance(value, _Array) or (isinstance(value, str | bytes) and len(value) > LARGE_BYTES)
 
 
 def _refuse(reason: str) -> Any:
     raise _RefusedError(reason)
 
 
-def _known(name: str) -> _Name:
+def _checked_global(name: str) -> _Global:
     if name not in _RECONSTRUCT and name not in (_NDARRAY, _DTYPE):
-        raise _RefusedError(f"it asks for {name.replace(' ', '.')}")
-    return _Name(name)
+        raise _RefusedError(f"it imports {name.replace(' ', '.')}")
+    return _Global(name)
 
 
-def _stand_in(function: Any, arguments: Any) -> _Kind | _Array:
-    """What stands for the result of a call; nothing is called."""
-    if not isinstance(function, _Name) or not isinstance(arguments, tuple):
-        raise _RefusedError("it calls something that is no function")
+def _placeholder(function: Any, arguments: Any) -> _DType | _Array:
+    """Return the placeholder for the result of a call, without calling anything."""
+    if not isinstance(function, _Global) or not isinstance(arguments, tuple):
+        raise _RefusedError("it calls something that is not a function")
     if function.name in _RECONSTRUCT:
         return _Array()
     if function.name == _DTYPE and isinstance(arguments[0], str):
         code = arguments[0]
-        return _Kind(code.lstrip("<>|="), ">" if code.startswith(">") else "<")
+        return _DType(code.lstrip("<>|="), ">" if code.startswith(">") else "<")
     raise _RefusedError(f"it calls {function.name.replace(' ', '.')}")
 
 
-def _numbers(kind: Any, content: Any) -> NDArray[Any]:
-    if not isinstance(kind, _Kind) or kind.code not in _NUMBERS:
-        raise _RefusedError("it holds a row that is no vector of floats")
+def _row_values(dtype: Any, content: Any) -> NDArray[Any]:
+    if not isinstance(dtype, _DType) or dtype.code not in _FLOATS:
+        raise _RefusedError("it holds a row that is not a vector of floats")
     raw = content.encode("latin1") if isinstance(content, str) else content
     if not isinstance(raw, bytes):
         raise _RefusedError("it holds a row without numbers")
-    return np.frombuffer(raw, dtype=np.dtype(_NUMBERS[kind.code]).newbyteorder(kind.order))
+    return np.frombuffer(raw, dtype=np.dtype(_FLOATS[dtype.code]).newbyteorder(dtype.order))

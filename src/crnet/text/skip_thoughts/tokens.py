@@ -1,8 +1,8 @@
-"""Sentences and tokens of English text, as the published skip-thought vectors were made from them.
+"""Split English text into sentences and tokens as the authors of skip-thoughts did.
 
-The authors' encoder splits a text into sentences (NLTK's Punkt) and each sentence into tokens by the rules of the Penn
-Treebank (NLTK's `word_tokenize`); case is kept. The Treebank rules are written down here; Punkt is a trained model that
-would have to be downloaded, and a few rules stand in for it. They only decide which full stops become tokens.
+Their encoder splits a text into sentences (NLTK's Punkt) and each sentence into tokens by the rules of the Penn
+Treebank (NLTK's `word_tokenize`); case is kept. This module implements the Treebank rules. Punkt is a trained model
+that would have to be downloaded, so a few rules replace it; they only decide which full stops become tokens.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_ABBREVIATED = (
+_ABBREVIATION_LIST = (
     "mr mrs ms dr prof rev hon st jr sr gen col capt lt sgt gov sen rep messrs mme mlle "
     "vs etc e.g i.e cf viz al no vol fig ed pp inc ltd co corp dept est approx "
     "jan feb mar apr jun jul aug sep sept oct nov dec a.m p.m u.s u.k ph.d b.a m.a"
 )
-_ABBREVIATIONS = frozenset(_ABBREVIATED.split())
-# A mark that may end a sentence, quotes and brackets that close after it, and the white space before the next word.
-# The look back and the possessive ++ keep a text of nothing but marks from taking quadratic time.
-_END = re.compile(r"(?<![.!?])(?P<mark>[.!?]++)[\"'”’)\]}]*+\s+(?=[\"'“‘(\[{]*(?P<next>\S))")
+_ABBREVIATIONS = frozenset(_ABBREVIATION_LIST.split())
+# A mark that may end a sentence, closing quotes and brackets after it, and the white space before the next word. The
+# lookbehind and the possessive ++ avoid quadratic time on a text that consists only of such marks.
+_SENTENCE_END = re.compile(r"(?<![.!?])(?P<mark>[.!?]++)[\"'”’)\]}]*+\s+(?=[\"'“‘(\[{]*(?P<next>\S))")
 _LAST_WORD = re.compile(r"[^\s\"'“‘(\[{]+$")
 
 
-def _compiled(*rules: tuple[str, str]) -> tuple[tuple[re.Pattern[str], str], ...]:
+def _compile(*rules: tuple[str, str]) -> tuple[tuple[re.Pattern[str], str], ...]:
     return tuple((re.compile(pattern), replacement) for pattern, replacement in rules)
 
 
-# Treebank rules in their order: quotes that open, punctuation, brackets, quotes that close, contractions.
-_RULES = _compiled(
+# Treebank rules in their order: opening quotes, punctuation, brackets, closing quotes, contractions.
+_RULES = _compile(
     (r'^"', r"``"),
     (r"(``)", r" \1 "),
     (r'([ (\[{<])"', r"\1 `` "),
@@ -41,7 +41,7 @@ _RULES = _compiled(
     (r"[\]\[(){}<>]", r" \g<0> "),
     (r"--", r" -- "),
 )
-_CLOSING_RULES = _compiled(
+_CLOSING_RULES = _compile(
     (r'"', r" '' "),
     (r"(\S)('')", r"\1 \2 "),
     (r"([^' ])('[sS]|'[mM]|'[dD]|') ", r"\1 \2 "),
@@ -56,19 +56,19 @@ _CLOSING_RULES = _compiled(
 )
 
 
-def tokens_of(text: str) -> list[str]:
-    """The tokens of a text: words, parts of contractions ("do", "n't"), punctuation marks."""
-    return [token for sentence in split_sentences(text) for token in tokens_of_sentence(sentence)]
+def tokenize(text: str) -> list[str]:
+    """Return the tokens of a text: words, parts of contractions ("do", "n't"), punctuation marks."""
+    return [token for sentence in split_sentences(text) for token in tokenize_sentence(sentence)]
 
 
 def split_sentences(text: str) -> Iterator[str]:
-    """The sentences of a text, none empty.
+    """Yield the sentences of a text; none is empty.
 
-    A sentence ends at a full stop, question or exclamation mark that white space follows, unless the next word begins
-    in lower case or the full stop belongs to an abbreviation or an initial.
+    A sentence ends at a full stop, question mark or exclamation mark followed by white space, unless the next word
+    begins in lower case or the full stop belongs to an abbreviation or an initial.
     """
     start = 0
-    for end in _END.finditer(text):
+    for end in _SENTENCE_END.finditer(text):
         if _ends_sentence(text[start : end.start()], end["mark"], end["next"]):
             yield text[start : end.end()].strip()
             start = end.end()
@@ -76,8 +76,8 @@ def split_sentences(text: str) -> Iterator[str]:
         yield last
 
 
-def tokens_of_sentence(sentence: str) -> list[str]:
-    """The tokens of one sentence; only its last full stop is a token of its own."""
+def tokenize_sentence(sentence: str) -> list[str]:
+    """Return the tokens of one sentence; of its full stops, only the last becomes a token."""
     for pattern, replacement in _RULES:
         sentence = pattern.sub(replacement, sentence)
     sentence = f" {sentence} "
@@ -91,7 +91,7 @@ def _ends_sentence(before: str, mark: str, following: str) -> bool:
         return False
     if mark != ".":
         return True
-    word = _LAST_WORD.search(before[-40:])  # no abbreviation is longer
+    word = _LAST_WORD.search(before[-40:])  # longer than any abbreviation
     if word is None:
         return True
     is_initial = len(word[0]) == 1 and word[0].isupper() and word[0] != "I"

@@ -1,4 +1,4 @@
-"""A skip-thoughts encoder that `crnet text train` wrote: `encoder.json`, `words.txt`, `uni|bi.safetensors`."""
+"""Files of an encoder that `crnet text train` wrote: `encoder.json`, `words.txt`, `uni|bi.safetensors`."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from torch import Tensor
 
 from crnet.errors import FormatError
 from crnet.text.skip_thoughts.kiros_files import read_words
-from crnet.text.skip_thoughts.weights import DIRECTIONS, Gru, Parts, digest_of
+from crnet.text.skip_thoughts.weights import DIRECTIONS, GruWeights, SkipThoughtsWeights, files_fingerprint
 from crnet.utils.files import read_json, sha256, write_bytes, write_json, write_text
 
 FORMAT = 1
+KIND = "crnet skip-thoughts"
 ENCODER_NAME = "encoder.json"
 WORDS_NAME = "words.txt"
-TRAIN_AGAIN = "copy the folder again, or train again"
+REMEDY = "copy the folder again, or train again"
 
 
-def is_own(folder: Path) -> bool:
-    """Whether a folder holds an encoder of ours."""
+def is_trained_encoder(folder: Path) -> bool:
+    """Return whether a folder holds an encoder that `crnet text train` finished."""
     return (folder / ENCODER_NAME).is_file()
 
 
-def write(folder: Path, words: list[str], weights: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Write an encoder; `encoder.json` comes last, so that a half-written folder is never taken for whole.
+def write_trained_encoder(folder: Path, words: list[str], weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Write an encoder; `encoder.json` comes last, so that an incomplete folder never counts as an encoder.
 
     Args:
-        folder: Where to.
+        folder: The encoder's folder.
         words: The dictionary in the order of the tables' rows.
-        weights: Of "uni" and "bi" the tensors `table` and `<direction>.weight_ih|weight_hh|bias_ih`.
+        weights: For "uni" and "bi" the tensors `table` and `<direction>.weight_ih|weight_hh|bias_ih`.
 
     Raises:
         StorageError: The folder cannot be written.
@@ -43,17 +44,17 @@ def write(folder: Path, words: list[str], weights: Mapping[str, Mapping[str, Ten
     for part, tensors in weights.items():
         write_bytes(folder / f"{part}.safetensors", save({n: t.contiguous() for n, t in tensors.items()}))
     files = {name: sha256(folder / name) for name in (WORDS_NAME, *(f"{part}.safetensors" for part in weights))}
-    write_json(folder / ENCODER_NAME, {"format": FORMAT, "kind": "crnet skip-thoughts", "files": files})
+    write_json(folder / ENCODER_NAME, {"format": FORMAT, "kind": KIND, "files": files})
 
 
-def read(folder: Path) -> Parts:
-    """The encoder in a folder.
+def read_trained_encoder(folder: Path) -> SkipThoughtsWeights:
+    """Read an encoder that `write_trained_encoder` wrote.
 
     Raises:
-        FormatError: A file is missing, damaged, or not what `encoder.json` names.
+        FormatError: A file is missing or damaged, or differs from its hash in `encoder.json`.
     """
     document = read_json(folder / ENCODER_NAME, "a text encoder")
-    files = _checked_files(folder, document)
+    sha256s = _checked_sha256s(folder, document)
     words = read_words(folder / WORDS_NAME)
     tables, grus = {}, {}
     for part, directions in DIRECTIONS.items():
@@ -62,32 +63,31 @@ def read(folder: Path) -> Parts:
             tensors = load_file(path)
             tables[part] = np.asarray(tensors["table"].float().numpy())
             grus[part] = [
-                Gru(**{name: tensors[f"{direction}.{name}"] for name in Gru.__annotations__})
+                GruWeights(**{name: tensors[f"{direction}.{name}"] for name in GruWeights.__annotations__})
                 for direction in directions
             ]
         except (SafetensorError, OSError, KeyError) as error:
-            raise FormatError(f"not an encoder's weights: {error}", path=path, remedy=TRAIN_AGAIN) from error
+            raise FormatError(f"not an encoder's weights: {error}", path=path, remedy=REMEDY) from error
         if tables[part].ndim != 2 or len(tables[part]) != len(words):
-            raise FormatError("its table does not fit the dictionary", path=path, remedy=TRAIN_AGAIN)
-    digest = digest_of([files[name] for name in sorted(files)])
-    return Parts({word: row for row, word in enumerate(words)}, tables, grus, digest)
+            raise FormatError("its table does not match the dictionary", path=path, remedy=REMEDY)
+    fingerprint = files_fingerprint([sha256s[name] for name in sorted(sha256s)])
+    return SkipThoughtsWeights({word: row for row, word in enumerate(words)}, tables, grus, fingerprint)
 
 
-def _checked_files(folder: Path, document: Any) -> dict[str, str]:
+def _checked_sha256s(folder: Path, document: Any) -> dict[str, str]:
+    """Return the hashes that `encoder.json` holds, after comparing the files with them."""
     path = folder / ENCODER_NAME
-    if not isinstance(document, dict) or document.get("kind") != "crnet skip-thoughts":
+    if not isinstance(document, dict) or document.get("kind") != KIND:
         raise FormatError("not a text encoder of crnet", path=path)
     if document.get("format") != FORMAT:
         raise FormatError(
-            f"encoder format {document.get('format')!r}, this version reads {FORMAT}", path=path, remedy=TRAIN_AGAIN
+            f"encoder format {document.get('format')!r}, this version reads {FORMAT}", path=path, remedy=REMEDY
         )
     names = (WORDS_NAME, *(f"{part}.safetensors" for part in DIRECTIONS))
-    files = document.get("files")
-    if not isinstance(files, dict) or set(files) != set(names):
-        raise FormatError("does not name its files", path=path, remedy=TRAIN_AGAIN)
+    sha256s = document.get("files")
+    if not isinstance(sha256s, dict) or set(sha256s) != set(names):
+        raise FormatError("does not name its files", path=path, remedy=REMEDY)
     for name in names:
-        if not (folder / name).is_file() or sha256(folder / name) != files[name]:
-            raise FormatError(
-                "missing, or not the file that encoder.json names", path=folder / name, remedy=TRAIN_AGAIN
-            )
-    return files
+        if not (folder / name).is_file() or sha256(folder / name) != sha256s[name]:
+            raise FormatError("missing, or different from its hash in encoder.json", path=folder / name, remedy=REMEDY)
+    return sha256s

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from crnet.errors import ConfigError, FormatError, UsageError
-from crnet.text.skip_thoughts import trained_encoder
 from crnet.text.skip_thoughts.corpus import Corpus, read_corpus
 from crnet.text.skip_thoughts.model import SkipThoughtsModel, Triples
+from crnet.text.skip_thoughts.trained_encoder import is_trained_encoder, write_trained_encoder
 from crnet.text.skip_thoughts.weights import DIRECTIONS
 from crnet.types import TEXT_DIMENSIONS
 from crnet.utils.files import read_json, sha256, write_bytes, write_json, write_text
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TextTraining:
+class SkipThoughtsConfig:
     """How skip-thoughts are trained.
 
     Attributes:
@@ -86,9 +86,9 @@ class _Standing:
 def train_skip_thoughts(
     text: Path,
     out: Path,
-    config: TextTraining,
+    config: SkipThoughtsConfig,
     *,
-    a_sentence_a_line: bool = False,
+    sentence_per_line: bool = False,
     device: torch.device | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, tuple[float, float]]:
@@ -98,7 +98,7 @@ def train_skip_thoughts(
         text: UTF-8, running text; see `read_corpus`.
         out: The encoder's folder: a new one, or one that an equal call left unfinished or finished.
         config: Sizes and schedule.
-        a_sentence_a_line: Line ends separate sentences.
+        sentence_per_line: Line ends separate sentences.
         device: Where to compute; None: the CPU.
         progress: Told of every step.
 
@@ -111,10 +111,10 @@ def train_skip_thoughts(
     """
     if not text.is_file():
         raise UsageError("cannot be read: no such file", path=text, remedy="give a plain text file")
-    about = {"config": asdict(config), "text_sha256": sha256(text), "a_sentence_a_line": a_sentence_a_line}
-    if trained_encoder.is_own(out) and _is_same_run(out, about):
+    about = {"config": asdict(config), "text_sha256": sha256(text), "a_sentence_a_line": sentence_per_line}
+    if is_trained_encoder(out) and _is_same_run(out, about):
         return _ends([json.loads(line) for line in (out / LOG_NAME).read_text(encoding="utf-8").splitlines()])
-    corpus = read_corpus(text, config.words, a_sentence_a_line)
+    corpus = read_corpus(text, config.words, sentence_per_line)
     triples = corpus.triples(config.longest)
     if not len(triples):
         raise UsageError(
@@ -130,7 +130,7 @@ def train_skip_thoughts(
         tensors[part] = net.encoder_tensors()
         log += standing.log
     write_text(out / LOG_NAME, "".join(json.dumps(row) + "\n" for row in log))
-    trained_encoder.write(out, corpus.words, tensors)
+    write_trained_encoder(out, corpus.words, tensors)
     for part in DIRECTIONS:
         _state_path(out, part).unlink(missing_ok=True)
     return _ends(log)
@@ -171,7 +171,7 @@ def _train_part(
     corpus: Corpus,
     triples: np.ndarray[Any, Any],
     out: Path,
-    config: TextTraining,
+    config: SkipThoughtsConfig,
     device: torch.device,
     progress: Progress,
 ) -> tuple[SkipThoughtsModel, _Standing]:
@@ -216,7 +216,7 @@ def _step(net: SkipThoughtsModel, optimizer: torch.optim.Optimizer, batch: Tripl
 
 
 def _batches(
-    corpus: Corpus, triples: np.ndarray[Any, Any], config: TextTraining, epoch: int, first: int
+    corpus: Corpus, triples: np.ndarray[Any, Any], config: SkipThoughtsConfig, epoch: int, first: int
 ) -> Iterator[Triples]:
     """The batches of an epoch from number `first` on; their order follows from seed and epoch alone."""
     rng = np.random.default_rng([config.seed, epoch])
@@ -228,7 +228,7 @@ def _batches(
     batches = [by_length[i : i + size] for i in range(0, len(by_length), size)]
     for number in rng.permutation(len(batches))[first:]:
         around = [[_words(corpus, middle + shift) for middle in batches[number]] for shift in (0, -1, 1)]
-        yield Triples.of(*around)
+        yield Triples.pad(*around)
 
 
 def _words(corpus: Corpus, number: int) -> Tensor:

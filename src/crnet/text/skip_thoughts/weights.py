@@ -1,4 +1,4 @@
-"""What a skip-thoughts encoder is made of, wherever it was read from."""
+"""Words and weights of a skip-thoughts encoder, whichever files they come from."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crnet.text.base import FINGERPRINT_DIGITS
+
 Table = NDArray[np.float32]
 
 UNKNOWN, END = "UNK", "<eos>"
-"""Words of the dictionary that stand for any other word, and for the end of a sentence."""
+"""Dictionary entries for all words that are not in it, and for the end of a sentence."""
 
 DIRECTIONS = {"uni": ("forwards",), "bi": ("forwards", "backwards")}
-"""The two encoders and their GRUs, in the order of their states."""
+"""The two parts of the combine-skip encoder, uni-skip and bi-skip, and their GRUs in the order of their states."""
 
 
 @dataclass(frozen=True, eq=False)
-class Gru:
+class GruWeights:
     """A GRU's weights in PyTorch's order (reset, update, proposal): [3 units, words], [3 units, units], [3 units]."""
 
     weight_ih: Tensor
@@ -29,22 +31,22 @@ class Gru:
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class SkipThoughtsWeights:
     """An encoder's words and weights.
 
     Attributes:
         words: The row of each word in both tables.
-        tables: [words, dimensions] of "uni" and "bi", possibly mapped from disk.
-        grus: Of "uni" and "bi", in the order of `DIRECTIONS`.
-        digest: 16 hexadecimal digits that stand for the content of all files.
+        tables: Word vectors [words, dimensions] of "uni" and "bi", possibly mapped from disk.
+        grus: GRUs of "uni" and "bi", in the order of `DIRECTIONS`.
+        fingerprint: 16 hexadecimal digits that identify the content of all files.
     """
 
     words: Mapping[str, int]
     tables: Mapping[str, Table]
-    grus: Mapping[str, Sequence[Gru]]
-    digest: str
+    grus: Mapping[str, Sequence[GruWeights]]
+    fingerprint: str
 
 
-def digest_of(sha256s: Sequence[str]) -> str:
-    """16 hexadecimal digits that stand for files with these hashes."""
-    return hashlib.sha256("".join(sha256s).encode()).hexdigest()[:16]
+def files_fingerprint(sha256s: Sequence[str]) -> str:
+    """Return 16 hexadecimal digits that identify files with these SHA-256 hashes."""
+    return hashlib.sha256("".join(sha256s).encode()).hexdigest()[:FINGERPRINT_DIGITS]

@@ -1,0 +1,86 @@
+"""Interface, names and limits that all text encoders share.
+
+An encoder's name is `kind`, `kind:place` or `kind:place#fingerprint`. The place is a folder or a model's name on a hub;
+the fingerprint identifies the weights, wherever they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crnet.errors import ConfigError
+
+LONGEST_TEXT_CHARACTERS = 100_000  # about two hours of speech; bounds the time that any input can take
+FINGERPRINT_DIGITS = 16
+
+
+class TextEncoder(Protocol):
+    """Turns texts into vectors; the same text always gives the same vector."""
+
+    @property
+    def name(self) -> str:
+        """The name that a bundle records and `encoder_by_name` accepts."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 [n, 4800]; an empty text gives zeros."""
+
+
+class EncoderName(NamedTuple):
+    """The parts of an encoder's name; a missing part is empty.
+
+    Attributes:
+        kind: For example "hashed-ngrams-v1" or "skip-thoughts".
+        place: A folder, or a model's name on a hub.
+        fingerprint: 16 hexadecimal digits that identify the weights.
+    """
+
+    kind: str
+    place: str = ""
+    fingerprint: str = ""
+
+    def __str__(self) -> str:
+        place = f":{self.place}" if self.place else ""
+        return f"{self.kind}{place}#{self.fingerprint}" if self.fingerprint else f"{self.kind}{place}"
+
+
+def parse_encoder_name(name: str) -> EncoderName:
+    """Split an encoder's name into kind, place and fingerprint."""
+    kind, _, rest = name.partition(":")
+    place, mark, fingerprint = rest.rpartition("#")
+    has_fingerprint = mark and re.fullmatch(f"[0-9a-f]{{{FINGERPRINT_DIGITS}}}", fingerprint)
+    return EncoderName(kind, place, fingerprint) if has_fingerprint else EncoderName(kind, rest)
+
+
+def encoder_label(name: str) -> str:
+    """Return an encoder's name without its place, which differs between machines; tables and pages show it."""
+    kind, _, fingerprint = parse_encoder_name(name)
+    return f"{kind}#{fingerprint}" if fingerprint else name
+
+
+def is_same_encoder(first: str, second: str) -> bool:
+    """Return whether two names stand for the same vectors, wherever the files are."""
+    return encoder_label(first) == encoder_label(second)
+
+
+def check_fingerprint(name: str, expected: str | None) -> None:
+    """Raise unless an encoder's weights have the expected fingerprint; None accepts any.
+
+    Args:
+        name: Full name of the encoder that was loaded.
+        expected: Fingerprint of the weights that were used before.
+
+    Raises:
+        ConfigError: The weights differ.
+    """
+    kind, place, fingerprint = parse_encoder_name(name)
+    if expected and fingerprint != expected:
+        raise ConfigError(
+            f"these weights are not the ones that were used: {kind}#{fingerprint}, not {kind}#{expected}",
+            path=place,
+            remedy="restore the old weights, or name their folder with --encoder",
+        )
