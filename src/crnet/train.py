@@ -10,7 +10,6 @@ A run folder holds:
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -33,7 +32,7 @@ from crnet.data.splits import (
     split_validation,
     training_digest,
 )
-from crnet.errors import ConfigError, FormatError, LabelError, UsageError
+from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.models.crnet import StreamNet
@@ -42,11 +41,12 @@ from crnet.training.checkpoint import load_net
 from crnet.training.distributed import choose_device, world
 from crnet.training.features import extract_all
 from crnet.training.parallel_streams import train_streams
-from crnet.training.stream import WITHOUT_INFLUENCE, first_difference
+from crnet.training.stream import decisive_fields
 from crnet.types import Stream
-from crnet.utils.files import read_json, write_arrays, write_json
+from crnet.utils.files import write_arrays, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
+from crnet.utils.resumable import ResumableFolder
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
@@ -54,6 +54,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
+
+
+def _decisive(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration and protocol of a run without the fields that do not affect its results."""
+    config = document["config"]
+    protocol = document["data"].get("protocol", str(OFFICIAL))  # the first versions recorded none
+    return {**config, "training": decisive_fields(config["training"]), "protocol": protocol}
+
+
+RUN_FOLDER = ResumableFolder("a run", RUN_FILE, _decisive, exclusive=False)
 
 
 def train_system(
@@ -94,7 +104,7 @@ def train_system(
     described = describe_run(store, manifest, config, protocol)
     with world(config.training.device) as here:  # joined once for all streams: a group cannot be joined twice
         config.model.require_trainable_on(here.device)
-        _refuse_other_run(run_dir, described)
+        RUN_FOLDER.check(run_dir, described)
         here.barrier()
         if here.first:
             write_json(run_dir / RUN_FILE, described)
@@ -197,33 +207,6 @@ def describe_run(store: Path, manifest: Manifest, config: Config, protocol: Spli
         "versions": versions(),
         "git_revision": git_revision(),
     }
-
-
-def _refuse_other_run(run_dir: Path, described: Mapping[str, Any]) -> None:
-    """Raise ConfigError if the folder holds a run of other streams, another fusion or another anything else."""
-    path = run_dir / RUN_FILE
-    if run_dir.exists() and not run_dir.is_dir():
-        raise UsageError("is a file, not a folder for a run", path=run_dir, remedy="name a new folder")
-    if not path.is_file():
-        return
-    found = read_json(path, "the description of a run")
-    before, now = (_decisive(document) for document in (found, described))
-    if difference := first_difference(before, now):
-        raise ConfigError(
-            f"this folder holds a run of another configuration: {difference}",
-            path=path,
-            remedy="choose another run folder, or delete this one to train anew",
-        )
-
-
-def _decisive(document: Any) -> Any:
-    """Configuration and protocol of a run without the fields that change nothing in its results."""
-    plain = json.loads(json.dumps(document.get("config"))) if isinstance(document, dict) else None
-    if isinstance(plain, dict) and isinstance(data := document.get("data"), dict):
-        plain["protocol"] = data.get("protocol", str(OFFICIAL))
-    if isinstance(plain, dict) and isinstance(plain.get("training"), dict):
-        plain["training"] = {k: v for k, v in plain["training"].items() if k not in WITHOUT_INFLUENCE}
-    return plain
 
 
 def _fit_fusions(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crnet.data.extract import fingerprint_of
 from crnet.data.manifest import (
     EMBEDDING_NAME,
     MANIFEST_NAME,
@@ -16,12 +15,13 @@ from crnet.data.manifest import (
     read_manifest_file,
     write_manifest,
 )
-from crnet.data.prepare import SETTINGS_NAME
+from crnet.data.prepare import SETTINGS_NAME, settings_fingerprint
 from crnet.data.store import ClipFile, read_clip, write_clip
 from crnet.errors import FormatError, StorageError
 from crnet.text.base import TextEncoder, encoder_label, is_same_encoder
-from crnet.utils.files import read_json, remedy_of_writing, write_json
+from crnet.utils.files import read_json, remedy_of_writing, remove_leftovers, write_json
 from crnet.utils.progress import Progress, no_progress
+from crnet.utils.resumable import short_fingerprint
 
 CLIPS_AT_ONCE = 64  # texts of so many clips are encoded together
 TASK = "embedding transcripts"
@@ -80,11 +80,9 @@ def _open(store: Path) -> Manifest:
 def _begin(store: Path, manifest: Manifest, encoder: TextEncoder) -> str:
     """Mark the store as unfinished and as one of the new encoder's; returns its new fingerprint."""
     settings_path = store / SETTINGS_NAME
-    fingerprint = fingerprint_of({"prepared": manifest.fingerprint, "encoder": encoder_label(encoder.name)})
+    fingerprint = short_fingerprint({"prepared": manifest.fingerprint, "encoder": encoder_label(encoder.name)})
     try:
-        for leftover in store.rglob(".tmp-*"):
-            if leftover.is_file():
-                leftover.unlink()
+        remove_leftovers(store)
         if (store / MANIFEST_NAME).is_file():
             (store / MANIFEST_NAME).replace(store / EMBEDDING_NAME)
     except OSError as error:
@@ -94,8 +92,7 @@ def _begin(store: Path, manifest: Manifest, encoder: TextEncoder) -> str:
         # `crnet prepare` with the old encoder must not take these clips for its own.
         described = read_json(settings_path, "the settings of a clip store")
         described = {**described, "encoder": encoder_label(encoder.name)}
-        described["fingerprint"] = fingerprint_of({k: v for k, v in described.items() if k != "fingerprint"})
-        write_json(settings_path, described)
+        write_json(settings_path, {**described, "fingerprint": settings_fingerprint(described)})
     return fingerprint
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from crnet.errors import ConfigError, CrnetError, FormatError, MediaError, Missi
 from crnet.text.asr import SpeechRecogniser, recognition_warning
 from crnet.text.base import TextEncoder
 from crnet.types import Clip, Faces
+from crnet.utils.resumable import short_fingerprint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -140,7 +140,7 @@ def _make(shared: Shared, job: Job) -> Made:
     relative = clip_path(job.clip.clip_id)
     path = shared.out / relative
     with _on_disk(job.video, shared.out / WORK_NAME / PurePosixPath(relative).stem) as (video, content):
-        origin = fingerprint_of(
+        origin = short_fingerprint(
             {
                 "settings": shared.fingerprint,
                 "clip": job.clip.clip_id,
@@ -235,8 +235,3 @@ def _size_and_crc32(path: Path) -> list[int]:
         raise MediaError("is not there any more, or is a link to nothing", path=path, remedy="put it back") from error
     except OSError as error:
         raise MediaError(f"cannot be read: {error.strerror or error}", path=path, remedy="check its rights") from error
-
-
-def fingerprint_of(document: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits that stand for a JSON document."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]

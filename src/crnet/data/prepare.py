@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crnet.data.ceiling import CEILING_NAME
-from crnet.data.extract import WORK_NAME, ClipMaker, Job, Made, Shared, clip_from_video, fingerprint_of, make_clip_file
+from crnet.data.extract import WORK_NAME, ClipMaker, Job, Made, Shared, clip_from_video, make_clip_file
 from crnet.data.failures import FAILURES_NAME
 from crnet.data.manifest import EMBEDDING_NAME, MANIFEST_NAME, Manifest, write_manifest
 from crnet.data.sources.archives import Keys, ask_for_key
@@ -28,8 +28,9 @@ from crnet.text.base import TextEncoder, encoder_label
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import SPLITS, Split
 from crnet.utils.executors import WorkerDied, available_cores, run_jobs
-from crnet.utils.files import read_json, write_bytes, write_json, write_text
+from crnet.utils.files import remove_leftovers, write_bytes, write_json, write_text
 from crnet.utils.progress import Progress, no_progress
+from crnet.utils.resumable import ResumableFolder, short_fingerprint
 
 if TYPE_CHECKING:
     from crnet.media.settings import MediaSettings
@@ -43,6 +44,33 @@ TYPICAL_AUDIO_BYTES = 480_000
 BYTES_PER_PIXEL = 0.42  # of a JPEG at quality 90: 5.3 kB at 112x112 in a real 720p clip
 
 _log = logging.getLogger(__name__)
+
+
+def store_settings(
+    settings: MediaSettings, encoder: TextEncoder, recogniser: SpeechRecogniser | None = None
+) -> dict[str, Any]:
+    """Return the content of `prepare.json`: every setting that decides the content of a store's clip files."""
+    recorded: dict[str, Any] = {
+        "media": asdict(settings),
+        "media fingerprint": settings.fingerprint(),  # also counts the reader's version
+        "encoder": encoder_label(encoder.name),
+        "format": FORMAT,
+    }
+    if recogniser is not None:
+        recorded["speech recognition"] = recogniser.name
+    return {**recorded, "fingerprint": settings_fingerprint(recorded)}
+
+
+def settings_fingerprint(settings: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a store's settings, which `prepare.json` records beside them."""
+    return short_fingerprint(_without_fingerprint(settings))
+
+
+def _without_fingerprint(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != "fingerprint"}
+
+
+STORE_FOLDER = ResumableFolder("a clip store", SETTINGS_NAME, _without_fingerprint)
 
 
 @dataclass(frozen=True)
@@ -117,6 +145,7 @@ def prepare(
         recogniser: Listens to clips of which nobody wrote down what is said; None: nobody does.
 
     Raises:
+        ConfigError: `out` was prepared with other settings.
         UsageError: `source` or `out` cannot be what they are meant to be, or there is no video of the labels at all.
         LabelError, ArchiveError: Labels or archives are unusable.
         StorageError: The disk is full or `out` cannot be written.
@@ -131,17 +160,10 @@ def prepare(
 
         settings = MediaSettings()
     encoder = HashedNgrams() if encoder is None else encoder
-    described: dict[str, Any] = {
-        "media": asdict(settings),
-        "media fingerprint": settings.fingerprint(),  # also counts the reader's version
-        "encoder": encoder_label(encoder.name),
-        "format": FORMAT,
-    }
-    if recogniser is not None:
-        described["speech recognition"] = recogniser.name
-    fingerprint = fingerprint_of(described)
+    recorded = store_settings(settings, encoder, recogniser)
+    fingerprint = recorded["fingerprint"]
     opened = open_source(source, keys, leave_out=out)
-    _begin(out, {**described, "fingerprint": fingerprint})
+    _begin(out, recorded)
     _log_space(opened, out, settings)
     shared = Shared(out, encoder, settings, fingerprint, make_clip, recogniser)
     tally = _make_clips(opened, shared, available_cores() if workers is None else workers, progress)
@@ -162,7 +184,7 @@ def prepare(
         )
     if (source / CEILING_NAME).is_file():  # what a simulated source lets anyone know of the scores
         write_bytes(out / CEILING_NAME, (source / CEILING_NAME).read_bytes())
-    write_manifest(out, Manifest(rows, kind, described["media"], fingerprint, encoder.name))
+    write_manifest(out, Manifest(rows, kind, recorded["media"], fingerprint, encoder.name))
     if wordless := sum(not row.transcript.strip() for row in rows):
         _log.warning(
             "%d of %d clips have no words: only their sound will be heard (a .txt beside a video or --asr helps)",
@@ -173,44 +195,20 @@ def prepare(
     return PrepareReport(len(rows) - skipped, skipped, failures)
 
 
-def _begin(out: Path, described: dict[str, Any]) -> None:
-    """Make the store's folder, or find that it is one that can be gone on with; remove what a killed run left."""
-    if out.exists() and not out.is_dir():
-        raise UsageError("is a file, not a folder for the store", path=out, remedy="give a new folder")
-    path = out / SETTINGS_NAME
-    if path.is_file():
-        before = read_json(path, "the settings of a clip store")
-        if before != described:
-            raise UsageError(
-                f"was prepared with other settings: {_difference(before, described)}",
-                path=out,
-                remedy="use the same settings, or another folder",
-            )
-    elif out.is_dir() and any(not entry.name.startswith(".tmp-") for entry in out.iterdir()):
-        raise UsageError("is not empty and no clip store", path=out, remedy="give a new folder")
+def _begin(out: Path, settings: dict[str, Any]) -> None:
+    """Make the store's folder, or check that its work can be resumed; delete what a killed run left."""
+    begun = STORE_FOLDER.check(out, settings)
     shutil.rmtree(out / WORK_NAME, ignore_errors=True)
     try:
-        for leftover in out.rglob(".tmp-*"):
-            leftover.unlink(missing_ok=True)
+        remove_leftovers(out)
         # From here on until its end the store is unfinished.
         (out / MANIFEST_NAME).unlink(missing_ok=True)
         (out / EMBEDDING_NAME).unlink(missing_ok=True)
         (out / WORK_NAME).mkdir(parents=True)
     except OSError as error:
         raise StorageError(f"cannot be written: {error.strerror}", path=out, remedy="choose another folder") from error
-    if not path.is_file():
-        write_json(path, described)
-
-
-def _difference(before: Any, now: dict[str, Any]) -> str:
-    def flat(document: Any, prefix: str = "") -> dict[str, Any]:
-        if not isinstance(document, dict):
-            return {prefix.strip(): document}
-        return {k: v for name, value in document.items() for k, v in flat(value, f"{prefix} {name}").items()}
-
-    old, new = flat(before), flat(now)
-    changed = [name for name in {**new, **old} if old.get(name) != new.get(name) and name != "fingerprint"]
-    return ", ".join(f"{name} {old.get(name)!r}, now {new.get(name)!r}" for name in changed)
+    if not begun:
+        write_json(out / SETTINGS_NAME, settings)
 
 
 def _log_space(source: Source, out: Path, settings: MediaSettings) -> None:

@@ -18,7 +18,7 @@ from crnet.models.crnet import ModelConfig
 from crnet.text.base import encoder_label
 from crnet.training.config import TrainingConfig
 from crnet.training.loop import BEST_NAME, STATE_NAME
-from crnet.training.stream import WITHOUT_INFLUENCE
+from crnet.training.stream import decisive_fields
 from crnet.types import Stream
 from crnet.utils.files import write_json
 
@@ -102,12 +102,11 @@ class NetSpec:
             data: What `digest_of` says of the store.
         """
         config = to_dict(self.config)
-        training = {name: value for name, value in config["training"].items() if name not in WITHOUT_INFLUENCE}
         decisive = {
             "stream": self.stream,
             "model": config["model"],
             "transforms": config["transforms"],
-            "training": training | {"seed": seed},
+            "training": decisive_fields(config["training"]) | {"seed": seed},
             "train_clips": self.train_clips,
             "data": data,
         }

@@ -11,8 +11,6 @@ The results' folder holds:
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,23 +22,25 @@ from typing import Any
 import crnet
 from crnet.config import Config, to_dict
 from crnet.data.splits import OFFICIAL, SplitProtocol
-from crnet.errors import ConfigError, CrnetError, FormatError, StorageError, UsageError
+from crnet.errors import CrnetError, FormatError, StorageError, UsageError
 from crnet.experiments.plan import folds_of, plan, train_plan
 from crnet.experiments.rendering.index import About, write_index
 from crnet.experiments.table import Table
 from crnet.experiments.workspace import Experiment, Lab, Section
 from crnet.training.distributed import choose_device
 from crnet.training.parallel_streams import nets_at_once
-from crnet.training.stream import WITHOUT_INFLUENCE, first_difference
+from crnet.training.stream import decisive_fields
 from crnet.utils.files import read_json, write_json, write_text
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
+from crnet.utils.resumable import ResumableFolder, as_json, content_fingerprint, fingerprint
 
 logger = logging.getLogger(__name__)
 
 LAB_FILE, LOCK_FILE = "lab.json", ".lock"
 SECTION_FILE = "section.json"
 PAGE_FILE = "README.md"
+RESULTS_FOLDER = ResumableFolder("results of `crnet reproduce`", LAB_FILE, exclusive=False)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def reproduce(
     """
     lab = Lab.open(store, out, base, seeds, backbones, progress, protocol)
     with _alone(out):
-        _refuse_other_lab(lab)
+        _begin(lab)
         return _reproduce(lab, experiments, workers, command, preset)
 
 
@@ -160,40 +160,31 @@ def _alone(out: Path) -> Iterator[None]:
         yield
 
 
-def _refuse_other_lab(lab: Lab) -> None:
-    """One folder holds one configuration on one store, with any number of seeds.
+def _begin(lab: Lab) -> None:
+    """Record what the results are made from. One folder holds one configuration on one store, with any seeds.
 
     Raises:
-        ConfigError: It holds another.
+        ConfigError: The folder holds results of another store, protocol or configuration.
     """
     config = to_dict(lab.base)
-    config["training"] = {k: v for k, v in config["training"].items() if k not in (*WITHOUT_INFLUENCE, "seed")}
-    described = json.loads(json.dumps({"config": config, "protocol": str(lab.protocol.whole), "data": lab.data_digest}))
-    path = lab.out / LAB_FILE
-    if path.is_file():
-        difference = first_difference(read_json(path, "the description of an experiment's folder"), described)
-        if difference:
-            raise ConfigError(
-                f"this folder holds results of another store, protocol or configuration: {difference}",
-                path=path,
-                remedy="choose another folder",
-            )
-    else:
-        write_json(path, described)
+    config["training"] = {name: value for name, value in decisive_fields(config["training"]).items() if name != "seed"}
+    settings = {"config": config, "protocol": str(lab.protocol.whole), "data": lab.data_digest}
+    if not RESULTS_FOLDER.check(lab.out, settings):
+        write_json(lab.out / LAB_FILE, as_json(settings))
 
 
 def _make(lab: Lab, experiment: Experiment) -> None:
     """A section and its files, unless it is there already, of the same networks and the same code."""
     folder = lab.out / experiment.name
-    identity = _identity(lab, experiment)
+    section_fingerprint = _section_fingerprint(lab, experiment)
     ours = type(experiment).__module__.startswith("crnet.")  # what one of your own does may have changed unseen
-    if ours and _is_made(folder, identity):
+    if ours and _is_made(folder, section_fingerprint):
         return
     folder.mkdir(parents=True, exist_ok=True)
     section = experiment.run(lab, folder)
     names = [path.relative_to(folder).as_posix() for path in section.files]
     write_text(folder / PAGE_FILE, _page(section, names))
-    document = {"identity": identity, "title": section.title, "files": names, "seeds": list(lab.seeds)}
+    document = {"identity": section_fingerprint, "title": section.title, "files": names, "seeds": list(lab.seeds)}
     write_json(folder / SECTION_FILE, {**document, "data": section.data})
 
 
@@ -202,15 +193,16 @@ def _page(section: Section, names: Sequence[str]) -> str:
     return f"# {section.title}\n\n{section.markdown}\n\nFiles: {links or 'none'}\n"
 
 
-def _is_made(folder: Path, identity: str) -> bool:
+def _is_made(folder: Path, section_fingerprint: str) -> bool:
     try:
         document = read_json(folder / SECTION_FILE, "a section")
-        return document["identity"] == identity and all((folder / name).is_file() for name in document["files"])
+        names = document["files"]
+        return document["identity"] == section_fingerprint and all((folder / name).is_file() for name in names)
     except (FormatError, KeyError, TypeError):
         return False
 
 
-def _identity(lab: Lab, experiment: Experiment) -> str:
+def _section_fingerprint(lab: Lab, experiment: Experiment) -> str:
     """Of everything that decides a section: networks, clips, seeds, and the code of this package."""
     keys = [
         spec.key(seed, fold.data_digest)
@@ -219,18 +211,15 @@ def _identity(lab: Lab, experiment: Experiment) -> str:
         for seed in lab.seeds
     ]
     decisive: list[Any] = [experiment.name, keys, list(lab.seeds), lab.data_digest]
-    decisive += [to_dict(lab.base.fusion), list(lab.backbones), source_digest()]
+    decisive += [to_dict(lab.base.fusion), list(lab.backbones), source_fingerprint()]
     if isinstance(experiment, Table):  # perhaps one of your own, which the package's code does not tell
         fusions = [to_dict(row.change(lab.base).fusion) for row in experiment.rows]
         words = [(row.key, row.asked, row.printed) for row in experiment.rows]
         decisive += [experiment.title, experiment.notes, fusions, words, [asdict(claim) for claim in experiment.claims]]
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    return fingerprint(decisive)
 
 
 @cache
-def source_digest() -> str:
+def source_fingerprint() -> str:
     """A hash of the package's own code: after a change, tables and figures are made again, networks are not."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(crnet.__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return content_fingerprint(path.read_bytes() for path in sorted(Path(crnet.__file__).parent.rglob("*.py")))

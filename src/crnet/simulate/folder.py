@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from crnet.data.ceiling import CEILING_NAME
-from crnet.errors import UsageError
 from crnet.simulate.ceiling import ceiling
 from crnet.simulate.labels import write_truth
 from crnet.simulate.planning import ClipPlan, SimulationConfig, plan_clips
-from crnet.utils.files import read_json, write_json
+from crnet.utils.files import remove_leftovers, write_json
 from crnet.utils.provenance import versions
+from crnet.utils.resumable import ResumableFolder, as_json
 
 MARKER = "simulated.json"
 FORMAT = 1
 GENERATOR = "crnet simulate"
+
+
+def _decisive(marker: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in marker.items() if name not in ("versions", "complete")}
+
+
+SIMULATED_FOLDER = ResumableFolder("simulated data", MARKER, _decisive)
 
 
 def begin(out: Path, config: SimulationConfig, **more: Any) -> list[ClipPlan]:
@@ -33,11 +39,12 @@ def begin(out: Path, config: SimulationConfig, **more: Any) -> list[ClipPlan]:
         All clips.
 
     Raises:
-        UsageError: The folder holds something else.
+        ConfigError: The folder was begun with another configuration.
+        UsageError: It holds something else.
         StorageError: It cannot be written.
     """
     marker = _marker(config, more)
-    begun = _is_begun(out, marker)
+    begun = SIMULATED_FOLDER.check(out, marker)
     plans = plan_clips(config)
     if not begun:
         write_json(out / MARKER, {**marker, "versions": versions(), "complete": False})
@@ -49,32 +56,14 @@ def begin(out: Path, config: SimulationConfig, **more: Any) -> list[ClipPlan]:
 
 def finish(out: Path, config: SimulationConfig, **more: Any) -> None:
     """Mark the folder as complete and remove what killed runs left; the same arguments as `begin`."""
-    for leftover in out.rglob(".tmp-*"):
-        leftover.unlink(missing_ok=True)
+    remove_leftovers(out)
     write_json(out / MARKER, {**_marker(config, more), "versions": versions(), "complete": True})
 
 
 def _marker(config: SimulationConfig, more: Mapping[str, Any]) -> dict[str, Any]:
-    # Through JSON, so that it compares with what is read back.
-    described = json.loads(json.dumps({"config": asdict(config), **more}))
-    return {"format": FORMAT, "generator": GENERATOR, "seed": config.seed, **described}
-
-
-def _is_begun(out: Path, marker: Mapping[str, Any]) -> bool:
-    if out.exists() and not out.is_dir():
-        raise UsageError("is a file, not a folder", path=out, remedy="name a new folder")
-    if not out.exists() or not any(out.iterdir()):
-        return False
-    if not (out / MARKER).exists():
-        raise UsageError("holds other files", path=out, remedy="name a new or an empty folder")
-    found = read_json(out / MARKER, "the mark of simulated data")
-    same = isinstance(found, dict) and all(
-        found.get(key) == marker.get(key) for key in (found.keys() | marker.keys()) - {"versions", "complete"}
-    )
-    if not same:
-        raise UsageError(
-            f"holds simulated data of another configuration, see {MARKER}",
-            path=out,
-            remedy="name another folder, repeat the settings it was made with, or remove it",
-        )
-    return True
+    return {
+        "format": FORMAT,
+        "generator": GENERATOR,
+        "seed": config.seed,
+        **as_json({"config": asdict(config), **more}),
+    }

@@ -43,7 +43,7 @@ def simulate(
         `out`.
 
     Raises:
-        ConfigError: A value is out of range.
+        ConfigError: A value is out of range, or the folder was begun with another configuration.
         UsageError: `out` holds something else.
         MissingDependencyError: Real speech is asked for and not installed.
         StorageError: The disk is full or the folder cannot be written.

@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from crnet.data.extract import fingerprint_of
 from crnet.data.manifest import ClipRow, Manifest, write_manifest
 from crnet.data.store import FORMAT, clip_path, open_whole, write_clip
 from crnet.errors import ConfigError, CrnetError, FormatError
@@ -32,6 +31,7 @@ from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import SAMPLE_RATE_HZ, Clip
 from crnet.utils.executors import WorkerDied, available_cores, run_jobs
 from crnet.utils.progress import Progress, no_progress
+from crnet.utils.resumable import short_fingerprint
 
 TASK = "drawing people"
 STORING_VERSION = 1
@@ -63,7 +63,7 @@ def simulate_to_store(
         `store`.
 
     Raises:
-        ConfigError: A value is out of range.
+        ConfigError: A value is out of range, or the folder was begun with another configuration.
         UsageError: `store` holds something else.
         MissingDependencyError: Real speech is asked for and not installed.
         StorageError: The disk is full or the folder cannot be written.
@@ -75,7 +75,7 @@ def simulate_to_store(
         "media": asdict(settings), "encoder": HashedNgrams.name, "store format": FORMAT, "storing": STORING_VERSION,
     }  # fmt: skip
     plans = begin(store, config, **described)
-    fingerprint = fingerprint_of({**described, "config": asdict(config)})
+    fingerprint = short_fingerprint({**described, "config": asdict(config)})
     job = functools.partial(_stored, store, config, settings, fingerprint)
     rows: list[ClipRow] = []
     progress(TASK, 0, len(plans))

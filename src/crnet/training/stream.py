@@ -15,10 +15,8 @@ take no part in that, if there are enough of them: they tell how far the system 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +28,7 @@ from crnet.data.dataset import ClipDataset, scores_of
 from crnet.data.splits import split_validation
 from crnet.data.store import Manifest
 from crnet.data.transforms import TransformConfig
-from crnet.errors import ConfigError, LabelError
+from crnet.errors import FormatError, LabelError
 from crnet.models.cr_block import class_of
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.training.checkpoint import Standing, load_state, read_about, read_standing
@@ -39,9 +37,10 @@ from crnet.training.distributed import world
 from crnet.training.log import Row, run_log
 from crnet.training.loop import BEST_NAME, STATE_NAME, Run, fit
 from crnet.types import Split, Stream
-from crnet.utils.files import read_json, write_json
+from crnet.utils.files import remove_leftovers, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
+from crnet.utils.resumable import ResumableFolder, as_json, fingerprint
 
 __all__ = ["StageConfig", "TrainingConfig", "train_stream"]
 
@@ -49,6 +48,7 @@ logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.json"
 WITHOUT_INFLUENCE = ("workers", "threads", "device", "tensorboard")  # a run may be resumed with others
+STREAM_FOLDER = ResumableFolder("a run", CONFIG_NAME, decisive=lambda document: document["run"], exclusive=False)
 
 
 def train_stream(
@@ -172,7 +172,7 @@ def describe(
         "stream": stream,
         "model": asdict(model),
         "transforms": asdict(transforms),
-        "training": {name: value for name, value in asdict(training).items() if name not in WITHOUT_INFLUENCE},
+        "training": decisive_fields(asdict(training)),
         "data": {
             "source": manifest.source,
             "fingerprint": manifest.fingerprint,
@@ -180,51 +180,40 @@ def describe(
             "train_clips": len(manifest.rows("train")),
             "val_clips": len(manifest.rows("val")),
             "choosing_clips": len(split_validation(manifest.rows("val"))[0]),
-            "labels_sha256": hashlib.sha256(json.dumps(labelled).encode()).hexdigest(),
+            "labels_sha256": fingerprint(labelled),
         },
     }
-    plain: dict[str, Any] = json.loads(json.dumps(document, default=str))  # tuples and paths as JSON has them
+    plain: dict[str, Any] = as_json(document)
     return plain
 
 
+def decisive_fields(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a training configuration that affect the result."""
+    return {name: value for name, value in training.items() if name not in WITHOUT_INFLUENCE}
+
+
 def check_configuration(folder: Path, described: dict[str, Any]) -> bool:
-    """True if `folder` holds an interrupted or finished run of the same configuration, False if it holds none.
+    """Return True if `folder` holds the state of an equal run, interrupted or finished; False if it holds none.
 
     Raises:
-        ConfigError: It holds a run of another configuration; names the first field that differs.
-        FormatError: It holds something else.
+        ConfigError: It holds a run of another configuration; the error names the fields that differ.
+        FormatError: Its configuration is damaged or missing.
     """
-    path = folder / CONFIG_NAME
+    begun = STREAM_FOLDER.check(folder, {"run": described})
     has_state = (folder / STATE_NAME).exists()
-    if not has_state and not path.exists():
-        return False
-    found = read_json(path, "the configuration of a run")
-    if difference := first_difference(found.get("run") if isinstance(found, dict) else None, described):
-        raise ConfigError(
-            f"this folder holds a run of another configuration: {difference}",
-            path=path,
-            remedy="choose another run folder, or delete this one to train anew",
+    if has_state and not begun:
+        raise FormatError(
+            "not found, but there is a training state",
+            path=folder / CONFIG_NAME,
+            remedy="delete the folder to train this stream again",
         )
     return has_state
-
-
-def first_difference(found: Any, wanted: Any, name: str = "") -> str | None:
-    """Name the first field in which two JSON documents differ, with both values."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        places: Iterable[Any] = dict.fromkeys((*wanted, *found))
-        pairs = [(f"{name}.{key}" if name else key, found.get(key), wanted.get(key)) for key in places]
-    elif isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
-        pairs = [(f"{name}.{i}", *pair) for i, pair in enumerate(zip(found, wanted, strict=True))]
-    else:
-        return None if found == wanted else f"{name or 'the document'} is {found!r} there and {wanted!r} now"
-    return next((text for key, a, b in pairs if (text := first_difference(a, b, key))), None)
 
 
 def prepare_folder(folder: Path, described: dict[str, Any]) -> None:
     """Write the configuration unless it is there, and clear away what a killed run left half-written."""
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(".tmp-*"):
-        leftover.unlink(missing_ok=True)
+    remove_leftovers(folder)
     if not (folder / CONFIG_NAME).exists():
         write_json(folder / CONFIG_NAME, {"run": described, "made_with": versions() | {"git": git_revision()}})
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HASH_PIECE_BYTES = 32 << 20
+TEMPORARY_PREFIX = ".tmp-"  # names of files that are still being written
 
 
 def remedy_of_writing(error: OSError) -> str:
@@ -33,7 +34,8 @@ def remedy_of_writing(error: OSError) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success it becomes `path` in one step.
 
-    After an exception or a kill, `path` is what it was before. Leftovers are named `.tmp-*`.
+    After an exception or a kill, `path` is what it was before. A kill leaves the temporary file; see
+    `remove_leftovers`.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
@@ -41,7 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -60,6 +62,17 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files that killed processes left in a folder and the folders below it.
+
+    Raises:
+        OSError: A file cannot be deleted.
+    """
+    for path in folder.rglob(f"{TEMPORARY_PREFIX}*"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from crnet.data.embed import EmbedReport, embed
 from crnet.data.prepare import prepare
 from crnet.data.store import read_clip, read_manifest, write_manifest
-from crnet.errors import FormatError, UsageError
+from crnet.errors import ConfigError, FormatError
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import SPLITS, TARGETS, TEXT_DIMENSIONS
 from synthetic import write_store
@@ -151,7 +151,7 @@ def test_half_done_with_one_encoder_and_finished_with_another(store: Path, monke
 
 def test_prepare_with_the_old_encoder_does_not_take_the_clips_for_its_own(source: Path, store: Path) -> None:
     embed(store, Letters())
-    with pytest.raises(UsageError, match=r"encoder 'hashed-ngrams-v1'|encoder 'letters#0123456789abcdef', now 'hashed"):
+    with pytest.raises(ConfigError, match="encoder was 'letters#0123456789abcdef' and is now 'hashed-ngrams-v1'"):
         make(source, store)
     assert read_manifest(store).encoder == Letters().name  # and leaves the store as it was
     assert make(source, store, Letters()) == (4, 0)  # made anew, and right

@@ -16,7 +16,7 @@ from crnet.data.extract import Job, Shared, make_clip_file
 from crnet.data.prepare import PrepareReport, prepare
 from crnet.data.sources.source import Failure, LabelledClip, Video
 from crnet.data.store import read_clip, read_manifest
-from crnet.errors import LabelError, StorageError, UsageError
+from crnet.errors import ConfigError, LabelError, StorageError, UsageError
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import TARGETS
 
@@ -158,9 +158,9 @@ def test_other_settings_need_another_store(tmp_path: Path) -> None:
     source = folder(tmp_path / "source", {"a.mp4": b"1"})
     run(source, tmp_path / "store")
     before = bytes_of(tmp_path / "store")
-    with pytest.raises(UsageError, match="media frames_per_segment None, now 2") as caught:
+    with pytest.raises(ConfigError, match=r"media\.frames_per_segment was None and is now 2") as caught:
         run(source, tmp_path / "store", settings=FakeSettings(frames_per_segment=2))
-    assert caught.value.path == tmp_path / "store" and caught.value.remedy
+    assert caught.value.path == tmp_path / "store" / "prepare.json" and caught.value.remedy
     assert bytes_of(tmp_path / "store") == before
 
 

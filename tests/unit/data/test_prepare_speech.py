@@ -15,7 +15,7 @@ from crnet.data.extract import Job, Made, Shared, clip_from_video, make_clip_fil
 from crnet.data.prepare import PrepareReport, prepare
 from crnet.data.sources.source import LabelledClip, Video
 from crnet.data.store import read_clip, read_manifest
-from crnet.errors import ConfigError, UsageError
+from crnet.errors import ConfigError
 from crnet.media.reader import Media
 from crnet.text.hashed_ngrams import HashedNgrams
 
@@ -88,9 +88,9 @@ def test_going_on_keeps_what_was_heard(source: Path, tmp_path: Path) -> None:
     before, again = read_manifest(tmp_path / "store"), FakeRecogniser()
     assert run(source, tmp_path / "store", again) == PrepareReport(0, 5, ()) and again.asked == 0
     assert read_manifest(tmp_path / "store") == before
-    with pytest.raises(UsageError, match="speech recognition 'fake 1', now 'fake 2'"):
+    with pytest.raises(ConfigError, match="speech recognition was 'fake 1' and is now 'fake 2'"):
         run(source, tmp_path / "store", FakeRecogniser("fake 2"))
-    with pytest.raises(UsageError, match="speech recognition 'fake 1', now None"):
+    with pytest.raises(ConfigError, match="speech recognition was 'fake 1' and is now None"):
         run(source, tmp_path / "store", None)
 
 

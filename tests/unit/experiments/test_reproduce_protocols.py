@@ -106,7 +106,7 @@ def test_folds_are_trained_and_kept_apart_from_other_protocols(
     assert data["clips"] == 20
     assert "grouped-kfold" in (tmp_path / "README.md").read_text()
     assert len(list((tmp_path / "nets").iterdir())) == 3 + 1
-    with pytest.raises(ConfigError, match="protocol is 'grouped-kfold:3' there and 'official' now"):
+    with pytest.raises(ConfigError, match="protocol was 'grouped-kfold:3' and is now 'official'"):
         reproduce([table], store, tmp_path, TINY, seeds=(0,), workers=1)
 
 

@@ -176,7 +176,7 @@ def test_the_same_call_trains_and_makes_nothing_again(
 
 def test_another_configuration_does_not_get_into_the_folder(made: tuple[Path, Report], store: Path) -> None:
     other = replace(TINY, model=replace(TINY.model, width=16))
-    with pytest.raises(ConfigError, match=r"config\.model\.width is 8 there and 16 now"):
+    with pytest.raises(ConfigError, match=r"config\.model\.width was 8 and is now 16"):
         reproduce((table_4,), store, made[0], other, seeds=(0,), workers=1)
 
 

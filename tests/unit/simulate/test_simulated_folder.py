@@ -141,10 +141,10 @@ def test_goes_on_where_it_was_stopped(folder: Path, tmp_path: Path) -> None:
 
 def test_refuses_a_foreign_folder_and_another_configuration(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(UsageError, match="holds other files"):
+    with pytest.raises(UsageError, match="is not empty"):
         simulate(tmp_path, TINY, workers=1)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
-    with pytest.raises(UsageError, match="another configuration"):
+    with pytest.raises(ConfigError, match="another configuration"):
         simulate(folder, replace(TINY, seed=1), workers=1)
     with pytest.raises(UsageError, match="is a file"):
         simulate(tmp_path / "thesis.tex", TINY, workers=1)

@@ -147,14 +147,14 @@ def test_frames_per_segment() -> None:
 
 
 def test_refusals(store: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="another configuration"):
+    with pytest.raises(ConfigError, match="another configuration"):
         simulate_to_store(store, replace(TINY, seed=3), workers=0, **SMALL)
-    with pytest.raises(UsageError, match="another configuration"):
+    with pytest.raises(ConfigError, match="another configuration"):
         simulate_to_store(store, TINY, workers=0, frames_per_segment=2, pixels=48)
-    with pytest.raises(UsageError, match="another configuration"):
+    with pytest.raises(ConfigError, match="another configuration"):
         simulate(store, TINY, workers=1)
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(UsageError, match="holds other files"):
+    with pytest.raises(UsageError, match="is not empty"):
         simulate_to_store(tmp_path, TINY, workers=0)
     with pytest.raises(ConfigError):
         simulate_to_store(tmp_path / "new", TINY, workers=-1)

@@ -22,12 +22,14 @@ from crnet.text.skip_thoughts.model import SkipThoughtsModel, Triples
 from crnet.text.skip_thoughts.trained_encoder import is_trained_encoder, write_trained_encoder
 from crnet.text.skip_thoughts.weights import DIRECTIONS
 from crnet.types import TEXT_DIMENSIONS
-from crnet.utils.files import read_json, sha256, write_bytes, write_json, write_text
+from crnet.utils.files import remove_leftovers, sha256, write_bytes, write_json, write_text
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
+from crnet.utils.resumable import ResumableFolder
 
 RUN_NAME = "run.json"
 LOG_NAME = "log.jsonl"
+ENCODER_FOLDER = ResumableFolder("a text encoder", RUN_NAME, decisive=lambda document: document["run"])
 HEADER = "crnet"
 POOL_BATCHES = 50  # sentences of so many batches are sorted by length, so that little of a batch is padding
 
@@ -106,13 +108,15 @@ def train_skip_thoughts(
         Of "uni" and "bi" the loss per word, in nats, at the beginning and at the end: the first and the last logged.
 
     Raises:
+        ConfigError: `out` holds an encoder of another text or configuration.
         UsageError: The text is unusable, or `out` holds something else.
         StorageError: The disk is full or the folder cannot be written.
     """
     if not text.is_file():
         raise UsageError("cannot be read: no such file", path=text, remedy="give a plain text file")
-    about = {"config": asdict(config), "text_sha256": sha256(text), "a_sentence_a_line": sentence_per_line}
-    if is_trained_encoder(out) and _is_same_run(out, about):
+    about = run_settings(config, sha256(text), sentence_per_line)
+    begun = ENCODER_FOLDER.check(out, {"run": about})
+    if begun and is_trained_encoder(out):
         return _ends([json.loads(line) for line in (out / LOG_NAME).read_text(encoding="utf-8").splitlines()])
     corpus = read_corpus(text, config.words, sentence_per_line)
     triples = corpus.triples(config.longest)
@@ -122,7 +126,11 @@ def train_skip_thoughts(
             path=text,
             remedy="allow longer ones, or give running text with full stops",
         )
-    _begin(out, about, len(corpus.words), len(corpus.starts) - 1)
+    if not begun:
+        made_with = versions() | {"git": git_revision()}
+        sizes = {"words": len(corpus.words), "sentences": len(corpus.starts) - 1}
+        write_json(out / RUN_NAME, {"run": about, **sizes, "made_with": made_with})
+    remove_leftovers(out)
     tensors: dict[str, dict[str, Tensor]] = {}
     log: list[dict[str, Any]] = []
     for part in DIRECTIONS:
@@ -136,34 +144,18 @@ def train_skip_thoughts(
     return _ends(log)
 
 
+def run_settings(config: SkipThoughtsConfig, text_sha256: str, sentence_per_line: bool) -> dict[str, Any]:
+    """Return everything that decides the trained encoder, as `run.json` records it."""
+    return {"config": asdict(config), "text_sha256": text_sha256, "a_sentence_a_line": sentence_per_line}
+
+
 def _ends(log: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
     losses = {part: [row["loss"] for row in log if row["part"] == part] for part in DIRECTIONS}
     return {part: (values[0], values[-1]) for part, values in losses.items()}
 
 
-def _is_same_run(out: Path, about: dict[str, Any]) -> bool:
-    found = read_json(out / RUN_NAME, "a text encoder's training")
-    return isinstance(found, dict) and found.get("run") == about
-
-
 def _state_path(out: Path, part: str) -> Path:
     return out / f"state-{part}.safetensors"
-
-
-def _begin(out: Path, about: dict[str, Any], words: int, sentences: int) -> None:
-    path = out / RUN_NAME
-    if path.is_file():
-        if not _is_same_run(out, about):
-            raise UsageError(
-                "holds an encoder of another text or configuration", path=out, remedy="give a new folder, or delete it"
-            )
-    elif out.is_dir() and any(not entry.name.startswith(".tmp-") for entry in out.iterdir()):
-        raise UsageError("is not empty and holds no training of an encoder", path=out, remedy="give a new folder")
-    else:
-        made_with = versions() | {"git": git_revision()}
-        write_json(path, {"run": about, "words": words, "sentences": sentences, "made_with": made_with})
-    for leftover in out.glob(".tmp-*"):
-        leftover.unlink(missing_ok=True)
 
 
 def _train_part(
