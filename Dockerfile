@@ -1,11 +1,11 @@
-# The web page and the command line of crnet, on the CPU.
+# The command line and the web page of crnet, on the CPU.
 #
 #   docker build --tag crnet .
 #   docker run --rm --publish 127.0.0.1:7860:7860 --volume "$PWD/runs/demo:/srv/run:ro" crnet
 #   docker run --rm --volume "$PWD:/data" crnet predict /data/runs/demo /data/talk.mp4
 #
-# On x86 the default PyTorch wheel brings several GB of CUDA; build with
-# --build-arg TORCH_INDEX_URL=..., the address that pytorch.org names for CPU wheels, to leave them out.
+# On x86, PyTorch's default wheel includes several GB of CUDA. To leave them out, build with
+# --build-arg TORCH_INDEX_URL=... and the address that pytorch.org names for CPU wheels.
 FROM python:3.11-slim
 
 ARG TORCH_INDEX_URL=

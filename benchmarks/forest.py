@@ -10,9 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from benchmarks.measurements import Figure, Spent, in_turn, medians, timed, wall_ratio
 from numpy.typing import NDArray
 
+from benchmarks.measurements import Figure, Spent, in_turn, medians, timed, wall_ratio
 from crnet.fusion.forest import LEAF, Forest
 from crnet.fusion.fusion import PAPER_MAX_FEATURES, PAPER_TREES
 from crnet.types import TARGETS

@@ -16,6 +16,7 @@ import statistics
 import sys
 
 import numpy as np
+
 from benchmarks.forest import (
     CLIP_GOAL_MS,
     EQUAL_GOAL,
@@ -27,7 +28,6 @@ from benchmarks.forest import (
     sklearn_forest,
 )
 from benchmarks.measurements import Spent, machine, timed, wall_ratio
-
 from crnet.fusion.forest import Forest
 from crnet.fusion.fusion import PAPER_MAX_FEATURES, PAPER_TREES
 from crnet.types import TARGETS

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from benchmarks.measurements import Figure, in_turn, machine, medians, wall_ratio
-from benchmarks.training_step import run_of
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.measurements import Figure, in_turn, machine, medians, wall_ratio
+from benchmarks.training_step import run_of
 from crnet.config import PRESETS, Config
 from crnet.data.dataset import Batches, longest_audio_samples
 from crnet.data.store import read_manifest

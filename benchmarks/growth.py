@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from benchmarks.clips import bare_decode, standard_clip
 from benchmarks.forest import Size, drawn_task
 from benchmarks.measurements import in_turn, machine, threads, timed
-
 from crnet.data.prepare import prepare
 from crnet.fusion.forest import Forest
 from crnet.media.reader import read_media

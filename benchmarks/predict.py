@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+
 from benchmarks.clips import bare_decode
 from benchmarks.forest import random_forest
 from benchmarks.measurements import Figure, in_turn, medians, timed, wall_ratio
-
 from crnet.bundle.bundle import Bundle, load_bundle, save_bundle
 from crnet.config import PRESETS, Config, Preset
 from crnet.fusion.fusion import Fusion

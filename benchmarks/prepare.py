@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from benchmarks.clips import bare_decode, looped
-from benchmarks.measurements import Figure, Spent, cpu_ratio, in_turn, medians, threads, timed
 from jaxtyping import Float32, UInt8
 
+from benchmarks.clips import bare_decode, looped
+from benchmarks.measurements import Figure, Spent, cpu_ratio, in_turn, medians, threads, timed
 from crnet.media.mtcnn import Mtcnn, overlaps
 from crnet.media.reader import face_tracker, read_media
 from crnet.media.settings import MediaSettings

@@ -16,7 +16,6 @@ from benchmarks.measurements import Figure
 from benchmarks.predict import predicting_rows, untrained_bundle
 from benchmarks.prepare import decoding_rows, face_rows, memory_rows
 from benchmarks.training_step import step_rows
-
 from crnet.config import Preset
 from crnet.utils.progress import Progress, no_progress
 

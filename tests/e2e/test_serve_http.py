@@ -1,4 +1,4 @@
-"""The HTTP API as programs use it, and what a server must survive."""
+"""Tests of the HTTP API as programs use it, and of the server under bad input and load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from grey_video import write_grey_video
 if TYPE_CHECKING:
     from conftest import Served
 
-httpx = pytest.importorskip("httpx", reason="the extra app is not installed")
+httpx = pytest.importorskip("httpx", reason="the extra serve is not installed")
 pytestmark = pytest.mark.slow
 
 FILE = {"_type": "gradio.FileData"}
@@ -38,7 +38,7 @@ def send(http: Any, content: bytes, name: str = "talk.mp4") -> Any:
 
 
 def ask(http: Any, path: object, transcript: object = "", explain: object = False) -> tuple[str, Any]:
-    """Score an upload; the kind of the last event, and its data."""
+    """Score an upload; return the kind of the last event and its data."""
     data = [{"path": path, "orig_name": "talk.mp4", "meta": FILE}, transcript, explain]
     posted = http.post("/gradio_api/call/score", json={"data": data})
     if posted.status_code != 200:
@@ -56,13 +56,13 @@ def score(http: Any, content: bytes, transcript: str = "") -> tuple[str, Any]:
 BAD = {
     "text": (lambda _: b"this is text", "not a video"),
     "empty": (lambda _: b"", "empty"),
-    "beheaded": (lambda content: content[len(content) // 3 :], "not a video"),
+    "headless": (lambda content: content[len(content) // 3 :], "not a video"),
     "noise": (lambda _: bytes(range(256)) * 400, "not a video"),
     "playlist": (lambda _: b"#EXTM3U\n#EXTINF:3,\n/etc/hostname\n", "not a video"),
 }
 
 
-def test_the_answer_is_that_of_predict_and_names_its_files(http: Any, demo: DemoResult) -> None:
+def test_the_answer_is_the_document_of_predict_plus_files(http: Any, demo: DemoResult) -> None:
     kind, answers = score(http, demo.video.read_bytes(), "Hello there")
     assert kind == "complete", answers
     (answer,) = answers
@@ -76,14 +76,16 @@ def test_the_answer_is_that_of_predict_and_names_its_files(http: Any, demo: Demo
     assert "attachment" in saved.headers["content-disposition"]
 
 
-def test_the_words_change_the_score(http: Any, demo: DemoResult) -> None:
+def test_the_transcript_changes_the_audio_text_score(http: Any, demo: DemoResult) -> None:
     silent = score(http, demo.video.read_bytes(), "")[1][0]
-    said = score(http, demo.video.read_bytes(), "1\n00:00:00,000 --> 00:00:02,000\nI love a party with friends\n")[1][0]
-    assert silent["streams"]["audio-text"] != said["streams"]["audio-text"]
-    assert silent["streams"]["scene"] == said["streams"]["scene"]
+    spoken = score(http, demo.video.read_bytes(), "1\n00:00:00,000 --> 00:00:02,000\nI love a party with friends\n")[1][
+        0
+    ]
+    assert silent["streams"]["audio-text"] != spoken["streams"]["audio-text"]
+    assert silent["streams"]["scene"] == spoken["streams"]["scene"]
 
 
-def test_the_python_client_of_the_documentation_works(served: Served, demo: DemoResult) -> None:
+def test_the_documented_python_client_works(served: Served, demo: DemoResult) -> None:
     from gradio_client import Client, handle_file
 
     client = Client(served.url, verbose=False)
@@ -94,10 +96,10 @@ def test_the_python_client_of_the_documentation_works(served: Served, demo: Demo
     assert answer["clip"] == demo.video.name
 
 
-def test_the_curl_commands_of_the_documentation_work(served: Served, demo: DemoResult, tmp_path: Path) -> None:
+def test_the_documented_curl_commands_work(served: Served, demo: DemoResult, tmp_path: Path) -> None:
     if shutil.which("curl") is None or shutil.which("bash") is None:
-        pytest.skip("no curl or no bash here")
-    page = (Path(__file__).parents[2] / "docs" / "app.md").read_text(encoding="utf-8")
+        pytest.skip("curl or bash is missing")
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
     script = page.split("```bash\nSERVER=")[1].split("```")[0]
     shutil.copy(demo.video, tmp_path / "talk.mp4")
     commands = f"set -eu\nSERVER={served.url}\n" + script.split("\n", 1)[1]
@@ -108,17 +110,17 @@ def test_the_curl_commands_of_the_documentation_work(served: Served, demo: DemoR
     assert '"interview"' in done.stdout
 
 
-@pytest.mark.parametrize("what", BAD)
-def test_a_broken_file_gets_one_sentence(http: Any, demo: DemoResult, what: str) -> None:
-    make, said = BAD[what]
+@pytest.mark.parametrize("kind_of_file", BAD)
+def test_a_broken_file_gets_one_sentence(http: Any, demo: DemoResult, kind_of_file: str) -> None:
+    make, reason = BAD[kind_of_file]
     kind, answer = score(http, make(demo.video.read_bytes()))
     assert kind == "error"
-    assert said in answer["error"]
+    assert reason in answer["error"]
     assert "/" not in answer["error"], "a path of the server"
     assert len(answer["error"].splitlines()) == 1
 
 
-def test_too_large_a_file_is_refused_while_it_comes(http: Any, served: Served) -> None:
+def test_too_large_a_file_is_refused_while_it_arrives(http: Any, served: Served) -> None:
     answer = send(http, bytes(3 << 20))
     assert answer.status_code == 413
 
@@ -131,20 +133,20 @@ def test_too_large_a_file_is_refused_while_it_comes(http: Any, served: Served) -
     form = {"Content-Type": "multipart/form-data; boundary=x"}
     answer = http.post("/gradio_api/upload", content=pieces(), headers=form)
     assert answer.status_code == 413
-    assert answer.text == "the file is larger than 2 MB (send a smaller one)"
+    assert answer.text == "the file is larger than 2 MB (send a smaller file)"
     assert not list(served.folder.glob("crnet-serve-*/uploads/*/*"))
 
 
 def test_too_long_a_video_is_refused(http: Any, tmp_path: Path) -> None:
     kind, answer = score(http, write_grey_video(tmp_path / "long.mp4", seconds=25).read_bytes())
     assert kind == "error"
-    assert answer["error"] == "the video is 25 s long, and this server takes at most 20 s (cut it)"
+    assert answer["error"] == "the video is 25 s long; this server accepts at most 20 s (shorten it)"
 
 
 @pytest.mark.parametrize(
     "path", ["/etc/passwd", "http://127.0.0.1:1/video.mp4", "../../etc/passwd", "uploads/x/video.mp4", "", None, 7]
 )
-def test_no_file_but_an_upload_is_ever_read(http: Any, path: object) -> None:
+def test_only_uploads_are_ever_read(http: Any, path: object) -> None:
     assert ask(http, path) == ("refused", "the video is not on the server (send it to /gradio_api/upload first)")
 
 
@@ -170,11 +172,11 @@ def test_an_upload_is_scored_once(http: Any, served: Served, demo: DemoResult) -
         "/results/00000000000000000000000000000000/prediction.json",
     ],
 )
-def test_other_doors_are_shut(http: Any, address: str) -> None:
+def test_other_routes_are_blocked(http: Any, address: str) -> None:
     assert http.get(address).status_code == 404
 
 
-def test_the_page_may_ask_no_other_host(http: Any) -> None:
+def test_the_page_may_contact_no_other_host(http: Any) -> None:
     answer = http.get("/")
     policy = answer.headers["content-security-policy"]
     assert "default-src 'self'" in policy
@@ -182,10 +184,10 @@ def test_the_page_may_ask_no_other_host(http: Any) -> None:
     assert "fonts.googleapis" not in answer.text
 
 
-def test_many_requests_some_broken_at_bounded_memory(http: Any, served: Served, demo: DemoResult) -> None:
-    """A small sibling of benchmarks/serve_load.py."""
+def test_many_requests_with_broken_ones_need_bounded_memory(http: Any, served: Served, demo: DemoResult) -> None:
+    """Small version of the benchmark serve_load."""
     video = demo.video.read_bytes()
-    score(http, video)  # everything that is loaded once
+    score(http, video)  # loads what is loaded only once
     before_kb = memory_kb(served.process.pid)
     jobs = [video if number < GOOD else b"broken" for number in range(GOOD + BROKEN)]
     with ThreadPoolExecutor(AT_ONCE) as visitors:
@@ -197,10 +199,10 @@ def test_many_requests_some_broken_at_bounded_memory(http: Any, served: Served, 
 
 
 def memory_kb(pid: int) -> int:
-    """Resident memory of a process and its children."""
+    """Return the resident memory of a process and its children."""
     status = Path(f"/proc/{pid}/status")
     if not status.is_file():
-        pytest.skip("memory is measured by way of /proc")
+        pytest.skip("memory is read from /proc")
     own = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmRSS"))
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return own + sum(memory_kb(int(child)) for child in children)

@@ -31,8 +31,8 @@ def serve(
 ) -> int:
     """Serve a web page where people drop a video and see its scores.
 
-    The page and its HTTP API (docs/app.md) fetch nothing from elsewhere and send nothing elsewhere. Videos are decoded
-    in processes with limits, scored one after the other, and deleted. Whoever can reach the address can use it.
+    The page and its HTTP API (docs/serve.md) fetch nothing from elsewhere and send nothing elsewhere. Videos are
+    decoded in processes with limits, scored one after the other, and deleted. Whoever can reach the address can use it.
 
     Args:
         run: A run that `crnet train` finished, or its bundle.

@@ -1,1 +1,1 @@
-"""The web page and HTTP API of a trained system: `crnet serve`."""
+"""Web page and HTTP API of a trained system: `crnet serve`."""

@@ -1,4 +1,4 @@
-"""Takes videos in, lets them wait their turn, has them scored, and hands the results out."""
+"""Queue of scoring jobs: take a request, wait for a free worker, score the video, publish the result."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from crnet.serve.limits import Limits
-from crnet.serve.storage import Storage, shown_name
-from crnet.serve.worker import Order, Tell
-from crnet.serve.worker_client import Scorer, ScoringError
+from crnet.serve.storage import Storage, display_name
+from crnet.serve.worker import MessageHandler, ScoringJob
+from crnet.serve.worker_client import ScoringError, WorkerClient
 from crnet.utils.executors import available_cores
 
-LOOK_EVERY_S = 0.2  # whether it is somebody's turn
+POLL_INTERVAL_S = 0.2
 WAITING = "waiting"
 
 
 @dataclass(frozen=True)
-class Result:
-    """What came out for one video.
+class ScoringResult:
+    """Result of one video.
 
     Attributes:
-        name: The visitor's name of it.
+        name: Name that the visitor gave the video.
         prediction: `Prediction.to_dict()`.
-        explanation: What explains it, if that was asked for.
-        token: Names the folder of its files.
-        files: Names of its files.
+        explanation: Summary of the explanation, if the request included one.
+        token: Name of the folder that holds the files of the result.
+        files: Names of those files.
     """
 
     name: str
@@ -39,20 +39,20 @@ class Result:
     files: tuple[str, ...]
 
     def url(self, name: str) -> str:
-        """Where a file of the result is, relative to the page."""
+        """Return the address of a file of the result, relative to the page."""
         return f"results/{self.token}/{name}"
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a visitor wants.
+class ScoringRequest:
+    """Request of a visitor to score one video.
 
     Attributes:
         upload: Path of the video as the upload returned it.
-        name: What the visitor calls it.
-        transcript: What is said.
-        explain: Also make heat maps, contributions and the report.
-        keep_upload: Leave the upload for another try.
+        name: Name that the visitor gave the video.
+        transcript: Spoken words.
+        explain: Also produce heat maps, contributions and the report.
+        keep_upload: Keep the upload so that it can be scored again.
     """
 
     upload: str
@@ -62,77 +62,79 @@ class Request:
     keep_upload: bool = False
 
 
-class Desk:
-    """All visitors' videos in the order in which they came; as many at once as there are scorers."""
+class JobQueue:
+    """First-in, first-out queue of all visitors' videos, served by one or more workers."""
 
-    def __init__(self, scorers: list[Scorer], storage: Storage, limits: Limits) -> None:
+    def __init__(self, workers: list[WorkerClient], storage: Storage, limits: Limits) -> None:
         self.limits = limits
         self.storage = storage
-        self.facts = scorers[0].facts
-        self._scorers = scorers
-        self._free = list(scorers)
-        self._line: deque[object] = deque()
-        self._threads = max(1, available_cores() // len(scorers))
+        self.system_info = workers[0].system_info
+        self._workers = workers
+        self._idle_workers = list(workers)
+        self._queue: deque[object] = deque()
+        self._threads = max(1, available_cores() // len(workers))
 
-    async def score(self, request: Request, tell: Tell) -> Result:
-        """Score one video; cancelled, it gives its place up and stops the work.
+    async def score(self, request: ScoringRequest, on_progress: MessageHandler) -> ScoringResult:
+        """Score one video; cancelling the task leaves the queue and stops the work.
 
         Args:
-            request: What is wanted.
-            tell: Called with `{"task", "done", "total", "note"}`; while waiting, `done` is the number of videos
-                before this one.
+            request: What to score.
+            on_progress: Called with `{"task", "done", "total", "note"}`; while the job waits, `done` is the number of
+                videos ahead of it.
 
         Raises:
-            ScoringError: It cannot be scored, with the reason for the visitor.
+            ScoringError: The video cannot be scored; the text is for the visitor.
         """
         upload = self.storage.upload(request.upload)
-        with self.storage.job(upload, keep_upload=request.keep_upload) as folder:
-            async with self._turn(tell) as scorer:
-                name = shown_name(request.name)
-                order = Order(name, request.transcript, request.explain, self.limits, self._threads)
-                made = await scorer.score(folder, order, tell)
-            return self._publish(folder, name, made)
+        with self.storage.job_folder(upload, keep_upload=request.keep_upload) as folder:
+            async with self._idle_worker(on_progress) as worker:
+                name = display_name(request.name)
+                job = ScoringJob(name, request.transcript, request.explain, self.limits, self._threads)
+                output = await worker.score(folder, job, on_progress)
+            return self._publish(folder, name, output)
 
-    def _publish(self, folder: Path, name: str, made: dict[str, Any]) -> Result:
+    def _publish(self, folder: Path, name: str, output: dict[str, Any]) -> ScoringResult:
         token = self.storage.publish(folder)
         files = sorted(path.name for path in (self.storage.folder / "results" / token).iterdir())
-        return Result(name, made["prediction"], made.get("explanation"), token, tuple(files))
+        return ScoringResult(name, output["prediction"], output.get("explanation"), token, tuple(files))
 
     @asynccontextmanager
-    async def _turn(self, tell: Tell) -> AsyncIterator[Scorer]:
-        """Wait in line for a free scorer.
+    async def _idle_worker(self, on_progress: MessageHandler) -> AsyncIterator[WorkerClient]:
+        """Wait in the queue for an idle worker.
 
         Raises:
-            ScoringError: The line is too long.
+            ScoringError: The queue is full.
         """
-        if not self._free and len(self._line) >= self.limits.waiting:
-            raise ScoringError("too many videos are waiting already", remedy="try again in a few minutes")
-        place = object()
-        self._line.append(place)
-        told = -1
+        if not self._idle_workers and len(self._queue) >= self.limits.max_waiting:
+            raise ScoringError("the queue is full", remedy="try again in a few minutes")
+        ticket = object()
+        self._queue.append(ticket)
+        reported_ahead = -1
         try:
-            while self._line[0] is not place or not self._free:
-                before = self._line.index(place) + len(self._scorers) - len(self._free)
-                if before != told:
-                    told = before
-                    tell({"task": WAITING, "done": before, "total": before, "note": ""})
-                await asyncio.sleep(LOOK_EVERY_S)
-            scorer = self._free.pop()
+            while self._queue[0] is not ticket or not self._idle_workers:
+                ahead = self._queue.index(ticket) + len(self._workers) - len(self._idle_workers)
+                if ahead != reported_ahead:
+                    reported_ahead = ahead
+                    on_progress({"task": WAITING, "done": ahead, "total": ahead, "note": ""})
+                await asyncio.sleep(POLL_INTERVAL_S)
+            worker = self._idle_workers.pop()
         finally:
-            self._line.remove(place)
+            self._queue.remove(ticket)
         try:
-            yield scorer
+            yield worker
         finally:
-            self._free.append(scorer)
+            self._idle_workers.append(worker)
 
 
-async def follow(desk: Desk, request: Request) -> AsyncIterator[dict[str, Any] | Result]:
-    """`Desk.score` as a stream of what it tells, with the result as the last item; closing the stream cancels it."""
-    told: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-    task = asyncio.create_task(desk.score(request, told.put_nowait))
-    task.add_done_callback(lambda _: told.put_nowait(None))
+async def score_with_progress(
+    job_queue: JobQueue, request: ScoringRequest
+) -> AsyncIterator[dict[str, Any] | ScoringResult]:
+    """Yield the progress messages of `JobQueue.score`, then the result; closing the iterator cancels the job."""
+    messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+    task = asyncio.create_task(job_queue.score(request, messages.put_nowait))
+    task.add_done_callback(lambda _: messages.put_nowait(None))
     try:
-        while (message := await told.get()) is not None:
+        while (message := await messages.get()) is not None:
             yield message
         yield await task
     finally:

@@ -1,4 +1,4 @@
-"""What one visitor may ask of the server."""
+"""Limits on the resources that one video may use."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ BYTES_PER_MB = 1 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds that keep one video from taking the machine.
+    """Limits that keep one video from taking over the machine. The names are those of the command's options.
 
     Attributes:
-        upload_mb: Largest file, in units of 2^20 bytes, as browsers count.
-        duration_s: Longest video.
-        time_s: Longest time that one video may be worked on; then its process is killed.
-        memory_mb: Memory that the process of one video may take beyond that of the loaded system.
-        waiting: Videos that may wait; who comes then is sent away.
-        kept_min: Minutes that results can be downloaded, and that an upload that nobody scores is kept.
+        max_upload_mb: Largest file, in units of 2^20 bytes, as browsers count.
+        max_duration_s: Longest video.
+        max_time_s: Longest time spent on one video; then its process is killed.
+        max_memory_mb: Memory that the process of one video may use beyond that of the loaded system.
+        max_waiting: Longest queue; further uploads are rejected.
+        keep_min: Minutes for which results can be downloaded and an unscored upload is kept.
     """
 
-    upload_mb: int = 100
-    duration_s: float = 120.0
-    time_s: float = 300.0
-    memory_mb: int = 4096
-    waiting: int = 20
-    kept_min: float = 30.0
+    max_upload_mb: int = 100
+    max_duration_s: float = 120.0
+    max_time_s: float = 300.0
+    max_memory_mb: int = 4096
+    max_waiting: int = 20
+    keep_min: float = 30.0
 
     def __post_init__(self) -> None:
         for limit in fields(self):
             value = getattr(self, limit.name)
-            low = 0 if limit.name == "waiting" else 1
-            if not low <= value <= 1_000_000:
-                raise ConfigError(f"{limit.name} is {value}", remedy=f"choose {low} to a million")
+            smallest = 0 if limit.name == "max_waiting" else 1
+            if not smallest <= value <= 1_000_000:
+                raise ConfigError(f"{limit.name} is {value}", remedy=f"choose {smallest} to a million")
 
     @property
-    def upload_bytes(self) -> int:
-        """Largest file."""
-        return self.upload_mb * BYTES_PER_MB
+    def max_upload_bytes(self) -> int:
+        """Size of the largest file."""
+        return self.max_upload_mb * BYTES_PER_MB

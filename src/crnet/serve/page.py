@@ -1,4 +1,4 @@
-"""The page: what stands where, and what happens on a click."""
+"""Layout of the page, and the handlers of its buttons."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import gradio as gr
 from gradio.events import api
 
 from crnet.serve import render
-from crnet.serve.job_queue import Desk, Request, Result, follow
-from crnet.serve.render import Stages
+from crnet.serve.job_queue import JobQueue, ScoringRequest, ScoringResult, score_with_progress
+from crnet.serve.render import JobProgress
 from crnet.serve.worker_client import ScoringError
 from crnet.text.base import LONGEST_TEXT_CHARACTERS
 
 TITLE = "crnet: first impressions from a video"
 SYSTEM_FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
 MONOSPACE_FONTS = ["ui-monospace", "Menlo", "Consolas", "monospace"]
-NO_VIDEO = "there is no video yet (drop one, or record one)"
+NO_VIDEO = "no video yet (upload or record one)"
+STOPPED = "<p>Stopped.</p>"
 
 ON_LOAD = """() => {
   for (const status of document.querySelectorAll('.crnet-live')) {
@@ -26,26 +27,31 @@ ON_LOAD = """() => {
     status.setAttribute('aria-live', 'polite');
   }
 }"""
-"""Screen readers announce what changes in a region only if the region was there before."""
+"""Marks the status as a live region: screen readers announce only changes in a region that was there before."""
 
 File = dict[str, Any] | None
 
 
-def make_page(desk: Desk, facts: dict[str, Any]) -> tuple[gr.Blocks, dict[str, Any]]:
-    """The page, and how it looks: the arguments with which Gradio mounts it."""
+def make_page(job_queue: JobQueue) -> tuple[gr.Blocks, dict[str, Any]]:
+    """Build the page and its appearance: the arguments with which Gradio mounts it."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
-        gr.HTML(render.intro(facts, desk.limits), padding=False)
+        gr.HTML(render.intro(job_queue.system_info, job_queue.limits), padding=False)
         with gr.Tabs():
             with gr.Tab("One video"):
-                _one_video(desk)
+                _one_video_tab(job_queue)
             with gr.Tab("Compare two"):
-                _two_videos(desk)
-            with gr.Tab("From code"):
-                gr.HTML(render.guide(desk.limits), padding=False)
-        api(_endpoint(desk), api_name="score", concurrency_limit=None)
+                _two_videos_tab(job_queue)
+            with gr.Tab("API"):
+                gr.HTML(render.api_guide(job_queue.limits), padding=False)
+        api(_score_endpoint(job_queue), api_name="score", concurrency_limit=None)
     page.queue(default_concurrency_limit=None)
-    # Gradio's own grey for hints is too pale to read.
-    theme = gr.themes.Default(primary_hue="orange", font=SYSTEM_FONTS, font_mono=MONOSPACE_FONTS).set(
+    css = (Path(__file__).with_name("style.css")).read_text(encoding="utf-8")
+    return page, {"theme": _theme(), "css": css, "js": ON_LOAD}
+
+
+def _theme() -> gr.themes.Base:
+    """Return Gradio's theme with darker hints: its own grey is too pale to read."""
+    return gr.themes.Default(primary_hue="orange", font=SYSTEM_FONTS, font_mono=MONOSPACE_FONTS).set(
         block_info_text_color="*neutral_600",
         block_info_text_color_dark="*neutral_300",
         body_text_color_subdued="*neutral_600",
@@ -57,11 +63,9 @@ def make_page(desk: Desk, facts: dict[str, Any]) -> tuple[gr.Blocks, dict[str, A
         button_primary_background_fill_dark="#a84300",
         button_primary_background_fill_hover_dark="#c25510",
     )
-    css = (Path(__file__).with_name("style.css")).read_text(encoding="utf-8")
-    return page, {"theme": theme, "css": css, "js": ON_LOAD}
 
 
-def _video(label: str) -> gr.Video:
+def _video_input(label: str) -> gr.Video:
     return gr.Video(
         label=label,
         sources=["upload", "webcam"],
@@ -72,34 +76,38 @@ def _video(label: str) -> gr.Video:
     )
 
 
-def _transcript(label: str, listens: bool) -> gr.Textbox:
-    heard = " Left empty, speech recognition listens, and may be wrong." if listens else ""
+def _transcript_input(label: str, recognises_speech: bool) -> gr.Textbox:
+    asr = (
+        " If you leave it empty, speech recognition transcribes the video; it can be wrong."
+        if recognises_speech
+        else ""
+    )
     return gr.Textbox(
         label=label,
-        info=f"Optional. Type or paste it; SRT and WebVTT subtitles will do.{heard}",
+        info=f"Optional. Type or paste it; SRT and WebVTT subtitles work too.{asr}",
         lines=4,
         max_lines=12,
         max_length=4 * LONGEST_TEXT_CHARACTERS,
     )
 
 
-def _switches() -> tuple[gr.Checkbox, gr.Checkbox]:
+def _options() -> tuple[gr.Checkbox, gr.Checkbox]:
     return (
-        gr.Checkbox(True, label="Explain the scores", info="Heat maps, contributions and a report. Takes longer."),
+        gr.Checkbox(True, label="Explain the scores", info="Adds heat maps, contributions and a report. Takes longer."),
         gr.Checkbox(
             False,
-            label="Keep the video for another try",
-            info="To score it again with other words. Otherwise it is deleted as soon as it is scored.",
+            label="Keep the video so I can score it again",
+            info="For example with another transcript. Otherwise it is deleted as soon as it has been scored.",
         ),
     )
 
 
-def _one_video(desk: Desk) -> None:
+def _one_video_tab(job_queue: JobQueue) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            video = _video("Video of one person talking to the camera")
-            transcript = _transcript("What is said", desk.facts["listens"])
-            explain, keep = _switches()
+            video = _video_input("Video of one person talking to the camera")
+            transcript = _transcript_input("Transcript", job_queue.system_info["recognises_speech"])
+            explain, keep = _options()
             with gr.Row():
                 start = gr.Button("Score this video", variant="primary")
                 stop = gr.Button("Stop")
@@ -108,25 +116,26 @@ def _one_video(desk: Desk) -> None:
             result = gr.HTML(elem_id="result", padding=False)
 
     async def score_one(video: File, transcript: str, explain: bool, keep: bool) -> AsyncIterator[tuple[Any, ...]]:
-        stages = Stages()
-        yield render.status([stages]), "", gr.skip()
-        async for finished in _run(desk, stages, video, transcript, explain, keep):
-            shown = "" if finished is None else render.result(finished)
-            yield render.status([stages]), shown, gr.skip()
+        progress = JobProgress()
+        yield render.status([progress]), "", gr.skip()
+        async for scored in _score(job_queue, progress, video, transcript, explain, keep):
+            result_html = "" if scored is None else render.result(scored)
+            yield render.status([progress]), result_html, gr.skip()
         yield gr.skip(), gr.skip(), gr.skip() if keep else None
 
-    click = start.click(score_one, [video, transcript, explain, keep], [status, result, video], **_ON_CLICK)
-    stop.click(lambda: "<p>Stopped.</p>", None, status, cancels=[click], api_visibility="private")
+    click = start.click(score_one, [video, transcript, explain, keep], [status, result, video], **_CLICK_OPTIONS)
+    stop.click(lambda: STOPPED, None, status, cancels=[click], api_visibility="private")
 
 
-def _two_videos(desk: Desk) -> None:
+def _two_videos_tab(job_queue: JobQueue) -> None:
     videos, transcripts = [], []
     with gr.Row():
         for side in ("First", "Second"):
             with gr.Column(min_width=300):
-                videos.append(_video(f"{side} video"))
-                transcripts.append(_transcript(f"What is said in the {side.lower()} video", desk.facts["listens"]))
-    explain, keep = _switches()
+                videos.append(_video_input(f"{side} video"))
+                label = f"Transcript of the {side.lower()} video"
+                transcripts.append(_transcript_input(label, job_queue.system_info["recognises_speech"]))
+    explain, keep = _options()
     with gr.Row():
         start = gr.Button("Compare", variant="primary")
         stop = gr.Button("Stop")
@@ -134,61 +143,61 @@ def _two_videos(desk: Desk) -> None:
     result = gr.HTML(elem_id="result-two", padding=False)
 
     async def compare(
-        left: File, right: File, left_says: str, right_says: str, explain: bool, keep: bool
+        left: File, right: File, left_text: str, right_text: str, explain: bool, keep: bool
     ) -> AsyncIterator[tuple[Any, ...]]:
-        both = [Stages(of="First video"), Stages(of="Second video")]
-        results: list[Result] = []
-        yield render.status(both), "", gr.skip(), gr.skip()
-        for stages, video, words in zip(both, (left, right), (left_says, right_says), strict=True):
-            async for finished in _run(desk, stages, video, words, explain, keep):
-                if finished is not None:
-                    results.append(finished)
-                yield render.status(both), gr.skip(), gr.skip(), gr.skip()
-        shown = render.comparison(*results) if len(results) == 2 else ""
+        jobs = [JobProgress(title="First video"), JobProgress(title="Second video")]
+        results: list[ScoringResult] = []
+        yield render.status(jobs), "", gr.skip(), gr.skip()
+        for progress, video, transcript in zip(jobs, (left, right), (left_text, right_text), strict=True):
+            async for scored in _score(job_queue, progress, video, transcript, explain, keep):
+                if scored is not None:
+                    results.append(scored)
+                yield render.status(jobs), gr.skip(), gr.skip(), gr.skip()
+        result_html = render.comparison(*results) if len(results) == 2 else ""
         cleared = gr.skip() if keep else None
-        yield gr.skip(), shown, cleared, cleared
+        yield gr.skip(), result_html, cleared, cleared
 
-    click = start.click(compare, [*videos, *transcripts, explain, keep], [status, result, *videos], **_ON_CLICK)
-    stop.click(lambda: "<p>Stopped.</p>", None, status, cancels=[click], api_visibility="private")
+    click = start.click(compare, [*videos, *transcripts, explain, keep], [status, result, *videos], **_CLICK_OPTIONS)
+    stop.click(lambda: STOPPED, None, status, cancels=[click], api_visibility="private")
 
 
-_ON_CLICK: dict[str, Any] = {
-    "preprocess": False,  # nothing of Gradio touches the file
-    "show_progress": "hidden",  # the status says more
-    "concurrency_limit": None,  # the desk keeps the queue
+_CLICK_OPTIONS: dict[str, Any] = {
+    "preprocess": False,  # Gradio does not touch the file
+    "show_progress": "hidden",  # the status gives more detail
+    "concurrency_limit": None,  # the job queue limits concurrency
     "api_visibility": "private",
     "trigger_mode": "once",
 }
 
 
-async def _run(
-    desk: Desk, stages: Stages, video: File, transcript: str, explain: bool, keep: bool
-) -> AsyncIterator[Result | None]:
-    """Score one video, keep its stages up to date, and yield whenever there is something new to show."""
+async def _score(
+    job_queue: JobQueue, progress: JobProgress, video: File, transcript: str, explain: bool, keep: bool
+) -> AsyncIterator[ScoringResult | None]:
+    """Score one video and update its progress; yield the result, or None after each update."""
     try:
         request = _request(video, transcript, explain=explain, keep=keep)
-        async for told in follow(desk, request):
-            if isinstance(told, Result):
-                stages.finish()
-                yield told
+        async for message in score_with_progress(job_queue, request):
+            if isinstance(message, ScoringResult):
+                progress.finish()
+                yield message
             else:
-                stages.hear(told)
+                progress.update(message)
                 yield None
     except ScoringError as error:
-        stages.error = str(error)
+        progress.error = str(error)
         yield None
 
 
-def _request(video: File, transcript: str, *, explain: bool, keep: bool) -> Request:
-    """What a client sent as a request; it may be anything.
+def _request(video: File, transcript: str, *, explain: bool, keep: bool) -> ScoringRequest:
+    """Validate a client's data, which may be anything, and return it as a request.
 
     Raises:
-        ScoringError: It is none.
+        ScoringError: There is no video.
     """
     if not isinstance(video, dict) or not isinstance(video.get("path"), str):
         raise ScoringError(NO_VIDEO)
     name = video.get("orig_name")
-    return Request(
+    return ScoringRequest(
         upload=video["path"],
         name=name if isinstance(name, str) else "video",
         transcript=transcript if isinstance(transcript, str) else "",
@@ -197,16 +206,18 @@ def _request(video: File, transcript: str, *, explain: bool, keep: bool) -> Requ
     )
 
 
-def _endpoint(desk: Desk) -> Callable[..., Any]:
+def _score_endpoint(job_queue: JobQueue) -> Callable[..., Any]:
     async def score(video: dict[str, Any], transcript: str = "", explain: bool = False) -> dict[str, Any]:
         """Score one video.
 
-        The answer is what `crnet predict --json` prints, and `files`: where the files of the result are for a while.
+        The answer is the document that `crnet predict --json` prints, plus `files`: the temporary addresses of the
+        files of the result.
         """
         try:
-            async for told in follow(desk, _request(video, transcript, explain=explain, keep=False)):
-                if isinstance(told, Result):
-                    return {**told.prediction, "files": {name: told.url(name) for name in told.files}}
+            request = _request(video, transcript, explain=explain, keep=False)
+            async for message in score_with_progress(job_queue, request):
+                if isinstance(message, ScoringResult):
+                    return {**message.prediction, "files": {name: message.url(name) for name in message.files}}
         except ScoringError as error:
             raise gr.Error(str(error), print_exception=False) from None
         raise gr.Error("the server is shutting down", print_exception=False)

@@ -1,4 +1,4 @@
-"""What the page shows, as HTML. Everything that comes from outside is escaped by the template engine."""
+"""HTML of the page. The template engine escapes everything that visitors send."""
 
 from __future__ import annotations
 
@@ -9,118 +9,121 @@ from typing import Any
 
 from crnet.fusion.conformal import LEVEL
 from crnet.report.page import MEANINGS, NEUROTICISM, environment
-from crnet.serve.job_queue import WAITING, Result
+from crnet.serve.job_queue import WAITING, ScoringResult
 from crnet.serve.limits import Limits
 from crnet.types import TARGETS
 
-LAST_STEP = "done"  # an explanation's way to say that it has ended
-FILM_CAPTION = "Red raises the score of this target, blue lowers it."
-FEATURES_CAPTION = "Where the features of the network are strong (Sec. 5.6 of the paper): blue weak, red strong."
-GRADCAM_CAPTION = "What in each frame raises this score (red) or lowers it (blue)."
-SOUND_CAPTION = "The sound with its words, and which moments raise or lower each score."
+LAST_STEP = "done"  # the note of an explanation's last progress message
+OVERLAY_CAPTION = "Red regions raise this score; blue regions lower it."
+FEATURES_CAPTION = "Strength of the network's features (Sec. 5.6 of the paper): blue is weak, red is strong."
+GRADCAM_CAPTION = "Regions of each frame that raise this score (red) or lower it (blue)."
+SOUND_CAPTION = "The sound with its words, and the moments that raise or lower each score."
 
 ENVIRONMENT = environment("crnet.serve")
 
 
 @dataclass
-class Stages:
-    """How far a video is, from the messages about it.
+class JobProgress:
+    """Progress of one video, built from the messages about it.
 
     Attributes:
-        of: Which video, where there are two.
-        before: Videos before this one while it waits; None once it is its turn.
-        tasks: Each task's last message, in the order in which they began.
-        error: Why it ended without scores.
-        seconds: How long it took, once it has ended well.
+        title: Heading, if the page scores two videos.
+        videos_ahead: Number of videos ahead of this one while it waits; None once its turn has come.
+        tasks: Last message of each task, in the order in which the tasks began.
+        error: Reason why the video was not scored.
+        elapsed_s: Total time, once the video has been scored.
     """
 
-    of: str = ""
-    before: int | None = None
+    title: str = ""
+    videos_ahead: int | None = None
     tasks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     error: str | None = None
-    seconds: float | None = None
-    _began_s: float = field(default_factory=time.monotonic)
+    elapsed_s: float | None = None
+    _started_s: float = field(default_factory=time.monotonic)
 
     def finish(self) -> None:
-        """It has ended well."""
-        self.seconds = time.monotonic() - self._began_s
+        """Record that the video has been scored."""
+        self.elapsed_s = time.monotonic() - self._started_s
 
-    def hear(self, message: Mapping[str, Any]) -> None:
-        """Take a message of `Desk.score`."""
+    def update(self, message: Mapping[str, Any]) -> None:
+        """Apply a progress message of `JobQueue.score`."""
         if message["task"] == WAITING:
-            self.before = message["done"]
+            self.videos_ahead = message["done"]
         elif message["task"] != LAST_STEP:
-            self.before = None
+            self.videos_ahead = None
             self.tasks[message["task"]] = message
 
 
-def intro(facts: Mapping[str, Any], limits: Limits) -> str:
-    """The head of the page: what the scores are and are not."""
-    return _render("intro.html", drawn=facts["training_source"] == "simulated", limits=limits)
+def intro(system_info: Mapping[str, Any], limits: Limits) -> str:
+    """Return the head of the page: what the scores are and what they are not."""
+    return _render("intro.html", synthetic=system_info["training_source"] == "simulated", limits=limits)
 
 
-def status(stages: Sequence[Stages]) -> str:
-    """How far the visitor's videos are."""
-    return _render("status.html", all_stages=stages)
+def status(jobs: Sequence[JobProgress]) -> str:
+    """Return the progress of the visitor's videos."""
+    return _render("status.html", jobs=jobs)
 
 
-def result(one: Result) -> str:
-    """Scores, what explains them, and the files."""
-    return _render("result.html", one=_side(one), neuroticism=NEUROTICISM)
+def result(scored: ScoringResult) -> str:
+    """Return the scores of one video, what drove them, and the files."""
+    return _render("result.html", video=_video_view(scored), neuroticism=NEUROTICISM)
 
 
-def comparison(left: Result, right: Result) -> str:
-    """Two videos' scores side by side."""
+def comparison(left: ScoringResult, right: ScoringResult) -> str:
+    """Return the scores of two videos side by side."""
     rows = [
         {"target": a["target"], "meaning": a["meaning"], "sides": (a, b), "difference": b["score"] - a["score"]}
         for a, b in zip(_rows(left), _rows(right), strict=True)
     ]
     return _render(
         "comparison.html",
-        sides=(_side(left), _side(right)),
+        videos=(_video_view(left), _video_view(right)),
         rows=rows,
         neuroticism=NEUROTICISM,
     )
 
 
-def guide(limits: Limits) -> str:
-    """How to use the server without the page."""
-    return _render("guide.html", limits=limits)
+def api_guide(limits: Limits) -> str:
+    """Return the instructions for using the server without the page."""
+    return _render("api_guide.html", limits=limits)
 
 
-def _side(one: Result) -> dict[str, Any]:
-    """What the templates show of a result."""
-    rows = _rows(one)
-    largest = max((abs(value) for row in rows for _, value in row["added"]), default=0.0)
+def _video_view(scored: ScoringResult) -> dict[str, Any]:
+    """Return the values that the templates display for one video."""
+    rows = _rows(scored)
+    largest = max((abs(value) for row in rows for _, value in row["contributions"]), default=0.0)
     return {
-        "result": one,
+        "result": scored,
         "rows": rows,
-        "calibrated": one.prediction["intervals"] is not None,
-        "largest": largest or 1.0,
-        "pictures": _pictures(one),
+        "calibrated": scored.prediction["intervals"] is not None,
+        "largest_contribution": largest or 1.0,
+        "pictures": _pictures(scored),
     }
 
 
-def _pictures(one: Result) -> list[dict[str, str]]:
-    """The heat maps of a result, those first that say most at a glance."""
-    target = one.explanation["target"] if one.explanation else ""
-    maps = {t: (f"gradcam_{t}.png", f"Grad-CAM for {t}", GRADCAM_CAPTION) for t in TARGETS}
-    first = [maps.pop(target)] if target in maps else []
-    shown = [
-        ("overlay.mp4", f"Grad-CAM for {target} over the video", FILM_CAPTION),
-        *first,
+def _pictures(scored: ScoringResult) -> list[dict[str, str]]:
+    """Return the heat maps of a result, the most informative first."""
+    main_target = scored.explanation["target"] if scored.explanation else ""
+    gradcams = {t: (f"gradcam_{t}.png", f"Grad-CAM for {t}", GRADCAM_CAPTION) for t in TARGETS}
+    main_gradcam = [gradcams.pop(main_target)] if main_target in gradcams else []
+    pictures = [
+        ("overlay.mp4", f"Grad-CAM for {main_target} over the video", OVERLAY_CAPTION),
+        *main_gradcam,
         ("scene_maps.png", "Feature maps of the scene stream", FEATURES_CAPTION),
         ("face_maps.png", "Feature maps of the face stream", FEATURES_CAPTION),
-        *maps.values(),
-        ("sound.png", "What in the sound raises and lowers the scores", SOUND_CAPTION),
+        *gradcams.values(),
+        ("sound.png", "Moments of the sound that raise and lower the scores", SOUND_CAPTION),
     ]
-    return [{"file": name, "title": title, "caption": caption} for name, title, caption in shown if name in one.files]
+    return [
+        {"file": name, "title": title, "caption": caption} for name, title, caption in pictures if name in scored.files
+    ]
 
 
-def _rows(one: Result) -> list[dict[str, Any]]:
-    scores, intervals = one.prediction["scores"], one.prediction["intervals"] or {}
-    streams = one.prediction["streams"]
-    explanation = one.explanation or {"base": {}, "contributions": {}}
+def _rows(scored: ScoringResult) -> list[dict[str, Any]]:
+    """Return one row of scores, stream scores and contributions for each target."""
+    scores, intervals = scored.prediction["scores"], scored.prediction["intervals"] or {}
+    streams = scored.prediction["streams"]
+    explanation = scored.explanation or {"base": {}, "contributions": {}}
     return [
         {
             "target": target,
@@ -129,7 +132,7 @@ def _rows(one: Result) -> list[dict[str, Any]]:
             "interval": intervals.get(target),
             "streams": [(stream, values[target]) for stream, values in streams.items()],
             "base": explanation["base"].get(target),
-            "added": list(explanation["contributions"].get(target, {}).items()),
+            "contributions": list(explanation["contributions"].get(target, {}).items()),
         }
         for target in TARGETS
     ]

@@ -1,4 +1,4 @@
-"""The web server: uploads, results and health around the page, on one machine and with no word to others."""
+"""The web server: the page, uploads, results and health, without any request to other hosts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pathlib import Path
 from crnet.errors import MissingDependencyError, UsageError
 from crnet.serve.limits import Limits
 from crnet.serve.storage import UPLOADS, Storage
-from crnet.serve.worker_client import Scorer, ScoringError
+from crnet.serve.worker_client import ScoringError, WorkerClient
 from crnet.text.asr import FasterWhisper
 
-# Gradio would report its use and look for updates otherwise; it reads these when it is imported.
+# Without these, Gradio would report its usage and check for updates; it reads them when it is imported.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -29,21 +29,22 @@ try:
     from fastapi import FastAPI, Request
     from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 except ImportError as error:
-    raise MissingDependencyError("the web page needs Gradio", remedy='pip install "crnet[app]"') from error
+    raise MissingDependencyError("the web page needs Gradio", remedy='pip install "crnet[serve]"') from error
 
-from crnet.serve.job_queue import Desk
-from crnet.serve.middleware import Guard
+from crnet.serve.job_queue import JobQueue
+from crnet.serve.middleware import SecurityMiddleware
 from crnet.serve.page import make_page
 from crnet.serve.uploads import Uploads
 
 logger = logging.getLogger(__name__)
 
-SWEEP_EVERY_S = 30.0
+CLEANUP_INTERVAL_S = 30.0
 SHUTDOWN_S = 3
+READY_DELAY_S = 0.1
 FORM_OVERHEAD_BYTES = 1 << 16  # of a multipart request around its file
 
 REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
-KINDS = {
+MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".json": "application/json",
     ".csv": "text/csv; charset=utf-8",
@@ -64,19 +65,20 @@ def serve(
     asr: str | None = None,
     announce: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve the page of a trained system until the process is told to stop.
+    """Serve the page of a trained system until the process receives a signal to stop.
 
     Args:
         run: A run folder, or the bundle in it.
-        host: Address to listen at; 127.0.0.1 is reachable from this machine only.
-        port: 0 takes a free one.
-        at_once: Videos scored at the same time; each holds the system in memory.
-        limits: What one visitor may ask.
-        encoder, asr: Text encoder and speech recognition, as in `crnet.load`; a model for the latter must be here.
-        announce: Called with the page's URL once it can be opened.
+        host: Address to listen on; 127.0.0.1 is reachable from this machine only.
+        port: Port to listen on; 0 picks a free one.
+        at_once: Number of videos to score at the same time; each worker holds the system in memory.
+        limits: Limits for one video.
+        encoder: Text encoder, as in `crnet.load`.
+        asr: Speech recognition model, as in `crnet.load`; it must be on this machine.
+        announce: Called with the page's URL once the page is ready.
 
     Raises:
-        CrnetError: No system or speech model there, the address is taken, or nothing can be written.
+        CrnetError: The system or the speech model is missing, the address is taken, or the disk is not writable.
     """
     limits = limits or Limits()
     if not 1 <= at_once <= 64:
@@ -84,24 +86,24 @@ def serve(
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(host, port))
         if asr is not None:
-            FasterWhisper(asr).load()  # only to be sure that it can be, before a visitor waits for it
+            FasterWhisper(asr).load()  # fail now, not when a visitor waits for it
         storage = Storage(limits)
         stack.callback(storage.close)
-        scorers: list[Scorer] = []
+        workers: list[WorkerClient] = []
         for _ in range(at_once):
-            scorers.append(Scorer(run, encoder, asr))
-            stack.callback(scorers[-1].close)
-        shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{listener.getsockname()[1]}"
-        app = make_app(Desk(scorers, storage, limits), on_ready=lambda: announce(url))
+            workers.append(WorkerClient(run, encoder, asr))
+            stack.callback(workers[-1].close)
+        url_host = f"[{host}]" if ":" in host else host
+        url = f"http://{url_host}:{listener.getsockname()[1]}"
+        app = make_app(JobQueue(workers, storage, limits), on_ready=lambda: announce(url))
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_S)
-        # Uvicorn ends orderly on this signal and then raises it again; that must not kill us before we have tidied up.
-        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _stop))
+        # Uvicorn shuts down on this signal and then raises it again; the second one must not end us before cleanup.
+        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _interrupt))
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
 
 
-def _stop(_signal: int, _frame: object) -> None:
+def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
@@ -111,23 +113,21 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
         raise UsageError(
-            f"cannot listen at {host}:{port}: {error}", remedy="choose another --port or --host"
+            f"cannot listen on {host}:{port}: {error}", remedy="choose another --port or --host"
         ) from error
 
 
-def make_app(desk: Desk, on_ready: Callable[[], None] = lambda: None) -> FastAPI:
-    """The page and everything around it as an ASGI application."""
-    storage = desk.storage
-    uploads, arriving = storage.folder / UPLOADS, Uploads(storage)
-    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+def make_app(job_queue: JobQueue, on_ready: Callable[[], None] = lambda: None) -> FastAPI:
+    """Build the ASGI application: the page with its uploads, results and health check."""
+    storage = job_queue.storage
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sweeper = asyncio.create_task(_sweep(storage))
-        ready = asyncio.get_running_loop().call_later(0.1, on_ready)
+        cleanup = asyncio.create_task(_remove_expired(storage))
+        ready = asyncio.get_running_loop().call_later(READY_DELAY_S, on_ready)
         yield
         ready.cancel()
-        sweeper.cancel()
+        cleanup.cancel()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -135,56 +135,76 @@ def make_app(desk: Desk, on_ready: Callable[[], None] = lambda: None) -> FastAPI
     def healthz() -> PlainTextResponse:
         return PlainTextResponse("ok")
 
+    _add_result_route(app, storage)
+    _add_upload_routes(app, storage)
+    _mount_page(app, job_queue)
+    app.add_middleware(
+        SecurityMiddleware,
+        uploads=storage.folder / UPLOADS,
+        max_upload_request_bytes=job_queue.limits.max_upload_bytes + FORM_OVERHEAD_BYTES,
+    )
+    return app
+
+
+def _add_result_route(app: FastAPI, storage: Storage) -> None:
+    """Serve the files of results."""
+
     @app.get("/results/{token}/{name}")
     def result(token: str, name: str, download: bool = False) -> Response:
         path = storage.result(token, name)
-        if path is None or path.suffix not in KINDS:
-            return PlainTextResponse("this result is not on the server (any more)", 404)
+        if path is None or path.suffix not in MEDIA_TYPES:
+            return PlainTextResponse("this result does not exist or has expired", 404)
         headers = {"Cache-Control": "private, no-store"}
         if path.suffix == ".html":
             headers["Content-Security-Policy"] = REPORT_POLICY
-        how = "attachment" if download else "inline"
         return FileResponse(
             path,
-            media_type=KINDS[path.suffix],
+            media_type=MEDIA_TYPES[path.suffix],
             filename=f"crnet-{name}",
-            content_disposition_type=how,
+            content_disposition_type="attachment" if download else "inline",
             headers=headers,
         )
+
+
+def _add_upload_routes(app: FastAPI, storage: Storage) -> None:
+    """Replace Gradio's upload routes by ours, which enforce the limits."""
+    uploads = Uploads(storage)
 
     @app.post("/gradio_api/upload")
     async def upload(request: Request, upload_id: str | None = None) -> Response:
         try:
-            return JSONResponse([str(await arriving.receive(request, upload_id))])
+            return JSONResponse([str(await uploads.receive(request, upload_id))])
         except ScoringError as error:
             return PlainTextResponse(str(error), 413)
 
     @app.get("/gradio_api/upload_progress")
     def upload_progress(upload_id: str) -> StreamingResponse:
-        return StreamingResponse(arriving.progress(upload_id), media_type="text/event-stream")
+        return StreamingResponse(uploads.progress(upload_id), media_type="text/event-stream")
 
-    page, look = make_page(desk, desk.facts)
-    # A mounted page counts as not launched, and then Gradio checks no path that a client names.
+
+def _mount_page(app: FastAPI, job_queue: JobQueue) -> None:
+    """Mount the Gradio page at the root, with every optional feature off."""
+    os.environ["GRADIO_TEMP_DIR"] = str(job_queue.storage.folder / UPLOADS)
+    page, appearance = make_page(job_queue)
+    # Gradio treats a mounted page as not launched, and then checks no path that a client sends.
     page.has_launched = True
     gradio.mount_gradio_app(
         app,
         page,
         path="/",
         show_error=False,
-        max_file_size=desk.limits.upload_bytes,
+        max_file_size=job_queue.limits.max_upload_bytes,
         footer_links=[],
         run_history=False,
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
         enable_monitoring=False,
-        **look,
+        **appearance,
     )
-    app.add_middleware(Guard, uploads=uploads, largest_upload_bytes=desk.limits.upload_bytes + FORM_OVERHEAD_BYTES)
-    return app
 
 
-async def _sweep(storage: Storage) -> None:
+async def _remove_expired(storage: Storage) -> None:
     while True:
-        await asyncio.sleep(SWEEP_EVERY_S)
-        await asyncio.to_thread(storage.sweep)
+        await asyncio.sleep(CLEANUP_INTERVAL_S)
+        await asyncio.to_thread(storage.remove_expired)

@@ -1,4 +1,4 @@
-"""Where the server keeps what visitors send and get: under names of our own making, and not for long."""
+"""Temporary storage of uploads, jobs and results under random names, removed after a set time."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from crnet.serve.worker_client import ScoringError
 
 PREFIX = "crnet-serve-"
 UPLOADS, JOBS, RESULTS = "uploads", "jobs", "results"
-TOKEN_BYTES = 16  # nobody guesses a folder of another visitor
+TOKEN_BYTES = 16  # long enough that a visitor cannot guess another visitor's folder
 SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp", ".ts")
 OTHER_SUFFIX = ".bin"
-LONGEST_NAME = 80  # characters of a visitor's file name that are shown
-UPLOADS_AT_ONCE = 10  # times the largest upload: what may lie here unscored
+MAX_NAME_LENGTH = 80  # characters of a visitor's file name on the page
+MAX_PENDING_UPLOADS = 10  # total size of unscored uploads, in units of the largest upload
 
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}")
 
 
 class Storage:
-    """A temporary folder of this server, readable for its user only and gone when the server ends."""
+    """Temporary folder of this server, readable by its user only and removed when the server ends."""
 
     def __init__(self, limits: Limits) -> None:
         _remove_leftovers()
@@ -47,43 +47,41 @@ class Storage:
             ) from error
 
     def close(self) -> None:
-        """Remove everything."""
+        """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def new_upload(self, name: str) -> Path:
-        """Where to write a visitor's file. Of the name only a known ending is kept.
+        """Return the path for a new upload. The visitor's file name only decides the suffix.
 
         Raises:
-            ScoringError: Too much lies here already.
+            ScoringError: Too many unscored uploads.
         """
         uploads = self.folder / UPLOADS
         size = sum(file.stat().st_size for file in uploads.glob("*/*"))
-        if size > UPLOADS_AT_ONCE * self.limits.upload_bytes:
-            raise ScoringError(
-                "the server has no room for another video right now", remedy="try again in a few minutes"
-            )
+        if size > MAX_PENDING_UPLOADS * self.limits.max_upload_bytes:
+            raise ScoringError("the server has no space for another video", remedy="try again in a few minutes")
         suffix = Path(name).suffix.lower()
         folder = uploads / secrets.token_hex(TOKEN_BYTES)
         folder.mkdir()
         return folder / f"video{suffix if suffix in SUFFIXES else OTHER_SUFFIX}"
 
     def upload(self, path: str) -> Path:
-        """A file that a visitor has uploaded, named by the path that the upload returned.
+        """Return an uploaded file, given the path that the upload returned.
 
         Raises:
             ScoringError: No such upload.
         """
-        # Joined anew from parts that are checked one by one: a path that a stranger sends is never opened.
+        # Rebuild the path from parts that are checked one by one: never open a path that a visitor sends.
         folder, name = Path(path).parent.name, Path(path).name
-        found = self.folder / UPLOADS / folder / name
-        is_ours = bool(_TOKEN.fullmatch(folder)) and bool(_FILE_NAME.fullmatch(name)) and Path(path) == found
-        if not is_ours or found.is_symlink() or not found.is_file():
+        file = self.folder / UPLOADS / folder / name
+        is_upload = bool(_TOKEN.fullmatch(folder)) and bool(_FILE_NAME.fullmatch(name)) and Path(path) == file
+        if not is_upload or file.is_symlink() or not file.is_file():
             raise ScoringError("the video is no longer on the server", remedy="send it again")
-        return found
+        return file
 
     @contextmanager
-    def job(self, upload: Path, *, keep_upload: bool) -> Iterator[Path]:
-        """A folder with an uploaded video as `VIDEO_FILE`, removed at the end; the upload goes as well unless kept."""
+    def job_folder(self, upload: Path, *, keep_upload: bool) -> Iterator[Path]:
+        """Provide a temporary folder with an uploaded video as `VIDEO_FILE`; delete the upload too unless kept."""
         folder = self.folder / JOBS / secrets.token_hex(TOKEN_BYTES)
         folder.mkdir()
         try:
@@ -94,40 +92,40 @@ class Storage:
             if not keep_upload:
                 shutil.rmtree(upload.parent, ignore_errors=True)
 
-    def publish(self, job: Path) -> str:
-        """Move the files of a finished job to where the visitor can get them; returns the token of their folder."""
+    def publish(self, job_folder: Path) -> str:
+        """Move the files of a finished job to where the visitor can download them; return their folder's token."""
         token = secrets.token_hex(TOKEN_BYTES)
-        (job / OUT_FOLDER).rename(self.folder / RESULTS / token)
+        (job_folder / OUT_FOLDER).rename(self.folder / RESULTS / token)
         return token
 
     def result(self, token: str, name: str) -> Path | None:
-        """A file of a result; None if there is none of this name (any more)."""
+        """Return a file of a result, or None if it does not exist."""
         if not _TOKEN.fullmatch(token) or not _FILE_NAME.fullmatch(name):
             return None
         path = self.folder / RESULTS / token / name
         return path if path.is_file() and not path.is_symlink() else None
 
-    def sweep(self) -> None:
-        """Remove uploads that nobody scored, and results, when their time is over."""
-        oldest_s = time.time() - 60 * self.limits.kept_min
+    def remove_expired(self) -> None:
+        """Remove unscored uploads and results that are older than the limit."""
+        oldest_s = time.time() - 60 * self.limits.keep_min
         for kind in (UPLOADS, RESULTS):
             for folder in (self.folder / kind).iterdir():
                 if folder.stat().st_mtime < oldest_s:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-def shown_name(name: str) -> str:
-    """A visitor's file name as it is shown: one short line of visible characters, without folders."""
+def display_name(name: str) -> str:
+    """Return a visitor's file name for display: one short line of printable characters, without folders."""
     last = re.split(r"[/\\]", name)[-1]
-    visible = "".join(character for character in last if character.isprintable()).strip()
-    return visible[:LONGEST_NAME] or "video"
+    printable = "".join(character for character in last if character.isprintable()).strip()
+    return printable[:MAX_NAME_LENGTH] or "video"
 
 
 def _remove_leftovers() -> None:
     """Remove the folders of servers that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
         pid = folder.name.removeprefix(PREFIX).split("-")[0]
-        # In a container every server has the same number.
+        # In a container every server has the same process id.
         if pid.isdecimal() and (int(pid) == os.getpid() or not _is_running(int(pid))):
             shutil.rmtree(folder, ignore_errors=True)
 

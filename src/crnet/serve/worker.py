@@ -1,9 +1,10 @@
-"""The process that scores what strangers send: it loads the system once and forks a child for every video.
+"""Scoring process: it loads the system once and forks a child for every video.
 
     python -m crnet.serve.worker JSON     # started by `crnet.serve.worker_client` with a socket as its standard input
 
-A fork shares the loaded system, so it starts in milliseconds, knows nothing of other videos, can be limited and killed
-alone, and gives all its memory back. The child tells its progress as JSON lines into a pipe that came with the order.
+A fork shares the loaded system. It therefore starts in milliseconds, sees no other video, can be limited and killed on
+its own, and frees all its memory at the end. The child writes its messages as JSON lines to a pipe that comes with the
+job.
 """
 
 from __future__ import annotations
@@ -31,35 +32,41 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ORDER_FILE, VIDEO_FILE, OUT_FOLDER = "order.json", "video", "out"
+JOB_FILE, VIDEO_FILE, OUT_FOLDER = "job.json", "video", "out"
 PREDICTION_JSON, PREDICTION_CSV = "prediction.json", "prediction.csv"
-LONGEST_PATH_BYTES = 4096
-MOST_OPEN_FILES = 256
-LARGEST_RESULT_BYTES = 512 * BYTES_PER_MB
-TELL_EVERY_S = 0.1
+MAX_PATH_BYTES = 4096
+MAX_OPEN_FILES = 256
+MAX_RESULT_BYTES = 512 * BYTES_PER_MB
+PROGRESS_INTERVAL_S = 0.1
 EXPLAINING = "explaining"
-PICTURES = (".png", ".mp4")
-LONGEST_NAME = 60
+PICTURE_SUFFIXES = (".png", ".mp4")
+MAX_NAME_LENGTH = 60
 
-OUT_OF_MEMORY = "scoring this video needs more memory than the server grants"
-# How torch, oneDNN, C++, FFmpeg and Linux say it.
-SIGNS_OF_NO_MEMORY = ("allocate memory", "Cannot allocate", "could not create a", "bad_alloc", "can't start new thread")
-OUT_OF_MEMORY_REMEDY = "send it smaller: fewer pixels, or shorter"
-BUG = "the video could not be scored because of a fault in the program; the server's log says which"
+OUT_OF_MEMORY = "scoring this video needs more memory than the server allows"
+# Phrases that torch, oneDNN, C++, FFmpeg and Linux use when memory runs out.
+MEMORY_SIGNS = (
+    "allocate memory",
+    "Cannot allocate",
+    "could not create a",
+    "bad_alloc",
+    "can't start new thread",
+)
+OUT_OF_MEMORY_REMEDY = "send a shorter video or one with fewer pixels"
+BUG = "the video could not be scored because of a fault in the program; see the server's log"
 
-Tell = Callable[[dict[str, Any]], None]
+MessageHandler = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Order:
-    """What to do with the video of a job's folder.
+class ScoringJob:
+    """Job for the video in a job folder.
 
     Attributes:
-        name: What the visitor calls the video; shown, never opened.
-        transcript: What is said; "" if nobody knows.
-        explain: Also make heat maps, contributions and the report.
-        limits: What the job may take.
-        threads: Of computation.
+        name: Name that the visitor gave the video; displayed, never opened.
+        transcript: Spoken words; "" if unknown.
+        explain: Also produce heat maps, contributions and the report.
+        limits: Resource limits.
+        threads: Number of computing threads.
     """
 
     name: str
@@ -69,56 +76,56 @@ class Order:
     threads: int
 
     def write(self, folder: Path) -> None:
-        """Put the order into a job's folder."""
-        write_json(folder / ORDER_FILE, asdict(self))
+        """Write the job to its folder."""
+        write_json(folder / JOB_FILE, asdict(self))
 
     @staticmethod
-    def read(folder: Path) -> Order:
-        """The order in a job's folder."""
-        document = read_json(folder / ORDER_FILE, "an order")
-        return Order(**{**document, "limits": Limits(**document["limits"])})
+    def read(folder: Path) -> ScoringJob:
+        """Read the job from its folder."""
+        document = read_json(folder / JOB_FILE, "a job")
+        return ScoringJob(**{**document, "limits": Limits(**document["limits"])})
 
 
 def main() -> None:
-    """Load the system, say so, and serve orders until the other end of the socket closes."""
+    """Load the system, report that it is ready, and run jobs until the other end closes the socket."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    orders = socket.socket(fileno=0)
-    # A fork cannot use the GPU that its parent has opened, and a GPU's address space is beyond any limit on memory.
+    jobs = socket.socket(fileno=0)
+    # A fork cannot use a GPU that its parent has opened, and a GPU's address space exceeds any memory limit.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     try:
         predictor = load(**json.loads(sys.argv[1]))
     except CrnetError as error:
         failure = {"kind": type(error).__name__, "reason": error.reason, "remedy": error.remedy}
-        orders.sendall(json.dumps({**failure, "path": None if error.path is None else str(error.path)}).encode())
+        jobs.sendall(json.dumps({**failure, "path": None if error.path is None else str(error.path)}).encode())
         return
-    orders.sendall(json.dumps({"ready": facts(predictor)}).encode())
+    jobs.sendall(json.dumps({"ready": system_info(predictor)}).encode())
     while True:
-        folder, descriptors, _, _ = socket.recv_fds(orders, LONGEST_PATH_BYTES, 1)
+        folder, descriptors, _, _ = socket.recv_fds(jobs, MAX_PATH_BYTES, 1)
         if not folder:
             return
-        with os.fdopen(descriptors[0], "w", encoding="utf-8") as answers:
+        with os.fdopen(descriptors[0], "w", encoding="utf-8") as messages:
             child = os.fork()
             if child == 0:
-                orders.close()
-                _work(predictor, Path(folder.decode()), answers)
+                jobs.close()
+                _run_child(predictor, Path(folder.decode()), messages)
             _, status = os.waitpid(child, 0)
-            # A child that was killed may have stopped in the middle of a line.
+            # A killed child may have stopped in the middle of a line.
             with contextlib.suppress(BrokenPipeError):
-                answers.write("\n" + json.dumps({"exit": os.waitstatus_to_exitcode(status)}) + "\n")
-                answers.flush()
+                messages.write("\n" + json.dumps({"exit": os.waitstatus_to_exitcode(status)}) + "\n")
+                messages.flush()
 
 
 def load(run: str, encoder: str | None = None, asr: str | None = None) -> Predictor:
-    """The system, with everything imported that a child would have to import; see `crnet.load`.
+    """Load the system as `crnet.load` does, and import everything that a child needs.
 
-    A speech model starts threads, so each child that needs it loads it for itself.
+    A speech model starts threads, so each child that needs one loads it itself.
 
     Raises:
-        CrnetError: There is none, or it is damaged.
+        CrnetError: The system is missing or damaged.
     """
     import torch
 
-    # Threads do not survive a fork: none may be started before it.
+    # Threads do not survive a fork, so start none before it.
     torch.set_num_threads(1)
     import crnet.explain.explain
     import crnet.media.reader
@@ -127,128 +134,134 @@ def load(run: str, encoder: str | None = None, asr: str | None = None) -> Predic
     return crnet.load(run, encoder=encoder, asr=asr)
 
 
-def facts(predictor: Predictor) -> dict[str, Any]:
-    """What the page says of the system."""
+def system_info(predictor: Predictor) -> dict[str, Any]:
+    """Return the facts about the system that the page displays."""
     bundle = predictor.bundle
     return {
-        "listens": predictor.recogniser is not None,
+        "recognises_speech": predictor.recogniser is not None,
         "training_source": bundle.training_source,
         "streams": list(bundle.nets),
         "run": "" if bundle.path is None else bundle.path.parent.name,
     }
 
 
-def _work(predictor: Predictor, folder: Path, answers: IO[str]) -> None:
-    """A child's whole life."""
-    code = 1
+def _run_child(predictor: Predictor, folder: Path, messages: IO[str]) -> None:
+    """Run one job in the forked child, then exit."""
+    exit_code = 1
     try:
         os.setsid()
 
-        def tell(message: dict[str, Any]) -> None:
-            answers.write(json.dumps(message) + "\n")
-            answers.flush()
+        def send(message: dict[str, Any]) -> None:
+            messages.write(json.dumps(message) + "\n")
+            messages.flush()
 
-        tell({"pid": os.getpid()})
-        code = 0 if carry_out(predictor, folder, tell) else 1
+        send({"pid": os.getpid()})
+        exit_code = 0 if run_job(predictor, folder, send) else 1
     except BaseException:
-        logger.exception("a child has failed")
+        logger.exception("a scoring process has failed")
     finally:
         with contextlib.suppress(OSError):
-            answers.flush()
-        os._exit(code)
+            messages.flush()
+        os._exit(exit_code)
 
 
-def carry_out(predictor: Predictor, folder: Path, tell: Tell) -> bool:
-    """Do an order within its limits; failures are told in one sentence.
+def run_job(predictor: Predictor, folder: Path, send: MessageHandler) -> bool:
+    """Run the job in a folder within its limits; send its result, or one sentence that says why it failed.
 
     Returns:
-        Whether it was done.
+        Whether the job succeeded.
     """
-    order = Order.read(folder)
+    job = ScoringJob.read(folder)
     try:
-        limit_this_process(order.limits, order.threads)
-        tell({"result": score(predictor, folder, order, Throttle(tell))})
+        limit_resources(job.limits, job.threads)
+        send({"result": score(predictor, folder, job, ThrottledProgress(send))})
         return True
     except CrnetError as error:
-        tell({"error": said(error)})
+        send({"error": public_message(error)})
     except MemoryError:
-        tell({"error": f"{OUT_OF_MEMORY} ({OUT_OF_MEMORY_REMEDY})"})
+        send({"error": f"{OUT_OF_MEMORY} ({OUT_OF_MEMORY_REMEDY})"})
     except Exception as error:
-        if any(sign in str(error) for sign in SIGNS_OF_NO_MEMORY):
-            tell({"error": f"{OUT_OF_MEMORY} ({OUT_OF_MEMORY_REMEDY})"})
+        if any(sign in str(error) for sign in MEMORY_SIGNS):
+            send({"error": f"{OUT_OF_MEMORY} ({OUT_OF_MEMORY_REMEDY})"})
         else:
             logger.exception("unexpected error while scoring")
-            tell({"error": BUG})
+            send({"error": BUG})
     return False
 
 
-def said(error: CrnetError) -> str:
-    """An error for a stranger: without the paths of this machine."""
+def public_message(error: CrnetError) -> str:
+    """Return the text of an error without any path of this machine."""
     return error.reason if error.remedy is None else f"{error.reason} ({error.remedy})"
 
 
-def score(predictor: Predictor, folder: Path, order: Order, progress: Throttle) -> dict[str, Any]:
-    """Score the folder's video and leave the files of the result in its `out`.
+def score(predictor: Predictor, folder: Path, job: ScoringJob, progress: ThrottledProgress) -> dict[str, Any]:
+    """Score the video of a job and write the files of the result to `OUT_FOLDER`.
 
     Returns:
-        `prediction`, the document that `crnet predict --json` prints, and `explanation` (see `_shown`) or None.
+        `prediction`, the document that `crnet predict --json` prints, and `explanation` (see `_summary`) or None.
 
     Raises:
-        MediaError: Not a video, or one that is too long.
+        MediaError: The file is not a video, or the video is too long.
     """
     from crnet.explain.explain import explain_video
-    from crnet.media.video import probe
     from crnet.report.prediction_table import prediction_table
 
     out = folder / OUT_FOLDER
     out.mkdir()
-    # Reports tell the path of their video: relative, it tells nothing of this machine.
-    (folder / VIDEO_FILE).rename(folder / plain_name(order.name))
+    # Reports contain the path of their video; a relative path reveals nothing about this machine.
+    video = Path(safe_file_name(job.name))
+    (folder / VIDEO_FILE).rename(folder / video)
     os.chdir(folder)
-    video = Path(plain_name(order.name))
-    progress("checking the file", 0, 1)
-    duration_s = probe(video).duration_s
-    if duration_s > order.limits.duration_s:
-        raise MediaError(
-            f"the video is {duration_s:.0f} s long, and this server takes at most {order.limits.duration_s:.0f} s",
-            remedy="cut it",
-        )
-    progress("checking the file", 1, 1, f"{duration_s:.1f} s of video")
-    said_in = _transcript_file(order.transcript)
+    _check_duration(video, job.limits, progress)
+    transcript = _transcript_file(job.transcript)
     explanation = None
-    if order.explain:
-        explained = explain_video(predictor, video, out, transcript=said_in, progress=progress)
-        prediction, explanation = explained.prediction, _shown(explained)
+    if job.explain:
+        explained = explain_video(predictor, video, out, transcript=transcript, progress=progress)
+        prediction, explanation = explained.prediction, _summary(explained)
     else:
         progress("reading and scoring the video", 0, 1)
-        prediction = predictor.predict(video, said_in)
-    prediction = replace(prediction, clip=order.name)
+        prediction = predictor.predict(video, transcript)
+    prediction = replace(prediction, clip=job.name)
     write_json(out / PREDICTION_JSON, prediction.to_dict())
     with prediction_table(out / PREDICTION_CSV) as write:
         write(prediction)
     return {"prediction": prediction.to_dict(), "explanation": explanation}
 
 
-def plain_name(name: str) -> str:
-    """What a visitor calls a video, as the name of a file that no program takes for anything else."""
-    return "video_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in Path(name).stem)[:LONGEST_NAME]
+def _check_duration(video: Path, limits: Limits, progress: ThrottledProgress) -> None:
+    from crnet.media.video import probe
+
+    progress("checking the file", 0, 1)
+    duration_s = probe(video).duration_s
+    if duration_s > limits.max_duration_s:
+        raise MediaError(
+            f"the video is {duration_s:.0f} s long; this server accepts at most {limits.max_duration_s:.0f} s",
+            remedy="shorten it",
+        )
+    progress("checking the file", 1, 1, f"{duration_s:.1f} s of video")
 
 
-def _shown(explained: VideoExplanation) -> dict[str, Any]:
-    """The part of an explanation that the page shows: base, contributions by target and stream, names of pictures."""
-    parts = explained.contributions
+def safe_file_name(name: str) -> str:
+    """Return a visitor's name for a video as a file name that no program mistakes for an option, path or URL."""
+    return "video_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in Path(name).stem)[:MAX_NAME_LENGTH]
+
+
+def _summary(explained: VideoExplanation) -> dict[str, Any]:
+    """Return what the page displays of an explanation: base, contributions by target and stream, picture names."""
+    contributions = explained.contributions
     return {
-        "base": dict(parts.base),
-        "contributions": {target: dict(streams) for target, streams in parts.streams.items()},
+        "base": dict(contributions.base),
+        "contributions": {target: dict(streams) for target, streams in contributions.streams.items()},
         "target": explained.target,
-        "pictures": sorted(path.name for path in explained.files.values() if path.suffix in PICTURES),
+        "pictures": sorted(path.name for path in explained.files.values() if path.suffix in PICTURE_SUFFIXES),
     }
 
 
 def _transcript_file(text: str) -> Path | None:
-    """The transcript as a file, since a text that a stranger sends may look like the name of one of ours.
+    """Write the transcript to a file, because a visitor's text may look like the name of a file on this machine.
 
-    None without words: then the system listens, if it can.
+    Returns:
+        The file; None for an empty text: then speech recognition transcribes the video, if it is on.
     """
     if not text.strip():
         return None
@@ -257,40 +270,40 @@ def _transcript_file(text: str) -> Path | None:
     return path
 
 
-class Throttle:
-    """A `Progress` that tells every new task, and steps of it not more often than a person can read."""
+class ThrottledProgress:
+    """A `Progress` that sends every new task, and its steps no more often than a person can read."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, send: MessageHandler) -> None:
+        self._send = send
         self._task = ""
-        self._told_s = 0.0
+        self._sent_at_s = 0.0
 
     def __call__(self, task: str, done: int, total: int, note: str = "") -> None:
         """See `crnet.utils.progress.Progress`."""
-        if task == EXPLAINING:  # whose steps are worth a line each
+        if task == EXPLAINING:  # each of its steps gets a line on the page
             task, done, total, note = note, int(done >= total), 1, ""
         now_s = time.monotonic()
-        if task != self._task or done >= total or now_s - self._told_s > TELL_EVERY_S:
-            self._task, self._told_s = task, now_s
-            self._tell({"task": task, "done": done, "total": total, "note": note})
+        if task != self._task or done >= total or now_s - self._sent_at_s > PROGRESS_INTERVAL_S:
+            self._task, self._sent_at_s = task, now_s
+            self._send({"task": task, "done": done, "total": total, "note": note})
 
 
-def limit_this_process(limits: Limits, threads: int) -> None:
-    """Bound what this process may take from here on, on systems that can."""
+def limit_resources(limits: Limits, threads: int) -> None:
+    """Limit the CPU time, files and (on Linux) memory of this process."""
     import torch
 
     torch.set_num_threads(threads)
-    cpu_s = int(limits.time_s * (threads + 1)) + 1
-    wanted = {
+    cpu_s = int(limits.max_time_s * (threads + 1)) + 1
+    maxima = {
         resource.RLIMIT_CPU: cpu_s,
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: MOST_OPEN_FILES,
-        resource.RLIMIT_FSIZE: LARGEST_RESULT_BYTES,
+        resource.RLIMIT_NOFILE: MAX_OPEN_FILES,
+        resource.RLIMIT_FSIZE: MAX_RESULT_BYTES,
     }
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        wanted[resource.RLIMIT_AS] = pages * resource.getpagesize() + limits.memory_mb * BYTES_PER_MB
-    for kind, value in wanted.items():
+        maxima[resource.RLIMIT_AS] = pages * resource.getpagesize() + limits.max_memory_mb * BYTES_PER_MB
+    for kind, value in maxima.items():
         _, hard = resource.getrlimit(kind)
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (value, value))

@@ -1,4 +1,4 @@
-"""Our side of the worker: orders go out, progress comes back, and what takes too long is killed."""
+"""Client side of the worker process: send jobs, relay progress, kill what takes too long."""
 
 from __future__ import annotations
 
@@ -16,48 +16,49 @@ from typing import Any
 
 import crnet.errors
 from crnet.errors import CrnetError
-from crnet.serve.worker import BUG, OUT_OF_MEMORY, OUT_OF_MEMORY_REMEDY, Order, Tell
+from crnet.serve.worker import BUG, OUT_OF_MEMORY, OUT_OF_MEMORY_REMEDY, MessageHandler, ScoringJob
 
 logger = logging.getLogger(__name__)
 
-START_S = 300.0  # for loading a system from a slow disk
-PATIENCE_S = 10.0  # for a process that was told to end
-LONGEST_LINE_BYTES = 8 << 20
-LONGEST_GREETING_BYTES = 1 << 16
-CRASHED = "the process that read this video has crashed: it is damaged, or needs more memory than the server grants"
+START_TIMEOUT_S = 300.0  # enough to load a system from a slow disk
+EXIT_TIMEOUT_S = 10.0
+MAX_LINE_BYTES = 8 << 20
+MAX_GREETING_BYTES = 1 << 16
+CRASHED = "the process that read this video crashed: the video is damaged or needs more memory than the server allows"
 
 
 class ScoringError(CrnetError):
-    """A video of a visitor was not scored; the text is for the visitor."""
+    """A visitor's video was not scored; the text is for the visitor."""
 
 
-class Scorer:
-    """A worker process with a loaded system. It scores one video at a time.
+class WorkerClient:
+    """Handle of a worker process with a loaded system, which scores one video at a time.
 
     Args:
         run: A run folder, or the bundle in it.
-        encoder, asr: Text encoder and speech recognition, as in `crnet.load`.
+        encoder: Text encoder, as in `crnet.load`.
+        asr: Speech recognition model, as in `crnet.load`.
 
     Raises:
-        CrnetError: No system there, or a damaged one.
+        CrnetError: The system is missing or damaged.
     """
 
     def __init__(self, run: Path, encoder: str | None = None, asr: str | None = None) -> None:
-        self._asked = json.dumps({"run": str(run), "encoder": encoder, "asr": asr})
-        self.facts = self._start()
+        self._settings = json.dumps({"run": str(run), "encoder": encoder, "asr": asr})
+        self.system_info = self._start()
 
     def _start(self) -> dict[str, Any]:
-        self._orders, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-m", "crnet.serve.worker", self._asked]
-            # Its own session: Ctrl-C in a terminal ends the server, which then ends it.
-            self._process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True)  # noqa: S603
-        self._orders.settimeout(START_S)
+        self._jobs, worker_end = socket.socketpair()
+        with worker_end:
+            command = [sys.executable, "-m", "crnet.serve.worker", self._settings]
+            # A new session: Ctrl-C in a terminal ends the server, which then ends the worker.
+            self._process = subprocess.Popen(command, stdin=worker_end.fileno(), start_new_session=True)  # noqa: S603
+        self._jobs.settimeout(START_TIMEOUT_S)
         try:
-            greeting = json.loads(self._orders.recv(LONGEST_GREETING_BYTES) or b"{}")
+            greeting = json.loads(self._jobs.recv(MAX_GREETING_BYTES) or b"{}")
         except TimeoutError:
             greeting = {}
-        self._orders.settimeout(None)
+        self._jobs.settimeout(None)
         if "ready" in greeting:
             return dict(greeting["ready"])
         self.close()
@@ -67,134 +68,134 @@ class Scorer:
 
     @property
     def pid(self) -> int:
-        """Process number of the worker."""
+        """Process id of the worker."""
         return self._process.pid
 
     def close(self) -> None:
-        """End the worker and what it works on."""
-        self._orders.close()
+        """End the worker and the job it runs."""
+        self._jobs.close()
         try:
-            self._process.wait(PATIENCE_S)
+            self._process.wait(EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
-    async def score(self, folder: Path, order: Order, tell: Tell) -> dict[str, Any]:
-        """Score the video in a job's folder; cancelled, it kills the process that does.
+    async def score(self, folder: Path, job: ScoringJob, on_progress: MessageHandler) -> dict[str, Any]:
+        """Score the video in a job folder; cancelling the task kills the process that scores it.
 
         Args:
-            folder: Holds the video as `VIDEO_FILE`; the result's files come into its `OUT_FOLDER`.
-            order: What to do.
-            tell: Called with `{"task", "done", "total", "note"}` as work goes on.
+            folder: Holds the video as `VIDEO_FILE`; the files of the result go to its `OUT_FOLDER`.
+            job: What to do with the video.
+            on_progress: Called with `{"task", "done", "total", "note"}` as the work advances.
 
         Returns:
-            What the worker's `score` returned.
+            The return value of `crnet.serve.worker.score`.
 
         Raises:
-            ScoringError: It cannot be scored, with the reason for the visitor.
+            ScoringError: The video cannot be scored; the text is for the visitor.
         """
-        order.write(folder)
-        answers, theirs = os.pipe()
+        job.write(folder)
+        messages, worker_end = os.pipe()
         try:
-            await self._send(folder, theirs)
-            child = _Child(tell, await _reader(answers))
+            await self._send(folder, worker_end)
+            child = _ChildProcess(on_progress, await _line_reader(messages))
         except BaseException:
-            os.close(answers)
+            os.close(messages)
             raise
         finally:
-            os.close(theirs)
+            os.close(worker_end)
         try:
-            async with asyncio.timeout(order.limits.time_s):
+            async with asyncio.timeout(job.limits.max_time_s):
                 await child.listen()
         except TimeoutError:
             raise ScoringError(
-                f"the video took longer than {order.limits.time_s:.0f} s", remedy="send a shorter or smaller one"
+                f"the video took longer than {job.limits.max_time_s:.0f} s", remedy="send a shorter or smaller one"
             ) from None
         finally:
-            # Also when the visitor has gone: whoever comes next must not wait for this one.
+            # Also after the visitor has gone: the next job must not wait for this one.
             await child.end()
-        return child.outcome()
+        return child.result()
 
     async def _send(self, folder: Path, pipe: int) -> None:
         try:
-            socket.send_fds(self._orders, [str(folder).encode()], [pipe])
+            socket.send_fds(self._jobs, [str(folder).encode()], [pipe])
         except OSError:
-            logger.warning("the scoring process has ended with code %s and is started again", self._process.poll())
+            logger.warning("the scoring process ended with code %s; restarting it", self._process.poll())
             await asyncio.to_thread(self._restart)
-            socket.send_fds(self._orders, [str(folder).encode()], [pipe])
+            socket.send_fds(self._jobs, [str(folder).encode()], [pipe])
 
     def _restart(self) -> None:
         self.close()
-        self.facts = self._start()
+        self.system_info = self._start()
 
 
-class _Child:
-    """The process of one video, as far as its messages tell."""
+class _ChildProcess:
+    """State of the process that scores one video, built from its messages."""
 
-    def __init__(self, tell: Tell, reader: asyncio.StreamReader) -> None:
-        self._tell = tell
+    def __init__(self, on_progress: MessageHandler, reader: asyncio.StreamReader) -> None:
+        self._on_progress = on_progress
         self._reader = reader
         self._pid: int | None = None
-        self._exit: int | None = None
+        self._exit_code: int | None = None
         self._ending = False
         self._result: dict[str, Any] | None = None
         self._error: str | None = None
 
     async def listen(self) -> None:
-        """Read messages until there are no more: then the process has ended."""
+        """Read messages until the process has ended."""
         while line := await self._reader.readline():
-            # A child that was killed leaves half a line.
+            # A killed child leaves half a line.
             with contextlib.suppress(ValueError):
-                self._hear(json.loads(line))
+                self._handle(json.loads(line))
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: dict[str, Any]) -> None:
         match message:
             case {"pid": pid}:
                 self._pid = pid
                 if self._ending:
                     self._kill()
-            case {"exit": code}:
-                self._pid, self._exit = None, code
+            case {"exit": exit_code}:
+                self._pid, self._exit_code = None, exit_code
             case {"result": result}:
                 self._result = result
             case {"error": sentence}:
                 self._error = sentence
             case _:
-                self._tell(message)
+                self._on_progress(message)
 
     async def end(self) -> None:
         """Kill the process if it still runs, and wait for it."""
-        self._ending, self._tell = True, lambda _: None
+        self._ending, self._on_progress = True, lambda _: None
         self._kill()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.listen(), PATIENCE_S)
+            await asyncio.wait_for(self.listen(), EXIT_TIMEOUT_S)
 
     def _kill(self) -> None:
         if self._pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGKILL)
 
-    def outcome(self) -> dict[str, Any]:
-        """The result.
+    def result(self) -> dict[str, Any]:
+        """Return the result.
 
         Raises:
-            ScoringError: There is none.
+            ScoringError: The process ended without one.
         """
         if self._error is not None:
             raise ScoringError(self._error)
         if self._result is not None:
             return self._result
-        logger.warning("a scoring process has ended with code %s without a result", self._exit)
-        if self._exit in (-signal.SIGKILL, -signal.SIGXCPU):
+        logger.warning("a scoring process ended with code %s and no result", self._exit_code)
+        if self._exit_code in (-signal.SIGKILL, -signal.SIGXCPU):
             raise ScoringError(OUT_OF_MEMORY, remedy=OUT_OF_MEMORY_REMEDY)
-        if self._exit is not None and self._exit < 0:
+        if self._exit_code is not None and self._exit_code < 0:
             raise ScoringError(CRASHED, remedy=OUT_OF_MEMORY_REMEDY)
         raise ScoringError(BUG)
 
 
-async def _reader(descriptor: int) -> asyncio.StreamReader:
-    """A stream of the lines that come out of a pipe."""
-    reader = asyncio.StreamReader(limit=LONGEST_LINE_BYTES)
+async def _line_reader(descriptor: int) -> asyncio.StreamReader:
+    """Return a stream of the lines that arrive on a pipe."""
+    reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
     pipe = os.fdopen(descriptor, "rb", buffering=0)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
     return reader

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+
 from benchmarks.__main__ import main
 from benchmarks.clips import bare_decode, looped, standard_clip
-
 from crnet.errors import MediaError
 from crnet.media.audio import read_audio
 from crnet.media.video import probe

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.forest import Size, clip_row, growing_rows, random_forest
-from benchmarks.measurements import Figure, Spent, busy_warning, cpu_ratio, in_turn, machine, medians, timed, wall_ratio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.forest import Size, clip_row, growing_rows, random_forest
+from benchmarks.measurements import Figure, Spent, busy_warning, cpu_ratio, in_turn, machine, medians, timed, wall_ratio
 from crnet.fusion.forest import Forest
 from crnet.utils.process_memory import restart_peak
 

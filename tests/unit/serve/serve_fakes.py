@@ -1,4 +1,4 @@
-"""A scorer without a system."""
+"""Fake worker client without a system."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from crnet.serve.worker import OUT_FOLDER, VIDEO_FILE, Order, Tell
+from crnet.serve.worker import OUT_FOLDER, VIDEO_FILE, MessageHandler, ScoringJob
 from crnet.serve.worker_client import ScoringError
 from crnet.types import STREAMS, TARGETS
 
 
 def prediction(name: str, *, intervals: bool = True, warnings: tuple[str, ...] = ("no transcript",)) -> dict[str, Any]:
-    """What `crnet predict --json` could print."""
+    """Return a document that `crnet predict --json` could print."""
     scores = {target: 0.3 + 0.1 * number for number, target in enumerate(TARGETS)}
     return {
         "clip": name,
@@ -27,29 +27,34 @@ def prediction(name: str, *, intervals: bool = True, warnings: tuple[str, ...] =
     }
 
 
-class FakeScorer:
-    """Takes `seconds` for a video; one that begins with "bad" cannot be scored."""
+class FakeWorkerClient:
+    """Scores a video in `seconds`; fails for content that begins with "bad"."""
 
-    def __init__(self, seconds: float = 0.0, *, listens: bool = False) -> None:
-        self.facts = {"training_source": "simulated", "streams": list(STREAMS), "run": "fake", "listens": listens}
+    def __init__(self, seconds: float = 0.0, *, recognises_speech: bool = False) -> None:
+        self.system_info = {
+            "training_source": "simulated",
+            "streams": list(STREAMS),
+            "run": "fake",
+            "recognises_speech": recognises_speech,
+        }
         self.seconds = seconds
-        self.seen: list[Order] = []
-        self.at_once = 0
+        self.jobs: list[ScoringJob] = []
+        self.running = 0
         self.cancelled = 0
 
-    async def score(self, folder: Path, order: Order, tell: Tell) -> dict[str, Any]:
-        """See `crnet.serve.worker_client.Scorer.score`."""
-        assert self.at_once == 0, "one video at a time"
-        self.at_once += 1
-        self.seen.append(order)
+    async def score(self, folder: Path, job: ScoringJob, on_progress: MessageHandler) -> dict[str, Any]:
+        """See `crnet.serve.worker_client.WorkerClient.score`."""
+        assert self.running == 0, "a worker scores one video at a time"
+        self.running += 1
+        self.jobs.append(job)
         try:
-            tell({"task": "scoring", "done": 0, "total": 1, "note": ""})
+            on_progress({"task": "scoring", "done": 0, "total": 1, "note": ""})
             await asyncio.sleep(self.seconds)
             if (folder / VIDEO_FILE).read_bytes().startswith(b"bad"):
                 raise ScoringError("not a video", remedy="try another")
             out = folder / OUT_FOLDER
             out.mkdir()
-            document = prediction(order.name)
+            document = prediction(job.name)
             (out / "prediction.json").write_text(json.dumps(document))
             (out / "report.html").write_text("<script>alert(1)</script>")
             return {"prediction": document, "explanation": None}
@@ -57,4 +62,4 @@ class FakeScorer:
             self.cancelled += 1
             raise
         finally:
-            self.at_once -= 1
+            self.running -= 1

@@ -1,4 +1,4 @@
-"""Whose turn it is."""
+"""Tests of the job queue: order, limits, cancellation, cleanup."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serve_fakes import FakeScorer
+from serve_fakes import FakeWorkerClient
 
-from crnet.serve.job_queue import WAITING, Desk, Request, Result, follow
+from crnet.serve.job_queue import WAITING, JobQueue, ScoringRequest, ScoringResult, score_with_progress
 from crnet.serve.limits import Limits
 from crnet.serve.storage import JOBS, UPLOADS, Storage
 from crnet.serve.worker_client import ScoringError
@@ -19,108 +19,108 @@ from crnet.serve.worker_client import ScoringError
 @pytest.fixture
 def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    made = Storage(Limits())
-    yield made
-    made.close()
+    storage = Storage(Limits())
+    yield storage
+    storage.close()
 
 
-def request(storage: Storage, name: str, content: bytes = b"video", *, keep: bool = False) -> Request:
+def new_request(storage: Storage, name: str, content: bytes = b"video", *, keep: bool = False) -> ScoringRequest:
     path = storage.new_upload(name)
     path.write_bytes(content)
-    return Request(str(path), name, "words", explain=False, keep_upload=keep)
+    return ScoringRequest(str(path), name, "words", explain=False, keep_upload=keep)
 
 
-def desk_of(storage: Storage, scorers: int = 1, *, waiting: int = 20, seconds: float = 0.05) -> Desk:
-    return Desk([FakeScorer(seconds) for _ in range(scorers)], storage, Limits(waiting=waiting))  # type: ignore[misc]
+def new_queue(storage: Storage, workers: int = 1, *, max_waiting: int = 20, seconds: float = 0.05) -> JobQueue:
+    clients = [FakeWorkerClient(seconds) for _ in range(workers)]
+    return JobQueue(clients, storage, Limits(max_waiting=max_waiting))  # type: ignore[arg-type]
 
 
-async def all_of(desk: Desk, wanted: Request) -> list[dict[str, Any] | Result]:
-    return [told async for told in follow(desk, wanted)]
+async def all_messages(job_queue: JobQueue, request: ScoringRequest) -> list[dict[str, Any] | ScoringResult]:
+    return [message async for message in score_with_progress(job_queue, request)]
 
 
-def test_progress_then_the_result_and_nothing_of_the_video_is_left(storage: Storage) -> None:
-    desk = desk_of(storage)
-    told = asyncio.run(all_of(desk, request(storage, "/home/me/talk.mp4")))
-    assert isinstance(told[-1], Result)
-    assert told[-1].name == "talk.mp4"
-    assert told[-1].files == ("prediction.json", "report.html")
-    assert storage.result(told[-1].token, "report.html") is not None
-    assert [m["task"] for m in told[:-1] if isinstance(m, dict)] == ["scoring"]
+def score_at_once(job_queue: JobQueue, storage: Storage, count: int) -> list[list[dict[str, Any] | ScoringResult]]:
+    async def run() -> list[list[dict[str, Any] | ScoringResult]]:
+        requests = [new_request(storage, f"{n}.mp4") for n in range(count)]
+        return list(await asyncio.gather(*(all_messages(job_queue, request) for request in requests)))
+
+    return asyncio.run(run())
+
+
+def test_progress_precedes_the_result_and_the_video_is_deleted(storage: Storage) -> None:
+    messages = asyncio.run(all_messages(new_queue(storage), new_request(storage, "/home/me/talk.mp4")))
+    result = messages[-1]
+    assert isinstance(result, ScoringResult)
+    assert result.name == "talk.mp4"
+    assert result.files == ("prediction.json", "report.html")
+    assert storage.result(result.token, "report.html") is not None
+    assert [m["task"] for m in messages[:-1] if isinstance(m, dict)] == ["scoring"]
     assert not list((storage.folder / UPLOADS).iterdir())
     assert not list((storage.folder / JOBS).iterdir())
 
 
-def test_first_come_first_served_and_everybody_sees_how_many_are_before(storage: Storage) -> None:
-    desk = desk_of(storage)
-
-    async def three() -> list[list[dict[str, Any] | Result]]:
-        return list(await asyncio.gather(*(all_of(desk, request(storage, f"{n}.mp4")) for n in range(3))))
-
-    first, second, third = asyncio.run(three())
+def test_jobs_run_in_order_and_report_how_many_videos_are_ahead(storage: Storage) -> None:
+    job_queue = new_queue(storage)
+    first, second, third = score_at_once(job_queue, storage, 3)
     assert [m["done"] for m in first if isinstance(m, dict) and m["task"] == WAITING] == []
     assert [m["done"] for m in second if isinstance(m, dict) and m["task"] == WAITING] == [1]
     assert [m["done"] for m in third if isinstance(m, dict) and m["task"] == WAITING][:1] == [2]
-    scorer = desk._scorers[0]
-    assert [order.name for order in scorer.seen] == ["0.mp4", "1.mp4", "2.mp4"]  # type: ignore[attr-defined]
+    worker: Any = job_queue._workers[0]
+    assert [job.name for job in worker.jobs] == ["0.mp4", "1.mp4", "2.mp4"]
 
 
-def test_as_many_at_once_as_there_are_scorers(storage: Storage) -> None:
-    desk = desk_of(storage, scorers=2)
-
-    async def two() -> list[list[dict[str, Any] | Result]]:
-        return list(await asyncio.gather(*(all_of(desk, request(storage, f"{n}.mp4")) for n in range(2))))
-
-    for told in asyncio.run(two()):
-        assert WAITING not in [m["task"] for m in told if isinstance(m, dict)]
+def test_each_worker_scores_one_video_at_the_same_time(storage: Storage) -> None:
+    for messages in score_at_once(new_queue(storage, workers=2), storage, 2):
+        assert WAITING not in [m["task"] for m in messages if isinstance(m, dict)]
 
 
-def test_a_full_line_sends_people_away(storage: Storage) -> None:
-    desk = desk_of(storage, waiting=1)
+def test_a_full_queue_rejects_requests(storage: Storage) -> None:
+    job_queue = new_queue(storage, max_waiting=1)
 
     async def three() -> list[Any]:
-        wanted = (all_of(desk, request(storage, f"{n}.mp4")) for n in range(3))
-        return list(await asyncio.gather(*wanted, return_exceptions=True))
+        scoring = (all_messages(job_queue, new_request(storage, f"{n}.mp4")) for n in range(3))
+        return list(await asyncio.gather(*scoring, return_exceptions=True))
 
     first, second, third = asyncio.run(three())
-    assert isinstance(first[-1], Result)
-    assert isinstance(second[-1], Result)
+    assert isinstance(first[-1], ScoringResult)
+    assert isinstance(second[-1], ScoringResult)
     assert isinstance(third, ScoringError)
-    assert "waiting already" in str(third)
+    assert "the queue is full" in str(third)
     assert not list((storage.folder / UPLOADS).iterdir())
 
 
-def test_a_bad_video_is_said_deleted_and_forgotten(storage: Storage) -> None:
-    desk = desk_of(storage)
+def test_a_bad_video_fails_with_a_reason_and_is_deleted(storage: Storage) -> None:
+    job_queue = new_queue(storage)
     with pytest.raises(ScoringError, match="not a video"):
-        asyncio.run(all_of(desk, request(storage, "talk.mp4", b"bad")))
+        asyncio.run(all_messages(job_queue, new_request(storage, "talk.mp4", b"bad")))
     assert not list((storage.folder / UPLOADS).iterdir())
-    assert isinstance(asyncio.run(all_of(desk, request(storage, "talk.mp4")))[-1], Result)
+    assert isinstance(asyncio.run(all_messages(job_queue, new_request(storage, "talk.mp4")))[-1], ScoringResult)
 
 
-def test_who_goes_away_gives_the_place_up(storage: Storage) -> None:
-    desk = desk_of(storage, seconds=30)
+def test_a_visitor_who_leaves_frees_the_place_in_the_queue(storage: Storage) -> None:
+    job_queue = new_queue(storage, seconds=30)
+    worker: Any = job_queue._workers[0]
 
     async def leave() -> list[Any]:
-        running = follow(desk, request(storage, "running.mp4"))
+        running = score_with_progress(job_queue, new_request(storage, "running.mp4"))
         assert (await anext(running))["task"] == "scoring"  # type: ignore[index]
-        waiting = follow(desk, request(storage, "waiting.mp4"))
+        waiting = score_with_progress(job_queue, new_request(storage, "waiting.mp4"))
         assert (await anext(waiting))["task"] == WAITING  # type: ignore[index]
         await waiting.aclose()  # type: ignore[attr-defined]
         await running.aclose()  # type: ignore[attr-defined]
         await asyncio.sleep(0.3)
-        desk._scorers[0].seconds = 0  # type: ignore[attr-defined]
-        return await all_of(desk, request(storage, "next.mp4"))
+        worker.seconds = 0
+        return await all_messages(job_queue, new_request(storage, "next.mp4"))
 
-    told = asyncio.run(leave())
-    assert isinstance(told[-1], Result)
-    scorer: Any = desk._scorers[0]
-    assert [order.name for order in scorer.seen] == ["running.mp4", "next.mp4"]
-    assert scorer.cancelled == 1
+    messages = asyncio.run(leave())
+    assert isinstance(messages[-1], ScoringResult)
+    assert [job.name for job in worker.jobs] == ["running.mp4", "next.mp4"]
+    assert worker.cancelled == 1
     assert not list((storage.folder / JOBS).iterdir())
     assert not list((storage.folder / UPLOADS).iterdir())
 
 
 def test_a_kept_video_can_be_scored_again(storage: Storage) -> None:
-    desk, wanted = desk_of(storage), request(storage, "talk.mp4", keep=True)
+    job_queue, request = new_queue(storage), new_request(storage, "talk.mp4", keep=True)
     for _ in range(2):
-        assert isinstance(asyncio.run(all_of(desk, wanted))[-1], Result)
+        assert isinstance(asyncio.run(all_messages(job_queue, request))[-1], ScoringResult)

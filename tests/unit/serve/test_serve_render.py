@@ -1,4 +1,4 @@
-"""What the page shows."""
+"""Tests of the page's HTML."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from serve_fakes import prediction
 
 from crnet.serve import render
-from crnet.serve.job_queue import WAITING, Result
+from crnet.serve.job_queue import WAITING, ScoringResult
 from crnet.serve.limits import Limits
-from crnet.serve.render import Stages
+from crnet.serve.render import JobProgress
 from crnet.types import STREAMS, TARGETS
 
 FILES = ("gradcam_interview.png", "gradcam_openness.png", "overlay.mp4", "prediction.json", "report.html")
@@ -22,11 +22,11 @@ EXPLANATION = {
     "target": "interview",
     "pictures": [],
 }
-RESULT = Result("talk.mp4", prediction("talk.mp4"), None, "0" * 32, FILES)
+RESULT = ScoringResult("talk.mp4", prediction("talk.mp4"), None, "0" * 32, FILES)
 
 
 class Text(HTMLParser):
-    """Text of a page, and its elements."""
+    """Text and tags of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Text(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_scores_stand_with_their_intervals_and_level() -> None:
+def test_scores_come_with_intervals_and_their_level() -> None:
     text = Text(render.result(RESULT)).text
     assert "0.30 (0.20 to 0.40, 90%)" in text  # extraversion
     assert "0.80 (0.70 to 0.90, 90%)" in text  # interview
@@ -50,15 +50,16 @@ def test_scores_stand_with_their_intervals_and_level() -> None:
     assert "high score means that the person seems calm" in text
 
 
-def test_without_calibration_it_says_so() -> None:
+def test_an_uncalibrated_system_says_that_the_error_is_unknown() -> None:
     text = Text(render.result(replace(RESULT, prediction=prediction("a", intervals=False)))).text
     assert "%)" not in text
-    assert "how far off these scores may be is not known" in text
+    assert "the error of these scores is unknown" in text
 
 
-def test_contributions_and_heat_maps_are_shown_if_there_are_any() -> None:
-    assert "What brought" not in render.result(RESULT)
+def test_contributions_and_heat_maps_appear_with_an_explanation() -> None:
+    assert "What drove the scores" not in render.result(RESULT)
     page = Text(render.result(replace(RESULT, explanation=EXPLANATION)))
+    assert "What drove the scores" in page.text
     assert "-0.200" in page.text
     assert "+0.050" in page.text
     sources = [attrs.get("src") for tag, attrs in page.tags if tag in ("img", "video")]
@@ -66,52 +67,52 @@ def test_contributions_and_heat_maps_are_shown_if_there_are_any() -> None:
     assert all(attrs.get("alt") for tag, attrs in page.tags if tag == "img")
 
 
-def test_what_a_visitor_sends_is_text_and_nothing_else() -> None:
+def test_html_from_visitors_is_escaped() -> None:
     evil = "<script>alert('x')</script>"
     hostile = prediction(evil, warnings=(evil,))
-    stages = Stages(of=evil, error=evil)
+    progress = JobProgress(title=evil, error=evil)
     pages = [
         render.result(replace(RESULT, name=evil, prediction=hostile)),
         render.comparison(replace(RESULT, name=evil, prediction=hostile), RESULT),
-        render.status([stages]),
+        render.status([progress]),
     ]
     for page in pages:
         assert "<script" not in page
         assert "&lt;script&gt;" in page
 
 
-def test_the_difference_is_the_second_less_the_first() -> None:
+def test_the_difference_is_second_minus_first() -> None:
     other = prediction("b")
     other["scores"] = {target: score + 0.25 for target, score in other["scores"].items()}
     text = Text(render.comparison(RESULT, replace(RESULT, name="b", prediction=other))).text
     assert text.count("+0.25") == len(TARGETS)
 
 
-def test_the_queue_then_the_stages_then_the_end() -> None:
-    stages = Stages()
-    assert "Waiting" in render.status([stages])
-    stages.hear({"task": WAITING, "done": 2, "total": 2, "note": ""})
-    assert "2 videos are before yours" in render.status([stages])
-    stages.hear({"task": "reading", "done": 0, "total": 1, "note": ""})
-    stages.hear({"task": "mapping", "done": 3, "total": 8, "note": ""})
-    page = render.status([stages])
-    assert "before yours" not in page
+def test_status_shows_the_queue_then_the_tasks_then_the_end() -> None:
+    progress = JobProgress()
+    assert "Waiting" in render.status([progress])
+    progress.update({"task": WAITING, "done": 2, "total": 2, "note": ""})
+    assert "2 videos ahead of yours" in render.status([progress])
+    progress.update({"task": "reading", "done": 0, "total": 1, "note": ""})
+    progress.update({"task": "mapping", "done": 3, "total": 8, "note": ""})
+    page = render.status([progress])
+    assert "ahead of yours" not in page
     assert re.findall(r"[✓…]", page) == ["✓", "…"]
     assert '<progress max="8" value="3"' in page
-    stages.finish()
-    page = render.status([stages])
+    progress.finish()
+    page = render.status([progress])
     assert "Done in 0 s" in page
     assert re.findall(r"[✓…]", page) == ["✓", "✓"]
 
 
-def test_an_error_is_announced() -> None:
-    page = render.status([Stages(error="not a video (check it)")])
+def test_an_error_is_announced_to_screen_readers() -> None:
+    page = render.status([JobProgress(error="not a video (check it)")])
     assert 'role="alert"' in page
     assert "Not scored:</strong> not a video (check it)." in page
 
 
 @pytest.mark.parametrize(("source", "warned"), [("simulated", True), ("first-impressions-v2", False)])
-def test_a_model_of_drawn_people_says_so_at_the_top(source: str, warned: bool) -> None:
-    page = render.intro({"training_source": source}, Limits(upload_mb=7, duration_s=9))
-    assert ("trained on drawn people" in page) == warned
-    assert "At most 7 MB and" in page
+def test_a_model_of_synthetic_people_is_labelled_at_the_top(source: str, warned: bool) -> None:
+    page = render.intro({"training_source": source}, Limits(max_upload_mb=7, max_duration_s=9))
+    assert ("trained on synthetic people" in page) == warned
+    assert "Limits: 7 MB and" in page

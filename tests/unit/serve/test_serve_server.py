@@ -1,4 +1,4 @@
-"""The server with a scorer that knows nothing: doors, limits, texts."""
+"""Tests of the server with a fake worker: routes, limits, texts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("gradio", reason="the extra app is not installed")
-from serve_fakes import FakeScorer
+pytest.importorskip("gradio", reason="the extra serve is not installed")
+from serve_fakes import FakeWorkerClient
 from starlette.testclient import TestClient
 
 from crnet.errors import ConfigError, MissingDependencyError, UsageError
-from crnet.serve.job_queue import Desk
+from crnet.serve.job_queue import JobQueue
 from crnet.serve.limits import Limits
 from crnet.serve.page import make_page
 from crnet.serve.server import make_app, serve
@@ -27,19 +27,19 @@ UPLOAD = "/gradio_api/upload"
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def job_queue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("server")))
         patch.setenv("GRADIO_TEMP_DIR", "")  # make_app sets it: undone at the end
-        limits = Limits(upload_mb=1)
+        limits = Limits(max_upload_mb=1)
         storage = Storage(limits)
-        yield Desk([FakeScorer()], storage, limits)  # type: ignore[list-item]
+        yield JobQueue([FakeWorkerClient()], storage, limits)  # type: ignore[list-item]
         storage.close()
 
 
 @pytest.fixture(scope="module")
-def http(desk: Desk) -> Iterator[TestClient]:
-    with TestClient(make_app(desk), raise_server_exceptions=False) as client:
+def http(job_queue: JobQueue) -> Iterator[TestClient]:
+    with TestClient(make_app(job_queue), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -57,31 +57,31 @@ def file(path: str, name: str = "talk.mp4") -> dict[str, Any]:
     return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
 
-def test_a_video_is_scored_and_its_files_can_be_fetched(http: TestClient, desk: Desk) -> None:
+def test_a_video_is_scored_and_its_files_can_be_downloaded(http: TestClient, job_queue: JobQueue) -> None:
     sent = send(http, b"video")
     kind, (answer,) = ask(http, file(sent), "words", True)
     assert kind == "event: complete"
     assert answer["clip"] == "talk.mp4"
     assert set(answer["files"]) == {"prediction.json", "report.html"}
-    scorer: Any = desk._scorers[0]
-    assert (scorer.seen[-1].transcript, scorer.seen[-1].explain) == ("words", True)
+    worker: Any = job_queue._workers[0]
+    assert (worker.jobs[-1].transcript, worker.jobs[-1].explain) == ("words", True)
     report = http.get(answer["files"]["report.html"])
     assert report.status_code == 200
-    assert report.headers["content-security-policy"].startswith("sandbox;")  # its scripts would not run
+    assert report.headers["content-security-policy"].startswith("sandbox;")  # its scripts do not run
     assert report.headers["content-disposition"].startswith("inline")
     saved = http.get(answer["files"]["prediction.json"], params={"download": True})
     assert saved.headers["content-disposition"] == 'attachment; filename="crnet-prediction.json"'
     assert not Path(sent).parent.exists()
 
 
-def test_the_reason_of_a_failure_reaches_the_client(http: TestClient) -> None:
+def test_a_client_receives_the_reason_of_a_failure(http: TestClient) -> None:
     kind, answer = ask(http, file(send(http, b"bad")), "", False)
     assert kind == "event: error"
     assert answer["error"] == "not a video (try another)"
 
 
 @pytest.mark.parametrize(
-    ("form", "status", "said"),
+    ("form", "status", "text"),
     [
         ({"files": {"files": ("a.mp4", bytes(1 << 20))}}, 200, "video.mp4"),
         ({"files": {"files": ("a.mp4", bytes((1 << 20) + 1))}}, 413, "larger than 1 MB"),
@@ -94,18 +94,16 @@ def test_the_reason_of_a_failure_reaches_the_client(http: TestClient) -> None:
     ],
 )
 def test_an_upload_is_one_file_within_the_limit(
-    http: TestClient, desk: Desk, form: dict[str, Any], status: int, said: str
+    http: TestClient, job_queue: JobQueue, form: dict[str, Any], status: int, text: str
 ) -> None:
-    before = len(list((desk.storage.folder / UPLOADS).iterdir()))
+    before = len(list((job_queue.storage.folder / UPLOADS).iterdir()))
     answer = http.post(UPLOAD, **form)
-    assert (answer.status_code, said in answer.text) == (status, True), answer.text
-    assert len(list((desk.storage.folder / UPLOADS).iterdir())) == before + (status == 200)
+    assert (answer.status_code, text in answer.text) == (status, True), answer.text
+    assert len(list((job_queue.storage.folder / UPLOADS).iterdir())) == before + (status == 200)
 
 
-def test_upload_progress_ends_also_for_an_upload_that_nobody_knows(
-    http: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("crnet.serve.uploads.SILENCE_S", 0.05)
+def test_progress_of_an_unknown_upload_ends(http: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crnet.serve.uploads.PROGRESS_TIMEOUT_S", 0.05)
     assert http.get("/gradio_api/upload_progress?upload_id=x").text == 'data: {"msg": "done"}\n\n'
 
 
@@ -119,22 +117,22 @@ def test_upload_progress_ends_also_for_an_upload_that_nobody_knows(
         [{"path": "{uploads}/../../etc/passwd"}, "", False],
     ],
 )
-@pytest.mark.parametrize("door", ["/gradio_api/call/score", "/gradio_api/queue/join"])
-def test_a_call_may_name_uploads_only(http: TestClient, desk: Desk, door: str, data: list[Any]) -> None:
+@pytest.mark.parametrize("route", ["/gradio_api/call/score", "/gradio_api/queue/join"])
+def test_a_call_may_reference_uploads_only(http: TestClient, job_queue: JobQueue, route: str, data: list[Any]) -> None:
     text = json.dumps({"data": data, "fn_index": 0, "session_hash": "x"})
-    answer = http.post(door, content=text.replace("{uploads}", str(desk.storage.folder / UPLOADS)))
+    answer = http.post(route, content=text.replace("{uploads}", str(job_queue.storage.folder / UPLOADS)))
     assert answer.status_code == 400
     assert "not on the server" in answer.text
 
 
 @pytest.mark.parametrize("content", [b"", b"not json", b"[" * 100_000, b"\xff"])
-def test_a_call_that_is_no_json_is_refused(http: TestClient, content: bytes) -> None:
+def test_a_call_that_is_not_json_is_refused(http: TestClient, content: bytes) -> None:
     answer = http.post("/gradio_api/call/score", content=content)
     assert 400 <= answer.status_code < 500
     assert "Traceback" not in answer.text
 
 
-def test_a_call_has_a_largest_size(http: TestClient) -> None:
+def test_a_call_that_is_too_large_is_refused(http: TestClient) -> None:
     assert http.post("/gradio_api/call/score", content=bytes(2 << 20)).status_code == 413
 
 
@@ -155,31 +153,31 @@ def test_a_call_has_a_largest_size(http: TestClient) -> None:
         "/openapi.json",
     ],
 )
-def test_doors_that_the_page_does_not_need_are_shut(http: TestClient, path: str) -> None:
+def test_routes_that_the_page_does_not_need_are_blocked(http: TestClient, path: str) -> None:
     assert http.get(path).status_code == 404
 
 
-def test_an_upload_is_shown_to_its_visitor(http: TestClient) -> None:
+def test_an_upload_is_served_to_its_visitor(http: TestClient) -> None:
     answer = http.get(f"/gradio_api/file={send(http, b'video')}")
     assert answer.content == b"video"
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_page_says_first_what_the_scores_are_not(http: TestClient) -> None:
+def test_the_page_begins_with_what_the_scores_are_not(http: TestClient) -> None:
     page = http.get("/").text
     assert "Do not use them to decide about people." in page
-    assert "trained on drawn people" in page
+    assert "trained on synthetic people" in page
     assert page.index("What they are not") < page.index("Score this video")
 
 
-@pytest.mark.parametrize("listens", [True, False])
-def test_the_page_says_that_the_server_listens(desk: Desk, listens: bool) -> None:
-    listening = Desk([FakeScorer(listens=listens)], desk.storage, desk.limits)  # type: ignore[list-item]
-    page, _ = make_page(listening, listening.facts)
-    assert ("speech recognition listens" in json.dumps(page.get_config_file())) is listens
+@pytest.mark.parametrize("recognises_speech", [True, False])
+def test_the_page_mentions_speech_recognition_if_it_is_on(job_queue: JobQueue, recognises_speech: bool) -> None:
+    with_asr = JobQueue([FakeWorkerClient(recognises_speech=recognises_speech)], job_queue.storage, job_queue.limits)  # type: ignore[list-item]
+    page, _ = make_page(with_asr)
+    assert ("speech recognition transcribes" in json.dumps(page.get_config_file())) is recognises_speech
 
 
-def test_a_speech_model_that_is_not_there_is_said_before_anybody_comes(
+def test_a_missing_speech_model_is_reported_before_the_page_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Missing:
@@ -194,17 +192,17 @@ def test_a_speech_model_that_is_not_there_is_said_before_anybody_comes(
         serve(tmp_path, port=0, asr="gone")
 
 
-def test_a_taken_port_is_said(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=f"cannot listen at 127.0.0.1:{port}"):
+        with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}"):
             serve(tmp_path, port=port)
     with pytest.raises(UsageError, match="cannot listen"):
         serve(tmp_path, port=70_000)
 
 
-def test_without_gradio_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_gradio_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     monkeypatch.delitem(sys.modules, "crnet.serve.server")
-    with pytest.raises(MissingDependencyError, match=r'pip install "crnet\[app\]"'):
+    with pytest.raises(MissingDependencyError, match=r'pip install "crnet\[serve\]"'):
         importlib.import_module("crnet.serve.server")

@@ -1,4 +1,4 @@
-"""What visitors send lies under our names, and goes."""
+"""Tests of the temporary storage: random names, isolation, removal."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 
 from crnet.errors import ConfigError
 from crnet.serve.limits import BYTES_PER_MB, Limits
-from crnet.serve.storage import LONGEST_NAME, RESULTS, UPLOADS, Storage, shown_name
-from crnet.serve.worker import OUT_FOLDER, VIDEO_FILE, plain_name
+from crnet.serve.storage import MAX_NAME_LENGTH, RESULTS, UPLOADS, Storage, display_name
+from crnet.serve.worker import OUT_FOLDER, VIDEO_FILE, safe_file_name
 from crnet.serve.worker_client import ScoringError
 
 
 @pytest.fixture
 def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    made = Storage(Limits(upload_mb=1, kept_min=1))
-    yield made
-    made.close()
-    assert not made.folder.exists()
+    storage = Storage(Limits(max_upload_mb=1, keep_min=1))
+    yield storage
+    storage.close()
+    assert not storage.folder.exists()
 
 
 def uploaded(storage: Storage, name: str = "talk.mp4") -> Path:
@@ -34,7 +34,7 @@ def uploaded(storage: Storage, name: str = "talk.mp4") -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"),
+    ("name", "file_name"),
     [
         ("talk.mp4", "video.mp4"),
         ("Talk.MOV", "video.mov"),
@@ -45,21 +45,21 @@ def uploaded(storage: Storage, name: str = "talk.mp4") -> Path:
         ("a.mp4/../../b", "video.bin"),
     ],
 )
-def test_of_a_name_only_a_known_ending_is_kept(storage: Storage, name: str, kept: str) -> None:
+def test_only_a_known_suffix_of_the_name_is_kept(storage: Storage, name: str, file_name: str) -> None:
     path = storage.new_upload(name)
-    assert path.name == kept
+    assert path.name == file_name
     assert path.parent.parent == storage.folder / UPLOADS
 
 
-def test_two_uploads_of_one_file_lie_apart(storage: Storage) -> None:
+def test_two_uploads_of_one_file_get_different_paths(storage: Storage) -> None:
     assert uploaded(storage) != uploaded(storage)
 
 
-def test_others_cannot_look_in(storage: Storage) -> None:
+def test_other_users_cannot_read_the_folder(storage: Storage) -> None:
     assert storage.folder.stat().st_mode & 0o077 == 0
 
 
-def test_an_upload_is_found_by_its_path_alone(storage: Storage, tmp_path: Path) -> None:
+def test_only_the_path_of_an_upload_is_accepted(storage: Storage, tmp_path: Path) -> None:
     path = uploaded(storage)
     assert storage.upload(str(path)) == path
     (tmp_path / "secret.mp4").write_text("secret")
@@ -79,9 +79,9 @@ def test_an_upload_is_found_by_its_path_alone(storage: Storage, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_a_job_holds_the_video_and_then_nothing_does(storage: Storage, keep: bool) -> None:
+def test_a_job_folder_holds_the_video_until_the_job_ends(storage: Storage, keep: bool) -> None:
     path = uploaded(storage)
-    with pytest.raises(ZeroDivisionError), storage.job(path, keep_upload=keep) as folder:
+    with pytest.raises(ZeroDivisionError), storage.job_folder(path, keep_upload=keep) as folder:
         assert (folder / VIDEO_FILE).read_bytes() == b"video"
         raise ZeroDivisionError
     assert not folder.exists()
@@ -89,8 +89,8 @@ def test_a_job_holds_the_video_and_then_nothing_does(storage: Storage, keep: boo
     assert path.parent.exists() == keep
 
 
-def test_results_are_found_by_token_and_plain_name(storage: Storage) -> None:
-    with storage.job(uploaded(storage), keep_upload=False) as folder:
+def test_results_are_found_by_token_and_file_name(storage: Storage) -> None:
+    with storage.job_folder(uploaded(storage), keep_upload=False) as folder:
         (folder / OUT_FOLDER).mkdir()
         (folder / OUT_FOLDER / "report.html").write_text("page")
         token = storage.publish(folder)
@@ -99,10 +99,10 @@ def test_results_are_found_by_token_and_plain_name(storage: Storage) -> None:
         assert storage.result(bad_token, name) is None
 
 
-def test_what_is_old_is_swept_away(storage: Storage) -> None:
+def test_expired_uploads_are_removed(storage: Storage) -> None:
     old, new = uploaded(storage), uploaded(storage)
     os.utime(old.parent, (time.time() - 61,) * 2)
-    storage.sweep()
+    storage.remove_expired()
     assert not old.parent.exists()
     assert new.exists()
 
@@ -111,15 +111,15 @@ def test_uploads_cannot_fill_the_disk(storage: Storage) -> None:
     for _ in range(11):
         with storage.new_upload("a.mp4").open("wb") as file:
             file.truncate(BYTES_PER_MB)
-    with pytest.raises(ScoringError, match="no room"):
+    with pytest.raises(ScoringError, match="no space"):
         storage.new_upload("a.mp4")
 
 
-def test_what_killed_servers_left_is_removed_and_running_ones_are_left_alone(
+def test_folders_of_killed_servers_are_removed_and_those_of_running_servers_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    gone, running, foreign = (tmp_path / f"crnet-serve-{who}-x" for who in (2**22 + 1, os.getppid(), "me"))
+    gone, running, foreign = (tmp_path / f"crnet-serve-{owner}-x" for owner in (2**22 + 1, os.getppid(), "me"))
     for folder in (gone, running, foreign):
         (folder / "uploads").mkdir(parents=True)
     Storage(Limits()).close()
@@ -127,22 +127,24 @@ def test_what_killed_servers_left_is_removed_and_running_ones_are_left_alone(
 
 
 @given(st.text())
-def test_a_shown_name_is_one_short_line_without_folders(name: str) -> None:
-    shown = shown_name(name)
-    assert 0 < len(shown) <= LONGEST_NAME
+def test_a_display_name_is_one_short_line_without_folders(name: str) -> None:
+    shown = display_name(name)
+    assert 0 < len(shown) <= MAX_NAME_LENGTH
     assert shown.isprintable()
     assert not {"/", "\\"} & set(shown)
 
 
 @given(st.text())
-def test_a_plain_name_is_no_option_and_no_ending(name: str) -> None:
-    plain = plain_name(name)
-    assert plain.startswith("video_")
-    assert plain.replace("_", "a").isalnum()
-    assert len(plain) < 100
+def test_a_safe_file_name_is_no_option_and_has_no_suffix(name: str) -> None:
+    safe = safe_file_name(name)
+    assert safe.startswith("video_")
+    assert safe.replace("_", "a").isalnum()
+    assert len(safe) < 100
 
 
-@pytest.mark.parametrize("limit", [{"upload_mb": 0}, {"duration_s": -1}, {"time_s": float("nan")}, {"waiting": -1}])
-def test_a_limit_that_makes_no_sense_is_named(limit: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "limit", [{"max_upload_mb": 0}, {"max_duration_s": -1}, {"max_time_s": float("nan")}, {"max_waiting": -1}]
+)
+def test_an_invalid_limit_is_named(limit: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(limit))):
         Limits(**limit)  # type: ignore[arg-type]

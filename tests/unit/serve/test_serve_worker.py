@@ -1,4 +1,4 @@
-"""Orders, and how the process that carries them out tells of it."""
+"""Tests of jobs, of the worker's messages, and of its errors."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ import pytest
 from crnet.errors import MediaError
 from crnet.serve import worker
 from crnet.serve.limits import Limits
-from crnet.serve.worker import BUG, OUT_OF_MEMORY, Order, Throttle, carry_out
+from crnet.serve.worker import BUG, OUT_OF_MEMORY, ScoringJob, ThrottledProgress, run_job
 from crnet.types import Prediction
 
-ORDER = Order("talk.mp4", "hello", True, Limits(upload_mb=3), threads=2)
+JOB = ScoringJob("talk.mp4", "hello", True, Limits(max_upload_mb=3), threads=2)
 
 
-def test_an_order_is_read_as_it_was_written(tmp_path: Path) -> None:
-    ORDER.write(tmp_path)
-    assert Order.read(tmp_path) == ORDER
+def test_a_job_survives_writing_and_reading(tmp_path: Path) -> None:
+    JOB.write(tmp_path)
+    assert ScoringJob.read(tmp_path) == JOB
 
 
-def test_steps_are_told_not_more_often_than_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_sent_no_more_often_than_a_person_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 0.0
     monkeypatch.setattr("crnet.serve.worker.time.monotonic", lambda: now_s)
-    told: list[tuple[str, int]] = []
-    progress = Throttle(lambda message: told.append((message["task"], message["done"])))
+    sent: list[tuple[str, int]] = []
+    progress = ThrottledProgress(lambda message: sent.append((message["task"], message["done"])))
     for done in range(101):
         now_s = 0.01 * done
         progress("mapping", done, 100)
-    assert told[0] == ("mapping", 0)
-    assert told[-1] == ("mapping", 100)  # the end is always told
-    assert 9 <= len(told) <= 12
+    assert sent[0] == ("mapping", 0)
+    assert sent[-1] == ("mapping", 100)  # the end is always sent
+    assert 9 <= len(sent) <= 12
 
 
-def test_the_steps_of_an_explanation_are_tasks_of_their_own() -> None:
-    told: list[dict[str, Any]] = []
-    progress = Throttle(told.append)
+def test_each_step_of_an_explanation_is_a_task() -> None:
+    sent: list[dict[str, Any]] = []
+    progress = ThrottledProgress(sent.append)
     progress("explaining", 0, 8, "reading the video")
     progress("explaining", 8, 8, "done")
-    assert [(message["task"], message["done"], message["total"]) for message in told] == [
+    assert [(message["task"], message["done"], message["total"]) for message in sent] == [
         ("reading the video", 0, 1),
         ("done", 1, 1),
     ]
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "sentence"),
     [
         (MediaError("not a video", path="/srv/secret/video", remedy="check it"), "not a video (check it)"),
         (MediaError("not a video", path="/srv/secret/video"), "not a video"),
@@ -58,50 +58,52 @@ def test_the_steps_of_an_explanation_are_tasks_of_their_own() -> None:
         (ValueError("at /srv/secret/video"), BUG),
     ],
 )
-def test_a_stranger_reads_one_sentence_without_paths(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+def test_a_visitor_gets_one_sentence_without_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
 ) -> None:
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(worker, "limit_this_process", lambda *_: None)
+    monkeypatch.setattr(worker, "limit_resources", lambda *_: None)
     monkeypatch.setattr(worker, "score", fail)
-    ORDER.write(tmp_path)
-    told: list[dict[str, Any]] = []
-    assert not carry_out(None, tmp_path, told.append)  # type: ignore[arg-type]
-    (message,) = told
-    assert message["error"].startswith(said)
+    JOB.write(tmp_path)
+    sent: list[dict[str, Any]] = []
+    assert not run_job(None, tmp_path, sent.append)  # type: ignore[arg-type]
+    (message,) = sent
+    assert message["error"].startswith(sentence)
     assert "secret" not in message["error"]
 
 
 @pytest.mark.parametrize("text", ["/etc/passwd.txt", "notes.txt", "what.srt"])
-def test_words_that_look_like_a_file_are_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_a_transcript_that_looks_like_a_file_name_is_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     path = worker._transcript_file(text)
     assert isinstance(path, Path)
     assert path.read_text() == text
 
 
-@pytest.mark.parametrize(("words", "given"), [("", None), (" ", None), ("hello", Path("transcript.txt"))])
-def test_a_video_without_words_may_be_listened_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, given: Path | None
+@pytest.mark.parametrize(("text", "transcript"), [("", None), (" ", None), ("hello", Path("transcript.txt"))])
+def test_a_video_without_transcript_goes_to_speech_recognition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, transcript: Path | None
 ) -> None:
-    seen: list[object] = []
+    transcripts: list[object] = []
 
-    class Listening:
+    class FakePredictor:
         def predict(self, video: Path, transcript: object) -> Prediction:
-            seen.append(transcript)  # None: as with `crnet predict`, the recogniser is asked
-            return Prediction(str(video), 1.0, None, error="not looked at")
+            transcripts.append(transcript)  # None: the recogniser transcribes, as in `crnet predict`
+            return Prediction(str(video), 1.0, None, error="not scored")
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("crnet.media.video.probe", lambda path: SimpleNamespace(duration_s=1.0))
     (tmp_path / worker.VIDEO_FILE).write_bytes(b"video")
-    order = replace(ORDER, transcript=words, explain=False)
-    worker.score(Listening(), tmp_path, order, Throttle(lambda _: None))  # type: ignore[arg-type]
-    assert seen == [given]
+    job = replace(JOB, transcript=text, explain=False)
+    worker.score(FakePredictor(), tmp_path, job, ThrottledProgress(lambda _: None))  # type: ignore[arg-type]
+    assert transcripts == [transcript]
 
 
-def test_subtitles_are_read_as_subtitles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_subtitles_get_a_subtitle_suffix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert worker._transcript_file("  \n ") is None
     assert str(worker._transcript_file("1\n00:00:00,000 --> 00:00:02,000\nHello\n")) == "transcript.srt"

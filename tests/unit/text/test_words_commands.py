@@ -71,7 +71,7 @@ def test_speech_and_encoder_reach_the_system(command: str, monkeypatch: pytest.M
 
 
 def test_speech_and_encoder_reach_the_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    pytest.importorskip("gradio", reason="the extra app is not installed")
+    pytest.importorskip("gradio", reason="the extra serve is not installed")
     seen: dict[str, object] = {}
     monkeypatch.setattr("crnet.serve.server.serve", lambda run, **given: seen.update(given))
     assert main(["serve", str(tmp_path), "--asr", "small.en", "--encoder", "skip-thoughts:here"]) == 0
