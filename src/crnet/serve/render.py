@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from crnet.bundle.bundle import TRAINED_ON_SYNTHETIC_PEOPLE
 from crnet.fusion.conformal import LEVEL
 from crnet.report.page import MEANINGS, NEUROTICISM, environment
 from crnet.serve.job_queue import WAITING, ScoringResult
@@ -56,7 +57,8 @@ class JobProgress:
 
 def intro(system_info: Mapping[str, Any], limits: Limits) -> str:
     """Return the head of the page: what the scores are and what they are not."""
-    return _render("intro.html", synthetic=system_info["training_source"] == "simulated", limits=limits)
+    warning = TRAINED_ON_SYNTHETIC_PEOPLE if system_info["training_source"] == "simulated" else None
+    return _render("intro.html", synthetic_warning=warning, limits=limits)
 
 
 def status(jobs: Sequence[JobProgress]) -> str:
