@@ -22,15 +22,18 @@ import torch
 
 from crnet.bundle.bundle import Bundle
 from crnet.config import PRESET_NAMES, PRESETS, Config
-from crnet.explain.explain import explain_video
+from crnet.explain.explain import TASK, explain_video
 from crnet.fusion.forest import Forest
 from crnet.fusion.fusion import Fusion
 from crnet.media.settings import MediaSettings
 from crnet.models.crnet import StreamNet
 from crnet.predict import Predictor
+from crnet.report import overlay_video
+from crnet.report.video_report import PICTURES_TASK, REPORT_TASK, write_video_report
 from crnet.types import TARGETS
 
 AUDIO_SAMPLES = 244_832  # the longest training clip of First Impressions v2
+REPORT_TASKS = (PICTURES_TASK, overlay_video.TASK, REPORT_TASK)
 LEVELS = 13  # of a tree; 6,000 clips need as many where every split is even
 
 
@@ -45,7 +48,9 @@ def main() -> int:
     predictor = Predictor(system(PRESETS[asked.preset]))
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        explained = explain_video(predictor, asked.video, Path(folder), transcript=asked.transcript, progress=clock)
+        explained = explain_video(predictor, asked.video, transcript=asked.transcript, progress=clock)
+        write_video_report(explained, asked.video, predictor.bundle, folder, clock)
+        clock.end()
         size_mb = sum(path.stat().st_size for path in Path(folder).iterdir()) / 2**20
     report = {
         "preset": asked.preset,
@@ -100,13 +105,20 @@ class Clock:
 
     def __call__(self, task: str, done: int, total: int, note: str = "") -> None:
         """See `crnet.utils.progress.Progress`."""
-        if task != "explaining":
-            return
+        step = note if task == TASK else task
+        if (task == TASK or task in REPORT_TASKS) and step != self._step:
+            self._begin(step)
+
+    def end(self) -> None:
+        """End the last step."""
+        self._begin(None)
+
+    def _begin(self, step: str | None) -> None:
         now = (time.process_time(), time.perf_counter())
         if self._step is not None:
             for seconds, before, after in zip((self.cpu_s, self.wall_s), self._since, now, strict=True):
                 seconds[self._step] = seconds.get(self._step, 0.0) + after - before
-        self._step, self._since = note, now
+        self._step, self._since = step, now
 
 
 if __name__ == "__main__":

@@ -21,11 +21,11 @@ from crnet.data.dataset import ClipDataset, loader, scores_of
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.data.store import read_clip, source_of
 from crnet.data.transforms import TransformConfig, choose_frames, collate, sample
-from crnet.explain.heat_maps import look, mass_inside
+from crnet.explain.frame_maps import face_squares
+from crnet.explain.heat_maps import compute_heat_maps, mass_inside
 from crnet.media.settings import MediaSettings
 from crnet.metrics import r2
 from crnet.models.crnet import ModelConfig, StreamNet
-from crnet.report.overlay_video import face_squares
 from crnet.simulate.planning import SimulationConfig
 from crnet.simulate.write_store import simulate_to_store
 from crnet.training.checkpoint import load_net
@@ -79,7 +79,7 @@ def mass_on_faces(net: StreamNet, store: Path, rows: tuple[ClipRow, ...]) -> tup
         across = (x0[:, None] < place) & (place < x1[:, None])
         down = (y0[:, None] < place) & (place < y1[:, None])
         face = down[:, :, None] & across[:, None, :]
-        cams = look(net, collate([sample(source_of(clip), SHOWN, None, ["face"], row.clip_id)])).gradcam
+        cams = compute_heat_maps(net, collate([sample(source_of(clip), SHOWN, None, ["face"], row.clip_id)])).gradcam
         shares.append([mass_inside(cam, face) for cam in cams])
         area.append(face.mean())
     by_target = np.mean(shares, axis=0)

@@ -55,6 +55,7 @@ def explain(
         return _explain_store(run, what, split, layer, json)
     import crnet
     from crnet.explain.explain import explain_video
+    from crnet.report.video_report import write_video_report
 
     folder = out or Path(f"{what.stem}-explained")
     system = crnet.load(run, encoder=encoder, asr=asr)
@@ -62,7 +63,6 @@ def explain(
         explanation = explain_video(
             system,
             what,
-            folder,
             transcript=transcript,
             target=target,
             layer=layer,
@@ -70,11 +70,12 @@ def explain(
             stride_s=stride_s,
             progress=progress,
         )
+        report = write_video_report(explanation, what, system.bundle, folder, progress)
     if json:
-        print_json(explanation.to_dict())
+        print_json(report.document)
         return EXIT_DONE
     show_prediction(explanation.prediction)
-    print(f"a page to look at: {explanation.report}")
+    print(f"a page to look at: {report.page}")
     return EXIT_DONE
 
 

@@ -1,1 +1,1 @@
-"""Where scores come from: numbers only, no HTML."""
+"""Explanations of scores: heat maps, contributions, sound, words, windows, key points. Numbers only, no pictures."""

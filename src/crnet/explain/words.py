@@ -1,4 +1,8 @@
-"""When each word is said, and what the scores would be without it."""
+"""When each word is spoken, and its effect on the scores.
+
+The effect of a word is found by occlusion: leave it out, encode the remaining text, predict. captum's `Occlusion` masks
+parts of a tensor and cannot re-encode a text.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from itertools import islice
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 from numpy.typing import ArrayLike, NDArray
 
 from crnet.fusion.fusion import system_scores
@@ -18,24 +22,25 @@ from crnet.text.transcripts import Cue
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch, Stream
 from crnet.utils.progress import Progress, no_progress
 
-LOOK_S = 0.02  # sound is judged voiced or not in pieces of so much
-VOICED_BELOW_LOUD_DB = 25.0  # a piece this much quieter than the loud ones is a pause
+CHUNK_S = 0.02  # voice activity is judged in chunks of this length
+VOICED_BELOW_LOUD_DB = 25.0  # a chunk this much quieter than the loud ones is a pause
 QUIETEST_DB = -55.0  # of full scale; nothing quieter is speech
 LOUD_PERCENTILE = 95.0
-MOST_OCCLUSIONS = 60  # of a longer transcript, several words are taken out at a time
+MOST_OCCLUSIONS = 60  # in a longer transcript, several words are left out at a time
 FEWEST_OCCLUSIONS = 12
-MOST_CHARACTERS = 1_500_000  # encoded in all; texts of more than half an hour of speech are cut into fewer parts
+MOST_CHARACTERS = 1_500_000  # encoded in total; texts of more than half an hour of speech are cut into fewer parts
 OCCLUSION_BATCH = 8
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word, or a few of a long transcript, and when it is said.
+    """A word and the time when it is spoken.
 
     Attributes:
-        text: As in the transcript.
-        start_s, end_s: Seconds from the beginning.
-        timed: True if the times come from subtitles and are only guessed within a line; False if all is guessed.
+        text: The word as the transcript writes it.
+        start_s, end_s: Seconds from the beginning of the clip.
+        timed: True if the times come from subtitles and are estimated only within a line; False if they are estimated
+            altogether.
     """
 
     text: str
@@ -46,64 +51,64 @@ class Word:
 
 @dataclass(frozen=True)
 class WordEffect:
-    """What some words bring to a score: the fused score of each target with them, less the one without them."""
+    """The effect of one or more neighbouring words: fused scores with them minus fused scores without them."""
 
     words: tuple[Word, ...]
     effect: Mapping[str, float]
 
     @property
     def text(self) -> str:
-        """The words."""
+        """The words as text."""
         return " ".join(word.text for word in self.words)
 
 
 def align(transcript: str, cues: Sequence[Cue], audio: NDArray[np.int16], duration_s: float) -> tuple[Word, ...]:
-    """Say roughly when each word is said.
+    """Estimate when each word is spoken.
 
-    With subtitles, the words of a line share its time by their length. Without, all words share the voiced parts of
-    the sound by their length, or the whole time where there is no voice. Speech recognisers align better; this needs
+    With subtitles, the words of a line share its time in proportion to their length. Without subtitles, all words share
+    the voiced parts of the sound, or the whole clip if there is no voice. Speech recognisers align better; this needs
     none.
 
     Args:
-        transcript: What is said.
-        cues: The subtitles it comes from, if it does.
+        transcript: The spoken words.
+        cues: The subtitles that the transcript comes from, if any.
         audio: int16 [n] at 16 kHz.
         duration_s: Length of the clip.
     """
     if cues:
-        said = (word for cue in cues for word in _shared(cue.text.split(), [(cue.start_s, cue.end_s)], timed=True))
-        # As much as the encoders read; subtitle files may hold more.
-        return tuple(islice(said, LONGEST_TEXT_CHARACTERS // 2))
-    return tuple(_shared(transcript.split(), voiced_parts(audio) or [(0.0, duration_s)], timed=False))
+        words = (word for cue in cues for word in _spread(cue.text.split(), [(cue.start_s, cue.end_s)], timed=True))
+        # Subtitle files may hold more than the encoders read.
+        return tuple(islice(words, LONGEST_TEXT_CHARACTERS // 2))
+    return tuple(_spread(transcript.split(), voiced_parts(audio) or [(0.0, duration_s)], timed=False))
 
 
 def voiced_parts(audio: NDArray[np.int16]) -> list[tuple[float, float]]:
-    """Start and end, in seconds, of the stretches in which somebody may be speaking, by loudness alone."""
-    piece = round(LOOK_S * SAMPLE_RATE_HZ)
-    pieces = audio[: len(audio) // piece * piece].reshape(-1, piece).astype(np.float64) / 32_768
-    if not len(pieces):
+    """Return start and end, in seconds, of the parts loud enough to be speech."""
+    size = round(CHUNK_S * SAMPLE_RATE_HZ)
+    chunks = audio[: len(audio) // size * size].reshape(-1, size).astype(np.float64) / 32_768
+    if not len(chunks):
         return []
-    level_db = 10 * np.log10(np.square(pieces).mean(axis=1) + 1e-12)
+    level_db = 10 * np.log10(np.square(chunks).mean(axis=1) + 1e-12)
     voiced = level_db > max(np.percentile(level_db, LOUD_PERCENTILE) - VOICED_BELOW_LOUD_DB, QUIETEST_DB)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], voiced.astype(int), [0]]))).reshape(-1, 2)
-    return [(float(start * LOOK_S), float(end * LOOK_S)) for start, end in edges]
+    return [(float(start * CHUNK_S), float(end * CHUNK_S)) for start, end in edges]
 
 
-def _shared(words: Sequence[str], parts: Sequence[tuple[float, float]], *, timed: bool) -> Iterator[Word]:
-    """Give the words, one after the other, times within the parts in proportion to their letters."""
+def _spread(words: Sequence[str], parts: Sequence[tuple[float, float]], *, timed: bool) -> Iterator[Word]:
+    """Place the words one after the other within the parts, in proportion to their number of letters."""
     lengths = np.array([len(word) + 1 for word in words], dtype=np.float64)
     bounds = np.concatenate([[0.0], np.cumsum(lengths)]) / max(lengths.sum(), 1)
-    spans = np.array([end - start for start, end in parts])
-    before = np.concatenate([[0.0], np.cumsum(spans)])
-    total = before[-1]
+    durations = np.array([end - start for start, end in parts])
+    elapsed = np.concatenate([[0.0], np.cumsum(durations)])
+    total = elapsed[-1]
 
-    def at(share: float, side: str) -> float:
-        part = int(np.clip(np.searchsorted(before, share * total, side=side) - 1, 0, len(parts) - 1))  # type: ignore[call-overload]
-        return float(parts[part][0] + share * total - before[part])
+    def time_s(share: float, side: str) -> float:
+        part = int(np.clip(np.searchsorted(elapsed, share * total, side=side) - 1, 0, len(parts) - 1))  # type: ignore[call-overload]
+        return float(parts[part][0] + share * total - elapsed[part])
 
     for word, start, end in zip(words, bounds[:-1], bounds[1:], strict=True):
         # A word that begins where a part ends begins with the next part.
-        yield Word(word, at(start, "right"), at(end, "left"), timed)
+        yield Word(word, time_s(start, "right"), time_s(end, "left"), timed)
 
 
 def occlude(
@@ -113,42 +118,58 @@ def occlude(
     words: Sequence[Word],
     progress: Progress = no_progress,
 ) -> tuple[WordEffect, ...]:
-    """Leave out each word in turn, encode the rest anew, and see how the fused scores change.
+    """Measure how the fused scores change when each word is left out and the remaining text is encoded again.
 
     Args:
-        predictor: The system.
+        predictor: The trained system.
         batch: The clip, one row.
-        features: [1, 6, F] of each of its streams.
+        features: [1, 6, F] for each of its streams.
         words: The transcript.
-        progress: Told after every batch.
+        progress: Called after every batch.
 
     Returns:
-        One entry for each word, or for each few neighbouring words of a long transcript; none where the system does
-        not read.
+        One entry for each word, or for each group of neighbouring words in a long transcript; nothing if the system
+        does not read text.
     """
     if "audio-text" not in predictor.bundle.nets or predictor.bundle.config.model.audio_text == "audio" or not words:
         return ()
-    whole = " ".join(word.text for word in words)
-    parts = int(np.clip(MOST_CHARACTERS // max(len(whole), 1), FEWEST_OCCLUSIONS, MOST_OCCLUSIONS))
-    at_once = -(-len(words) // parts)
-    groups = [tuple(words[start : start + at_once]) for start in range(0, len(words), at_once)]
-    rest = [" ".join(w.text for group in (*groups[:i], *groups[i + 1 :]) for w in group) for i in range(len(groups))]
-    vectors = torch.from_numpy(predictor.encoder.encode([whole, *rest]))
-    net = predictor.bundle.nets["audio-text"]
-    device = next(net.parameters()).device
-    assert batch.audio is not None  # noqa: S101  (a system with this stream was given its sound)
-    changed = []
-    with torch.inference_mode():
-        for start in range(0, len(vectors), OCCLUSION_BATCH):
-            part = vectors[start : start + OCCLUSION_BATCH]
-            given = Batch(("",) * len(part), audio=batch.audio.expand(len(part), -1), text=part)
-            changed.append(net(given.to(device)).features.float().cpu().numpy())
-            progress("leaving words out", min(start + OCCLUSION_BATCH, len(vectors)), len(vectors))
-    repeated = {s: np.repeat(np.asarray(values), len(vectors), axis=0) for s, values in features.items()}
-    repeated["audio-text"] = np.concatenate(changed)
-    fused, _ = system_scores(predictor.bundle.fusion, repeated, {})
+    groups = _grouped(words)
+    texts = [_joined(groups), *(_joined([*groups[:i], *groups[i + 1 :]]) for i in range(len(groups)))]
+    occluded = _audio_text_features(predictor, batch, texts, progress)
+    repeated = {stream: np.repeat(np.asarray(values), len(texts), axis=0) for stream, values in features.items()}
+    fused, _ = system_scores(predictor.bundle.fusion, repeated | {"audio-text": occluded}, {})
     effects: Float64[np.ndarray, "n 6"] = fused[0] - fused[1:]
     return tuple(
         WordEffect(group, dict(zip(TARGETS, effect.tolist(), strict=True)))
         for group, effect in zip(groups, effects, strict=True)
     )
+
+
+def _grouped(words: Sequence[Word]) -> list[tuple[Word, ...]]:
+    """Divide the words into as many groups of neighbours as can be left out in reasonable time."""
+    characters = len(_joined([words]))
+    most = int(np.clip(MOST_CHARACTERS // max(characters, 1), FEWEST_OCCLUSIONS, MOST_OCCLUSIONS))
+    size = -(-len(words) // most)
+    return [tuple(words[start : start + size]) for start in range(0, len(words), size)]
+
+
+def _joined(groups: Sequence[Sequence[Word]]) -> str:
+    return " ".join(word.text for group in groups for word in group)
+
+
+def _audio_text_features(
+    predictor: Predictor, batch: Batch, texts: Sequence[str], progress: Progress
+) -> Float32[np.ndarray, "n 6 F"]:
+    """Return the audio-text stream's features of one clip with each of n texts."""
+    vectors = torch.from_numpy(predictor.encoder.encode(texts))
+    net = predictor.bundle.nets["audio-text"]
+    device = next(net.parameters()).device
+    assert batch.audio is not None  # noqa: S101  (a system with this stream was given its sound)
+    features = []
+    with torch.inference_mode():
+        for start in range(0, len(vectors), OCCLUSION_BATCH):
+            part = vectors[start : start + OCCLUSION_BATCH]
+            variants = Batch(("",) * len(part), audio=batch.audio.expand(len(part), -1), text=part)
+            features.append(net(variants.to(device)).features.float().cpu().numpy())
+            progress("leaving words out", min(start + OCCLUSION_BATCH, len(vectors)), len(vectors))
+    return np.concatenate(features)

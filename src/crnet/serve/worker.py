@@ -29,6 +29,7 @@ from crnet.utils.files import read_json, write_json, write_text
 if TYPE_CHECKING:
     from crnet.explain.explain import VideoExplanation
     from crnet.predict import Predictor
+    from crnet.report.video_report import VideoReport
 
 logger = logging.getLogger(__name__)
 
@@ -205,6 +206,7 @@ def score(predictor: Predictor, folder: Path, job: ScoringJob, progress: Throttl
     """
     from crnet.explain.explain import explain_video
     from crnet.report.prediction_table import prediction_table
+    from crnet.report.video_report import write_video_report
 
     out = folder / OUT_FOLDER
     out.mkdir()
@@ -216,8 +218,9 @@ def score(predictor: Predictor, folder: Path, job: ScoringJob, progress: Throttl
     transcript = _transcript_file(job.transcript)
     explanation = None
     if job.explain:
-        explained = explain_video(predictor, video, out, transcript=transcript, progress=progress)
-        prediction, explanation = explained.prediction, _summary(explained)
+        explained = explain_video(predictor, video, transcript=transcript, progress=progress)
+        report = write_video_report(explained, video, predictor.bundle, out, progress)
+        prediction, explanation = explained.prediction, _summary(explained, report)
     else:
         progress("reading and scoring the video", 0, 1)
         prediction = predictor.predict(video, transcript)
@@ -246,14 +249,14 @@ def safe_file_name(name: str) -> str:
     return "video_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in Path(name).stem)[:MAX_NAME_LENGTH]
 
 
-def _summary(explained: VideoExplanation) -> dict[str, Any]:
+def _summary(explained: VideoExplanation, report: VideoReport) -> dict[str, Any]:
     """Return what the page displays of an explanation: base, contributions by target and stream, picture names."""
     contributions = explained.contributions
     return {
         "base": dict(contributions.base),
         "contributions": {target: dict(streams) for target, streams in contributions.streams.items()},
         "target": explained.target,
-        "pictures": sorted(path.name for path in explained.files.values() if path.suffix in PICTURE_SUFFIXES),
+        "pictures": sorted(path.name for path in report.files.values() if path.suffix in PICTURE_SUFFIXES),
     }
 
 

@@ -1,4 +1,4 @@
-"""Numbers as papers print them: .9188, +.0031, with the deviation over the seeds behind."""
+"""Numbers as text: figures as papers print them (.9188, +.0031), and scores for everyone (0.61, +0.012)."""
 
 from __future__ import annotations
 
@@ -43,6 +43,19 @@ def error_removed_text(metrics: Mapping[str, Any]) -> str:
     interval = metrics["ci95"]["error_removed"]
     bounds = "" if interval is None else f" ({100 * interval[0]:.0f} to {100 * interval[1]:.0f})"
     return f"{percent(metrics['error_removed'], 0)}{bounds}"
+
+
+def score_text(score: float, interval: Sequence[float] | None = None, level: float | None = None) -> str:
+    """Format a predicted score: "0.61", or with its interval "0.61 (0.48 to 0.74, 90%)"."""
+    if interval is None:
+        return f"{score:.2f}"
+    share = "" if level is None else f", {percent(level, 0)}"
+    return f"{score:.2f} ({interval[0]:.2f} to {interval[1]:.2f}{share})"
+
+
+def effect_text(effect: float) -> str:
+    """Format what something adds to a predicted score, with its sign: "+0.012", "−0.003"."""
+    return f"{effect:+.3f}".replace("-", "−")
 
 
 def _short(text: str) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnet.bundle.bundle import Bundle
-from crnet.explain.contributions import contributions, scores_of_subsets, shapley
+from crnet.explain.contributions import contributions, score_subsets, shapley_value
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.types import STREAMS, TARGETS
 
@@ -59,7 +59,7 @@ def test_the_base_is_the_average_person(bundle: Bundle) -> None:
     means = {s: bundle.fusion.mean[s][None] for s in bundle.fusion.streams}
     fused, _ = system_scores(bundle.fusion, means, {})
     assert list(contributions(bundle, features_of(bundle, 2)).base.values()) == fused[0].tolist()
-    assert len(scores_of_subsets(bundle, means)) == 8
+    assert len(score_subsets(bundle, means)) == 8
 
 
 def test_shapley_worked_by_hand() -> None:
@@ -68,5 +68,5 @@ def test_shapley_worked_by_hand() -> None:
         frozenset(known): np.array([value])
         for known, value in (((), 0.0), (("scene",), 3.0), (("face",), 1.0), (("scene", "face"), 10.0))
     }
-    assert shapley(scores, "scene", ("scene", "face")).tolist() == [6]
-    assert shapley(scores, "face", ("scene", "face")).tolist() == [4]
+    assert shapley_value(scores, "scene", ("scene", "face")).tolist() == [6]
+    assert shapley_value(scores, "face", ("scene", "face")).tolist() == [4]

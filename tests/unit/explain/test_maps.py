@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from crnet.errors import UsageError
-from crnet.explain.heat_maps import default_layer, gradcam, look, look_without_target, mass_inside
+from crnet.explain.heat_maps import compute_feature_maps, compute_heat_maps, default_layer, gradcam, mass_inside
 from crnet.models.cr_block import class_of
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.models.losses import joint_loss
@@ -40,18 +40,18 @@ def some_frames(pixels: int = 40, frames: int = 4) -> Batch:
 @pytest.mark.parametrize("stream", ["scene", "face"])
 def test_maps_have_the_frames_shape_and_range(backbone: str, layer: str | None, stream: str) -> None:
     net = StreamNet(stream, ModelConfig(backbone=backbone, width=4, blocks=(1, 1, 1, 1), frames=4)).eval()
-    maps = look(net, some_frames(), layer)
+    maps = compute_heat_maps(net, some_frames(), layer)
     assert maps.features.shape == (4, 40, 40) and maps.gradcam.shape == (6, 4, 40, 40)
     assert maps.features.min() == 0 and maps.features.max() == 1
     assert np.quantile(np.abs(maps.gradcam), 0.98, axis=(1, 2, 3)) == pytest.approx(np.ones(6))
-    np.testing.assert_allclose(look_without_target(net, some_frames(), layer), maps.features, atol=1e-6)
+    np.testing.assert_allclose(compute_feature_maps(net, some_frames(), layer), maps.features, atol=1e-6)
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
 def test_a_system_in_use_can_be_looked_into(make_system: Callable[..., Predictor]) -> None:
     net = make_system(temporal="conv1x1").bundle.nets["scene"]
     with torch.inference_mode(False):
-        assert np.isfinite(look(net, some_frames(32)).gradcam).all()
+        assert np.isfinite(compute_heat_maps(net, some_frames(32)).gradcam).all()
 
 
 def test_at_the_last_stage_the_maps_add_up_to_the_change_of_the_score() -> None:
@@ -75,7 +75,7 @@ def test_what_has_no_maps_is_refused(batch: Batch) -> None:
     stream = "audio-text" if len(batch) == 1 else "scene"
     net = StreamNet(stream, ModelConfig(width=4, blocks=(1, 1, 1, 1), frames=4))
     with pytest.raises(UsageError):
-        look(net, batch)
+        compute_heat_maps(net, batch)
 
 
 def test_mass_is_a_share_of_the_magnitude() -> None:
@@ -144,7 +144,7 @@ def face_mass(net: StreamNet, new: DrawnSet) -> np.ndarray:
     """Mean share of Grad-CAM's magnitude on the head: of the face-driven target, and of the voice-driven one."""
     shares = []
     for i in range(len(new.frames)):
-        cams = look(net, Batch(("",), scene=new.frames[i : i + 1])).gradcam
+        cams = compute_heat_maps(net, Batch(("",), scene=new.frames[i : i + 1])).gradcam
         shares.append([mass_inside(cams[target], new.face[i]) for target in (FACE_CUE, VOICE_CUE)])
     return np.mean(shares, axis=0)
 

@@ -19,7 +19,8 @@ from crnet.explain.explain import VideoExplanation, explain_video
 from crnet.fusion.conformal import Calibration
 from crnet.predict import Predictor
 from crnet.report.page import MEANINGS
-from crnet.report.video_report import clock, write_video_report
+from crnet.report.video_page import clock
+from crnet.report.video_report import VideoReport, write_video_report
 from crnet.types import STREAMS, TARGETS, Stream
 from synthetic import make_clip
 
@@ -43,24 +44,36 @@ def calibrated(bundle: Bundle) -> Bundle:
 
 @pytest.fixture(scope="module")
 def explained(bundle: Bundle, video: Path, tmp_path_factory: pytest.TempPathFactory) -> VideoExplanation:
-    out = tmp_path_factory.mktemp("explained")
-    (out / "said.vtt").write_text(SUBTITLES)
-    return explain_video(Predictor(calibrated(bundle)), video, out / "deep" / "er", transcript=out / "said.vtt")
+    subtitles = tmp_path_factory.mktemp("subtitles") / "talk.vtt"
+    subtitles.write_text(SUBTITLES)
+    return explain_video(Predictor(calibrated(bundle)), video, transcript=subtitles)
 
 
-def test_it_leaves_everything_it_promises(explained: VideoExplanation) -> None:
+@pytest.fixture(scope="module")
+def report(
+    explained: VideoExplanation, bundle: Bundle, video: Path, tmp_path_factory: pytest.TempPathFactory
+) -> VideoReport:
+    return write_video_report(explained, video, calibrated(bundle), tmp_path_factory.mktemp("report") / "deep" / "er")
+
+
+@pytest.fixture(scope="module")
+def page(report: VideoReport) -> str:
+    return report.page.read_text()
+
+
+def test_the_report_writes_every_file_it_promises(report: VideoReport) -> None:
     names = {"scene_maps.png", "face_maps.png", "overlay.mp4", "sound.png", "explanation.json"}
     names |= {f"gradcam_{target}.png" for target in TARGETS}
-    assert set(explained.files) == names
-    for name, path in explained.files.items():
+    assert set(report.files) == names
+    for name, path in report.files.items():
         assert path.is_file() and path.name == name
         assert not name.endswith("png") or path.read_bytes().startswith(b"\x89PNG")
-    assert explained.report.is_file()
-    with av.open(str(explained.files["overlay.mp4"])) as film:
-        stream = film.streams.video[0]
+    assert report.page.is_file()
+    with av.open(str(report.files["overlay.mp4"])) as overlay:
+        stream = overlay.streams.video[0]
         assert stream.codec_context.name == "h264"
         assert (stream.width, stream.height) == (2 * 128, 72)
-        assert sum(1 for _ in film.decode(stream)) == 30
+        assert sum(1 for _ in overlay.decode(stream)) == 30
 
 
 def test_its_numbers_agree_with_prediction(explained: VideoExplanation, bundle: Bundle, video: Path) -> None:
@@ -80,9 +93,10 @@ def test_the_words_stand_where_the_subtitles_put_them(explained: VideoExplanatio
     assert "happy" in explained.windows[0].text and "more" in explained.windows[-1].text
 
 
-def test_the_document_is_json_with_everything_in_it(explained: VideoExplanation) -> None:
-    document = json.loads(explained.files["explanation.json"].read_text())
-    assert document == json.loads(json.dumps(explained.to_dict()))
+def test_the_document_is_json_with_everything_in_it(explained: VideoExplanation, report: VideoReport) -> None:
+    document = json.loads(report.files["explanation.json"].read_text())
+    assert document == json.loads(json.dumps(report.document))
+    assert document == {**json.loads(json.dumps(explained.to_dict())), "files": sorted(report.files)}
     assert list(document["prediction"]["scores"]) == list(TARGETS)
     for target in TARGETS:
         parts = document["contributions"][target]
@@ -91,8 +105,7 @@ def test_the_document_is_json_with_everything_in_it(explained: VideoExplanation)
     assert len(document["windows"]) == 5 and document["sound"]["bin_s"] == 0.1
 
 
-def test_the_page_stands_alone_and_escapes_what_comes_from_outside(explained: VideoExplanation) -> None:
-    page = explained.report.read_text()
+def test_the_page_stands_alone_and_escapes_text_from_outside(explained: VideoExplanation, page: str) -> None:
     assert "<b>spot" not in page and "&lt;b&gt;spot" in page
     assert "<script" not in page
     # Nothing is fetched: every address holds its file.
@@ -106,9 +119,9 @@ def test_the_page_stands_alone_and_escapes_what_comes_from_outside(explained: Vi
     for heading in (
         "Scores",
         "Over time",
-        "What each stream brought",
-        "Where it looked",
-        "What was heard",
+        "What drove the scores",
+        "Heat maps",
+        "Sound and words",
         "Model card",
     ):
         assert f"<h2>{heading}</h2>" in page
@@ -117,17 +130,15 @@ def test_the_page_stands_alone_and_escapes_what_comes_from_outside(explained: Vi
     assert "{{" not in page and "{%" not in page and "None" not in page
 
 
-def test_the_time_line_can_be_read_without_its_caption(explained: VideoExplanation) -> None:
-    page = explained.report.read_text()
+def test_the_time_line_can_be_read_without_its_caption(explained: VideoExplanation, page: str) -> None:
     assert '<th scope="row">0:00.5 to 0:01.5</th>' in page  # windows of a second begin within the same one
     assert page.count(">0:03.0</text>") == len(TARGETS)  # the charts' axes
     # Nobody is in the video, so nothing is called a face.
     assert 'alt="the face' not in page
-    assert page.count('alt="no face was found: the middle of the picture"') == len(explained.windows)
+    assert page.count('alt="no face found: the middle of the picture"') == len(explained.windows)
 
 
-def test_what_scrolls_can_be_reached_with_the_keyboard(explained: VideoExplanation) -> None:
-    page = explained.report.read_text()
+def test_scrolling_parts_can_be_reached_with_the_keyboard(page: str) -> None:
     scrollers = re.findall(r'<div class="(?:scroll|strips)"([^>]*)>', page)
     assert len(scrollers) == 7
     names = [re.search(r'aria-label="([^"]+)"', rest)[1] for rest in scrollers if 'tabindex="0"' in rest]
@@ -146,80 +157,96 @@ def test_times_are_written_as_players_do(seconds: float, plain: str, fine: str) 
 def test_other_systems_are_explained_too(
     make_system: Callable[..., Predictor], video: Path, tmp_path: Path, changes: dict[str, str]
 ) -> None:
-    found = explain_video(make_system(**changes), video, tmp_path, transcript="so it is", window_s=9.0)
-    assert found.windows == () and found.summary == {}
-    assert (found.sound is None) == (changes.get("audio_text") == "text")
-    assert bool(found.word_effects) == (changes.get("audio_text") != "audio")
-    assert "No intervals: this system had too few validation clips" in found.report.read_text()
+    system = make_system(**changes)
+    explanation = explain_video(system, str(video), transcript="so it is", window_s=9.0)
+    assert explanation.windows == () and explanation.summary == {}
+    assert (explanation.sound is None) == (changes.get("audio_text") == "text")
+    assert bool(explanation.word_effects) == (changes.get("audio_text") != "audio")
+    page = write_video_report(explanation, str(video), system.bundle, str(tmp_path)).page.read_text()
+    assert "No intervals: this system had too few validation clips" in page
 
 
-class Listener:
+class FakeRecogniser:
     name = "fake"
-    asked = 0
+    calls = 0
 
     def transcribe(self, audio: np.ndarray) -> str:
-        self.asked += 1
+        self.calls += 1
         return "so it is"
 
 
-def test_words_that_were_heard_are_explained(
-    make_system: Callable[..., Predictor], video: Path, tmp_path: Path
-) -> None:
+def test_recognised_words_are_explained(make_system: Callable[..., Predictor], video: Path) -> None:
     system = make_system(("audio-text",))
-    told = system.predict(video, "so it is")
-    listener = system.recogniser = Listener()
-    heard = explain_video(system, video, tmp_path / "heard", window_s=9.0)
-    assert (heard.transcript, listener.asked) == ("so it is", 1)
-    assert heard.prediction.scores == told.scores
+    expected = system.predict(video, "so it is")
+    recogniser = system.recogniser = FakeRecogniser()
+    heard = explain_video(system, video, window_s=9.0)
+    assert (heard.transcript, recogniser.calls) == ("so it is", 1)
+    assert heard.prediction.scores == expected.scores
     assert [effect.text for effect in heard.word_effects] == ["so", "it", "is"]
     assert "the words are from speech recognition (fake) and may be wrong" in heard.prediction.warnings
-    silent = explain_video(system, video, tmp_path / "silent", transcript="", window_s=9.0)
-    assert (silent.transcript, silent.word_effects, listener.asked) == ("", (), 1)
+    silent = explain_video(system, video, transcript="", window_s=9.0)
+    assert (silent.transcript, silent.word_effects, recogniser.calls) == ("", (), 1)
 
 
 @pytest.mark.parametrize("stream", ["face", "audio-text"])
 def test_a_single_stream_is_explained(
     make_system: Callable[..., Predictor], video: Path, tmp_path: Path, stream: Stream
 ) -> None:
-    found = explain_video(make_system((stream,)), video, tmp_path, transcript="", window_s=9.0)
-    assert ("overlay.mp4" in found.files) == (stream == "face")
-    assert all(found.contributions.total(t) == pytest.approx(found.prediction.scores[t]) for t in TARGETS)
+    system = make_system((stream,))
+    explanation = explain_video(system, video, transcript="", window_s=9.0)
+    report = write_video_report(explanation, video, system.bundle, tmp_path)
+    assert ("overlay.mp4" in report.files) == (stream == "face")
+    scores = explanation.prediction.scores
+    assert all(explanation.contributions.total(t) == pytest.approx(scores[t]) for t in TARGETS)
 
 
-def test_a_system_of_drawn_people_gives_no_intervals_of_others(
-    explained: VideoExplanation, bundle: Bundle, tmp_path: Path
+def test_a_system_trained_on_synthetic_people_gives_no_intervals_for_others(
+    explained: VideoExplanation, bundle: Bundle, video: Path, tmp_path: Path
 ) -> None:
-    drawn = replace(calibrated(bundle), training_source="simulated")
-    found = Predictor(drawn).predict_clip(make_clip("real.mp4", pixels=32))
-    assert found.intervals is None and found.warnings[0] == TRAINED_ON_SYNTHETIC_PEOPLE
-    simulated = Predictor(drawn).predict_clip(replace(make_clip("drawn.mp4", pixels=32), simulated=True))
+    synthetic = replace(calibrated(bundle), training_source="simulated")
+    real = Predictor(synthetic).predict_clip(make_clip("real.mp4", pixels=32))
+    assert real.intervals is None and real.warnings[0] == TRAINED_ON_SYNTHETIC_PEOPLE
+    simulated = Predictor(synthetic).predict_clip(replace(make_clip("simulated.mp4", pixels=32), simulated=True))
     assert simulated.intervals is not None and TRAINED_ON_SYNTHETIC_PEOPLE not in simulated.warnings
-    page = write_video_report(replace(explained, prediction=found, report=tmp_path / "r.html"), drawn).read_text()
-    assert TRAINED_ON_SYNTHETIC_PEOPLE in page and "learned from drawn people" in page and 'class="band"' not in page
+    page = write_video_report(replace(explained, prediction=real), video, synthetic, tmp_path).page.read_text()
+    assert TRAINED_ON_SYNTHETIC_PEOPLE in page and "measured on synthetic people" in page and 'class="band"' not in page
 
 
-def test_a_clip_unlike_the_training_clips_is_told_in_words(bundle: Bundle, video: Path) -> None:
+def test_warnings_name_what_is_unlike_the_training_clips(bundle: Bundle, video: Path) -> None:
     near = calibrated(bundle)
     strict = replace(near, calibration=replace(near.calibration, nearness=dict.fromkeys(STREAMS, 1e-9)))
-    said = "I have to say that we are so happy about this and the people in it"
-    warnings = Predictor(strict).predict(video, said).warnings
+    text = "I have to say that we are so happy about this and the people in it"
+    warnings = Predictor(strict).predict(video, text).warnings
     assert "the transcript seems to be in English, most training transcripts are in German" in warnings
     assert sum("unlike the training clips" in warning for warning in warnings) == 3
     wide = replace(near, calibration=replace(near.calibration, nearness=dict.fromkeys(STREAMS, 1e9), language=None))
-    assert not any("training clips" in w for w in Predictor(wide).predict(video, said).warnings if "long" not in w)
+    assert not any("training clips" in w for w in Predictor(wide).predict(video, text).warnings if "long" not in w)
 
 
 @pytest.mark.parametrize(
-    ("given", "kind"),
+    ("arguments", "error"),
     [({"target": "charm"}, UsageError), ({"transcript": "gone.srt"}, LabelError), ({"path": "gone.mp4"}, MediaError)],
 )
-def test_bad_input_is_told(
-    predictor: Predictor, video: Path, tmp_path: Path, given: dict[str, str], kind: type
+def test_bad_input_is_refused(
+    predictor: Predictor, video: Path, arguments: dict[str, str], error: type[Exception]
 ) -> None:
-    path = Path(given.pop("path", video))
-    with pytest.raises(kind):
-        explain_video(predictor, path, tmp_path / "out", **given)
+    path = Path(arguments.get("path", video))
+    with pytest.raises(error):
+        explain_video(predictor, path, **{name: value for name, value in arguments.items() if name != "path"})
+
+
+def test_a_refused_video_leaves_no_folder(bundle: Bundle, tmp_path: Path) -> None:
+    save_bundle(bundle, tmp_path / "run" / "bundle")
+    assert cli.main(["explain", str(tmp_path / "run"), "gone.mp4", "--out", str(tmp_path / "out")]) == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_the_batch_is_scored_once(predictor: Predictor, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    features = predictor.features
+    monkeypatch.setattr(predictor, "features", lambda batch: calls.append(len(batch)) or features(batch))
+    explain_video(predictor, video, transcript="so it is", window_s=9.0)
+    assert calls == [1]
 
 
 def test_the_command_explains_videos_and_stores(

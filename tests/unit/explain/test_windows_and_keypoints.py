@@ -14,11 +14,12 @@ from crnet.bundle.bundle import Bundle
 from crnet.data.manifest import read_manifest
 from crnet.data.store import read_clip, write_clip
 from crnet.errors import LabelError, UsageError
+from crnet.explain.frame_maps import face_squares
 from crnet.explain.key_points import centred_disc, count_inside, crop_points, highlighted, key_point_ratio
-from crnet.explain.windows import cut, is_long, score_windows, summary, window_length_s
+from crnet.explain.windows import cut, is_long, score_windows, summarise, window_length_s
 from crnet.explain.words import align
 from crnet.predict import Predictor
-from crnet.report.overlay_video import Heat, face_squares
+from crnet.report.overlay_video import Heat
 from crnet.text.transcripts import Cue
 from crnet.types import SAMPLE_RATE_HZ, TARGETS
 from synthetic import make_clip, write_store
@@ -50,7 +51,7 @@ def test_windows_cover_the_video_in_order(predictor: Predictor, video: Path) -> 
     assert all(window.faces.found == 0 and window.faces.looked_at == 4 for window in windows)
     assert all(tuple(window.scores) == TARGETS for window in windows)
     assert len({tuple(window.scores.values()) for window in windows}) > 1
-    found = summary(windows)["openness"]
+    found = summarise(windows)["openness"]
     values = [window.scores["openness"] for window in windows]
     assert (found["low"], found["high"]) == (min(values), max(values))
     assert found["mean"] == pytest.approx(sum(values) / 5)

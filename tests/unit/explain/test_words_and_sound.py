@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from crnet.data.store import read_clip, read_manifest, source_of
 from crnet.data.transforms import collate, sample
-from crnet.explain.sound import BIN_S, MOST_WORDS, attribute_sound, sound_figure
+from crnet.explain.sound import BIN_S, attribute_sound
 from crnet.explain.words import MOST_OCCLUSIONS, align, occlude, voiced_parts
 from crnet.fusion.fusion import system_scores
 from crnet.predict import Predictor
+from crnet.report.sound_figure import MOST_WORDS, sound_figure
 from crnet.report.style import png
 from crnet.text.transcripts import Cue
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch
@@ -173,7 +174,7 @@ def test_the_colours_of_the_sound_have_a_scale(predictor: Predictor, clip_batch:
     found = attribute_sound(predictor.bundle.nets["audio-text"], clip_batch, SAMPLE_RATE_HZ, 1)
     figure = sound_figure(tones((0, 1)), (), found)
     heading = figure.axes[1].title if figure.axes[1].title.get_text() else figure.axes[1]._left_title
-    assert heading.get_text().endswith(f"darkest {np.abs(found.bins).max():.3f}")
+    assert heading.get_text().endswith(f"full colour {np.abs(found.bins).max():.3f})")
     png(figure)
     assert heading.get_window_extent().x1 < figure.bbox.x1, "it is cut off"
 

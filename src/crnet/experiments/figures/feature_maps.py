@@ -19,7 +19,7 @@ from crnet.experiments.figures.drawing import image, leave, listed, prose
 from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.rendering.rendered_table import Grid, Line
 from crnet.experiments.workspace import Lab, Section
-from crnet.explain.heat_maps import LAYERS, Layer, cells_a_side, default_layer, look_without_target
+from crnet.explain.heat_maps import LAYERS, Layer, cells_a_side, compute_feature_maps, default_layer
 from crnet.explain.key_points import (
     HIGHLIGHTED_SHARE,
     PAPER_RATIO,
@@ -29,8 +29,8 @@ from crnet.explain.key_points import (
     ratio_of_net,
 )
 from crnet.models.crnet import StreamNet
-from crnet.report.pictures import FEATURE_COLOURS, Picture
-from crnet.report.style import INK, new_figure
+from crnet.report.pictures import Picture
+from crnet.report.style import FEATURE_COLOURS, INK, new_figure
 from crnet.training.distributed import choose_device
 from crnet.types import VisualStream
 from crnet.utils.number_format import percent
@@ -116,7 +116,7 @@ def look_at_clips(lab: Lab, spec: NetSpec) -> list[Seen]:
         if stream == "face":
             points = crop_points(clip, choose_frames(source_of(clip), config.frames, None), margin)[middle]
             points = points * config.pixels if np.isfinite(points).all() else None
-        maps = {layer: look_without_target(net, batch, layer)[middle] for layer in LAYERS}
+        maps = {layer: compute_feature_maps(net, batch, layer)[middle] for layer in LAYERS}
         seen.append(Seen(stream, frames[0, middle].permute(1, 2, 0).numpy(), maps, points))
     return seen
 
