@@ -1,4 +1,4 @@
-"""Small files in the format of the published skip-thoughts encoder, and the tricks to write what Python 2 wrote."""
+"""Write small files in the format of the published skip-thoughts encoder, as Python 2 wrote them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WORDS = ["<eos>", "UNK", "I", "you", "do", "n't", "know", "think", "what", ".", 
 
 
 class _Python2Pickler(pickle._Pickler):
-    """Protocol 2 as Python 2 wrote it: bytes are strings, NumPy's modules have their old names."""
+    """Writes protocol 2 like Python 2: bytes are strings, and NumPy's modules have their old names."""
 
     dispatch: ClassVar[dict[type, object]] = dict(pickle._Pickler.dispatch)
 
@@ -46,7 +46,7 @@ def python2_pickle(value: object) -> bytes:
 
 
 def write_object_table(path: Path, table: NDArray[np.float32]) -> None:
-    """As `numpy.save` of Python 2 wrote an array of arrays."""
+    """Write an array of arrays like `numpy.save` under Python 2."""
     rows = np.empty(len(table), dtype=object)
     rows[:] = list(table)
     with path.open("wb") as file:
@@ -55,7 +55,7 @@ def write_object_table(path: Path, table: NDArray[np.float32]) -> None:
 
 
 def options_text(dim_word: int, dim: int) -> bytes:
-    """An option file as cPickle's protocol 0 wrote it: plain text."""
+    """Return an option file like cPickle's protocol 0: plain text."""
     return (
         "(dp1\nS'encoder'\np2\nS'gru'\np3\nsS'decoder'\np4\ng3\nsS'dim_word'\np5\n"
         f"I{dim_word}\nsS'dim'\np6\nI{dim}\nsS'n_words'\np7\nI20000\nsS'decay_c'\np8\nF0\nsS'reload_'\np9\nI00\n"
@@ -68,7 +68,7 @@ def random_gru(rng: np.random.Generator, prefix: str, words: int, units: int) ->
         "W": (words, 2 * units), "U": (units, 2 * units), "b": (2 * units,),
         "Wx": (words, units), "Ux": (units, units), "bx": (units,),
     }  # fmt: skip
-    # Recurrent weights as large as orthogonal ones: larger ones would make the states chaotic, and rounding visible.
+    # Recurrent weights are as large as orthogonal ones: larger ones make the states chaotic and amplify rounding.
     scales = {"U": units**-0.5, "Ux": units**-0.5}
     return {
         f"{prefix}_{name}": rng.standard_normal(shape, dtype=np.float32) * np.float32(scales.get(name, 0.5))
@@ -76,8 +76,8 @@ def random_gru(rng: np.random.Generator, prefix: str, words: int, units: int) ->
     }
 
 
-def write_published(folder: Path, *, uni: int = 12, bi: int = 5, dim_word: int = 7, objects: bool = False) -> Path:
-    """All seven files, with random numbers."""
+def write_kiros_files(folder: Path, *, uni: int = 12, bi: int = 5, dim_word: int = 7, objects: bool = False) -> Path:
+    """Write all seven files with random numbers."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(4)
     (folder / "dictionary.txt").write_bytes("".join(f"{word}\n" for word in WORDS).encode())

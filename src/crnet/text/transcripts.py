@@ -1,4 +1,10 @@
-"""Transcripts from text and subtitle files."""
+"""Find and read transcripts: plain text and subtitles (`.txt`, `.srt`, `.vtt`).
+
+The parser of subtitles accepts more than the formats allow. pysubs2 1.8.1 was tried in its place and gave other words
+for real files: it reads an automatic caption with two word timings in one line as a new cue and loses its words, keeps
+word timings, entities and repeated lines in the text, appends NOTE and STYLE blocks to the cue before them, and misses
+SubRip times without hours. See docs/text.md.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +26,12 @@ _TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}"
 _TIMING = re.compile(rf"^\s*(?P<start>{_TIME})\s*-->\s*(?P<end>{_TIME})")
 _TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # <i>, <v Name>, <00:00:01.000>; {\an8}
 _NOTE = re.compile(r"\[[^\[\]]*\]")  # [inaudible 00:00:07], [laughs]
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
 @dataclass(frozen=True)
 class Cue:
-    """A line of subtitles: what is said between two times, in seconds from the video's beginning."""
+    """A line of subtitles and the time it is shown, in seconds from the beginning of the video."""
 
     start_s: float
     end_s: float
@@ -59,7 +65,7 @@ def find_transcript(video: Path | str, transcript: str | Path | None = None) -> 
     Raises:
         LabelError: The transcript names a file that does not exist or cannot be read.
     """
-    file = find_sidecar(Path(video)) if transcript is None else _named_file(transcript)
+    file = find_sidecar(video) if transcript is None else _named_file(transcript)
     if file is not None:
         return Transcript(read_transcript(file), file)
     return Transcript(clean_transcript(str(transcript or "")), is_missing=transcript is None)
@@ -84,34 +90,51 @@ def _named_file(transcript: str | Path) -> Path | None:
     return None
 
 
-def read_transcript(path: Path) -> str:
-    """What is said, from a `.txt`, `.srt` or `.vtt` file: one line, without times, tags and transcriber's notes.
+def find_sidecar(video: Path | str) -> Path | None:
+    """Return the transcript beside a video: `talk.mp4` or `talk` plus `.txt`, `.srt` or `.vtt`, in this order."""
+    video = Path(video)
+    for suffix in SUFFIXES:
+        for candidate in (video.with_suffix(suffix), video.with_name(video.name + suffix)):
+            if candidate.is_file():
+                return candidate
+    return None
 
-    UTF-8, UTF-16 with a byte order mark, or, where a file is neither, Windows-1252.
+
+def read_transcript(path: Path | str) -> str:
+    """Read the words of a `.txt`, `.srt` or `.vtt` file as one line, without times, tags and transcriber's notes.
+
+    The file is UTF-8, or UTF-16 with a byte order mark; anything else is read as Windows-1252.
 
     Raises:
-        LabelError: Missing, unreadable, too large, of another kind, or not text.
+        LabelError: The file is missing, unreadable, too large, of another kind, or not text.
     """
+    path = Path(path)
     lines = _read(path).splitlines()
     if path.suffix.lower() != ".txt":
-        lines = [cue.text for cue in _cues(lines)]
+        lines = [cue.text for cue in _parse_cues(lines)]
     return clean_transcript(" ".join(lines))
 
 
-def read_cues(path: Path) -> tuple[Cue, ...]:
-    """When each line of a `.srt` or `.vtt` file is said, without tags and notes; nothing of a `.txt` file.
+def read_cues(path: Path | str) -> tuple[Cue, ...]:
+    """Read the lines of an `.srt` or `.vtt` file with their times, without tags and notes; a `.txt` file has none.
 
     Raises:
-        LabelError: As `read_transcript`.
+        LabelError: See `read_transcript`.
     """
+    path = Path(path)
     if path.suffix.lower() == ".txt":
         return ()
-    cues = (replace(cue, text=clean_transcript(cue.text)) for cue in _cues(_read(path).splitlines()))
+    cues = (replace(cue, text=clean_transcript(cue.text)) for cue in _parse_cues(_read(path).splitlines()))
     return tuple(cue for cue in cues if cue.text)
 
 
+def clean_transcript(text: str) -> str:
+    """Return a transcript in one line of single spaces, without the transcriber's notes in square brackets."""
+    return " ".join(_NOTE.sub(" ", text).split())[:LONGEST_TEXT_CHARACTERS]
+
+
 def _read(path: Path) -> str:
-    """A transcript file as it is.
+    """Read a transcript file as it is.
 
     Raises:
         LabelError: See `read_transcript`.
@@ -124,26 +147,12 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise LabelError(f"cannot be read: {error.strerror or error}", path=path) from error
     if len(content) > LARGEST_FILE_BYTES:
-        raise LabelError(f"larger than {LARGEST_FILE_BYTES >> 20} MB", path=path, remedy="cut it to what is said")
+        raise LabelError(f"larger than {LARGEST_FILE_BYTES >> 20} MB", path=path, remedy="keep only the words")
     return _decode(content, path)
 
 
-def find_sidecar(video: Path) -> Path | None:
-    """The transcript beside a video: `talk.mp4` or `talk` followed by `.txt`, `.srt` or `.vtt`, in this order."""
-    for suffix in SUFFIXES:
-        for candidate in (video.with_suffix(suffix), video.with_name(video.name + suffix)):
-            if candidate.is_file():
-                return candidate
-    return None
-
-
-def clean_transcript(text: str) -> str:
-    """A transcript without the transcriber's notes in square brackets, in one line of single spaces."""
-    return " ".join(_NOTE.sub(" ", text).split())[:LONGEST_TEXT_CHARACTERS]
-
-
 def _decode(content: bytes, path: Path) -> str:
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -151,28 +160,28 @@ def _decode(content: bytes, path: Path) -> str:
             raise LabelError(f"not text: {error}", path=path, remedy="save it as UTF-8") from error
         text = content.decode("cp1252", errors="replace")
     if "\0" in text:
-        raise LabelError("not text: it holds zero bytes", path=path, remedy="save it as UTF-8")
+        raise LabelError("not text: it contains zero bytes", path=path, remedy="save it as UTF-8")
     return text
 
 
-def _cues(lines: list[str]) -> Iterator[Cue]:
-    """The lines of a subtitle file that are spoken: those of each cue after its timing, up to a blank line."""
-    said_last: str | None = None
+def _parse_cues(lines: list[str]) -> Iterator[Cue]:
+    """Yield the spoken lines of a subtitle file: those between a timing line and the next blank line."""
+    previous: str | None = None
     times: tuple[float, float] | None = None
     for line in lines:
         if timing := _TIMING.match(line):
-            times = (_seconds(timing["start"]), _seconds(timing["end"]))
+            times = (_parse_time(timing["start"]), _parse_time(timing["end"]))
         elif not line.strip():
             times = None
         elif times is not None:
-            said = html.unescape(_TAG.sub("", line)).strip()
+            text = html.unescape(_TAG.sub("", line)).strip()
             # Rolling captions show a line again in the next cue.
-            if said and said != said_last:
-                said_last = said
-                yield Cue(*times, said)
+            if text and text != previous:
+                previous = text
+                yield Cue(*times, text)
 
 
-def _seconds(time: str) -> float:
-    """01:02:03,400 or 02:03.400."""
+def _parse_time(time: str) -> float:
+    """Convert a time such as 01:02:03,400 or 02:03.400 to seconds."""
     parts = [float(part.replace(",", ".")) for part in time.split(":")]
     return sum(part * 60**power for power, part in enumerate(reversed(parts)))

@@ -20,7 +20,7 @@ from crnet.predict import NO_TRANSCRIPT, Predictor
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.text.skip_thoughts.encoder import SkipThoughts
 from crnet.types import Clip
-from skip_thoughts_files import write_published
+from skip_thoughts_files import write_kiros_files
 
 HEARD = "the words are from speech recognition (fake) and may be wrong"
 
@@ -75,7 +75,7 @@ def test_silence_and_no_recogniser_are_said(bundle: Bundle, video: Path) -> None
 @pytest.fixture
 def with_weights(bundle: Bundle, tmp_path: Path) -> Bundle:
     """A system whose encoder has weights, saved and loaded again."""
-    encoder = SkipThoughts(write_published(tmp_path / "encoder"))
+    encoder = SkipThoughts(write_kiros_files(tmp_path / "encoder"))
     save_bundle(replace(bundle, encoder=encoder.name), tmp_path / "bundle")
     return load_bundle(tmp_path / "bundle")
 

@@ -14,7 +14,7 @@ from crnet.errors import FormatError, UsageError
 from crnet.text.skip_thoughts import fetch
 from crnet.text.skip_thoughts.encoder import SkipThoughts
 from crnet.text.skip_thoughts.kiros_files import KIROS_FILES
-from skip_thoughts_files import write_published
+from skip_thoughts_files import write_kiros_files
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -50,7 +50,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     served = Server(("127.0.0.1", 0), Handler)
-    served.folder, served.requests = write_published(tmp_path / "server", objects=True), []
+    served.folder, served.requests = write_kiros_files(tmp_path / "server", objects=True), []
     thread = threading.Thread(target=served.serve_forever)
     thread.start()
     yield served
@@ -111,7 +111,7 @@ def test_a_file_missing_on_the_server_is_an_error_with_a_remedy(server: Server, 
 
 
 def test_a_changed_file_is_detected_and_its_cached_hash_ignored(tmp_path: Path) -> None:
-    folder = write_published(tmp_path)
+    folder = write_kiros_files(tmp_path)
     fetch.check(folder)
     name = SkipThoughts(folder).name
     table = np.load(folder / "utable.npy")
@@ -126,7 +126,7 @@ def test_a_changed_file_is_detected_and_its_cached_hash_ignored(tmp_path: Path) 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"utable.npy": 5}', '{"utable.npy": {"sha256": 3}}'])
 def test_a_damaged_list_of_hashes_is_ignored(tmp_path: Path, content: str) -> None:
-    folder = write_published(tmp_path)
+    folder = write_kiros_files(tmp_path)
     name = SkipThoughts(folder).name
     (folder / "sha256.json").write_text(content)
     assert SkipThoughts(folder).name == name
@@ -135,7 +135,7 @@ def test_a_damaged_list_of_hashes_is_ignored(tmp_path: Path, content: str) -> No
 
 
 def test_mismatched_files_are_not_recorded(tmp_path: Path) -> None:
-    folder = write_published(tmp_path)
+    folder = write_kiros_files(tmp_path)
     (folder / "dictionary.txt").write_text("UNK\n")
     with pytest.raises(FormatError, match="but the dictionary has 1 words"):
         fetch.check(folder)

@@ -11,7 +11,7 @@ import pytest
 from crnet.errors import FormatError
 from crnet.text.skip_thoughts.encoder import SkipThoughts
 from crnet.text.skip_thoughts.npy_object_tables import convert_table, is_object_table
-from skip_thoughts_files import python2_pickle, write_object_table, write_published
+from skip_thoughts_files import python2_pickle, write_kiros_files, write_object_table
 
 TABLE = np.random.default_rng(0).normal(size=(7, 70)).astype(np.float32)
 
@@ -41,8 +41,8 @@ def test_tables_saved_by_current_numpy_are_converted(tmp_path: Path, dtype: str,
 
 
 def test_an_encoder_requires_the_converted_tables(tmp_path: Path) -> None:
-    plain = SkipThoughts(write_published(tmp_path / "plain")).encode(["I know you."])
-    folder = write_published(tmp_path / "objects", objects=True)
+    plain = SkipThoughts(write_kiros_files(tmp_path / "plain")).encode(["I know you."])
+    folder = write_kiros_files(tmp_path / "objects", objects=True)
     with pytest.raises(FormatError, match=r"utable.npy: holds pickled objects.*crnet text fetch"):
         SkipThoughts(folder)
     for name in ("utable", "btable"):

@@ -15,7 +15,7 @@ from crnet.text.skip_thoughts import encoder as skip_thoughts
 from crnet.text.skip_thoughts.encoder import SkipThoughts
 from crnet.text.skip_thoughts.kiros_files import read_options
 from crnet.types import TEXT_DIMENSIONS
-from skip_thoughts_files import WORDS, options_text, write_published
+from skip_thoughts_files import WORDS, options_text, write_kiros_files
 
 TEXTS = [
     "I don't know what you think.",
@@ -65,7 +65,7 @@ def reference_vector(folder: Path, tokens: list[str]) -> NDArray[np.float64]:
 
 def test_vectors_equal_those_of_the_published_equations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(skip_thoughts, "CHUNK_TOKENS", 5)  # so that texts are read in several chunks
-    folder = write_published(tmp_path, uni=12, bi=5)
+    folder = write_kiros_files(tmp_path, uni=12, bi=5)
     vectors = SkipThoughts(folder).encode(TEXTS)
     assert vectors.shape == (len(TEXTS), TEXT_DIMENSIONS) and vectors.dtype == np.float32
     for vector, tokens in zip(vectors, TOKENS, strict=True):
@@ -76,7 +76,7 @@ def test_vectors_equal_those_of_the_published_equations(tmp_path: Path, monkeypa
 
 
 def test_an_encoder_of_the_published_size_fills_a_clips_text(tmp_path: Path) -> None:
-    folder = write_published(tmp_path, uni=2400, bi=1200, dim_word=3)
+    folder = write_kiros_files(tmp_path, uni=2400, bi=1200, dim_word=3)
     vectors = SkipThoughts(folder).encode(TEXTS[:2])
     for vector, tokens in zip(vectors, TOKENS[:2], strict=True):
         np.testing.assert_allclose(vector, reference_vector(folder, tokens), atol=1e-5)
@@ -84,7 +84,7 @@ def test_an_encoder_of_the_published_size_fills_a_clips_text(tmp_path: Path) -> 
 
 
 def test_a_vector_does_not_depend_on_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = SkipThoughts(write_published(tmp_path))
+    encoder = SkipThoughts(write_kiros_files(tmp_path))
     together = encoder.encode(TEXTS * 3)
     for limit in (1, 20):
         monkeypatch.setattr(skip_thoughts, "BATCH_TOKENS", limit)
@@ -94,7 +94,7 @@ def test_a_vector_does_not_depend_on_the_batch(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_name_identifies_the_weights_wherever_they_are(tmp_path: Path) -> None:
-    one, moved, other = (write_published(tmp_path / name) for name in ("one", "moved", "other"))
+    one, moved, other = (write_kiros_files(tmp_path / name) for name in ("one", "moved", "other"))
     table = np.load(other / "utable.npy")
     table[2, 0] += 1
     np.save(other / "utable.npy", table)
@@ -108,7 +108,7 @@ def test_the_name_identifies_the_weights_wherever_they_are(tmp_path: Path) -> No
 
 
 def test_another_process_opens_the_files_itself(tmp_path: Path) -> None:
-    encoder = SkipThoughts(write_published(tmp_path))
+    encoder = SkipThoughts(write_kiros_files(tmp_path))
     sent = pickle.dumps(encoder)
     assert len(sent) < 1000
     np.testing.assert_array_equal(pickle.loads(sent).encode(TEXTS), encoder.encode(TEXTS))
@@ -124,7 +124,7 @@ def test_options_that_import_something_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = write_published(tmp_path / "files")
+    folder = write_kiros_files(tmp_path / "files")
     options = {"encoder": "gru", "dim_word": 7, "dim": 12, "extra": _Import()}
     (folder / "uni_skip.npz.pkl").write_bytes(pickle.dumps(options, protocol))
     with pytest.raises(FormatError, match=r"uni_skip.npz.pkl: refused: it uses the instruction"):
@@ -205,7 +205,7 @@ def damage(folder: Path, fault: str) -> None:
     ],
 )
 def test_mismatched_files_are_named(tmp_path: Path, fault: str, reason: str) -> None:
-    folder = write_published(tmp_path)
+    folder = write_kiros_files(tmp_path)
     damage(folder, fault)
     with pytest.raises(FormatError, match=reason):
         SkipThoughts(folder)
@@ -219,4 +219,4 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 def test_vectors_longer_than_a_clips_text_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(skip_thoughts, "TEXT_DIMENSIONS", 21)
     with pytest.raises(ConfigError, match="its vectors have 22 numbers, but a clip's text holds at most 21"):
-        SkipThoughts(write_published(tmp_path, uni=12, bi=5))
+        SkipThoughts(write_kiros_files(tmp_path, uni=12, bi=5))

@@ -17,7 +17,7 @@ from crnet.text.skip_thoughts.trained_encoder import is_trained_encoder, write_t
 from crnet.text.skip_thoughts.training import SkipThoughtsConfig, train_skip_thoughts
 
 # The first three chapters of "Pride and Prejudice" by Jane Austen (1775-1817), in the public domain everywhere; typed
-# from memory, so that a word may differ from the print.
+# from memory, so a word may differ from the printed text.
 NOVEL = Path(__file__).with_name("pride-and-prejudice.txt")
 TINY = SkipThoughtsConfig(uni=16, bi=8, word_dimensions=12, words=300, epochs=3, batch_size=16, lr=0.01, save_every=4)
 
@@ -35,12 +35,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, t
 
 def test_the_loss_falls_on_a_novel(trained: tuple[Path, dict[str, tuple[float, float]]]) -> None:
     for first, last in trained[1].values():
-        assert 4.5 < first < 5.9 and last < first - 0.4  # ln 300 = 5.7 where nothing is known
+        assert 4.5 < first < 5.9 and last < first - 0.4  # ln 300 = 5.7 before training
 
 
-def test_a_sentence_tells_its_neighbours(tmp_path: Path) -> None:
-    # Six sentences in a ring. Who does not look at the middle one can only guess its neighbours among six: ln 6 nats on
-    # the first of 5 words, 0.36 a word at best.
+def test_a_sentence_predicts_its_neighbours(tmp_path: Path) -> None:
+    # Six sentences in a ring. A model that ignores the middle sentence can only guess its neighbours among six: ln 6
+    # nats on the first of 5 words, 0.36 per word at best.
     ring = ["Ann is old.", "Bob was here.", "Cat may go.", "Dan did it.", "Eve can see.", "Fay had two."]
     (tmp_path / "t.txt").write_text(" ".join(ring * 12))
     config = SkipThoughtsConfig(16, 8, 12, words=50, epochs=25, batch_size=12, lr=0.02)
@@ -48,7 +48,7 @@ def test_a_sentence_tells_its_neighbours(tmp_path: Path) -> None:
     assert all(last < 0.2 for _, last in losses.values())
 
 
-def test_the_result_is_an_encoder(trained: tuple[Path, dict[str, tuple[float, float]]]) -> None:
+def test_training_writes_an_encoder(trained: tuple[Path, dict[str, tuple[float, float]]]) -> None:
     folder, _ = trained
     encoder = encoder_by_name(f"skip-thoughts:{folder}")
     vectors = encoder.encode(["I know you.", "", "You know me very well, Lizzy."])
@@ -63,34 +63,36 @@ def test_the_result_is_an_encoder(trained: tuple[Path, dict[str, tuple[float, fl
 
 
 @pytest.mark.parametrize("part", ["uni", "bi"])
-def test_the_encoder_is_the_trained_network(tmp_path: Path, part: str) -> None:
+def test_the_encoder_equals_the_trained_network(tmp_path: Path, part: str) -> None:
     torch.manual_seed(0)
     nets = {name: SkipThoughtsModel(name, 5, 4, units) for name, units in (("uni", 6), ("bi", 3))}
     write_trained_encoder(
         tmp_path, ["<eos>", "UNK", "I", "know", "."], {n: net.encoder_tensors() for n, net in nets.items()}
     )
-    found = SkipThoughts(tmp_path).encode(["I know it ."])[0]
+    vector = SkipThoughts(tmp_path).encode(["I know it ."])[0]
     words = torch.tensor([2, 3, 1, 4])
     with torch.no_grad():
         expected = nets[part].encode(Triples.pad([words, words[:1]], [words] * 2, [words] * 2))[0]
     place = slice(0, 6) if part == "uni" else slice(6, 12)
-    np.testing.assert_allclose(found[place], expected / expected.norm(), atol=1e-6)
+    np.testing.assert_allclose(vector[place], expected / expected.norm(), atol=1e-6)
 
 
 class _Killed(Exception):
     pass
 
 
-def test_a_stopped_training_ends_the_same(trained: tuple[Path, dict[str, tuple[float, float]]], tmp_path: Path) -> None:
+def test_a_resumed_training_gives_the_same_bytes(
+    trained: tuple[Path, dict[str, tuple[float, float]]], tmp_path: Path
+) -> None:
     folder, losses = trained
 
     def stop_at(task: str, step: int) -> None:
-        def tell(now: str, done: int, total: int, note: str = "") -> None:
-            if (now, done) == (task, step):
+        def stop(current: str, done: int, total: int, note: str = "") -> None:
+            if (current, done) == (task, step):
                 raise _Killed
 
         with pytest.raises(_Killed):
-            train_skip_thoughts(NOVEL, tmp_path / "out", TINY, progress=tell)
+            train_skip_thoughts(NOVEL, tmp_path / "out", TINY, progress=stop)
         assert not is_trained_encoder(tmp_path / "out")
 
     stop_at("training uni-skip", 6)
@@ -100,7 +102,7 @@ def test_a_stopped_training_ends_the_same(trained: tuple[Path, dict[str, tuple[f
         assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
 
 
-def test_a_finished_training_is_left_alone(trained: tuple[Path, dict[str, tuple[float, float]]]) -> None:
+def test_a_finished_training_is_not_repeated(trained: tuple[Path, dict[str, tuple[float, float]]]) -> None:
     folder, losses = trained
     before = (folder / "uni.safetensors").stat().st_mtime_ns
     assert train_skip_thoughts(NOVEL, folder, TINY) == losses
@@ -118,7 +120,7 @@ def test_a_finished_training_is_left_alone(trained: tuple[Path, dict[str, tuple[
         ({"batch_size": -1}, "batch_size is -1"),
     ],
 )
-def test_bad_configurations(change: dict[str, float], reason: str) -> None:
+def test_bad_configurations_are_refused(change: dict[str, float], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         replace(SkipThoughtsConfig(), **change)  # type: ignore[arg-type]
 
@@ -137,7 +139,7 @@ def test_the_default_sizes_fill_a_clips_text() -> None:
         (None, "cannot be read"),
     ],
 )
-def test_bad_texts(tmp_path: Path, content: bytes | None, reason: str) -> None:
+def test_bad_texts_are_refused(tmp_path: Path, content: bytes | None, reason: str) -> None:
     path = tmp_path / "t.txt"
     if content is not None:
         path.write_bytes(content)
@@ -146,7 +148,7 @@ def test_bad_texts(tmp_path: Path, content: bytes | None, reason: str) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_with_something_else_is_not_touched(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(UsageError, match="is not empty"):
         train_skip_thoughts(NOVEL, tmp_path, TINY)
@@ -164,11 +166,11 @@ def test_a_damaged_encoder_is_refused(
         SkipThoughts(tmp_path)
 
 
-def test_words_and_sentences_by_hand(tmp_path: Path) -> None:
+def test_words_and_sentences_equal_hand_calculation(tmp_path: Path) -> None:
     path = tmp_path / "t.txt"
     path.write_text("We saw it. We\nleft it.\n\nUNK b b a a\n\n" + "We saw.\n" * 10)
     corpus = read_corpus(path, 6)
-    # we 12, . 12, saw 11; a, b, it 2 each: in the order of the alphabet
+    # we 12, . 12, saw 11; a, b and it 2 each, in alphabetical order
     assert corpus.words == ["<eos>", "UNK", ".", "We", "saw", "a"]
     sentences = [corpus.sentence(n).tolist() for n in range(4)]
     assert sentences == [[3, 4, 1, 2, 0], [3, 1, 1, 2, 0], [1, 1, 1, 5, 5, 0], [3, 4, 2, 0]]

@@ -41,28 +41,41 @@ intro
 Hello there
 how are you
 """
+AUTOMATIC_CAPTIONS = """WEBVTT
+
+00:00:01.000 --> 00:00:02.000 align:start position:0%
+so<00:00:01.200><c> I</c><00:00:01.400><c> think</c>
+
+00:00:02.000 --> 00:00:02.010
+so I think
+
+00:00:02.010 --> 00:00:03.000
+so I think
+this<00:00:02.400><c> works</c>
+"""
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "words"),
     [
         ("a.srt", SRT, "Hello, I'm Ann & Bob. Hello again 42"),
         ("a.SRT", SRT.replace("\n", "\r\n"), "Hello, I'm Ann & Bob. Hello again 42"),
         ("a.vtt", VTT, "Hello there how are you"),
         ("a.txt", " two\n\n lines [inaudible 00:00:07] here\t", "two lines here"),
         ("a.txt", "1 < 2 --> 3", "1 < 2 --> 3"),
+        ("a.vtt", AUTOMATIC_CAPTIONS, "so I think this works"),
         ("a.txt", "", ""),
         ("a.srt", "", ""),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
-def test_what_is_said(tmp_path: Path, name: str, text: str, said: str, encoding: str) -> None:
+def test_words_of_text_and_subtitle_files(tmp_path: Path, name: str, text: str, words: str, encoding: str) -> None:
     path = tmp_path / name
     path.write_bytes(text.encode(encoding))
-    assert read_transcript(path) == said
+    assert read_transcript(str(path)) == words
 
 
-def test_other_encodings_are_understood(tmp_path: Path) -> None:
+def test_characters_outside_ascii_survive_in_three_encodings(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     for encoding in ("utf-8", "cp1252", "utf-16"):
         path.write_bytes("“José’s”".encode(encoding))
@@ -73,18 +86,18 @@ def test_other_encodings_are_understood(tmp_path: Path) -> None:
     ("name", "content"),
     [("a.mp3", b"x"), ("a.txt", b"a\0b"), ("a.txt", b"\xff\xfea"), ("missing.txt", None), ("a.txt", b"x" * 101)],
 )
-def test_what_is_no_transcript_is_an_error(
+def test_a_file_that_is_not_a_transcript_is_an_error(
     tmp_path: Path, name: str, content: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transcripts, "LARGEST_FILE_BYTES", 100)
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(LabelError) as caught:
+    with pytest.raises(LabelError) as raised:
         read_transcript(tmp_path / name)
-    assert caught.value.path == tmp_path / name
+    assert raised.value.path == tmp_path / name
 
 
-def test_transcripts_beside_a_video(tmp_path: Path) -> None:
+def test_order_of_transcript_files_beside_a_video(tmp_path: Path) -> None:
     video = tmp_path / "talk.v2.mp4"
     assert find_sidecar(video) is None
     (tmp_path / "talk.v2.mp4.vtt").write_text("x")
@@ -95,18 +108,18 @@ def test_transcripts_beside_a_video(tmp_path: Path) -> None:
     assert find_sidecar(video) == tmp_path / "talk.v2.srt"
 
 
-def test_notes_go_and_the_length_is_bounded() -> None:
+def test_notes_are_removed_and_the_length_is_bounded() -> None:
     assert clean_transcript("a [you heard it all? 00:00:07] b [x") == "a b [x"
     assert len(clean_transcript("a" * 1_000_000)) == 100_000
 
 
 @settings(max_examples=50)
 @given(st.binary(max_size=300), st.sampled_from([".txt", ".srt", ".vtt"]))
-def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str) -> None:
+def test_any_content_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str) -> None:
     path = tmp_path_factory.getbasetemp() / f"any{suffix}"
     path.write_bytes(content)
     try:
-        said = read_transcript(path)
+        words = read_transcript(path)
     except LabelError:
         return
-    assert said == " ".join(said.split())
+    assert words == " ".join(words.split())

@@ -1,4 +1,4 @@
-"""The commands about words, as they are typed."""
+"""The commands `crnet text` and `crnet embed`, and the options --asr and --encoder of other commands."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from crnet.cli.main import main, usage
 from crnet.data.store import read_manifest
 from crnet.errors import ConfigError
 from crnet.text.skip_thoughts.kiros_files import KIROS_FILES
-from skip_thoughts_files import write_published
+from skip_thoughts_files import write_kiros_files
 from synthetic import write_store
 
 NOVEL = Path(__file__).with_name("pride-and-prejudice.txt")
 SMALL = "--uni 8 --bi 4 --word-dimensions 6 --words 100 --epochs 1 --batch-size 32 --device cpu".split()  # noqa: SIM905
 
 
-def test_help_lists_commands_of_two_words(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_the_text_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(name in usage() for name in ("embed ", "text fetch ", "text train "))
     assert main(["text", "train", "--help"]) == 0 and "crnet text train" in capsys.readouterr().out
     assert main(["text"]) == 2 and "text fetch, text train" in capsys.readouterr().err
 
 
-def test_files_that_are_there_are_checked_without_a_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = write_published(tmp_path / "files", objects=True)
+def test_existing_files_are_checked_without_the_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_kiros_files(tmp_path / "files", objects=True)
     assert main(["text", "fetch", str(folder), "--no-download", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["converted"] == ["utable.plain.npy", "btable.plain.npy"]
     assert [file["name"] for file in document["files"]] == [*KIROS_FILES, *document["converted"]]
     assert main(["text", "fetch", str(folder)]) == 0
-    shown = capsys.readouterr().out
-    assert "as before" in shown and "published no hashes" in shown and f"skip-thoughts:{folder}" in shown
+    output = capsys.readouterr().out
+    assert "as before" in output and "published no hashes" in output and f"skip-thoughts:{folder}" in output
 
 
-def test_missing_files_and_where_they_come_from_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_published(tmp_path)
+def test_missing_files_and_their_source_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_kiros_files(tmp_path)
     (tmp_path / "bi_skip.npz").unlink()
     assert main(["text", "fetch", str(tmp_path), "--no-download"]) == 2
-    shown = capsys.readouterr().err
-    assert "missing in" in shown and "bi_skip.npz" in shown and "http://www.cs.toronto.edu/~rkiros/models/" in shown
+    output = capsys.readouterr().err
+    assert "missing in" in output and "bi_skip.npz" in output and "http://www.cs.toronto.edu/~rkiros/models/" in output
 
 
 def test_train_and_embed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,26 +56,26 @@ def test_train_and_embed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("command", ["predict", "explain"])
-def test_speech_and_encoder_reach_the_system(command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    seen: dict[str, object] = {}
+def test_recogniser_and_encoder_reach_the_system(command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    arguments: dict[str, object] = {}
 
-    def load(run: Path, device: str = "auto", **given: object) -> None:
-        seen.update(given)
+    def load(run: Path, device: str = "auto", **options: object) -> None:
+        arguments.update(options)
         raise ConfigError("far enough")
 
     monkeypatch.setattr("crnet.load", load)
     flags = ["--asr", "small.en", "--encoder", "skip-thoughts:here"]
     assert main([command, str(tmp_path), "talk.mp4", *flags]) == 2
-    of_command = {"precision": "float32"} if command == "predict" else {}
-    assert seen == {"asr": "small.en", "encoder": "skip-thoughts:here", **of_command}
+    extra = {"precision": "float32"} if command == "predict" else {}
+    assert arguments == {"asr": "small.en", "encoder": "skip-thoughts:here", **extra}
 
 
-def test_speech_and_encoder_reach_the_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_recogniser_and_encoder_reach_the_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("gradio", reason="the extra serve is not installed")
-    seen: dict[str, object] = {}
-    monkeypatch.setattr("crnet.serve.server.serve", lambda run, **given: seen.update(given))
+    arguments: dict[str, object] = {}
+    monkeypatch.setattr("crnet.serve.server.serve", lambda run, **options: arguments.update(options))
     assert main(["serve", str(tmp_path), "--asr", "small.en", "--encoder", "skip-thoughts:here"]) == 0
-    assert (seen["asr"], seen["encoder"]) == ("small.en", "skip-thoughts:here")
+    assert (arguments["asr"], arguments["encoder"]) == ("small.en", "skip-thoughts:here")
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,6 @@ def test_speech_and_encoder_reach_the_server(monkeypatch: pytest.MonkeyPatch, tm
         (["predict", "{}", "a.mp4", "--asr", "tiny"], "crnet: "),
     ],
 )
-def test_what_cannot_be_done_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], reason: str
-) -> None:
+def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], reason: str) -> None:
     assert main([word.replace("{}", str(tmp_path)) for word in words]) == 2
     assert reason in capsys.readouterr().err.splitlines()[-1]
