@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.errors import ConfigError
+from crnet.utils.resumable import SHORT_DIGITS
 
 LONGEST_TEXT_CHARACTERS = 100_000  # about two hours of speech; bounds the time that any input can take
-FINGERPRINT_DIGITS = 16
 
 
 class TextEncoder(Protocol):
@@ -52,7 +52,7 @@ def parse_encoder_name(name: str) -> EncoderName:
     """Split an encoder's name into kind, place and fingerprint."""
     kind, _, rest = name.partition(":")
     place, mark, fingerprint = rest.rpartition("#")
-    has_fingerprint = mark and re.fullmatch(f"[0-9a-f]{{{FINGERPRINT_DIGITS}}}", fingerprint)
+    has_fingerprint = mark and re.fullmatch(f"[0-9a-f]{{{SHORT_DIGITS}}}", fingerprint)
     return EncoderName(kind, place, fingerprint) if has_fingerprint else EncoderName(kind, rest)
 
 

@@ -6,9 +6,8 @@ positions of a clip's text; the rest is zero-padded.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.errors import ConfigError, MissingDependencyError
-from crnet.text.base import FINGERPRINT_DIGITS, LONGEST_TEXT_CHARACTERS, EncoderName, check_fingerprint
+from crnet.text.base import LONGEST_TEXT_CHARACTERS, EncoderName, check_fingerprint
 from crnet.types import TEXT_DIMENSIONS
+from crnet.utils.resumable import SHORT_DIGITS, content_fingerprint
 
 KIND = "sentence"
 BATCH_TEXTS = 32
@@ -110,8 +110,10 @@ def _load(model: str) -> Any:
 
 def _fingerprint(model: Any) -> str:
     """Hash all weights in the order of their names, so that a folder and the hub give the same fingerprint."""
-    content = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        content.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        content.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
-    return content.hexdigest()[:FINGERPRINT_DIGITS]
+
+    def parts() -> Iterator[bytes]:
+        for name, tensor in sorted(model.state_dict().items()):
+            yield f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode()
+            yield tensor.detach().cpu().contiguous().float().numpy().tobytes()
+
+    return content_fingerprint(parts())[:SHORT_DIGITS]

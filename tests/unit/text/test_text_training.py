@@ -114,7 +114,7 @@ def test_a_finished_training_is_not_repeated(trained: tuple[Path, dict[str, tupl
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"uni": 2401}, r"vectors of 2401 \+ 2 x 1200 numbers, a clip's text has 4800"),
+        ({"uni": 2401}, r"vectors of 2401 \+ 2 x 1200 numbers, but a clip's text holds at most 4800"),
         ({"epochs": 0}, "epochs is 0"),
         ({"lr": float("nan")}, "lr is nan"),
         ({"batch_size": -1}, "batch_size is -1"),

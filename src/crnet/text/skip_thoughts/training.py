@@ -1,4 +1,4 @@
-"""Training skip-thoughts on a plain text, from scratch. Stopped at any moment, the same call goes on where it was."""
+"""Train skip-thoughts on a plain text from scratch. The same call resumes a stopped training."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -30,28 +31,29 @@ from crnet.utils.resumable import ResumableFolder
 RUN_NAME = "run.json"
 LOG_NAME = "log.jsonl"
 ENCODER_FOLDER = ResumableFolder("a text encoder", RUN_NAME, decisive=lambda document: document["run"])
-HEADER = "crnet"
-POOL_BATCHES = 50  # sentences of so many batches are sorted by length, so that little of a batch is padding
+STATE_ENTRY = "crnet"  # metadata entry of a state file
+POOL_BATCHES = 50  # batches whose sentences are sorted by length together, to keep padding short
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class SkipThoughtsConfig:
-    """How skip-thoughts are trained.
+    """Sizes and schedule of a training.
 
     Attributes:
         uni: Units of the uni-skip encoder; the published one has 2,400.
-        bi: Units of each of the two GRUs of the bi-skip encoder; published 1,200.
-        word_dimensions: Length of the word vectors; published 620.
-        words: Size of the dictionary, its two marks included; published 20,000.
-        longest: Sentences of more tokens are left out, and their neighbours with them.
-        epochs: Times that each of both encoders sees the text.
-        batch_size: Sentences at once.
-        lr: Of Adam; the paper says nothing of it.
-        clip_norm: Longest gradient (Kiros et al. 2015, Sec. 3: 10).
-        save_every: Steps after which the state is saved and a line logged.
-        seed: Of weights and order.
+        bi: Units of each of the two GRUs of the bi-skip encoder; published: 1,200.
+        word_dimensions: Length of the word vectors; published: 620.
+        words: Size of the dictionary, including the entries for unknown words and the end of a sentence; published:
+            20,000.
+        longest: Skip sentences longer than this many tokens, and their neighbours.
+        epochs: Number of epochs for each of the two encoders.
+        batch_size: Sentences per batch.
+        lr: Learning rate of Adam; Kiros et al. do not give theirs.
+        clip_norm: Largest norm of a gradient (Kiros et al. 2015, Sec. 3: 10).
+        save_every: Steps between two saved states and log lines.
+        seed: Random seed of the weights and the order of sentences.
     """
 
     uni: int = 2400
@@ -72,76 +74,61 @@ class SkipThoughtsConfig:
                 raise ConfigError(f"{name} is {value}", remedy="use a number above 0")
         if self.uni + 2 * self.bi > TEXT_DIMENSIONS:
             raise ConfigError(
-                f"vectors of {self.uni} + 2 x {self.bi} numbers, a clip's text has {TEXT_DIMENSIONS}",
-                remedy="use fewer units; a smaller encoder's vectors are filled up with zeros",
+                f"vectors of {self.uni} + 2 x {self.bi} numbers, but a clip's text holds at most {TEXT_DIMENSIONS}",
+                remedy="use fewer units; the vectors of a smaller encoder are zero-padded",
             )
 
 
 @dataclass
-class _Standing:
-    """How far an encoder's training is: steps done, and what was logged until there."""
+class _TrainState:
+    """Progress of one encoder's training: the steps done, and the rows logged until then."""
 
     step: int
     log: list[dict[str, Any]]
 
 
 def train_skip_thoughts(
-    text: Path,
-    out: Path,
+    text: str | Path,
+    out: str | Path,
     config: SkipThoughtsConfig,
     *,
     sentence_per_line: bool = False,
     device: torch.device | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, tuple[float, float]]:
-    """Train both encoders; `skip-thoughts:OUT` then names the result.
+    """Train both encoders; the name of the result is `skip-thoughts:OUT`.
 
     Args:
-        text: UTF-8, running text; see `read_corpus`.
-        out: The encoder's folder: a new one, or one that an equal call left unfinished or finished.
+        text: UTF-8 file of running text; see `read_corpus`.
+        out: The encoder's folder: new, or left by an equal call, unfinished or finished.
         config: Sizes and schedule.
         sentence_per_line: Line ends separate sentences.
-        device: Where to compute; None: the CPU.
-        progress: Told of every step.
+        device: Device to compute on; None is the CPU.
+        progress: Called after each step.
 
     Returns:
-        Of "uni" and "bi" the loss per word, in nats, at the beginning and at the end: the first and the last logged.
+        For "uni" and "bi" the loss per word in nats, first and last logged value.
 
     Raises:
         ConfigError: `out` holds an encoder of another text or configuration.
         UsageError: The text is unusable, or `out` holds something else.
         StorageError: The disk is full or the folder cannot be written.
     """
+    text, out = Path(text), Path(out)
     if not text.is_file():
         raise UsageError("cannot be read: no such file", path=text, remedy="give a plain text file")
-    about = run_settings(config, sha256(text), sentence_per_line)
-    begun = ENCODER_FOLDER.check(out, {"run": about})
-    if begun and is_trained_encoder(out):
-        return _ends([json.loads(line) for line in (out / LOG_NAME).read_text(encoding="utf-8").splitlines()])
-    corpus = read_corpus(text, config.words, sentence_per_line)
-    triples = corpus.triples(config.longest)
-    if not len(triples):
-        raise UsageError(
-            f"has no three sentences in a row of at most {config.longest} words",
-            path=text,
-            remedy="allow longer ones, or give running text with full stops",
-        )
-    if not begun:
-        made_with = versions() | {"git": git_revision()}
+    settings = run_settings(config, sha256(text), sentence_per_line)
+    has_begun = ENCODER_FOLDER.check(out, {"run": settings})
+    if has_begun and is_trained_encoder(out):
+        return _first_and_last_losses(_read_log(out))
+    corpus, triples = _read_text(text, config, sentence_per_line)
+    if not has_begun:
         sizes = {"words": len(corpus.words), "sentences": len(corpus.starts) - 1}
-        write_json(out / RUN_NAME, {"run": about, **sizes, "made_with": made_with})
+        made_with = versions() | {"git": git_revision()}
+        write_json(out / RUN_NAME, {"run": settings, **sizes, "made_with": made_with})
     remove_leftovers(out)
-    tensors: dict[str, dict[str, Tensor]] = {}
-    log: list[dict[str, Any]] = []
-    for part in DIRECTIONS:
-        net, standing = _train_part(part, corpus, triples, out, config, device or torch.device("cpu"), progress)
-        tensors[part] = net.encoder_tensors()
-        log += standing.log
-    write_text(out / LOG_NAME, "".join(json.dumps(row) + "\n" for row in log))
-    write_trained_encoder(out, corpus.words, tensors)
-    for part in DIRECTIONS:
-        _state_path(out, part).unlink(missing_ok=True)
-    return _ends(log)
+    log = _train_parts(corpus, triples, out, config, device or torch.device("cpu"), progress)
+    return _first_and_last_losses(log)
 
 
 def run_settings(config: SkipThoughtsConfig, text_sha256: str, sentence_per_line: bool) -> dict[str, Any]:
@@ -149,7 +136,28 @@ def run_settings(config: SkipThoughtsConfig, text_sha256: str, sentence_per_line
     return {"config": asdict(config), "text_sha256": text_sha256, "a_sentence_a_line": sentence_per_line}
 
 
-def _ends(log: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
+def _read_text(text: Path, config: SkipThoughtsConfig, sentence_per_line: bool) -> tuple[Corpus, NDArray[np.int64]]:
+    """Read the text; return it with the numbers of the sentences to train on.
+
+    Raises:
+        UsageError: The text is unusable.
+    """
+    corpus = read_corpus(text, config.words, sentence_per_line)
+    triples = corpus.triples(config.longest)
+    if not len(triples):
+        raise UsageError(
+            f"has no three sentences in a row of at most {config.longest} words",
+            path=text,
+            remedy="allow longer sentences, or give running text with full stops",
+        )
+    return corpus, triples
+
+
+def _read_log(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / LOG_NAME).read_text(encoding="utf-8").splitlines()]
+
+
+def _first_and_last_losses(log: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
     losses = {part: [row["loss"] for row in log if row["part"] == part] for part in DIRECTIONS}
     return {part: (values[0], values[-1]) for part, values in losses.items()}
 
@@ -158,59 +166,87 @@ def _state_path(out: Path, part: str) -> Path:
     return out / f"state-{part}.safetensors"
 
 
-def _train_part(
-    part: str,
+def _train_parts(
     corpus: Corpus,
-    triples: np.ndarray[Any, Any],
+    triples: NDArray[np.int64],
     out: Path,
     config: SkipThoughtsConfig,
     device: torch.device,
     progress: Progress,
-) -> tuple[SkipThoughtsModel, _Standing]:
+) -> list[dict[str, Any]]:
+    """Train both encoders, write log and encoder, and return the log."""
+    tensors: dict[str, dict[str, Tensor]] = {}
+    log: list[dict[str, Any]] = []
+    for part in DIRECTIONS:
+        model, part_log = _train_part(part, corpus, triples, out, config, device, progress)
+        tensors[part] = model.encoder_tensors()
+        log += part_log
+    write_text(out / LOG_NAME, "".join(json.dumps(row) + "\n" for row in log))
+    write_trained_encoder(out, corpus.words, tensors)
+    for part in DIRECTIONS:
+        _state_path(out, part).unlink(missing_ok=True)
+    return log
+
+
+def _train_part(
+    part: str,
+    corpus: Corpus,
+    triples: NDArray[np.int64],
+    out: Path,
+    config: SkipThoughtsConfig,
+    device: torch.device,
+    progress: Progress,
+) -> tuple[SkipThoughtsModel, list[dict[str, Any]]]:
+    """Train one of the two encoders from its saved state, if any; return the model and its log."""
+    model = _new_model(part, len(corpus.words), config).to(device)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=config.lr)
+    state_path = _state_path(out, part)
+    state = _load_state(state_path, model, optimizer) if state_path.is_file() else _TrainState(0, [])
+    epoch_steps = math.ceil(len(triples) / config.batch_size)
+    total = epoch_steps * config.epochs
+    task = f"training {part}-skip"
+    progress(task, state.step, total)
+    losses: list[float] = []
+    while state.step < total:
+        epoch, first = divmod(state.step, epoch_steps)
+        for batch in _batches(corpus, triples, config, epoch, first):
+            losses.append(_train_step(model, optimizer, batch.to(device), config.clip_norm))
+            state.step += 1
+            if state.step % config.save_every == 0 or state.step % epoch_steps == 0:
+                row = {"part": part, "epoch": epoch + 1, "step": state.step, "loss": sum(losses) / len(losses)}
+                state.log.append(row)
+                losses = []
+                _save_state(state_path, model, optimizer, state)
+            loss = state.log[-1]["loss"] if state.log else losses[-1]
+            progress(task, state.step, total, f"epoch {epoch + 1} of {config.epochs}, loss {loss:.3f}")
+    _log.info("%s-skip: final loss %.3f nats per word", part, state.log[-1]["loss"])
+    return model.eval(), state.log
+
+
+def _new_model(part: str, words: int, config: SkipThoughtsConfig) -> SkipThoughtsModel:
+    """Return the untrained network of "uni" or "bi"; its weights follow from the seed alone."""
     units = config.uni if part == "uni" else config.bi
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        net = SkipThoughtsModel(part, len(corpus.words), config.word_dimensions, units).to(device)
-    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=config.lr)
-    state_path = _state_path(out, part)
-    standing = _load_state(state_path, net, optimizer) if state_path.is_file() else _Standing(0, [])
-    in_epoch = math.ceil(len(triples) / config.batch_size)
-    total = in_epoch * config.epochs
-    task = f"training {part}-skip"
-    progress(task, standing.step, total)
-    losses: list[float] = []
-    while standing.step < total:
-        epoch, first = divmod(standing.step, in_epoch)
-        for batch in _batches(corpus, triples, config, epoch, first):
-            losses.append(_step(net, optimizer, batch.to(device), config.clip_norm))
-            standing.step += 1
-            if standing.step % config.save_every == 0 or standing.step % in_epoch == 0:
-                row = {"part": part, "epoch": epoch + 1, "step": standing.step, "loss": sum(losses) / len(losses)}
-                standing.log.append(row)
-                losses = []
-                _save_state(state_path, net, optimizer, standing)
-            loss = standing.log[-1]["loss"] if standing.log else losses[-1]
-            progress(task, standing.step, total, f"epoch {epoch + 1} of {config.epochs}, loss {loss:.3f}")
-    _log.info("%s-skip: %.3f nats a word in the end", part, standing.log[-1]["loss"])
-    return net.eval(), standing
+        return SkipThoughtsModel(part, words, config.word_dimensions, units)
 
 
-def _step(net: SkipThoughtsModel, optimizer: torch.optim.Optimizer, batch: Triples, clip_norm: float) -> float:
+def _train_step(model: SkipThoughtsModel, optimizer: torch.optim.Optimizer, batch: Triples, clip_norm: float) -> float:
     optimizer.zero_grad()
-    loss = net(batch)
+    loss = model(batch)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(net.parameters(), clip_norm)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
     optimizer.step()
     value = float(loss.detach())
     if not math.isfinite(value):
-        raise ConfigError("the loss is no number any more", remedy="use a smaller --lr, in a new folder")
+        raise ConfigError(f"the training diverged: the loss is {value}", remedy="use a smaller --lr, in a new folder")
     return value
 
 
 def _batches(
-    corpus: Corpus, triples: np.ndarray[Any, Any], config: SkipThoughtsConfig, epoch: int, first: int
+    corpus: Corpus, triples: NDArray[np.int64], config: SkipThoughtsConfig, epoch: int, first: int
 ) -> Iterator[Triples]:
-    """The batches of an epoch from number `first` on; their order follows from seed and epoch alone."""
+    """Yield the batches of an epoch from number `first` on; seed and epoch alone decide their order."""
     rng = np.random.default_rng([config.seed, epoch])
     order = rng.permutation(triples)
     lengths = np.diff(corpus.starts)
@@ -219,38 +255,43 @@ def _batches(
     by_length = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
     batches = [by_length[i : i + size] for i in range(0, len(by_length), size)]
     for number in rng.permutation(len(batches))[first:]:
-        around = [[_words(corpus, middle + shift) for middle in batches[number]] for shift in (0, -1, 1)]
-        yield Triples.pad(*around)
+        middle, before, after = ([_sentence(corpus, row + shift) for row in batches[number]] for shift in (0, -1, 1))
+        yield Triples.pad(middle, before, after)
 
 
-def _words(corpus: Corpus, number: int) -> Tensor:
+def _sentence(corpus: Corpus, number: int) -> Tensor:
     return torch.from_numpy(corpus.sentence(number).astype(np.int64))
 
 
-def _save_state(path: Path, net: SkipThoughtsModel, optimizer: torch.optim.Optimizer, standing: _Standing) -> None:
-    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in net.state_dict().items()}
+def _save_state(path: Path, model: SkipThoughtsModel, optimizer: torch.optim.Optimizer, state: _TrainState) -> None:
+    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value.contiguous() for name, value in values.items()}
-    # One entry only: safetensors writes several in random order.
-    write_bytes(path, save(tensors, {HEADER: json.dumps(asdict(standing))}))
+    # A single entry, because safetensors writes several entries in random order.
+    write_bytes(path, save(tensors, {STATE_ENTRY: json.dumps(asdict(state))}))
 
 
-def _load_state(path: Path, net: SkipThoughtsModel, optimizer: torch.optim.Optimizer) -> _Standing:
+def _load_state(path: Path, model: SkipThoughtsModel, optimizer: torch.optim.Optimizer) -> _TrainState:
+    """Restore the model and the optimizer from a file of `_save_state`; return the progress.
+
+    Raises:
+        FormatError: The file is damaged or belongs to another training.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            standing = _Standing(**json.loads(file.metadata()[HEADER]))
+            state = _TrainState(**json.loads(file.metadata()[STATE_ENTRY]))
         tensors = load_file(path)
-        net.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
-        state: dict[int, dict[str, Tensor]] = {}
+        model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
+        moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):
                 _, index, value = name.split(".")
-                state.setdefault(int(index), {})[value] = tensor
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+                moments.setdefault(int(index), {})[value] = tensor
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise FormatError(
             f"damaged, or the state of another training: {str(error)[:200]}",
             path=path,
-            remedy="delete it to train anew",
+            remedy="delete it to train again from the beginning",
         ) from error
-    return standing
+    return state

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crnet.text.base import FINGERPRINT_DIGITS
+from crnet.utils.resumable import SHORT_DIGITS, content_fingerprint
 
 Table = NDArray[np.float32]
 
@@ -49,4 +48,4 @@ class SkipThoughtsWeights:
 
 def files_fingerprint(sha256s: Sequence[str]) -> str:
     """Return 16 hexadecimal digits that identify files with these SHA-256 hashes."""
-    return hashlib.sha256("".join(sha256s).encode()).hexdigest()[:FINGERPRINT_DIGITS]
+    return content_fingerprint(sha256.encode() for sha256 in sha256s)[:SHORT_DIGITS]
