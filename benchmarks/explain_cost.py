@@ -14,7 +14,7 @@ import resource
 import sys
 import tempfile
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +77,7 @@ def system(preset: Config) -> Bundle:
     scale = {stream: np.ones((len(TARGETS), features)) for stream in config.streams}
     fusion = Fusion(replace(config.fusion, mode="sum"), mean, scale, forest(config.fusion.trees, features))
     medians = np.full(len(TARGETS), 0.5)
-    return Bundle(config, nets, fusion, "folder", "hashed-ngrams-v1", asdict(MediaSettings()), medians)
+    return Bundle(config, nets, fusion, "folder", "hashed-ngrams-v1", MediaSettings().to_dict(), medians)
 
 
 def forest(trees: int, features: int) -> Forest:

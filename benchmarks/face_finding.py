@@ -18,8 +18,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from crnet.media.face_tracking import DetectionSettings
 from crnet.media.mtcnn import Mtcnn
+from crnet.media.settings import DetectionSettings
 from crnet.simulate.drawing import Presenter
 from crnet.simulate.performance import act
 from crnet.simulate.planning import ClipPlan, SimulationConfig, plan_clips

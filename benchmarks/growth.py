@@ -26,7 +26,7 @@ from benchmarks.forest import Size, drawn_task
 from benchmarks.measurements import in_turn, machine, threads, timed
 from crnet.data.prepare import prepare
 from crnet.fusion.forest import Forest
-from crnet.media.reader import read_media
+from crnet.media.reader import read_video
 from crnet.utils.executors import available_cores
 
 HEIGHTS = (360, 720, 1080)
@@ -63,7 +63,7 @@ def main() -> int:
 def of_a_clip(clip: Path, repeats: int) -> dict[str, float]:
     """CPU seconds of one thread, all frames kept."""
     with threads(1):
-        bare, work = in_turn(repeats, partial(bare_decode, clip), partial(read_media, clip))
+        bare, work = in_turn(repeats, partial(bare_decode, clip), partial(read_video, clip))
     return {
         "decode_cpu_s": round(statistics.median(one.cpu_s for one in bare), 3),
         "prepare_cpu_s": round(statistics.median(one.cpu_s for one in work), 3),

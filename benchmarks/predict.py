@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -92,4 +92,4 @@ def _random_system(config: Config, clips: int) -> Bundle:
     )  # fmt: skip
     nets: dict[Stream, StreamNet] = {stream: StreamNet(stream, config.model).eval() for stream in STREAMS}
     medians_ = np.full(len(TARGETS), 0.5)
-    return Bundle(config, nets, fusion, "simulated", HashedNgrams.name, asdict(MediaSettings()), medians_)
+    return Bundle(config, nets, fusion, "simulated", HashedNgrams.name, MediaSettings().to_dict(), medians_)

@@ -16,7 +16,7 @@ from jaxtyping import Float32, UInt8
 from benchmarks.clips import bare_decode, looped
 from benchmarks.measurements import Figure, Spent, cpu_ratio, in_turn, medians, threads, timed
 from crnet.media.mtcnn import Mtcnn, overlaps
-from crnet.media.reader import face_tracker, read_media
+from crnet.media.reader import face_tracker, read_video
 from crnet.media.settings import MediaSettings
 from crnet.media.video import decode, probe
 from crnet.utils.executors import THREAD_VARIABLES
@@ -35,8 +35,8 @@ def decoding_rows(clip: Path, repeats: int) -> Iterator[Figure]:
         bare, everything, four = in_turn(
             repeats,
             partial(bare_decode, clip),
-            partial(read_media, clip),
-            partial(read_media, clip, MediaSettings(frames_per_segment=4)),
+            partial(read_video, clip),
+            partial(read_video, clip, MediaSettings(frames_per_segment=4)),
         )
     for name, spent, goal in (("all frames", everything, ALL_FRAMES_GOAL), ("4 a segment", four, FOUR_FRAMES_GOAL)):
         detail = medians("work", spent) | medians("limit", bare) | {"repeats": repeats}
@@ -47,7 +47,7 @@ def decoding_rows(clip: Path, repeats: int) -> Iterator[Figure]:
 def face_rows(clip: Path, sampled: int, repeats: int) -> Iterator[Figure]:
     """Boxes of the tracker beside those of the whole detector on whole frames, of frames evenly chosen."""
     with threads(1):
-        media = read_media(clip)
+        media = read_video(clip)
         tracking = [_tracking(clip) for _ in range(repeats)]
         chosen = np.unique(np.linspace(0, len(media.time_s) - 1, sampled).round().astype(int))
         exact, detecting = _exact_boxes(clip, set(chosen.tolist()))

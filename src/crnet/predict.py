@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crnet.bundle.bundle import TRAINED_ON_SYNTHETIC_PEOPLE, Bundle
+from crnet.bundle.bundle import Bundle
 from crnet.config import from_dict
 from crnet.data.extract import clip_from_video, count_faces
 from crnet.data.sources.source import list_videos
@@ -24,7 +24,7 @@ from crnet.text.asr import SpeechRecogniser
 from crnet.text.encoders import find_encoder
 from crnet.text.transcripts import Transcript, find_transcript
 from crnet.training.features import run_networks
-from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch, Clip, Prediction, Stream
+from crnet.types import SAMPLE_RATE_HZ, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Batch, Clip, Prediction, Stream
 from crnet.utils.device import Precision
 
 if TYPE_CHECKING:
@@ -211,9 +211,9 @@ class Predictor:
         a few frames of each segment, they see one of the same few, or the segment's middle frame if each part is one
         segment.
         """
-        from crnet.media.settings import MediaSettings
+        from crnet.media.settings import MediaSettings, with_attribute_names
 
-        settings = from_dict(MediaSettings, dict(self.bundle.media), self.bundle.path or Path())
+        settings = from_dict(MediaSettings, with_attribute_names(self.bundle.media), self.bundle.path or Path())
         frames = self.bundle.config.transforms.frames
         if settings.frames_per_segment is None or settings.segments == frames:
             return replace(settings, segments=frames, frames_per_segment=1)
@@ -225,7 +225,7 @@ class Predictor:
         if not bundle.applies_to(clip.simulated):
             yield TRAINED_ON_SYNTHETIC_PEOPLE
         yield from clip.warnings
-        if not clip.has_transcript and "audio-text" in bundle.nets and NO_TRANSCRIPT not in clip.warnings:
+        if not clip.has_transcript and "audio-text" in bundle.nets:
             yield NO_TRANSCRIPT
         longest_s = (bundle.config.transforms.audio_samples or 0) / SAMPLE_RATE_HZ
         if "audio-text" in bundle.nets and clip.duration_s > longest_s + LONGER_BY_S:

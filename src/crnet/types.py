@@ -37,6 +37,9 @@ SEGMENTS = 32  # Sec. 3.1.1
 
 TrainingSource = Literal["simulated", "first-impressions-v2", "folder"]
 
+TRAINED_ON_SYNTHETIC_PEOPLE = "This model was trained on synthetic people; its scores for real people are meaningless."
+"""The first warning wherever a model of synthetic people scores anything else."""
+
 
 def _require(condition: bool, reason: str) -> None:
     if not condition:

@@ -22,11 +22,10 @@ from crnet.config import PRESETS
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
 from crnet.demo import DemoResult
-from crnet.media.crops import Pile, cut_out, encoded, with_margin
-from crnet.media.face_tracking import FACE_MARGIN
-from crnet.media.mtcnn import ONET_PIXELS, Mtcnn, whole_squares
-from crnet.media.reader import read_media
-from crnet.media.settings import MediaSettings
+from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg, with_margin
+from crnet.media.mtcnn import ONET_PIXELS, Mtcnn, pixel_squares
+from crnet.media.reader import read_video
+from crnet.media.settings import FACE_MARGIN, MediaSettings
 from crnet.media.video import Frame, decode, probe
 from crnet.predict import Predictor
 from crnet.train import train_system
@@ -104,7 +103,7 @@ def with_faces(clip: Clip, faces: list[tuple[bytes, np.ndarray] | None]) -> Clip
     files = [clip.jpeg("face", i) if face is None else face[0] for i, face in enumerate(faces)]
     nowhere = np.full(4, np.nan, np.float32)
     boxes = np.stack([nowhere if face is None else face[1] for face in faces])
-    face_jpeg, face_offsets = Pile(files).arrays()
+    face_jpeg, face_offsets = JpegBuffer(files).arrays()
     return replace(clip, face_jpeg=face_jpeg, face_offsets=face_offsets, face_box=boxes)
 
 
@@ -126,10 +125,10 @@ def exact_face(frame: Frame, detector: Mtcnn, followed: np.ndarray) -> tuple[byt
     areas = np.prod(found.boxes[:, 2:] - found.boxes[:, :2], axis=1)
     box = found.boxes[int(near.argmax() if near.max() >= SAME_FACE_IOU else areas.argmax())]
     for _ in range(SETTLING):
-        square = whole_squares(box[None])
-        box = detector.judge(cut_out(image, square[0], ONET_PIXELS)[None], square).boxes[0]
-    crop = cut_out(image, with_margin(box, FACE_MARGIN), MediaSettings().pixels)
-    return encoded(crop, MediaSettings().jpeg_quality), box * displayed
+        square = pixel_squares(box[None])
+        box = detector.judge(crop_resize(image, square[0], ONET_PIXELS)[None], square).boxes[0]
+    crop = crop_resize(image, with_margin(box, FACE_MARGIN), MediaSettings().pixels)
+    return encode_jpeg(crop, MediaSettings().jpeg_quality), box * displayed
 
 
 def test_followed_boxes_are_those_of_the_whole_detector(cases: list[Case]) -> None:
@@ -219,7 +218,7 @@ def test_a_part_of_a_frame_is_that_part_of_the_whole(media_dir: Path, name: str)
 
 @pytest.mark.parametrize("name", CLIPS)
 def test_what_else_is_kept_changes_no_face(media_dir: Path, name: str) -> None:
-    one, four = (read_media(media_dir / name, MediaSettings(frames_per_segment=k, segments=8)) for k in (1, 4))
+    one, four = (read_video(media_dir / name, MediaSettings(frames_per_segment=k, segments=8)) for k in (1, 4))
     places = [int(np.flatnonzero(four.time_s == time_s)[0]) for time_s in one.time_s]
     np.testing.assert_array_equal(one.face_box, four.face_box[places])
     np.testing.assert_allclose(one.face_score, four.face_score[places], atol=1e-5)

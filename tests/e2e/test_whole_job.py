@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 import crnet
-from crnet.bundle.bundle import TRAINED_ON_SYNTHETIC_PEOPLE
 from crnet.cli import main as cli
 from crnet.demo import DemoResult, run_demo
-from crnet.types import STREAMS, TARGETS
+from crnet.types import STREAMS, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE
 
 CLIPS = 30  # of the fixture `demo`
 pytestmark = pytest.mark.slow

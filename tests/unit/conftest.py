@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +85,7 @@ def write_store(folder: Path, **manifest: object) -> Path:
     parts = {
         "clips": tuple(rows),
         "source": "simulated",
-        "settings": asdict(SETTINGS),
+        "settings": SETTINGS.to_dict(),
         "fingerprint": "f",
         "encoder": "hashed-ngrams-v1",
     } | manifest
@@ -106,7 +106,7 @@ def make_bundle(store: Path, config: Config = CONFIG) -> Bundle:
         fusion=Fusion.fit(config.fusion, features, scores),
         training_source="simulated",
         encoder="hashed-ngrams-v1",
-        media=asdict(SETTINGS),
+        media=SETTINGS.to_dict(),
         train_medians=np.median(scores, axis=0),
     )
 

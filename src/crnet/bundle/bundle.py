@@ -42,9 +42,6 @@ from crnet.types import TARGETS, Stream, TrainingSource
 from crnet.utils.files import read_json, sha256, write_arrays, write_bytes, write_json
 from crnet.utils.provenance import git_revision, versions
 
-TRAINED_ON_SYNTHETIC_PEOPLE = "This model was trained on synthetic people; its scores for real people are meaningless."
-"""The first warning wherever a model of synthetic people scores anything else."""
-
 TREES_PREFIX = "forest."
 VISUAL: tuple[Stream, ...] = ("scene", "face")
 VISUAL_FUSION_FILE = "scene+face.safetensors"

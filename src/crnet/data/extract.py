@@ -9,7 +9,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -91,19 +91,14 @@ def clip_from_video(
         MediaError: The video cannot be read.
         ConfigError: The recogniser's model cannot be loaded.
     """
-    from crnet.media.reader import read_media
+    from crnet.media.reader import read_video
 
-    media = read_media(path, settings)
-    found = {part.name: getattr(media, part.name) for part in fields(media)}
-    if recogniser is not None and not transcript.strip() and media.has_audio:
-        found["recognised"] = transcript = recogniser.transcribe(media.audio)
-        found["warnings"] = (*media.warnings, recognition_warning(recogniser, transcript))
-    return Clip(
-        clip_id=clip_id,
-        text=encoder.encode([transcript])[0],
-        has_transcript=bool(transcript.strip()),
-        **found,
-    )
+    clip = replace(read_video(path, settings), clip_id=clip_id)
+    if recogniser is not None and not transcript.strip() and clip.has_audio:
+        transcript = recogniser.transcribe(clip.audio)
+        warnings = (*clip.warnings, recognition_warning(recogniser, transcript))
+        clip = replace(clip, recognised=transcript, warnings=warnings)
+    return replace(clip, text=encoder.encode([transcript])[0], has_transcript=bool(transcript.strip()))
 
 
 def count_faces(source: ClipSource, boxes: NDArray[np.float32]) -> Faces:

@@ -9,7 +9,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ def store_settings(
 ) -> dict[str, Any]:
     """Return the content of `prepare.json`: every setting that decides the content of a store's clip files."""
     recorded: dict[str, Any] = {
-        "media": asdict(settings),
+        "media": settings.to_dict(),
         "media fingerprint": settings.fingerprint(),  # also counts the reader's version
         "encoder": encoder_label(encoder.name),
         "format": FORMAT,

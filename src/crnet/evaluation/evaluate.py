@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.bundle.bundle import TRAINED_ON_SYNTHETIC_PEOPLE, Bundle, load_bundle, load_visual_fusion
+from crnet.bundle.bundle import Bundle, load_bundle, load_visual_fusion
 from crnet.config import reads_words
 from crnet.data.ceiling import ceiling_of, read_ceiling, share_of_way
 from crnet.data.failures import FAILURES_NAME, missing_clips
@@ -29,7 +29,7 @@ from crnet.metrics import RESAMPLES, describe
 from crnet.text.base import encoder_label, is_same_encoder
 from crnet.training.distributed import choose_device
 from crnet.training.features import extract_all
-from crnet.types import SPLITS, STREAMS, TARGETS, Split, TrainingSource
+from crnet.types import SPLITS, STREAMS, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Split, TrainingSource
 from crnet.utils.files import write_json, write_text
 from crnet.utils.progress import Progress, no_progress
 

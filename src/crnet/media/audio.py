@@ -1,4 +1,4 @@
-"""Reading sound: one channel, 16 kHz."""
+"""Read the sound of a file: one channel, 16 kHz."""
 
 from __future__ import annotations
 
@@ -12,36 +12,38 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from crnet.errors import MissingDependencyError
-from crnet.media.video import decoded, open_media
+from crnet.media.video import decode_packet, open_media
 from crnet.types import SAMPLE_RATE_HZ
 
 try:
     import av
     import soxr
 except ImportError as error:
-    raise MissingDependencyError("reading sound needs PyAV and soxr", remedy='pip install "crnet[media]"') from error
+    raise MissingDependencyError(
+        "reading sound needs the packages av and soxr", remedy='pip install "crnet[media]"'
+    ) from error
 
 logger = logging.getLogger(__name__)
 
 FULL_SCALE = 32768  # int16 sample of amplitude 1
 
 
-def read_audio(path: Path, max_s: float = 60.0) -> NDArray[np.int16]:
-    """The first audio track of a file: mean of its channels, resampled to 16 kHz by soxr HQ.
+def read_audio(path: Path | str, max_s: float = 60.0) -> NDArray[np.int16]:
+    """Read the first audio track of a file: the mean of its channels, resampled to 16 kHz by soxr HQ.
 
     Agrees with `librosa.load(path, sr=16000, mono=True)` to 1e-3 of full scale. Memory is bounded by `max_s`.
 
     Args:
         path: A video or audio file.
-        max_s: Sound after this many seconds is left out.
+        max_s: Sound after this many seconds is dropped.
 
     Returns:
-        int16 [n]; empty if there is no audio track or nothing of it can be decoded.
+        int16 [n]; empty if there is no audio track or none of it can be decoded.
 
     Raises:
         MediaError: The file itself cannot be opened.
     """
-    with open_media(path) as container:
+    with open_media(Path(path)) as container:
         if not container.streams.audio:
             return np.zeros(0, np.int16)
         pieces = list(_resampled(_mono(container, container.streams.audio[0]), max_s))
@@ -50,11 +52,11 @@ def read_audio(path: Path, max_s: float = 60.0) -> NDArray[np.int16]:
 
 
 def _mono(container: Any, stream: Any) -> Iterator[tuple[int, Float32[np.ndarray, " n"]]]:
-    """Sample rate and mean of the channels, frame by frame, for as long as the track can be decoded."""
+    """Yield the sample rate and the mean of the channels frame by frame, until the track cannot be decoded further."""
     to_float: av.AudioResampler | None = None
     try:
         for packet in container.demux(stream):
-            for frame in decoded(packet):
+            for frame in decode_packet(packet):
                 if to_float is None:
                     to_float = av.AudioResampler("fltp", frame.layout, frame.sample_rate)
                 for part in to_float.resample(frame):
@@ -66,19 +68,20 @@ def _mono(container: Any, stream: Any) -> Iterator[tuple[int, Float32[np.ndarray
 def _resampled(
     pieces: Iterator[tuple[int, Float32[np.ndarray, " n"]]], max_s: float
 ) -> Iterator[Float32[np.ndarray, " m"]]:
-    """The pieces, of one sample rate, at 16 kHz; stops after `max_s` seconds."""
+    """Resample pieces of one sample rate to 16 kHz; stop after `max_s` seconds."""
     resampler: soxr.ResampleStream | None = None
-    taken = made = rate_hz = 0
+    samples_in = samples_out = rate_hz = 0
     for rate_hz, piece in pieces:
         if resampler is None:
             resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
-        taken += len(piece)
+        samples_in += len(piece)
         resampled = resampler.resample_chunk(piece)
-        made += len(resampled)
+        samples_out += len(resampled)
         yield resampled
-        if made >= max_s * SAMPLE_RATE_HZ:
+        if samples_out >= max_s * SAMPLE_RATE_HZ:
             return
     if resampler is not None:
-        missing = -(-taken * SAMPLE_RATE_HZ // rate_hz) - made  # samples to the rounded-up length, as librosa has it
+        # The length is rounded up, as in librosa.
+        missing = -(-samples_in * SAMPLE_RATE_HZ // rate_hz) - samples_out
         rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)[: max(missing, 0)]
         yield np.pad(rest, (0, max(missing - len(rest), 0)))

@@ -1,11 +1,11 @@
-"""The one person's face through a clip, in a single pass over its frames.
+"""Track the face of a clip's one person in a single pass over its frames.
 
-The detector looks about four times a second, chosen by time alone, so that it does not matter to a face crop which
-other frames are kept. Its last network follows the known faces, on pieces cut from the full resolution. The whole frame
-is searched every two seconds and where a face is lost; for faces far away, only if there is none nearer. Finds are
-linked into tracks. A frame that is kept waits until the finds around it are known; between them the box is
-interpolated, and the last network puts it right, to one or two percent of its side. Who the clip's person is, is known
-only at the end.
+A detection pass takes place about four times a second. Its frames follow from their times alone, so a face crop does
+not depend on which other frames are kept. In a pass, O-Net follows the known faces on crops from the full resolution.
+The whole frame is searched every two seconds, and whenever a face is lost; distant faces are searched for only if there
+is no nearer one. Detections of one face are linked into a track. A kept frame waits until the detections before and
+after it are known. Between detections the box is interpolated and corrected by O-Net, to one or two percent of its
+side. Who the clip's person is becomes known only at the end.
 """
 
 from __future__ import annotations
@@ -18,86 +18,75 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from crnet.media.crops import View, encoded, with_margin
-from crnet.media.face_tracks import SAME_FACE_DISTANCE, FaceCrop, FaceTrack, Track, person_of
-from crnet.media.mtcnn import ONET_PIXELS, ONET_THRESHOLD, RNET_PIXELS, Mtcnn, unseen, whole_squares
+from crnet.media.crops import FrameRegion, encode_jpeg, with_margin
+from crnet.media.face_linking import (
+    SAME_FACE_DISTANCE,
+    FaceCrop,
+    FaceTrack,
+    PersonCrops,
+    choose_person,
+    link_detections,
+)
+from crnet.media.mtcnn import ONET_PIXELS, ONET_THRESHOLD, RNET_PIXELS, Mtcnn, boxes_of_new_faces, pixel_squares
+from crnet.media.settings import DetectionSettings
 
 if TYPE_CHECKING:
     from crnet.media.video import Frame, VideoInfo
 
-FACE_MARGIN = 0.2
-"""Part of the squared box's side added on each side of a face crop. The paper gives none."""
-
 MAX_WAITING_BYTES = 128 << 20  # decoded frames that wait for their boxes, together
 MAX_WAITING_FRAMES = 128
-MAX_TRACKS = 16  # remembered; the smallest are forgotten
-MAX_CROPS_PER_FRAME = 4  # tracks that get a crop of one frame: those with the largest boxes
-MAX_FAR_AND_LOST = 2  # far faces that are searched for where they were at one look
-JUDGE_BATCH = 8  # always: a face gets the same numbers whichever others come with it, if they are as many
+MAX_TRACKS = 16  # the smallest tracks beyond these are dropped
+MAX_CROPS_PER_FRAME = 4  # for the tracks with the largest boxes
+MAX_FAR_AND_LOST = 2  # distant faces that one pass searches for where they were
+ONET_BATCH = 8  # constant: O-Net gives a face the same numbers in every batch of the same size
 
-SPARE_MARGIN = 0.05  # more of the side is converted than is kept, so that a corrected box still lies within
+SPARE_MARGIN = 0.05  # share of the side converted beyond the crop, so that a corrected box still lies within
 FACE_SHRINKS = 1.25  # how much smaller a lost face may be when it is searched for where it was
-MIN_FACE_PIXELS = 12  # P-Net's window: smaller faces cannot be seen
-TIME_SLACK_S = 1e-3  # a look that is due a rounding error later is due now
-
-
-@dataclass(frozen=True)
-class DetectionSettings:
-    """How faces are looked for.
-
-    Attributes:
-        every_s: Time between two looks.
-        afresh_s: Time between two searches of the whole frame while every known face can be followed. Following takes
-            a tenth of the time of searching; a lost face is searched for at once.
-        long_side: Long side of the picture that is searched for faces from `min_face` on, pixels.
-        min_face: Side of the smallest face looked for, as a part of the frame's short side.
-        far_face: The same at the first look, and after every `afresh_s` without a face. This search takes three times
-            as long.
-        max_gap_s: A face that is missed for no longer than this is taken to have stayed.
-        min_sightings: A face seen in fewer looks is taken for an error of the detector (if there were twice as many).
-    """
-
-    every_s: float = 0.25
-    afresh_s: float = 2.0
-    long_side: int = 400
-    min_face: float = 0.12
-    far_face: float = 0.055
-    max_gap_s: float = 1.0
-    min_sightings: int = 3
+MIN_FACE_PIXELS = 12  # P-Net's window: it cannot detect smaller faces
+TIME_SLACK_S = 1e-3  # a pass that is due a rounding error later is due now
 
 
 @dataclass(frozen=True, eq=False)
-class _Waiting:
-    """A kept frame without its boxes yet; `positions` are its places in the clip."""
+class _WaitingFrame:
+    """A kept frame whose boxes are not known yet; `positions` are its places in the clip."""
 
     frame: Frame
     positions: Sequence[int]
 
 
 @dataclass(frozen=True, eq=False)
-class _Cut:
-    """A face that is expected in a frame, before O-Net has judged it."""
+class _Candidate:
+    """A face that is expected in a frame and that O-Net has not judged yet.
 
-    track: Track
+    Attributes:
+        track: Its track.
+        frame, positions: See `_WaitingFrame`.
+        box: Where it is expected, displayed pixels.
+        is_interpolated: See `FaceTrack.box_at`.
+        region: The part of the frame around it; None if that is the whole frame, which is too much to hold.
+        square, patch: What O-Net sees, and where that is in displayed pixels.
+    """
+
+    track: FaceTrack
     frame: Frame
     positions: Sequence[int]
     box: Float32[np.ndarray, " 4"]
-    surely: bool
-    view: View | None  # None: it would be the whole frame, too much to hold for a moment's work
+    is_interpolated: bool
+    region: FrameRegion | None
     square: Float32[np.ndarray, " 4"]
     patch: UInt8[np.ndarray, "48 48 3"]
 
 
 class FaceTracker:
-    """Follows faces through frames handed over in order of time; see the module's docstring.
+    """Tracks faces through frames that are added in order of time; see the module's docstring.
 
     Args:
         detector: The networks.
         info: The video.
-        settings: How to look for faces.
+        settings: How to detect faces.
         pixels: Side of a face crop.
-        margin: See `FACE_MARGIN`.
-        jpeg_quality: Of the crops, 1 to 100.
+        margin: See `MediaSettings.face_margin`.
+        jpeg_quality: Quality of the crops, 1 to 100.
     """
 
     def __init__(
@@ -112,167 +101,173 @@ class FaceTracker:
     ) -> None:
         self.detector, self.info, self.settings = detector, info, settings
         self.pixels, self.margin, self.jpeg_quality = pixels, margin, jpeg_quality
-        self._tracks: list[Track] = []
-        self._waiting: deque[_Waiting] = deque()
+        self._tracks: list[FaceTrack] = []
+        self._waiting: deque[_WaitingFrame] = deque()
         self._waiting_bytes = 0
-        self._cuts: list[_Cut] = []
+        self._candidates: list[_Candidate] = []
         self._max_wait = min(max(MAX_WAITING_BYTES // max(info.frame_bytes, 1), 2), MAX_WAITING_FRAMES)
-        self._looks = 0
-        self._looked_at_s = self._searched_at_s = self._found_at_s = self._empty_since_s = -float("inf")
-        self._due = self.look_indices().tolist()[::-1]  # the next one last
+        self._passes = 0
+        self._last_pass_s = self._last_search_s = self._last_face_s = self._no_face_since_s = -float("inf")
+        self._due_frames = self.detection_frames().tolist()[::-1]  # the next one last
 
-    def look_indices(self) -> Int64[np.ndarray, " looks"]:
-        """The frames that the detector wants to see, the last one of the clip among them."""
+    def detection_frames(self) -> Int64[np.ndarray, " passes"]:
+        """Return the indices of the frames for detection passes; the last frame of the clip is one of them."""
         times_s = self.info.frame_times_s
         farthest = max(self._max_wait // 4, 1)
-        looks = [0]
-        while looks[-1] < len(times_s) - 1:
-            due = int(np.searchsorted(times_s, times_s[looks[-1]] + self.settings.every_s - TIME_SLACK_S))
-            looks.append(min(max(due, looks[-1] + 1), looks[-1] + farthest, len(times_s) - 1))
-        return np.array(looks, dtype=np.int64)
+        frames = [0]
+        while frames[-1] < len(times_s) - 1:
+            due_s = times_s[frames[-1]] + self.settings.detect_interval_s - TIME_SLACK_S
+            due = int(np.searchsorted(times_s, due_s))
+            frames.append(min(max(due, frames[-1] + 1), frames[-1] + farthest, len(times_s) - 1))
+        return np.array(frames, dtype=np.int64)
 
     def add(self, frame: Frame, positions: Sequence[int], *, last: bool) -> None:
-        """Take the next decoded frame; `positions` is empty if it is not kept, `last` ends the clip."""
-        # Whatever happens to a frame must depend on the times of all frames, not on which of them are kept: those
-        # that cannot wait any longer go before this one is looked at.
+        """Add the next decoded frame.
+
+        Args:
+            frame: The frame.
+            positions: Its places in the clip; empty if it is not kept.
+            last: Whether it is the last frame of the video.
+        """
+        # The result for a frame must depend on the times of all frames, not on which of them are kept: frames that
+        # cannot wait any longer are resolved before this one is searched.
         self._resolve(-float("inf"), frame.index - self._max_wait)
         if positions:
-            self._waiting.append(_Waiting(frame, positions))
+            self._waiting.append(_WaitingFrame(frame, positions))
             self._waiting_bytes += frame.bytes
-        if last or (self._due and frame.index >= self._due[-1]):
-            while self._due and self._due[-1] <= frame.index:  # one that cannot be decoded is stood in for by the next
-                self._due.pop()
-            self._look(frame)
-        self._resolve(float("inf") if last else self._looked_at_s - self.settings.max_gap_s, -1)
+        if last or (self._due_frames and frame.index >= self._due_frames[-1]):
+            # A frame that cannot be decoded is replaced by the next one.
+            while self._due_frames and self._due_frames[-1] <= frame.index:
+                self._due_frames.pop()
+            self._detect(frame)
+        self._resolve(float("inf") if last else self._last_pass_s - self.settings.max_gap_s, -1)
 
-    def finish(self) -> FaceTrack:
-        """The person's crops, after the last frame."""
-        self._judge_cuts(all_of_them=True)
-        least = min(self.settings.min_sightings, (self._looks + 1) // 2)
-        return person_of([track for track in self._tracks if len(track.times_s) >= least])
+    def finish(self) -> PersonCrops:
+        """Return the person's crops, after the last frame."""
+        self._judge_candidates(all_of_them=True)
+        fewest = min(self.settings.min_sightings, (self._passes + 1) // 2)
+        return choose_person([track for track in self._tracks if len(track.times_s) >= fewest])
 
-    def _look(self, frame: Frame) -> None:
-        """Follow the faces of the look before; search where one is lost, and now and then for others."""
+    def _detect(self, frame: Frame) -> None:
+        """Run a detection pass: follow the faces of the pass before, and search where one is lost or a search is due.
+
+        After each search the tracks hold the new detections.
+        """
         settings, time_s = self.settings, frame.time_s
-        known = self._found_at(self._looked_at_s)
-        if known:
-            pause_s = settings.afresh_s
-        elif time_s - self._found_at_s <= settings.max_gap_s + TIME_SLACK_S:
-            pause_s = 0.0  # the face may come back in time to have been there all along
+        current = self._tracks_at(self._last_pass_s)
+        if current:
+            pause_s = settings.redetect_interval_s
+        elif time_s - self._last_face_s <= settings.max_gap_s + TIME_SLACK_S:
+            pause_s = 0.0  # the face may return in time to count as present all along
         else:
-            pause_s = settings.max_gap_s / 2  # a find stands for so long around it: no need to search more often
-        due = time_s - self._searched_at_s >= pause_s - TIME_SLACK_S
-        self._looked_at_s = time_s
-        if not known and not due:
+            pause_s = settings.max_gap_s / 2  # a detection covers this time around it: no need to search more often
+        is_due = time_s - self._last_search_s >= pause_s - TIME_SLACK_S
+        self._last_pass_s = time_s
+        if not current and not is_due:
             return
-        self._looks += 1
-        if known:
-            squares = whole_squares(np.stack([track.boxes[-1] for track in known]))
-            patches = np.stack([self._picture(frame, square, ONET_PIXELS) for square in squares])
+        self._passes += 1
+        if current:
+            squares = pixel_squares(np.stack([track.boxes[-1] for track in current]))
+            patches = np.stack([self._crop(frame, square, ONET_PIXELS) for square in squares])
             self._link(time_s, self.detector.follow(patches, squares).boxes)
         for track in self._far_and_lost(time_s):
             self._link(time_s, self._search_around(frame, track.boxes[-1]))
-        if due or any(track.times_s[-1] < time_s for track in known):
-            self._searched_at_s = time_s
+        if is_due or any(track.times_s[-1] < time_s for track in current):
+            self._last_search_s = time_s
             self._link(time_s, self._search(frame, settings.min_face))
-        if not self._found_at(time_s) and time_s - self._empty_since_s >= settings.afresh_s - TIME_SLACK_S:
-            self._empty_since_s = time_s
+        if not self._tracks_at(time_s) and time_s - self._no_face_since_s >= (
+            settings.redetect_interval_s - TIME_SLACK_S
+        ):
+            self._no_face_since_s = time_s
             self._link(time_s, self._search(frame, settings.far_face))
-        if self._found_at(time_s):
-            self._found_at_s = self._empty_since_s = time_s
+        if self._tracks_at(time_s):
+            self._last_face_s = self._no_face_since_s = time_s
 
-    def _found_at(self, time_s: float) -> list[Track]:
+    def _tracks_at(self, time_s: float) -> list[FaceTrack]:
+        """Return the tracks whose last detection is at this time."""
         return [track for track in self._tracks if track.times_s[-1] == time_s]
 
-    def _far_and_lost(self, time_s: float) -> list[Track]:
-        """Faces missed now or a moment ago that are too small for the usual search; the few that were seen last."""
+    def _far_and_lost(self, time_s: float) -> list[FaceTrack]:
+        """Return the latest tracks of faces that were lost a moment ago and are too small for the usual search."""
         usual = self.settings.min_face * min(self.info.width, self.info.height)
-        missed = [t for t in self._tracks if 0 < time_s - t.times_s[-1] <= self.settings.max_gap_s + TIME_SLACK_S]
-        far = [track for track in missed if track.last_side < usual]
+        max_gap_s = self.settings.max_gap_s + TIME_SLACK_S
+        lost = [track for track in self._tracks if 0 < time_s - track.times_s[-1] <= max_gap_s]
+        far = [track for track in lost if track.last_side < usual]
         return sorted(far, key=lambda track: -track.times_s[-1])[:MAX_FAR_AND_LOST]
 
     def _search(self, frame: Frame, smallest: float) -> Float32[np.ndarray, "n 4"]:
-        """Boxes of the whole frame's faces, in displayed pixels, from a part of the short side on."""
+        """Detect faces in the whole frame; `smallest` is a share of its short side. Boxes are in displayed pixels."""
         long_side = self.settings.long_side * self.settings.min_face / smallest
         scale = min(long_side / max(self.info.width, self.info.height), 1.0)
         width, height = max(round(self.info.width * scale), 1), max(round(self.info.height * scale), 1)
         smallest_pixels = max(smallest * min(width, height), MIN_FACE_PIXELS)
-        found = self.detector.detect(frame.rgb(width, height)[None], smallest_pixels)[0]
-        return found.boxes * np.array([self.info.width / width, self.info.height / height] * 2, dtype=np.float32)
+        detections = self.detector.detect(frame.rgb(width, height)[None], smallest_pixels)[0]
+        return detections.boxes * np.array([self.info.width / width, self.info.height / height] * 2, dtype=np.float32)
 
     def _search_around(self, frame: Frame, box: Float32[np.ndarray, " 4"]) -> Float32[np.ndarray, "n 4"]:
-        """Boxes of the faces, in displayed pixels, near where one was, as far as they could continue its track."""
+        """Detect faces near a box, as far from it as they could continue its track. Boxes are in displayed pixels."""
         window = with_margin(box, SAME_FACE_DISTANCE)
         pixels = round((1 + 2 * SAME_FACE_DISTANCE) * FACE_SHRINKS * RNET_PIXELS)
-        found = self.detector.detect(self._picture(frame, window, pixels)[None], RNET_PIXELS)[0]
-        return found.boxes * ((window[2] - window[0]) / pixels) + np.tile(window[:2], 2)
+        detections = self.detector.detect(self._crop(frame, window, pixels)[None], RNET_PIXELS)[0]
+        return detections.boxes * ((window[2] - window[0]) / pixels) + np.tile(window[:2], 2)
 
-    def _link(self, time_s: float, found: Float32[np.ndarray, "n 4"]) -> None:
-        """Give each face found to the track it continues, or to a new one; those known at this time are left out."""
-        current = self._found_at(time_s)
-        reach = np.array([self.info.width, self.info.height] * 2, dtype=np.float32)
-        known = np.array([track.boxes[-1] for track in current], dtype=np.float32).reshape(-1, 4)
-        new = unseen(np.clip(found, -0.5 * reach, 1.5 * reach), known)
-        boxes = [box for box in new if min(box[2:] - box[:2]) >= 1]
-        pairs = [(track.mismatch(box, time_s, self.settings.max_gap_s), i, j)
-                 for i, track in enumerate(self._tracks) if track not in current
-                 for j, box in enumerate(boxes)]  # fmt: skip
-        taken_tracks: set[int] = set()
-        taken_boxes: set[int] = set()
-        for mismatch, i, j in sorted(pairs):
-            if mismatch < float("inf") and i not in taken_tracks and j not in taken_boxes:
-                self._tracks[i].add(time_s, boxes[j])
-                taken_tracks.add(i)
-                taken_boxes.add(j)
-        for j, box in enumerate(boxes):
-            if j not in taken_boxes:
-                self._tracks.append(Track())
-                self._tracks[-1].add(time_s, box)
+    def _link(self, time_s: float, boxes: Float32[np.ndarray, "n 4"]) -> None:
+        """Add each detected face to the track that it continues, or to a new one; skip those already detected now."""
+        current = self._tracks_at(time_s)
+        frame_size = np.array([self.info.width, self.info.height] * 2, dtype=np.float32)
+        current_boxes = np.array([track.boxes[-1] for track in current], dtype=np.float32).reshape(-1, 4)
+        new_boxes = boxes_of_new_faces(np.clip(boxes, -0.5 * frame_size, 1.5 * frame_size), current_boxes)
+        large_enough = [box for box in new_boxes if min(box[2:] - box[:2]) >= 1]
+        open_tracks = [track for track in self._tracks if track not in current]
+        self._tracks += link_detections(open_tracks, large_enough, time_s, self.settings.max_gap_s)
         self._tracks = sorted(self._tracks, key=lambda track: -track.area)[:MAX_TRACKS]
 
-    def _resolve(self, known_s: float, latest: int) -> None:
-        """Crop the waiting frames up to a time, or up to an index where memory does not allow to wait longer."""
+    def _resolve(self, resolved_s: float, latest: int) -> None:
+        """Crop the waiting frames up to a time, and those up to an index or beyond the memory limit."""
         while self._waiting:
             frame = self._waiting[0].frame
-            if frame.time_s > known_s and frame.index > latest and self._waiting_bytes <= MAX_WAITING_BYTES:
+            if frame.time_s > resolved_s and frame.index > latest and self._waiting_bytes <= MAX_WAITING_BYTES:
                 break
             self._waiting_bytes -= frame.bytes
-            self._cuts += self._cut(self._waiting.popleft())
-            self._judge_cuts(all_of_them=self._max_wait < JUDGE_BATCH)
+            self._candidates += self._candidates_in(self._waiting.popleft())
+            self._judge_candidates(all_of_them=self._max_wait < ONET_BATCH)
 
-    def _cut(self, waiting: _Waiting) -> Iterator[_Cut]:
-        """The faces in one frame, as O-Net wants to see them."""
-        frame = waiting.frame
-        known = [(track, *at) for track in self._tracks if (at := track.box_at(frame.time_s, self.settings.max_gap_s))]
-        known.sort(key=lambda entry: -float(np.prod(entry[1][2:] - entry[1][:2])))
-        for track, box, surely in known[:MAX_CROPS_PER_FRAME]:
-            square = whole_squares(box[None])[0]
-            view = View.of(frame, self.info, with_margin(box, self.margin + SPARE_MARGIN))
-            patch = view.picture(square, ONET_PIXELS)
-            held = None if view.is_whole else view
-            yield _Cut(track, frame, waiting.positions, box, surely, held, square, patch)
+    def _candidates_in(self, waiting: _WaitingFrame) -> Iterator[_Candidate]:
+        """Yield the faces that are expected in a frame, with the patches that O-Net sees."""
+        frame, max_gap_s = waiting.frame, self.settings.max_gap_s
+        expected = [(track, *at) for track in self._tracks if (at := track.box_at(frame.time_s, max_gap_s))]
+        expected.sort(key=lambda entry: -float(np.prod(entry[1][2:] - entry[1][:2])))
+        for track, box, is_interpolated in expected[:MAX_CROPS_PER_FRAME]:
+            square = pixel_squares(box[None])[0]
+            region = FrameRegion.from_frame(frame, self.info, with_margin(box, self.margin + SPARE_MARGIN))
+            patch = region.crop(square, ONET_PIXELS)
+            held_region = None if region.is_whole else region
+            yield _Candidate(track, frame, waiting.positions, box, is_interpolated, held_region, square, patch)
 
-    def _picture(
-        self, frame: Frame, box: Float32[np.ndarray, " 4"], pixels: int, held: View | None = None
+    def _crop(
+        self, frame: Frame, box: Float32[np.ndarray, " 4"], pixels: int, region: FrameRegion | None = None
     ) -> UInt8[np.ndarray, "p p 3"]:
-        """What a square box, in displayed pixels, shows of a frame at its full resolution."""
-        view = held if held is not None and held.shows(box) else View.of(frame, self.info, box)
-        return view.picture(box, pixels)
+        """Crop a square box, in displayed pixels, from a frame at full resolution, or from its region if possible."""
+        if region is None or not region.contains(box):
+            region = FrameRegion.from_frame(frame, self.info, box)
+        return region.crop(box, pixels)
 
-    def _judge_cuts(self, *, all_of_them: bool) -> None:
-        """Judge as many as fill a batch; or, if so many large frames cannot wait, all of them."""
-        while len(self._cuts) >= JUDGE_BATCH or (all_of_them and self._cuts):
-            self._judge(self._cuts[:JUDGE_BATCH])
-            del self._cuts[:JUDGE_BATCH]
+    def _judge_candidates(self, *, all_of_them: bool) -> None:
+        """Judge the candidates that fill a batch, or all of them."""
+        while len(self._candidates) >= ONET_BATCH or (all_of_them and self._candidates):
+            self._judge(self._candidates[:ONET_BATCH])
+            del self._candidates[:ONET_BATCH]
 
-    def _judge(self, cuts: list[_Cut]) -> None:
-        """Let O-Net say how sure it is of each face, and where it and its landmarks are; keep its picture."""
-        filled = [*cuts, *cuts[:1] * (JUDGE_BATCH - len(cuts))]
-        judged = self.detector.judge(np.stack([cut.patch for cut in filled]), np.stack([cut.square for cut in filled]))
-        for i, cut in enumerate(cuts):
-            agrees = bool(judged.scores[i] > ONET_THRESHOLD)
-            if agrees or cut.surely:
-                box, score = (judged.boxes[i], float(judged.scores[i])) if agrees else (cut.box, float("nan"))
-                picture = self._picture(cut.frame, with_margin(box, self.margin), self.pixels, cut.view)
-                crop = FaceCrop(encoded(picture, self.jpeg_quality), box, judged.landmarks[i], score)
-                cut.track.crops |= dict.fromkeys(cut.positions, crop)
+    def _judge(self, candidates: list[_Candidate]) -> None:
+        """Let O-Net score each candidate and correct its box and landmarks; keep the crop of each confirmed face."""
+        batch = [*candidates, *candidates[:1] * (ONET_BATCH - len(candidates))]
+        judged = self.detector.judge(np.stack([c.patch for c in batch]), np.stack([c.square for c in batch]))
+        for i, candidate in enumerate(candidates):
+            is_confirmed = bool(judged.scores[i] > ONET_THRESHOLD)
+            if is_confirmed or candidate.is_interpolated:
+                box, score = candidate.box, float("nan")
+                if is_confirmed:
+                    box, score = judged.boxes[i], float(judged.scores[i])
+                picture = self._crop(candidate.frame, with_margin(box, self.margin), self.pixels, candidate.region)
+                crop = FaceCrop(encode_jpeg(picture, self.jpeg_quality), box, judged.landmarks[i], score)
+                candidate.track.crops |= dict.fromkeys(candidate.positions, crop)

@@ -1,7 +1,7 @@
-"""The MTCNN face detector (Zhang et al. 2016) in PyTorch: three small networks, each judging what the one before found.
+"""The MTCNN face detector (Zhang et al. 2016) in PyTorch: three small networks, each refining the results of the last.
 
 The weights are read as data from the installed `mtcnn` package (MIT licence), which is located but not imported:
-importing it would need TensorFlow. Coordinates are continuous: pixel (i, j) covers [j, j + 1] x [i, i + 1].
+an import would need TensorFlow. Coordinates are continuous: pixel (i, j) covers [j, j + 1] x [i, i + 1].
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ WEIGHTS_SHA256 = {
     "rnet": "cb00e6460f3c98b0bfafaba3c0a0ded4bdf6e62cee7174d969e8670d7e757fee",
     "onet": "94f6ea2f4cf985275ee958cdd762d17b6009348a4fb9d8c6be39ba73ffd22ca3",
 }
-"""Weights of mtcnn 1.0.0. The files are pickles inside, so no other content is ever unpacked."""
+"""SHA-256 of the weights of mtcnn 1.0.0. The files contain pickles, so no other content is ever unpacked."""
 
-PNET_CELL, PNET_STRIDE = 12, 2  # P-Net sees 12x12 windows, two pixels apart
+PNET_CELL, PNET_STRIDE = 12, 2  # P-Net judges 12x12 windows, two pixels apart
 RNET_PIXELS, ONET_PIXELS = 24, 48
-PYRAMID_FACTOR = 0.709  # each level has half the area of the one before
+PYRAMID_FACTOR = 0.709  # each level has half the area of the last
 PNET_THRESHOLD, RNET_THRESHOLD, ONET_THRESHOLD = 0.6, 0.7, 0.7
 NMS_WITHIN_LEVEL, NMS_BETWEEN_LEVELS, NMS_AFTER_REFINING = 0.5, 0.5, 0.7
-MAX_CANDIDATES = 400  # per image and level: bounds the work that a hostile picture can cause
+MAX_CANDIDATES = 400  # per image and level; bounds the work that a hostile picture can cause
 
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """The n faces of one image, surest first.
+    """The n faces of one image, in order of falling confidence.
 
     Attributes:
         boxes: float32 [n, 4], x0 y0 x1 y1 in pixels; may reach beyond the image.
         scores: float32 [n], confidence in [0, 1].
-        landmarks: float32 [n, 5, 2], x y of the eyes (left of the picture first), nose, mouth corners, in pixels.
+        landmarks: float32 [n, 5, 2], x y of eyes (left of the picture first), nose and mouth corners, in pixels.
     """
 
     boxes: Float32[np.ndarray, "n 4"]
@@ -55,14 +55,14 @@ class Detections:
 
 
 class _FlattenByColumns(nn.Module):
-    """[B, C, H, W] -> [B, W * H * C], the order the first dense layers were trained with."""
+    """[B, C, H, W] -> [B, W * H * C], the order in which the first dense layers were trained."""
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B n"]:
         return x.permute(0, 3, 2, 1).flatten(1)
 
 
 class _Network(nn.Module):
-    """A trunk and its heads. Parameters are declared in the order of the weight files."""
+    """A trunk and its heads, with parameters in the order of the weight files."""
 
     def __init__(self, trunk: list[nn.Module], heads: list[nn.Module]) -> None:
         super().__init__()
@@ -83,20 +83,20 @@ def _pool(kernel: int, *, pad_end: bool) -> nn.Module:
 
 
 def _pnet() -> _Network:
-    """Window [12, 12] -> box offsets [4], face or not [2]; fully convolutional."""
+    """Build P-Net: window [12, 12] -> box offsets [4], face or not [2]; fully convolutional."""
     trunk = [*_conv(3, 10, 3), _pool(2, pad_end=True), *_conv(10, 16, 3), *_conv(16, 32, 3)]
     return _Network(trunk, [nn.Conv2d(32, 4, 1), nn.Conv2d(32, 2, 1)])
 
 
 def _rnet() -> _Network:
-    """Patch [24, 24] -> box offsets [4], face or not [2]."""
+    """Build R-Net: patch [24, 24] -> box offsets [4], face or not [2]."""
     trunk = [*_conv(3, 28, 3), _pool(3, pad_end=True), *_conv(28, 48, 3), _pool(3, pad_end=False), *_conv(48, 64, 2)]
     trunk += [_FlattenByColumns(), nn.Linear(576, 128), nn.PReLU(128)]
     return _Network(trunk, [nn.Linear(128, 4), nn.Linear(128, 2)])
 
 
 def _onet() -> _Network:
-    """Patch [48, 48] -> box offsets [4], landmarks [10] (five x, then five y), face or not [2]."""
+    """Build O-Net: patch [48, 48] -> box offsets [4], landmarks [10] (five x, then five y), face or not [2]."""
     trunk = [*_conv(3, 32, 3), _pool(3, pad_end=True), *_conv(32, 64, 3), _pool(3, pad_end=False)]
     trunk += [*_conv(64, 64, 3), _pool(2, pad_end=True), *_conv(64, 128, 2)]
     trunk += [_FlattenByColumns(), nn.Linear(1152, 256), nn.PReLU(256)]
@@ -104,10 +104,10 @@ def _onet() -> _Network:
 
 
 def weights_folder() -> Path:
-    """Where the installed `mtcnn` package keeps its weights; the package is not imported.
+    """Return the folder of the weights in the installed `mtcnn` package, without importing it.
 
     Raises:
-        MissingDependencyError: It is not installed.
+        MissingDependencyError: The package is not installed.
     """
     spec = importlib.util.find_spec("mtcnn")
     if spec is None or not spec.submodule_search_locations:
@@ -116,11 +116,11 @@ def weights_folder() -> Path:
 
 
 def read_weights(folder: Path, name: str) -> list[np.ndarray]:
-    """One network's arrays, in Keras layout, out of `folder/name.lz4`.
+    """Read the arrays of one network, in Keras layout, from `folder/name.lz4`.
 
     Raises:
         MissingDependencyError: The file, joblib or lz4 is missing.
-        FormatError: The file is not the one this code was written for; it is not unpacked.
+        FormatError: The file is not the one that this code expects; it is not unpacked.
     """
     path = folder / f"{name}.lz4"
     try:
@@ -135,7 +135,7 @@ def read_weights(folder: Path, name: str) -> list[np.ndarray]:
         )
     try:
         import joblib
-        import lz4.frame  # noqa: F401  (joblib asks for it only when it meets such a file)
+        import lz4.frame  # noqa: F401  (joblib imports it only when it meets such a file)
     except ImportError as error:
         raise MissingDependencyError(f"face detection needs {error.name}", remedy=INSTALL_REMEDY) from error
     arrays: list[np.ndarray] = joblib.load(io.BytesIO(content))
@@ -143,7 +143,7 @@ def read_weights(folder: Path, name: str) -> list[np.ndarray]:
 
 
 def _load(network: _Network, arrays: list[np.ndarray]) -> _Network:
-    """Copy Keras arrays into the network: kernels HWIO -> OIHW, dense IO -> OI, PReLU (1, 1, C) -> (C,)."""
+    """Copy Keras arrays into a network: kernels HWIO -> OIHW, dense IO -> OI, PReLU (1, 1, C) -> (C,)."""
     for parameter, array in zip(network.parameters(), arrays, strict=True):
         squeezed = array.reshape(-1) if array.ndim == 3 else array
         axes = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}[squeezed.ndim]
@@ -169,92 +169,95 @@ class Mtcnn:
 
     @torch.inference_mode()
     def detect(self, images: UInt8[np.ndarray, "B H W 3"], min_face_pixels: float) -> list[Detections]:
-        """All faces of each image.
+        """Detect all faces of each image.
 
         Args:
             images: RGB images of one size.
-            min_face_pixels: Side of the smallest face to look for; the cost grows with 1 / side squared.
+            min_face_pixels: Side of the smallest face to detect; the cost grows with 1 / side squared.
         """
         pixels = self._channels_first(images)
         batch = _normalised(pixels)
-        owner, boxes = self._propose(pixels, min_face_pixels)
-        owner, boxes = self._refine(batch, owner, boxes)
+        image_of_box, boxes = self._propose(pixels, min_face_pixels)
+        image_of_box, boxes = self._refine(batch, image_of_box, boxes)
         results = []
         for i in range(len(images)):
-            own = boxes[owner == i]
-            results.append(_surest(self._judge(_patches(batch[i], own, ONET_PIXELS), own)))
+            image_boxes = boxes[image_of_box == i]
+            results.append(_confident(self._judge(_patches(batch[i], image_boxes, ONET_PIXELS), image_boxes)))
         return results
 
     @torch.inference_mode()
     def judge(self, patches: UInt8[np.ndarray, "n 48 48 3"], boxes: Float32[np.ndarray, "n 4"]) -> Detections:
-        """O-Net alone: how sure it is of each patch, in the order given, with landmarks and a corrected box.
+        """Run O-Net alone: return its confidence, landmarks and corrected box of each patch, in the given order.
 
         Args:
-            patches: What the squared boxes show, RGB.
-            boxes: Where the patches were cut out.
+            patches: The content of the squared boxes, RGB.
+            boxes: Where the patches were cropped.
         """
         return self._judge(_normalised(self._channels_first(patches)), boxes)
 
     def follow(self, patches: UInt8[np.ndarray, "n 48 48 3"], boxes: Float32[np.ndarray, "n 4"]) -> Detections:
-        """The faces that were at `boxes` a moment ago, as O-Net alone sees them: those still there, surest first.
+        """Follow faces that were at `boxes` a moment ago: return those that O-Net alone still detects.
 
         Args:
-            patches: What the squared boxes show now, RGB.
-            boxes: Where the patches were cut out.
+            patches: The content of the squared boxes now, RGB.
+            boxes: Where the patches were cropped.
         """
-        return _surest(self.judge(patches, boxes))
+        return _confident(self.judge(patches, boxes))
 
     def _channels_first(self, images: UInt8[np.ndarray, "B H W 3"]) -> UInt8[Tensor, "B 3 H W"]:
-        # A view: in memory the channels stay last, with which judging 8 faces takes 5 ms instead of 12 (pooling).
+        # A view: the channels stay last in memory, which makes pooling much faster.
         return torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
 
     def _propose(
         self, pixels: UInt8[Tensor, "B 3 H W"], min_face_pixels: float
     ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n 4"]]:
-        """P-Net over an image pyramid: which image, and squared box, of each proposal."""
-        owners, boxes, scores = [np.zeros(0, np.int64)], [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
+        """Run P-Net over an image pyramid: return the image and the squared box of each proposal."""
+        images, boxes, scores = [np.zeros(0, np.int64)], [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
         height, width = pixels.shape[2:]
         scale = PNET_CELL / min_face_pixels
         while min(height, width) * scale >= PNET_CELL:
             size = (round(height * scale), round(width * scale))
-            # Of bytes: a quarter of the time of floats.
+            # Resizing bytes takes a quarter of the time of resizing floats.
             level = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
-            owner, box, score = self._windows(_normalised(level), (width / size[1], height / size[0]))
-            keep = _nms_per_image(owner, box, score, NMS_WITHIN_LEVEL)
-            owners.append(owner[keep])
+            image, box, score = self._windows(_normalised(level), (width / size[1], height / size[0]))
+            keep = _nms_per_image(image, box, score, NMS_WITHIN_LEVEL)
+            images.append(image[keep])
             boxes.append(box[keep])
             scores.append(score[keep])
             scale *= PYRAMID_FACTOR
-        owner, box, score = np.concatenate(owners), np.concatenate(boxes), np.concatenate(scores)
-        keep = _nms_per_image(owner, box, score, NMS_BETWEEN_LEVELS)
-        return owner[keep], squared(box[keep])
+        image, box, score = np.concatenate(images), np.concatenate(boxes), np.concatenate(scores)
+        keep = _nms_per_image(image, box, score, NMS_BETWEEN_LEVELS)
+        return image[keep], square_boxes(box[keep])
 
     def _windows(
         self, level: Float32[Tensor, "B 3 h w"], pixels_per_cell: tuple[float, float]
     ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n 4"], Float32[np.ndarray, " n"]]:
-        """The windows of one pyramid level that P-Net takes for faces, in pixels of the whole image."""
+        """Return image, box and confidence of the windows of one pyramid level in which P-Net detects a face.
+
+        Boxes are in pixels of the whole image.
+        """
         offsets, logits = self.pnet(level)
         face = logits.softmax(1)[:, 1]  # [B, h', w']
-        owner, row, column = torch.nonzero(face > PNET_THRESHOLD, as_tuple=True)
+        image, row, column = torch.nonzero(face > PNET_THRESHOLD, as_tuple=True)
         corner = torch.stack([column, row, column, row], 1) * float(PNET_STRIDE)
         corner[:, 2:] += PNET_CELL
-        box = corner + offsets[owner, :, row, column] * PNET_CELL  # [n, 4]
+        box = corner + offsets[image, :, row, column] * PNET_CELL  # [n, 4]
         scale = np.array(pixels_per_cell * 2, dtype=np.float32)
-        return owner.cpu().numpy(), box.cpu().numpy() * scale, face[owner, row, column].cpu().numpy()
+        return image.cpu().numpy(), box.cpu().numpy() * scale, face[image, row, column].cpu().numpy()
 
     def _refine(
-        self, batch: Float32[Tensor, "B 3 H W"], owner: Int64[np.ndarray, " n"], boxes: Float32[np.ndarray, "n 4"]
+        self, batch: Float32[Tensor, "B 3 H W"], image: Int64[np.ndarray, " n"], boxes: Float32[np.ndarray, "n 4"]
     ) -> tuple[Int64[np.ndarray, " m"], Float32[np.ndarray, "m 4"]]:
-        """R-Net: fewer and better boxes, squared."""
+        """Run R-Net: return fewer and better boxes, squared, and the image of each."""
         if not len(boxes):
-            return owner, boxes
-        patches = [_patches(batch[i], boxes[owner == i], RNET_PIXELS) for i in np.unique(owner)]
+            return image, boxes
+        patches = [_patches(batch[i], boxes[image == i], RNET_PIXELS) for i in np.unique(image)]
         offsets, logits = self.rnet(torch.cat(patches))
         score = logits.softmax(1)[:, 1].cpu().numpy()
-        boxes = _moved(boxes, offsets.cpu().numpy())
-        sure = np.flatnonzero(score > RNET_THRESHOLD)
-        keep = sure[_nms_per_image(owner[sure], boxes[sure], score[sure], NMS_AFTER_REFINING)]
-        return owner[keep], squared(boxes[keep])
+        boxes = _corrected(boxes, offsets.cpu().numpy())
+        confident = np.flatnonzero(score > RNET_THRESHOLD)
+        keep = confident[_nms_per_image(image[confident], boxes[confident], score[confident], NMS_AFTER_REFINING)]
+        return image[keep], square_boxes(boxes[keep])
 
     def _judge(self, patches: Float32[Tensor, "n 3 48 48"], boxes: Float32[np.ndarray, "n 4"]) -> Detections:
         if not len(boxes):
@@ -263,18 +266,21 @@ class Mtcnn:
         side = boxes[:, 2:] - boxes[:, :2]  # [n, 2]
         relative = points.cpu().numpy().reshape(-1, 2, 5).transpose(0, 2, 1)  # [n, 5, 2]
         landmarks = boxes[:, None, :2] + relative * side[:, None]
-        return Detections(_moved(boxes, offsets.cpu().numpy()), logits.softmax(1)[:, 1].cpu().numpy(), landmarks)
+        return Detections(_corrected(boxes, offsets.cpu().numpy()), logits.softmax(1)[:, 1].cpu().numpy(), landmarks)
 
 
-def _surest(found: Detections) -> Detections:
-    """Those of O-Net's faces that it is sure of, each once."""
-    sure = np.flatnonzero(found.scores > ONET_THRESHOLD)
-    keep = sure[_nms(found.boxes[sure], found.scores[sure], NMS_AFTER_REFINING, of_smaller=True)]
-    return Detections(found.boxes[keep], found.scores[keep], found.landmarks[keep])
+def _confident(detections: Detections) -> Detections:
+    """Return the faces above O-Net's threshold, each once, in order of falling confidence."""
+    confident = np.flatnonzero(detections.scores > ONET_THRESHOLD)
+    boxes, scores = detections.boxes[confident], detections.scores[confident]
+    keep = confident[_nms(boxes, scores, NMS_AFTER_REFINING, of_smaller=True)]
+    return Detections(detections.boxes[keep], detections.scores[keep], detections.landmarks[keep])
 
 
-def unseen(boxes: Float32[np.ndarray, "n 4"], known: Float32[np.ndarray, "k 4"]) -> Float32[np.ndarray, "m 4"]:
-    """Those of the boxes that show none of the faces known."""
+def boxes_of_new_faces(
+    boxes: Float32[np.ndarray, "n 4"], known: Float32[np.ndarray, "k 4"]
+) -> Float32[np.ndarray, "m 4"]:
+    """Return the boxes that show none of the known faces."""
     covers = overlaps(np.concatenate([known, boxes]), of_smaller=True)[len(known) :, : len(known)]
     return boxes[(covers <= NMS_AFTER_REFINING).all(axis=1)]
 
@@ -283,19 +289,19 @@ def _normalised(pixels: UInt8[Tensor, "B 3 H W"]) -> Float32[Tensor, "B 3 H W"]:
     return (pixels.float() - 127.5) / 128
 
 
-def squared(boxes: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
-    """The smallest squares with the boxes' centres that hold them."""
+def square_boxes(boxes: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
+    """Return the smallest square around each box, with the same centre."""
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
-def whole_squares(boxes: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
-    """The same of whole pixels, as pictures are cut out: half a pixel is much of a small face."""
-    return np.rint(squared(boxes))
+def pixel_squares(boxes: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
+    """Return `square_boxes` in whole pixels, as crops are taken: for a small face, half a pixel matters."""
+    return np.rint(square_boxes(boxes))
 
 
-def _moved(boxes: Float32[np.ndarray, "n 4"], offsets: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
+def _corrected(boxes: Float32[np.ndarray, "n 4"], offsets: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
     side = boxes[:, 2:] - boxes[:, :2]
     return boxes + offsets * np.concatenate([side, side], axis=1)
 
@@ -303,7 +309,7 @@ def _moved(boxes: Float32[np.ndarray, "n 4"], offsets: Float32[np.ndarray, "n 4"
 def _patches(
     image: Float32[Tensor, "3 H W"], boxes: Float32[np.ndarray, "n 4"], size: int
 ) -> Float32[Tensor, "n 3 s s"]:
-    """Cut the boxes out at `size` pixels, by bilinear sampling; mid-grey outside the image."""
+    """Crop the boxes at `size` pixels by bilinear sampling, with mid-grey outside the image."""
     height, width = image.shape[1:]
     corners = torch.from_numpy(boxes).to(image.device)
     step = (torch.arange(size, device=image.device) + 0.5) / size
@@ -315,35 +321,38 @@ def _patches(
 
 
 def overlaps(boxes: Float32[np.ndarray, "n 4"], *, of_smaller: bool) -> Float32[np.ndarray, "n n"]:
-    """Intersection over union of every two boxes, or over the smaller of their two areas."""
+    """Return the intersection of every two boxes over their union, or over the smaller of their areas."""
     low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=2)
+    intersection = np.prod(np.maximum(high - low, 0), axis=2)
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    whole = np.minimum(area[:, None], area) if of_smaller else area[:, None] + area - shared
-    return shared / np.maximum(whole, np.finfo(np.float32).tiny)
+    divisor = np.minimum(area[:, None], area) if of_smaller else area[:, None] + area - intersection
+    return intersection / np.maximum(divisor, np.finfo(np.float32).tiny)
 
 
 def _nms(
     boxes: Float32[np.ndarray, "n 4"], scores: Float32[np.ndarray, " n"], threshold: float, *, of_smaller: bool = False
 ) -> Int64[np.ndarray, " m"]:
-    """Indices of the boxes that no surer box which stays covers by more than `threshold`, surest first."""
+    """Return the indices of the boxes that no better kept box overlaps by more than `threshold`.
+
+    Indices are in order of falling score.
+    """
     order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
     covers = overlaps(boxes[order], of_smaller=of_smaller) > threshold
-    stays = np.ones(len(order), dtype=bool)
+    keep = np.ones(len(order), dtype=bool)
     for i in range(len(order)):
-        if stays[i]:
-            stays[i + 1 :] &= ~covers[i, i + 1 :]
-    return order[stays]
+        if keep[i]:
+            keep[i + 1 :] &= ~covers[i, i + 1 :]
+    return order[keep]
 
 
 def _nms_per_image(
-    owner: Int64[np.ndarray, " n"],
+    image: Int64[np.ndarray, " n"],
     boxes: Float32[np.ndarray, "n 4"],
     scores: Float32[np.ndarray, " n"],
     threshold: float,
 ) -> Int64[np.ndarray, " m"]:
-    """`_nms` within each image; indices in order of image."""
-    groups = [np.flatnonzero(owner == i) for i in np.unique(owner)]
-    kept = [group[_nms(boxes[group], scores[group], threshold)] for group in groups]
-    return np.concatenate(kept) if kept else np.zeros(0, np.int64)
+    """Apply `_nms` within each image; the indices are in order of the images."""
+    groups = [np.flatnonzero(image == i) for i in np.unique(image)]
+    keep = [group[_nms(boxes[group], scores[group], threshold)] for group in groups]
+    return np.concatenate(keep) if keep else np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""One video file -> everything of a clip that comes from the file: scenes, faces, sound, and what to warn of."""
+"""From one video file to a `Clip`: scenes, faces and sound, and warnings about them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 import torch
-from jaxtyping import Bool, Float32, Float64, Int64, UInt8
+from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from crnet.errors import MediaError
 from crnet.media.audio import FULL_SCALE, read_audio
-from crnet.media.crops import Pile, cut_out, encoded
+from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg
+from crnet.media.face_linking import PersonCrops
 from crnet.media.face_tracking import FaceTracker
-from crnet.media.face_tracks import FaceCrop, FaceTrack
-from crnet.media.frame_sampling import choose_kept, middle_frames
+from crnet.media.frame_sampling import FrameSelection, select_frames
 from crnet.media.mtcnn import Mtcnn
 from crnet.media.settings import MediaSettings
 from crnet.media.video import NOT_A_VIDEO_REMEDY, Frame, VideoInfo, decode, probe
+from crnet.types import TEXT_DIMENSIONS, Clip
 from crnet.utils.files import sha256
 from crnet.utils.process_memory import give_memory_back
 
@@ -33,69 +34,48 @@ NEAR_SILENCE_RMS = 0.003  # of full scale: -50 dB
 BLACK_PICTURE_LEVEL = 10.0  # of 255, mean of the picture
 FEW_FACES = 0.75  # of the segments' middle frames
 TRIM_EVERY_S = 2.0
-"""Of the video. A minute of it, all frames kept, takes 387 MiB instead of 418."""
+"""Seconds of video after which free memory returns to the system; it keeps memory flat in the length of the video."""
 DAMAGED_BELOW = 0.9  # share of the frames that can be decoded
 
 
-@dataclass(frozen=True, eq=False)
-class Media:
-    """The part of `crnet.types.Clip` that comes from the file; the attributes are described there."""
-
-    scene_jpeg: UInt8[np.ndarray, " scene_bytes"]
-    scene_offsets: Int64[np.ndarray, " k_plus_1"]
-    face_jpeg: UInt8[np.ndarray, " face_bytes"]
-    face_offsets: Int64[np.ndarray, " k_plus_1"]
-    time_s: Float64[np.ndarray, " k"]
-    segment: NDArray[np.int16]
-    face_box: Float32[np.ndarray, "k 4"]
-    face_landmarks: Float32[np.ndarray, "k 5 2"]
-    face_score: Float32[np.ndarray, " k"]
-    audio: NDArray[np.int16]
-    segments: int
-    duration_s: float
-    width: int
-    height: int
-    fps: float
-    source_sha256: str
-    settings: str
-    simulated: bool
-    has_audio: bool
-    warnings: tuple[str, ...]
-
-
-def read_media(path: Path, settings: MediaSettings | None = None) -> Media:
-    """Decode a video once and keep what the models need of it.
+def read_video(path: Path | str, settings: MediaSettings | None = None) -> Clip:
+    """Decode a video once, and keep what the models need.
 
     Args:
         path: A video file.
         settings: By default, the paper's.
 
+    Returns:
+        A clip named after the path. It has no transcript: `text` is zero.
+
     Raises:
         MediaError: The file cannot be read as a video. No face, silence and the like are warnings instead.
         MissingDependencyError: The face detector's weights are not installed.
     """
+    path = Path(path)
     settings = settings or MediaSettings()
     info = probe(path)
-    kept, segment = choose_kept(info.frame_times_s, info.duration_s, settings.segments, settings.frames_per_segment)
-    middle = kept == middle_frames(info.frame_times_s, info.duration_s, settings.segments)[segment]
+    selection = select_frames(info.frame_times_s, info.duration_s, settings.segments, settings.frames_per_segment)
     with _one_thread():
-        pictures = _read_pictures(info, kept, middle, settings)
+        pictures = _read_pictures(info, selection, settings)
     give_memory_back()
     audio = read_audio(path, settings.max_audio_s)
-    boxes, landmarks, scores = _face_arrays(pictures.faces, len(kept))
-    face_jpeg, face_offsets = Pile(_face_jpegs(pictures, info, settings)).arrays()
+    boxes, landmarks, scores = _face_arrays(pictures.faces, len(selection.frames))
+    face_jpeg, face_offsets = JpegBuffer(_face_jpegs(pictures, info, settings)).arrays()
     scene_jpeg, scene_offsets = pictures.scenes.arrays()
-    return Media(
+    return Clip(
+        clip_id=str(path),
         scene_jpeg=scene_jpeg,
         scene_offsets=scene_offsets,
         face_jpeg=face_jpeg,
         face_offsets=face_offsets,
         time_s=np.array(pictures.times_s, dtype=np.float64),
-        segment=segment,
+        segment=selection.segment,
         face_box=boxes,
         face_landmarks=landmarks,
         face_score=scores,
         audio=audio,
+        text=np.zeros(TEXT_DIMENSIONS, dtype=np.float32),
         segments=settings.segments,
         duration_s=info.duration_s,
         width=info.width,
@@ -105,19 +85,28 @@ def read_media(path: Path, settings: MediaSettings | None = None) -> Media:
         settings=settings.fingerprint(),
         simulated=info.simulated,
         has_audio=len(audio) > 0,
-        warnings=tuple(_warnings(info, pictures, audio, boxes, middle)),
+        has_transcript=False,
+        warnings=tuple(_warnings(info, pictures, audio, boxes, selection.is_middle)),
     )
 
 
 @dataclass(eq=False)
 class _Pictures:
-    """What one pass over the frames collects, by kept position."""
+    """What one pass over the frames collects, by position in the clip.
 
-    scenes: Pile = field(default_factory=Pile)
+    Attributes:
+        scenes: The scene pictures.
+        times_s: Their times.
+        levels: Mean of the scene picture, 0 to 255, of the middle frames only.
+        faces: The face crops.
+        readable: Share of the requested frames that could be decoded.
+    """
+
+    scenes: JpegBuffer = field(default_factory=JpegBuffer)
     times_s: list[float] = field(default_factory=list)
-    levels: list[float] = field(default_factory=list)  # mean of the scene, 0 to 255; of the middle frames only
-    faces: FaceTrack = field(default_factory=lambda: FaceTrack({}, 0))
-    readable: float = 1.0  # share of the frames that were looked for
+    levels: list[float] = field(default_factory=list)
+    faces: PersonCrops = field(default_factory=lambda: PersonCrops({}, 0))
+    readable: float = 1.0
 
 
 @lru_cache(maxsize=1)
@@ -129,8 +118,8 @@ def _detector() -> Mtcnn:
 def _one_thread() -> Iterator[None]:
     """Let torch compute with one thread: the detector's networks are too small for more.
 
-    A second one gains nothing on an idle machine; on a busy one, where two wait for each other at every layer, a
-    prediction took 9 CPU seconds instead of 3 to 7.
+    A second thread gains nothing on an idle machine. On a busy one the threads wait for each other at every layer,
+    which multiplies the CPU time.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -141,7 +130,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def face_tracker(detector: Mtcnn, info: VideoInfo, settings: MediaSettings) -> FaceTracker:
-    """What looks for the face of a video and cuts it out, as the settings say."""
+    """Make the face tracker for a video."""
     return FaceTracker(
         detector,
         info,
@@ -152,52 +141,63 @@ def face_tracker(detector: Mtcnn, info: VideoInfo, settings: MediaSettings) -> F
     )
 
 
-def _read_pictures(
-    info: VideoInfo, kept: Int64[np.ndarray, " k"], middle: Bool[np.ndarray, " k"], settings: MediaSettings
-) -> _Pictures:
-    """One pass over the frames. A kept frame that cannot be decoded is stood in for by the next one that can."""
+def _read_pictures(info: VideoInfo, selection: FrameSelection, settings: MediaSettings) -> _Pictures:
+    """Read scenes and faces in one pass over the frames.
+
+    A selected frame that cannot be decoded is replaced by the next one that can.
+    """
     tracker = face_tracker(_detector(), info, settings)
-    wanted = set(kept.tolist()) | set(tracker.look_indices().tolist())
+    requested = set(selection.frames.tolist()) | set(tracker.detection_frames().tolist())
     pictures = _Pictures()
-    read, trimmed_s = 0, 0.0
-    for frame, last in _with_last(decode(info.path, info, wanted)):
-        done = len(pictures.scenes)
-        upto = len(kept) if last else max(int(np.searchsorted(kept, frame.index, side="right")), done)
-        if upto > done:
-            scene = frame.rgb(settings.pixels, settings.pixels)
-            jpeg = encoded(scene, settings.jpeg_quality)
-            for _ in range(done, upto):
-                pictures.scenes.add(jpeg)
-            pictures.times_s += [frame.time_s] * (upto - done)
-            if middle[done:upto].any():  # 0.05 ms, as much as a JPEG
-                pictures.levels += [float(scene.mean())] * int(middle[done:upto].sum())
-        tracker.add(frame, range(done, upto), last=last)
-        read += frame.index in wanted
+    decoded, trimmed_s = 0, 0.0
+    for frame, is_last in _with_last(decode(info.path, info, requested)):
+        start = len(pictures.scenes)
+        end = len(selection.frames)
+        if not is_last:
+            end = max(int(np.searchsorted(selection.frames, frame.index, side="right")), start)
+        if end > start:
+            _add_scene(pictures, frame, selection, range(start, end), settings)
+        tracker.add(frame, range(start, end), last=is_last)
+        decoded += frame.index in requested
         if frame.time_s >= trimmed_s + TRIM_EVERY_S:
             trimmed_s = frame.time_s
             give_memory_back()
     if not len(pictures.scenes):
         raise MediaError("no frame of the video can be decoded", path=info.path, remedy=NOT_A_VIDEO_REMEDY)
-    pictures.readable = read / len(wanted)
+    pictures.readable = decoded / len(requested)
     pictures.faces = tracker.finish()
     return pictures
 
 
+def _add_scene(
+    pictures: _Pictures, frame: Frame, selection: FrameSelection, positions: range, settings: MediaSettings
+) -> None:
+    """Add a frame's scene picture at each of its positions in the clip."""
+    scene = frame.rgb(settings.pixels, settings.pixels)
+    jpeg = encode_jpeg(scene, settings.jpeg_quality)
+    for _ in positions:
+        pictures.scenes.add(jpeg)
+    pictures.times_s += [frame.time_s] * len(positions)
+    middles = int(selection.is_middle[positions.start : positions.stop].sum())
+    if middles:
+        pictures.levels += [float(scene.mean())] * middles
+
+
 def _with_last(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
-    """Each frame, and whether it is the last one."""
-    held = next(frames, None)
+    """Yield each frame, and whether it is the last one."""
+    previous = next(frames, None)
     for frame in frames:
-        if held is not None:
-            yield held, False
-        held = frame
-    if held is not None:
-        yield held, True
+        if previous is not None:
+            yield previous, False
+        previous = frame
+    if previous is not None:
+        yield previous, True
 
 
 def _face_arrays(
-    faces: FaceTrack, count: int
+    faces: PersonCrops, count: int
 ) -> tuple[Float32[np.ndarray, "k 4"], Float32[np.ndarray, "k 5 2"], Float32[np.ndarray, " k"]]:
-    """Boxes, landmarks and scores of all kept positions; NaN where the face is not in view."""
+    """Return boxes, landmarks and scores of all positions; NaN where the face is not in view."""
     boxes = np.full((count, 4), np.nan, dtype=np.float32)
     landmarks = np.full((count, 5, 2), np.nan, dtype=np.float32)
     scores = np.full(count, np.nan, dtype=np.float32)
@@ -207,20 +207,20 @@ def _face_arrays(
 
 
 def _face_jpegs(pictures: _Pictures, info: VideoInfo, settings: MediaSettings) -> Iterator[bytes]:
-    """The face crop of each kept position, or the centre square of its scene where the face is not in view."""
-    crops: dict[int, FaceCrop] = pictures.faces.crops
+    """Yield the face crop of each position, or the centre square of its scene where the face is not in view."""
+    crops = pictures.faces.crops
     for i in range(len(pictures.scenes)):
         yield crops[i].jpeg if i in crops else _centre_square(pictures.scenes[i], info, settings)
 
 
 def _centre_square(scene: bytes, info: VideoInfo, settings: MediaSettings) -> bytes:
-    """The largest central square of the frame, out of its scene picture."""
+    """Crop the largest central square of the frame from its scene picture."""
     image = simplejpeg.decode_jpeg(scene, "RGB")
     side = min(info.width, info.height)
     half = np.array([side / info.width, side / info.height]) * settings.pixels / 2
     centre = settings.pixels / 2
-    square = cut_out(image, np.concatenate([centre - half, centre + half]).astype(np.float32), settings.pixels)
-    return encoded(square, settings.jpeg_quality)
+    square = crop_resize(image, np.concatenate([centre - half, centre + half]).astype(np.float32), settings.pixels)
+    return encode_jpeg(square, settings.jpeg_quality)
 
 
 def _warnings(
@@ -228,23 +228,25 @@ def _warnings(
     pictures: _Pictures,
     audio: NDArray[np.int16],
     boxes: Float32[np.ndarray, "k 4"],
-    middle: NDArray[np.bool_],
+    is_middle: NDArray[np.bool_],
 ) -> Iterator[str]:
-    """What a user should know of this clip. Judged by the segments' middle frames, so whatever else is kept."""
+    """Yield what a user should know about this clip.
+
+    The segments' middle frames decide, so the warnings do not depend on which other frames are kept.
+    """
     if info.truncated or pictures.readable < DAMAGED_BELOW:
-        share = f"{100 * pictures.readable:.0f}% of their frames"
-        yield f"the file is cut short or damaged: of what it announces, {info.duration_s:.1f} s and {share} can be read"
-    black = bool(np.mean(pictures.levels) < BLACK_PICTURE_LEVEL)
-    if black:
+        share = f"{100 * pictures.readable:.0f}% of its frames"
+        yield f"the file is truncated or damaged: only {info.duration_s:.1f} s and {share} can be read"
+    if bool(np.mean(pictures.levels) < BLACK_PICTURE_LEVEL):
         yield "the picture is black"
-    looked_at = int(middle.sum())
-    found = int((middle & ~np.isnan(boxes[:, 0])).sum())
-    if not found:
-        yield "no face was found; the centre of the picture stands in for it"
-    elif found < FEW_FACES * looked_at:
-        yield f"the face was found in only {found} of {looked_at} frames; the centre of the picture stands in elsewhere"
+    frames = int(is_middle.sum())
+    faces = int((is_middle & ~np.isnan(boxes[:, 0])).sum())
+    if not faces:
+        yield "no face was found; the centre of the picture is used instead"
+    elif faces < FEW_FACES * frames:
+        yield f"a face was found in only {faces} of {frames} frames; elsewhere the centre of the picture is used"
     if pictures.faces.people > 1:
-        yield f"{pictures.faces.people} people are in view; the one with the largest face for longest was taken"
+        yield f"{pictures.faces.people} people are in view; the one whose face is largest for longest was scored"
     if not len(audio):
         yield "the sound cannot be read" if info.has_audio else "there is no sound"
     elif float(np.sqrt(np.mean((audio / FULL_SCALE) ** 2))) < NEAR_SILENCE_RMS:

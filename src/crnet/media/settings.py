@@ -1,17 +1,50 @@
-"""The settings that decide how videos become clips."""
+"""Settings that decide how a video becomes a clip."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from crnet.errors import ConfigError
-from crnet.media.face_tracking import FACE_MARGIN, DetectionSettings
 from crnet.types import SEGMENTS
 
 READER_VERSION = 3
-"""Goes into every fingerprint; raise it when the same settings give other clips than before."""
+"""Part of every fingerprint. Raise it when the same settings give other clips than before."""
+
+FACE_MARGIN = 0.2
+"""Margin on each side of a face crop, as a share of the side of the squared box. The paper gives none."""
+
+STORED_NAMES = {"detect_interval_s": "every_s", "redetect_interval_s": "afresh_s"}
+"""Fields of `DetectionSettings` whose name in stores, bundles and fingerprints differs from the attribute's."""
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """How the face detector is used along a video.
+
+    Attributes:
+        detect_interval_s: Time between two detection passes.
+        redetect_interval_s: Time between two searches of the whole frame while every known face can be followed.
+            Following takes a tenth of the time of a search. A lost face is searched for at once.
+        long_side: Long side, in pixels, of the picture in which faces of at least `min_face` are searched.
+        min_face: Side of the smallest face to search for, as a share of the frame's short side.
+        far_face: The same for the first pass, and after every `redetect_interval_s` without a face. This search takes
+            three times as long.
+        max_gap_s: A face that is missed for no longer than this counts as present in between.
+        min_sightings: A face detected in fewer passes counts as a false detection (in a video of at least twice as many
+            passes).
+    """
+
+    detect_interval_s: float = 0.25
+    redetect_interval_s: float = 2.0
+    long_side: int = 400
+    min_face: float = 0.12
+    far_face: float = 0.055
+    max_gap_s: float = 1.0
+    min_sightings: int = 3
 
 
 @dataclass(frozen=True)
@@ -20,12 +53,15 @@ class MediaSettings:
 
     Attributes:
         segments: Number of equal segments.
-        frames_per_segment: Frames kept of each, the middle one among them; None keeps all.
+        frames_per_segment: Frames to keep of each segment, its middle frame among them; None keeps all.
         pixels: Side of the scene and face pictures.
         jpeg_quality: 1 to 100.
-        face_margin: See `crnet.media.face_tracking.FACE_MARGIN`.
-        max_audio_s: Sound after this many seconds is left out.
-        detection: How faces are looked for.
+        face_margin: See `FACE_MARGIN`.
+        max_audio_s: Sound after this many seconds is dropped.
+        detection: How faces are detected.
+
+    Raises:
+        ConfigError: A value is out of range.
     """
 
     segments: int = SEGMENTS
@@ -48,7 +84,22 @@ class MediaSettings:
             if not low <= value <= high:
                 raise ConfigError(f"{name} is {value}", remedy=f"choose {low} to {high}")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON document that stores and bundles hold, with the names of `STORED_NAMES`."""
+        document = asdict(self)
+        document["detection"] = {STORED_NAMES.get(name, name): v for name, v in document["detection"].items()}
+        return document
+
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that stand for all of these values."""
-        document = {"version": READER_VERSION, **asdict(self)}
+        """Return 16 hexadecimal digits that identify all of these values."""
+        document = {"version": READER_VERSION, **self.to_dict()}
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def with_attribute_names(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document of `MediaSettings.to_dict` with the names of the attributes instead of the stored names."""
+    attributes = {stored: name for name, stored in STORED_NAMES.items()}
+    detection = document.get("detection")
+    if not isinstance(detection, Mapping):
+        return dict(document)
+    return {**document, "detection": {attributes.get(name, name): value for name, value in detection.items()}}

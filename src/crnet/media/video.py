@@ -1,4 +1,4 @@
-"""Reading videos through FFmpeg (PyAV): when each frame is shown, and its picture, upright and in square pixels."""
+"""Read videos through FFmpeg (PyAV): when each frame appears, and its picture, upright and in square pixels."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ try:
     import av
     from av.video.reformatter import Interpolation, VideoReformatter
 except ImportError as error:
-    raise MissingDependencyError("reading videos needs PyAV", remedy='pip install "crnet[media]"') from error
+    raise MissingDependencyError("reading videos needs the package av", remedy='pip install "crnet[media]"') from error
 
 logger = logging.getLogger(__name__)
 
 SIMULATED_COMMENT = "crnet simulate: drawn person"
-"""The container's `comment` tag that marks a clip of `crnet simulate`."""
+"""Value of the container's `comment` tag that marks a video of `crnet simulate`. Part of the file format."""
 
 MAX_PIXELS = 8192 * 8192
-"""Larger frames are refused before anything is decoded."""
+"""Larger frames are refused before any is decoded."""
 
-DEFAULT_FPS = 25.0  # where a file states neither times nor a rate
-TRUNCATED_BELOW = 0.9  # share of the announced length from which on a file counts as whole
+DEFAULT_FPS = 25.0  # for a file that states neither times nor a rate
+TRUNCATED_BELOW = 0.9  # a file is truncated if it ends before this share of the length that it states
 
 FORMATS_THAT_OPEN_OTHER_FILES = frozenset({"hls", "applehttp", "dash", "concat", "imf", "sdp", "rtsp", "rtp", "sap"})
-"""Playlists and the like: a foreign file must not make us read another file, or the network."""
+"""Playlists and similar formats: a file from outside must not make us read another file, or the network."""
 
 FORMATS_WITH_ONE_LENGTH = frozenset({"matroska,webm", "flv"})
-"""Containers that announce one length for sound and picture together, none for each."""
+"""Containers that state one length for sound and picture together, and none for each."""
 
 NOT_A_VIDEO_REMEDY = "check that the file opens in a video player, or download it again"
 PLAIN_FORMATS = frozenset({"yuv420p", "yuvj420p"})
@@ -48,18 +48,18 @@ SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXA
 
 @dataclass(frozen=True, eq=False)
 class VideoInfo:
-    """What a video's packets tell without decoding the whole.
+    """Properties of a video that are known without decoding it.
 
     Attributes:
         path: The file.
         width, height: Size as displayed, after rotation and in square pixels.
         fps: Mean frames per second.
-        frame_times_s: float64 [n], when each frame is shown, ascending from 0.
-        duration_s: From the first frame's appearance to the last one's end.
+        frame_times_s: float64 [n], when each frame appears, ascending from 0.
+        duration_s: Seconds from the appearance of the first frame to the end of the last.
         has_audio: Whether there is an audio track.
-        rotation_deg: 0, 90, 180 or 270: clockwise turn that makes the stored picture upright.
-        simulated: True for a clip of `crnet simulate`.
-        truncated: The file announces a length that its packets do not reach.
+        rotation_deg: 0, 90, 180 or 270: clockwise rotation that makes the stored picture upright.
+        simulated: True for a video of `crnet simulate`.
+        truncated: The packets do not reach the length that the file states.
         start_pts: Time stamp of the first frame, in `time_base`; None if the packets carry no times.
         time_base: Seconds per unit of a time stamp.
         frame_bytes: Memory that the first frame takes, decoded.
@@ -80,27 +80,29 @@ class VideoInfo:
     frame_bytes: int
 
 
-def probe(path: Path) -> VideoInfo:
-    """Look at a video's packets, and decode its first frame only.
+def probe(path: Path | str) -> VideoInfo:
+    """Read the properties of a video from its packets; only the first frame is decoded.
 
     Raises:
-        MediaError: Missing, a folder, empty, not a video, no video track, no frames, or frames beyond `MAX_PIXELS`.
+        MediaError: The file is missing, a folder, empty or not a video; it has no video track, no frames, or frames
+            beyond `MAX_PIXELS`.
     """
+    path = Path(path)
     with open_media(path) as container:
         stream = _video_stream(container, path)
         has_audio = bool(container.streams.audio)
         simulated = container.metadata.get("comment") == SIMULATED_COMMENT
         time_base = stream.time_base or Fraction(1, 90_000)
         rate = float(stream.average_rate or stream.guessed_rate or 0) or DEFAULT_FPS
-        announced_s = _announced_s(container, stream)
-        stamps, durations, first, reached_s = _scan(container, stream)
+        stated_s = _stated_duration_s(container, stream)
+        time_stamps, durations, first, end_s = _scan(container, stream)
         if first is None:
             large = "" if stream.codec_context.width else f", or its frames have more than {MAX_PIXELS} pixels"
             reason = f"no frame of the video can be decoded{large}"
             raise MediaError(reason, path=path, remedy=NOT_A_VIDEO_REMEDY)
-        _check_size(first.width, first.height, path)  # where the container names no size
+        _check_size(first.width, first.height, path)  # the container may not state a size
         aspect = float(stream.codec_context.sample_aspect_ratio or stream.sample_aspect_ratio or 1)
-    times_s, start_pts = _times(stamps, time_base, rate)
+    times_s, start_pts = _frame_times(time_stamps, time_base, rate)
     last_s = statistics.median(durations) * float(time_base) if durations else 0.0
     duration_s = float(times_s[-1]) + (last_s if 0 < last_s < 10 else 1 / rate)
     rotation_deg = -round(first.rotation / 90) * 90 % 360
@@ -117,30 +119,31 @@ def probe(path: Path) -> VideoInfo:
         has_audio=has_audio,
         rotation_deg=rotation_deg,
         simulated=simulated,
-        truncated=max(duration_s, reached_s) < TRUNCATED_BELOW * announced_s,
+        truncated=max(duration_s, end_s) < TRUNCATED_BELOW * stated_s,
         start_pts=start_pts,
         time_base=time_base,
         frame_bytes=_bytes(first),
     )
 
 
-def decode(path: Path, info: VideoInfo, wanted: Collection[int] | None = None) -> Iterator[Frame]:
-    """Every frame that can be decoded, in order of time; damaged packets are passed over.
+def decode(path: Path | str, info: VideoInfo, requested: Collection[int] | None = None) -> Iterator[Frame]:
+    """Yield every frame that can be decoded, in order of time; damaged packets are skipped.
 
     Args:
         path: The video.
-        info: What `probe` found.
-        wanted: The indices of the frames that matter. Of the others, those are not decoded that no frame refers to:
-            in H.264 about half of all frames. Keeping 4 of 14 frames, this saves a quarter of the decoding.
+        info: The result of `probe`.
+        requested: Indices of the frames to decode; None means all. Other frames are decoded only if a frame refers to
+            them, which saves about half of all frames in H.264.
 
     Raises:
-        MediaError: The file cannot be opened (any more).
+        MediaError: The file cannot be opened.
     """
+    path = Path(path)
     with open_media(path) as container:
         stream = _video_stream(container, path)
         scaler = VideoReformatter()
         previous = -1
-        for picture in _pictures(container, stream, _stamps_of(info, wanted)):
+        for picture in _decoded_pictures(container, stream, _time_stamps_of(info, requested)):
             index = previous + 1
             if info.start_pts is not None and picture.pts is not None:
                 time_s = float((picture.pts - info.start_pts) * info.time_base)
@@ -152,11 +155,14 @@ def decode(path: Path, info: VideoInfo, wanted: Collection[int] | None = None) -
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One decoded frame. Its pictures are upright.
+    """One decoded frame. All pictures taken from it are upright.
 
     Attributes:
-        index: Which of `info.frame_times_s` it is.
+        index: Its index in `info.frame_times_s`.
         time_s: Seconds from the first frame.
+        info: The video.
+        picture: The frame as PyAV decodes it.
+        scaler: Reused for all frames of a video.
     """
 
     index: int
@@ -173,26 +179,25 @@ class Frame:
     @property
     def stored_size(self) -> tuple[int, int]:
         """Width and height of `rgb_full`."""
-        turned = self.info.rotation_deg in (90, 270)
         width, height = self.picture.width, self.picture.height
-        return (height, width) if turned else (width, height)
+        return (height, width) if self.info.rotation_deg in (90, 270) else (width, height)
 
     def rgb(self, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
-        """The whole frame at another size; the aspect is not kept."""
+        """Return the whole frame at another size, without keeping its aspect ratio."""
         if self.info.rotation_deg in (90, 270):
             width, height = height, width
         small = self.scaler.reformat(self.picture, width, height, "rgb24", interpolation=SCALING, threads=1)
         return self._upright(small.to_ndarray())
 
     def rgb_full(self) -> UInt8[np.ndarray, "h w 3"]:
-        """The frame at its stored resolution, upright; pixels may not be square (see `info.width`)."""
+        """Return the frame at its stored resolution; pixels may not be square (see `info.width`)."""
         return self._upright(self.picture.reformat(format="rgb24", threads=1).to_ndarray())
 
     def rgb_part(self, box: Float32[np.ndarray, " 4"]) -> tuple[UInt8[np.ndarray, "h w 3"], tuple[int, int]]:
-        """A part of `rgb_full` that holds what it shows of a box, and the corner (x, y) where the part lies in it.
+        """Return a part of `rgb_full` that holds a box, and its upper left corner (x, y).
 
-        Of the usual pictures, upright in 8-bit 4:2:0, no more than the part is converted: a face in 720p takes
-        0.05 ms instead of 0.3.
+        Of the usual pictures, upright in 8-bit 4:2:0, only the part is converted to RGB, which saves most of the time.
+        Other pictures are returned whole.
 
         Args:
             box: x0 y0 x1 y1 in pixels of `rgb_full`.
@@ -200,14 +205,14 @@ class Frame:
         width, height = self.picture.width, self.picture.height
         if self.info.rotation_deg or self.picture.format.name not in PLAIN_FORMATS or width % 2 or height % 2:
             return self.rgb_full(), (0, 0)
-        # Pixels share their colour in squares of two by two, so a part begins and ends at even ones.
+        # Squares of two by two pixels share their colour, so the part starts and ends at even pixels.
         x0, y0 = (min(max(int(low) // 2 * 2, 0), size - 2) for low, size in zip(box[:2], (width, height), strict=True))
         x1, y1 = (max(min(-(-int(high + 1) // 2) * 2, size), low + 2)
                   for high, size, low in zip(box[2:], (width, height), (x0, y0), strict=True))  # fmt: skip
         parts = []
-        for plane, shared in zip(self.picture.planes, (1, 2, 2), strict=True):
+        for plane, step in zip(self.picture.planes, (1, 2, 2), strict=True):
             rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-            parts.append(rows[y0 // shared : y1 // shared, x0 // shared : x1 // shared].ravel())
+            parts.append(rows[y0 // step : y1 // step, x0 // step : x1 // step].ravel())
         part = av.VideoFrame.from_ndarray(np.concatenate(parts).reshape(-1, x1 - x0), format=self.picture.format.name)
         part.colorspace, part.color_range = self.picture.colorspace, self.picture.color_range
         return part.reformat(format="rgb24", threads=1).to_ndarray(), (x0, y0)
@@ -218,10 +223,10 @@ class Frame:
 
 @contextlib.contextmanager
 def open_media(path: Path) -> Iterator[Any]:
-    """Open a media file for reading: one regular file of ours, nothing it may refer to.
+    """Open one regular media file for reading, but nothing that it refers to.
 
     Raises:
-        MediaError: Missing, a folder, empty, or of no known format.
+        MediaError: The file is missing, a folder, empty, or of no known format.
     """
     av.logging.set_level(None)  # damaged files must not write to the terminal
     if not path.exists():
@@ -244,10 +249,10 @@ def open_media(path: Path) -> Iterator[Any]:
 
 
 def _video_stream(container: Any, path: Path) -> Any:
-    """The first video track that is not a cover picture.
+    """Return the first video track that is not a cover picture.
 
     Raises:
-        MediaError: There is none, or its frames are absurdly large.
+        MediaError: There is none, or its frames are too large.
     """
     cover = av.stream.Disposition.attached_pic
     streams = [s for s in container.streams.video if not s.disposition & cover and s.codec_context is not None]
@@ -265,47 +270,48 @@ def _check_size(width: int, height: int, path: Path) -> None:
         raise MediaError(reason, path=path, remedy="scale the video down first")
 
 
-def _announced_s(container: Any, stream: Any) -> float:
-    """How long the file says it is; 0 where it does not, as one that was written live: it passes as whole."""
+def _stated_duration_s(container: Any, stream: Any) -> float:
+    """Return the duration that the file states; 0 if it states none, for example a live recording."""
     if container.format.name in FORMATS_WITH_ONE_LENGTH:
-        # For the stream FFmpeg could only guess, from the file's size, if the container does not tell.
+        # Without a duration in the container, FFmpeg guesses one for the stream from the size of the file.
         return 0.0 if stream.duration else (container.duration or 0) / av.time_base
     return float((stream.duration or 0) * (stream.time_base or 0))
 
 
 def _scan(container: Any, stream: Any) -> tuple[list[int | None], list[int], Any, float]:
-    """All packets' time stamps and durations (in time bases), the first frame that can be decoded, and the end.
+    """Read all packets: return their time stamps and durations, the first frame that can be decoded, and the end.
 
-    The end is that of the last packet of any kind, in seconds, where the container's length counts them all; else 0.
+    Stamps and durations are in time bases. The end is that of the last packet of any track, in seconds, if the
+    container states one length for all tracks; else 0.
     """
-    stamps: list[int | None] = []
+    time_stamps: list[int | None] = []
     durations: list[int] = []
     first = None
     end_s = 0.0
-    one_length = container.format.name in FORMATS_WITH_ONE_LENGTH
-    for packet in _packets(container, *(container.streams if one_length else [stream])):
-        if one_length and packet.pts is not None:
+    has_one_length = container.format.name in FORMATS_WITH_ONE_LENGTH
+    for packet in _packets(container, *(container.streams if has_one_length else [stream])):
+        if has_one_length and packet.pts is not None:
             end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         if packet.stream.index != stream.index:
             continue
         if packet.size and not packet.is_discard:
-            stamps.append(packet.pts)
+            time_stamps.append(packet.pts)
             durations += [packet.duration] if packet.duration else []
         if first is None:
-            first = next(iter(decoded(packet)), None)
-    return stamps, durations, first, end_s
+            first = next(iter(decode_packet(packet)), None)
+    return time_stamps, durations, first, end_s
 
 
 def _packets(container: Any, *streams: Any) -> Iterator[Any]:
-    """The packets of these streams, up to the end or to where the file is broken; the last ones are empty (a flush)."""
+    """Yield the packets of these streams up to the end, or to where the file is damaged; the last ones are empty."""
     try:
         yield from container.demux(*streams)
     except (av.FFmpegError, OSError) as error:
         logger.debug("%s: reading stops early: %s", container.name, error)
 
 
-def decoded(packet: Any) -> list[Any]:
-    """The frames that a packet completes; none if it is damaged."""
+def decode_packet(packet: Any) -> list[Any]:
+    """Return the frames that a packet completes; none if it is damaged."""
     try:
         frames: list[Any] = packet.decode()
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -314,29 +320,34 @@ def decoded(packet: Any) -> list[Any]:
     return frames
 
 
-def _pictures(container: Any, stream: Any, wanted: Collection[int] | None) -> Iterator[Any]:
-    """The decoded frames; of those whose time stamp is not wanted, only what others refer to."""
+def _decoded_pictures(container: Any, stream: Any, time_stamps: Collection[int] | None) -> Iterator[Any]:
+    """Yield the decoded frames with these time stamps (None: all), and the frames that others refer to."""
     for packet in _packets(container, stream):
-        if wanted is not None and packet.size:
-            needed = packet.pts is None or packet.pts in wanted
-            stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
-        yield from decoded(packet)
+        if time_stamps is not None and packet.size:
+            is_requested = packet.pts is None or packet.pts in time_stamps
+            stream.codec_context.skip_frame = "DEFAULT" if is_requested else "NONREF"
+        yield from decode_packet(packet)
 
 
-def _stamps_of(info: VideoInfo, wanted: Collection[int] | None) -> Collection[int] | None:
-    """The time stamps of frames; None (all) where the packets carry none."""
-    if wanted is None or info.start_pts is None:
+def _time_stamps_of(info: VideoInfo, frames: Collection[int] | None) -> Collection[int] | None:
+    """Return the time stamps of frames; None (all) if the packets carry none."""
+    if frames is None or info.start_pts is None:
         return None
-    return {info.start_pts + round(float(info.frame_times_s[index]) / info.time_base) for index in wanted}
+    return {info.start_pts + round(float(info.frame_times_s[index]) / info.time_base) for index in frames}
 
 
 def _bytes(picture: Any) -> int:
     return sum(plane.buffer_size for plane in picture.planes)
 
 
-def _times(stamps: list[int | None], time_base: Fraction, rate: float) -> tuple[Float64[np.ndarray, " n"], int | None]:
-    """When each frame is shown, from 0, and the first time stamp; evenly by `rate` where packets carry no stamps."""
-    known = sorted({stamp for stamp in stamps if stamp is not None})
-    if len(known) < len(stamps) / 2 or not known:
-        return np.arange(max(len(stamps), 1), dtype=np.float64) / rate, None
-    return (np.array(known, dtype=np.int64) - known[0]) * float(time_base), known[0]
+def _frame_times(
+    time_stamps: list[int | None], time_base: Fraction, rate: float
+) -> tuple[Float64[np.ndarray, " n"], int | None]:
+    """Return when each frame appears, in seconds from 0, and the first time stamp.
+
+    If most packets carry no time stamp, frames are spaced evenly by `rate`, and the first time stamp is None.
+    """
+    stamps = sorted({stamp for stamp in time_stamps if stamp is not None})
+    if len(stamps) < len(time_stamps) / 2 or not stamps:
+        return np.arange(max(len(time_stamps), 1), dtype=np.float64) / rate, None
+    return (np.array(stamps, dtype=np.int64) - stamps[0]) * float(time_base), stamps[0]

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crnet.bundle.bundle import TRAINED_ON_SYNTHETIC_PEOPLE
 from crnet.fusion.conformal import LEVEL
 from crnet.report.page import MEANINGS, NEUROTICISM, environment
 from crnet.serve.job_queue import WAITING, ScoringResult
 from crnet.serve.limits import Limits
-from crnet.types import TARGETS
+from crnet.types import TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE
 
 LAST_STEP = "done"  # the note of an explanation's last progress message
 OVERLAY_CAPTION = "Red regions raise this score; blue regions lower it."

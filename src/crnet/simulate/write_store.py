@@ -19,8 +19,8 @@ from jaxtyping import Float32
 from crnet.data.manifest import ClipRow, Manifest, write_manifest
 from crnet.data.store import FORMAT, clip_path, open_whole, write_clip
 from crnet.errors import ConfigError, CrnetError, FormatError
-from crnet.media.crops import Pile, cut_out, encoded, with_margin
-from crnet.media.frame_sampling import choose_kept
+from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg, with_margin
+from crnet.media.frame_sampling import select_frames
 from crnet.media.settings import MediaSettings
 from crnet.simulate.drawing import Presenter
 from crnet.simulate.folder import begin, finish
@@ -72,7 +72,7 @@ def simulate_to_store(
         raise ConfigError(f"workers = {workers} is out of range", remedy="give at least 0")
     settings = MediaSettings(pixels=pixels, frames_per_segment=frames_per_segment)
     described: dict[str, Any] = {
-        "media": asdict(settings), "encoder": HashedNgrams.name, "store format": FORMAT, "storing": STORING_VERSION,
+        "media": settings.to_dict(), "encoder": HashedNgrams.name, "store format": FORMAT, "storing": STORING_VERSION,
     }  # fmt: skip
     plans = begin(store, config, **described)
     fingerprint = short_fingerprint({**described, "config": asdict(config)})
@@ -132,21 +132,22 @@ def draw_clip(plan: ClipPlan, config: SimulationConfig, settings: MediaSettings)
     presenter = Presenter(plan.look, plan.cues, config.width, config.height)
     times_s = np.arange(config.frames) / float(config.rate)
     duration_s = config.frames / float(config.rate)
-    kept, segment = choose_kept(times_s, duration_s, settings.segments, settings.frames_per_segment)
-    shots = {index: _shot(presenter, take.motion, index, settings) for index in sorted(set(kept.tolist()))}
-    scene_jpeg, scene_offsets = Pile(shots[index].scene for index in kept.tolist()).arrays()
-    face_jpeg, face_offsets = Pile(shots[index].face for index in kept.tolist()).arrays()
+    selection = select_frames(times_s, duration_s, settings.segments, settings.frames_per_segment)
+    frames = selection.frames.tolist()
+    shots = {index: _shot(presenter, take.motion, index, settings) for index in sorted(set(frames))}
+    scene_jpeg, scene_offsets = JpegBuffer(shots[index].scene for index in frames).arrays()
+    face_jpeg, face_offsets = JpegBuffer(shots[index].face for index in frames).arrays()
     return Clip(
         clip_id=plan.name,
         scene_jpeg=scene_jpeg,
         scene_offsets=scene_offsets,
         face_jpeg=face_jpeg,
         face_offsets=face_offsets,
-        time_s=times_s[kept],
-        segment=segment,
-        face_box=np.stack([shots[index].box for index in kept.tolist()]),
-        face_landmarks=np.stack([shots[index].landmarks for index in kept.tolist()]),
-        face_score=np.ones(len(kept), np.float32),
+        time_s=times_s[frames],
+        segment=selection.segment,
+        face_box=np.stack([shots[index].box for index in frames]),
+        face_landmarks=np.stack([shots[index].landmarks for index in frames]),
+        face_score=np.ones(len(frames), np.float32),
         audio=take.speech.audio[: round(settings.max_audio_s * SAMPLE_RATE_HZ)],
         text=HashedNgrams().encode([plan.transcript])[0],
         segments=settings.segments,
@@ -176,6 +177,6 @@ def _shot(presenter: Presenter, motion: Motion, index: int, settings: MediaSetti
     picture = presenter.frame(motion, index)
     box, landmarks = presenter.face(motion, index)
     scene = np.asarray(cv2.resize(picture, (settings.pixels, settings.pixels), interpolation=cv2.INTER_AREA), np.uint8)
-    face = cut_out(picture, with_margin(box, settings.face_margin), settings.pixels)
+    face = crop_resize(picture, with_margin(box, settings.face_margin), settings.pixels)
     quality = settings.jpeg_quality
-    return _Shot(encoded(scene, quality), encoded(face, quality), box, landmarks)
+    return _Shot(encode_jpeg(scene, quality), encode_jpeg(face, quality), box, landmarks)

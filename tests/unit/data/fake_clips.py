@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,9 @@ class FakeSettings:
     pixels: int = 8
     sleep_s: float = 0.0
     version: int = 1
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)
 
     def fingerprint(self) -> str:
         return repr(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,8 @@ from crnet.data.prepare import PrepareReport, prepare
 from crnet.data.sources.source import LabelledClip, Video
 from crnet.data.store import read_clip, read_manifest
 from crnet.errors import ConfigError
-from crnet.media.reader import Media
 from crnet.text.hashed_ngrams import HashedNgrams
+from crnet.types import Clip
 
 HEARD = "the words are from speech recognition (fake 1) and may be wrong"
 HEARD_NOTHING = "no transcript was given, and speech recognition (fake 1) found no words"
@@ -38,15 +38,14 @@ class FakeRecogniser:
 def fake_media(monkeypatch: pytest.MonkeyPatch) -> None:
     """Instead of decoding: the file's content says what is heard."""
 
-    def read_media(path: Path, settings: FakeSettings) -> Media:
+    def read_video(path: Path, settings: FakeSettings) -> Clip:
         clip = fake_clip(path, clip_id="", transcript="", encoder=HashedNgrams(), settings=settings)
-        values = {part.name: getattr(clip, part.name) for part in fields(Media)}
         content = path.read_text()
-        values["audio"] = np.zeros(0 if content == "no track" else 9, np.int16)
-        values["audio"][:1] = content == "speech"
-        return Media(**{**values, "has_audio": content != "no track"})
+        audio = np.zeros(0 if content == "no track" else 9, np.int16)
+        audio[:1] = content == "speech"
+        return replace(clip, audio=audio, has_audio=content != "no track")
 
-    monkeypatch.setattr("crnet.media.reader.read_media", read_media)
+    monkeypatch.setattr("crnet.media.reader.read_video", read_video)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from crnet import metrics
-from crnet.bundle.bundle import TRAINED_ON_SYNTHETIC_PEOPLE, Bundle
+from crnet.bundle.bundle import Bundle
 from crnet.cli.evaluation_tables import tables
 from crnet.data.splits import training_digest
 from crnet.data.store import read_clip, read_manifest, write_manifest
@@ -22,7 +22,7 @@ from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.evaluation.evaluate import SYSTEMS, Evaluation, evaluate, write_evaluation
 from crnet.fusion.fusion import Fusion
 from crnet.predict import Predictor
-from crnet.types import STREAMS, TARGETS, TRAITS
+from crnet.types import STREAMS, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, TRAITS
 from crnet.utils.number_format import interval_text
 
 

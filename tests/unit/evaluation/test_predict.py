@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from crnet import predict as predict_module
-from crnet.bundle.bundle import TRAINED_ON_SYNTHETIC_PEOPLE, Bundle
+from crnet.bundle.bundle import Bundle
 from crnet.data.sources.source import list_videos
 from crnet.data.store import source_of
 from crnet.data.transforms import collate, sample
@@ -28,7 +28,7 @@ from crnet.errors import (
 from crnet.fusion.fusion import system_scores
 from crnet.predict import NO_TRANSCRIPT, Predictor
 from crnet.report.prediction_table import prediction_table
-from crnet.types import STREAMS, TARGETS, Clip, Prediction
+from crnet.types import STREAMS, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Clip, Prediction
 
 MakeClip = Callable[..., Clip]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from crnet.cli.evaluation_tables import tables
 from crnet.data.store import read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError
 from crnet.evaluation.evaluate import evaluate
-from crnet.media.reader import Media
 from crnet.predict import NO_TRANSCRIPT, Predictor
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.text.skip_thoughts.encoder import SkipThoughts
@@ -39,11 +38,10 @@ class FakeRecogniser:
 
 @pytest.fixture
 def video(monkeypatch: pytest.MonkeyPatch, clip_maker: Callable[..., Clip], tmp_path: Path) -> Path:
-    def read_media(path: Path, settings: object) -> Media:
-        clip = clip_maker(path.name)
-        return Media(**{part.name: getattr(clip, part.name) for part in fields(Media)})
+    def read_video(path: Path, settings: object) -> Clip:
+        return clip_maker(path.name)
 
-    monkeypatch.setattr("crnet.media.reader.read_media", read_media)
+    monkeypatch.setattr("crnet.media.reader.read_video", read_video)
     path = tmp_path / "talk.mp4"
     path.write_bytes(b"video")
     return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -39,7 +39,7 @@ def make_bundle(store: Path, config: Config = CONFIG) -> Bundle:
     features, _ = extract_all(nets, store, rows, config.transforms)
     scores = scores_of(rows)
     fusion = Fusion.fit(config.fusion, features, scores)
-    media = asdict(MediaSettings(pixels=PIXELS))
+    media = MediaSettings(pixels=PIXELS).to_dict()
     return Bundle(config, nets, fusion, "folder", "hashed-ngrams-v1", media, np.median(scores, axis=0))
 
 

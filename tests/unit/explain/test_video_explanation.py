@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from crnet.bundle.bundle import TRAINED_ON_SYNTHETIC_PEOPLE, Bundle, load_bundle, save_bundle
+from crnet.bundle.bundle import Bundle, load_bundle, save_bundle
 from crnet.cli import main as cli
 from crnet.errors import LabelError, MediaError, UsageError
 from crnet.explain.explain import VideoExplanation, explain_video
@@ -21,7 +21,7 @@ from crnet.predict import Predictor
 from crnet.report.page import MEANINGS
 from crnet.report.video_page import clock
 from crnet.report.video_report import VideoReport, write_video_report
-from crnet.types import STREAMS, TARGETS, Stream
+from crnet.types import STREAMS, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Stream
 from synthetic import make_clip
 
 SUBTITLES = """WEBVTT

@@ -12,10 +12,11 @@ import pytest
 import simplejpeg
 
 from crnet.media import face_tracking
-from crnet.media.crops import View, cut_out
-from crnet.media.face_tracking import DetectionSettings, FaceTracker
-from crnet.media.face_tracks import FaceTrack
+from crnet.media.crops import FrameRegion, crop_resize
+from crnet.media.face_linking import PersonCrops
+from crnet.media.face_tracking import FaceTracker
 from crnet.media.mtcnn import Detections
+from crnet.media.settings import DetectionSettings
 from crnet.media.video import VideoInfo
 
 FPS = 20
@@ -85,10 +86,10 @@ def video(times_s: np.ndarray, frame_bytes: int) -> VideoInfo:
 
 def follow(
     detector: ScriptedDetector, count: int, *, keep: set[int] | None = None, frame_bytes: int = 1000
-) -> FaceTrack:
+) -> PersonCrops:
     times_s = np.arange(count) / FPS
     info = video(times_s, frame_bytes)
-    settings = DetectionSettings(every_s=0.2, long_side=WIDTH, max_gap_s=1.0)
+    settings = DetectionSettings(detect_interval_s=0.2, long_side=WIDTH, max_gap_s=1.0)
     tracker = FaceTracker(detector, info, settings, pixels=16, margin=0.25, jpeg_quality=90)  # type: ignore[arg-type]
     for i in range(count):
         kept = keep is None or i in keep
@@ -303,7 +304,7 @@ class SquareFinder:
 class TestFarFace:
     """Of 24 pixels, where the usual search looks for 43 and more."""
 
-    def tracked(self, corner_at: Any) -> tuple[FaceTrack, list[tuple[int, int]]]:
+    def tracked(self, corner_at: Any) -> tuple[PersonCrops, list[tuple[int, int]]]:
         finder: Any = SquareFinder()
         info = replace(video(np.arange(100) / FPS, 1000), width=640, height=360)
         tracker = FaceTracker(finder, info, DetectionSettings(), pixels=16, margin=0.25, jpeg_quality=90)
@@ -331,9 +332,9 @@ class TestFarFace:
 class TestView:
     """Of a frame of 400 x 200 pixels, of which 100 x 80 are converted."""
 
-    def view(self, corner: tuple[int, int]) -> View:
+    def view(self, corner: tuple[int, int]) -> FrameRegion:
         x, y = corner
-        return View(IMAGE[y : y + 80, x : x + 100], corner, (400, 200), np.ones(4, np.float32))
+        return FrameRegion(IMAGE[y : y + 80, x : x + 100], corner, (400, 200), np.ones(4, np.float32))
 
     @pytest.mark.parametrize(
         ("corner", "box", "shown"),
@@ -350,39 +351,39 @@ class TestView:
         self, corner: tuple[int, int], box: tuple[float, ...], shown: bool
     ) -> None:
         view, where = self.view(corner), np.array(box, np.float32)
-        assert view.shows(where) is shown
-        assert np.array_equal(view.picture(where, 24), cut_out(IMAGE, where, 24)) is shown
+        assert view.contains(where) is shown
+        assert np.array_equal(view.crop(where, 24), crop_resize(IMAGE, where, 24)) is shown
 
     def test_the_whole_frame_is_known_as_such(self) -> None:
         assert not self.view((0, 0)).is_whole
-        assert View(IMAGE, (0, 0), (400, 200), np.ones(4, np.float32)).is_whole
+        assert FrameRegion(IMAGE, (0, 0), (400, 200), np.ones(4, np.float32)).is_whole
 
     def test_boxes_are_in_displayed_pixels(self) -> None:
-        view = View(IMAGE[20:100, 30:130], (30, 20), (400, 200), np.array([2, 1, 2, 1], np.float32))
-        assert view.shows(np.array([15, 20, 65, 100], np.float32))
-        expected = cut_out(IMAGE, np.array([40, 30, 60, 50], np.float32), 24)
-        assert (view.picture(np.array([20, 30, 30, 50], np.float32), 24) == expected).all()
+        view = FrameRegion(IMAGE[20:100, 30:130], (30, 20), (400, 200), np.array([2, 1, 2, 1], np.float32))
+        assert view.contains(np.array([15, 20, 65, 100], np.float32))
+        expected = crop_resize(IMAGE, np.array([40, 30, 60, 50], np.float32), 24)
+        assert (view.crop(np.array([20, 30, 30, 50], np.float32), 24) == expected).all()
 
 
 class TestCutOut:
     def test_inside(self) -> None:
         image = np.arange(10 * 12 * 3, dtype=np.uint8).reshape(10, 12, 3) % 251
         box = np.array([2, 3, 6, 7], np.float32)
-        assert (cut_out(image, box, 4) == image[3:7, 2:6]).all()
+        assert (crop_resize(image, box, 4) == image[3:7, 2:6]).all()
 
     def test_beyond_the_edge_is_the_edge(self) -> None:
         image = np.arange(100, dtype=np.uint8).reshape(10, 10, 1).repeat(3, axis=2)
-        crop = cut_out(image, np.array([-2, -2, 2, 2], np.float32), 4)
+        crop = crop_resize(image, np.array([-2, -2, 2, 2], np.float32), 4)
         assert crop[:, :, 0].tolist() == [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 1], [10, 10, 10, 11]]
-        outside = cut_out(image, np.array([20, 20, 24, 24], np.float32), 4)
+        outside = crop_resize(image, np.array([20, 20, 24, 24], np.float32), 4)
         assert (outside == 99).all()
 
     def test_shrinking_is_antialiased(self) -> None:
         stripes = np.zeros((64, 64, 3), np.uint8)
         stripes[:, ::2] = 200
-        crop = cut_out(stripes, np.array([0, 0, 64, 64], np.float32), 8)
+        crop = crop_resize(stripes, np.array([0, 0, 64, 64], np.float32), 8)
         assert np.abs(crop.astype(int) - 100).max() < 12
 
     def test_smallest(self) -> None:
         image = np.full((1, 1, 3), 9, np.uint8)
-        assert (cut_out(image, np.array([0.4, 0.4, 0.4, 0.4], np.float32), 8) == 9).all()
+        assert (crop_resize(image, np.array([0.4, 0.4, 0.4, 0.4], np.float32), 8) == 9).all()

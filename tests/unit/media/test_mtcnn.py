@@ -14,8 +14,8 @@ import torch
 
 from crnet.errors import FormatError, MissingDependencyError
 from crnet.media import mtcnn
-from crnet.media.crops import cut_out
-from crnet.media.mtcnn import Mtcnn, read_weights, squared, weights_folder
+from crnet.media.crops import crop_resize
+from crnet.media.mtcnn import Mtcnn, read_weights, square_boxes, weights_folder
 
 
 @pytest.fixture(scope="module")
@@ -87,20 +87,22 @@ class TestWeights:
 
 
 class TestGeometry:
-    def test_squared(self) -> None:
+    def test_square_boxes(self) -> None:
         boxes = np.array([[0, 0, 10, 20], [10, 10, 50, 30]], np.float32)
-        assert squared(boxes).tolist() == [[-5, 0, 15, 20], [10, 0, 50, 40]]
+        assert square_boxes(boxes).tolist() == [[-5, 0, 15, 20], [10, 0, 50, 40]]
 
-    def test_whole_squares(self) -> None:
+    def test_pixel_squares(self) -> None:
         boxes = np.array([[0.2, 0, 10, 20.8], [10, 10, 50, 30]], np.float32)  # of the first, the centre is (5.1, 10.4)
-        assert mtcnn.whole_squares(boxes).tolist() == [[-5, 0, 16, 21], [10, 0, 50, 40]]
+        assert mtcnn.pixel_squares(boxes).tolist() == [[-5, 0, 16, 21], [10, 0, 50, 40]]
 
-    def test_unseen(self) -> None:
+    def test_boxes_of_new_faces(self) -> None:
         boxes = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [1, 1, 9, 9]], np.float32)
-        assert mtcnn.unseen(boxes, boxes[:1] + 1).tolist() == [[20, 0, 30, 10]]  # 81 / 100 of the first are known
-        assert mtcnn.unseen(boxes, boxes[:1] + 2).tolist() == boxes[:2].tolist()  # 64 / 100, and 49 / 64 of the last
-        assert mtcnn.unseen(boxes, boxes[:0]).tolist() == boxes.tolist()
-        assert mtcnn.unseen(boxes[:0], boxes).shape == (0, 4)
+        new_faces = mtcnn.boxes_of_new_faces(boxes, boxes[:1] + 1)
+        assert new_faces.tolist() == [[20, 0, 30, 10]]  # 81 / 100 of the first box are known
+        new_faces = mtcnn.boxes_of_new_faces(boxes, boxes[:1] + 2)
+        assert new_faces.tolist() == boxes[:2].tolist()  # 64 / 100 of the first box are known, and 49 / 64 of the last
+        assert mtcnn.boxes_of_new_faces(boxes, boxes[:0]).tolist() == boxes.tolist()
+        assert mtcnn.boxes_of_new_faces(boxes[:0], boxes).shape == (0, 4)
 
     def test_nms(self) -> None:
         boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 8], [20, 0, 30, 10], [0, 0, 5, 5]], np.float32)
@@ -154,7 +156,7 @@ class TestDetect:
     def test_the_judge_agrees(self, detector: Mtcnn, media_dir: Path) -> None:
         image = photo(media_dir / "photo_one_face.jpg", 4)
         (found,) = detector.detect(image[None], 20)
-        x0, y0, x1, y1 = np.rint(squared(found.boxes)[0]).astype(int)
+        x0, y0, x1, y1 = np.rint(square_boxes(found.boxes)[0]).astype(int)
         face = torch.from_numpy(image[y0:y1, x0:x1].copy()).permute(2, 0, 1)[None]
         patch = torch.nn.functional.interpolate(face, (48, 48), mode="bilinear", antialias=True)
         judged = detector.judge(patch.permute(0, 2, 3, 1).numpy(), np.array([[x0, y0, x1, y1]], np.float32))
@@ -178,8 +180,8 @@ class TestDetect:
             centre = (start[:2] + start[2:]) / 2 + side * (right, down)
             box = np.concatenate([centre - side / 2 * (1 + grow), centre + side / 2 * (1 + grow)]).astype(np.float32)
             for _ in range(2):
-                square = mtcnn.whole_squares(box[None])
-                box = detector.follow(cut_out(image, square[0], 48)[None], square).boxes[0]
+                square = mtcnn.pixel_squares(box[None])
+                box = detector.follow(crop_resize(image, square[0], 48)[None], square).boxes[0]
             ends.append(box)
         assert np.abs(np.array(ends) - ends[0]).max() <= 0.03 * side.max()
 

@@ -11,10 +11,12 @@ import pytest
 import simplejpeg
 from video_maker import write_video
 
+from crnet.config import from_dict
 from crnet.errors import ConfigError, MediaError
-from crnet.media.reader import Media, read_media
-from crnet.media.settings import MediaSettings
+from crnet.media.reader import read_video
+from crnet.media.settings import MediaSettings, with_attribute_names
 from crnet.media.video import SIMULATED_COMMENT
+from crnet.types import Clip
 
 SMALL = MediaSettings(segments=4, pixels=32)
 SPEAKERS = [
@@ -27,11 +29,11 @@ TITLES_END_S = 1.1  # in presenter_outdoors
 
 
 @cache
-def read_middles(path: Path) -> Media:
-    return read_media(path, MediaSettings(frames_per_segment=1))
+def read_middles(path: Path) -> Clip:
+    return read_video(path, MediaSettings(frames_per_segment=1))
 
 
-def pictures(media: Media, stream: str) -> list[bytes]:
+def pictures(media: Clip, stream: str) -> list[bytes]:
     data, offsets = getattr(media, f"{stream}_jpeg"), getattr(media, f"{stream}_offsets")
     return [data[a:b].tobytes() for a, b in pairwise(offsets)]
 
@@ -48,6 +50,13 @@ class TestSettings:
         others = [MediaSettings(pixels=64), MediaSettings(face_margin=0.3), MediaSettings(frames_per_segment=1)]
         assert len({s.fingerprint() for s in [MediaSettings(), *others]}) == 4
 
+    def test_stored_names_and_fingerprint_of_the_default_settings(self) -> None:
+        settings = MediaSettings()
+        assert settings.fingerprint() == "84006a53db65c168"  # stores made by earlier versions have it
+        document = settings.to_dict()
+        assert {"every_s", "afresh_s"} <= set(document["detection"])
+        assert from_dict(MediaSettings, with_attribute_names(document), Path()) == settings
+
     @pytest.mark.parametrize(
         "wrong",
         [{"segments": 0}, {"frames_per_segment": 200}, {"pixels": 4}, {"jpeg_quality": 101}, {"face_margin": -1}],
@@ -60,9 +69,9 @@ class TestSettings:
 class TestMadeVideos:
     def test_no_face_no_sound(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", colours(20), comment=SIMULATED_COMMENT)
-        media = read_media(path, SMALL)
+        media = read_video(path, SMALL)
         assert media.warnings == (
-            "no face was found; the centre of the picture stands in for it",
+            "no face was found; the centre of the picture is used instead",
             "there is no sound",
         )
         assert media.simulated and not media.has_audio and media.audio.dtype == np.int16
@@ -73,7 +82,7 @@ class TestMadeVideos:
 
     def test_pictures_are_those_of_their_frames(self, tmp_path: Path) -> None:
         images = colours(20)
-        media = read_media(write_video(tmp_path / "a.mp4", images), SMALL)
+        media = read_video(write_video(tmp_path / "a.mp4", images), SMALL)
         for stream in ("scene", "face"):
             for image, jpeg in zip(images, pictures(media, stream), strict=True):
                 picture = simplejpeg.decode_jpeg(jpeg, "RGB")
@@ -83,19 +92,19 @@ class TestMadeVideos:
     def test_the_stand_in_is_the_centre_square(self, tmp_path: Path) -> None:
         image = np.full((40, 120, 3), 250, np.uint8)
         image[:, 40:80] = 30
-        media = read_media(write_video(tmp_path / "a.mp4", [image] * 3), SMALL)
+        media = read_video(write_video(tmp_path / "a.mp4", [image] * 3), SMALL)
         face = simplejpeg.decode_jpeg(pictures(media, "face")[0], "RGB")
         assert face[:, 5:-5].mean() < 60
 
     def test_one_frame_of_one_pixel(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mkv", [np.full((1, 1, 3), 200, np.uint8)], codec="ffv1", pixel_format="bgr0")
-        media = read_media(path, SMALL)
+        media = read_video(path, SMALL)
         assert media.segment.tolist() == [0, 1, 2, 3] and media.time_s.tolist() == [0] * 4
         assert (media.width, media.height) == (1, 1)
 
     def test_black_and_silent(self, tmp_path: Path) -> None:
         black = [np.zeros((48, 64, 3), np.uint8)] * 10
-        media = read_media(write_video(tmp_path / "a.mkv", black, sound=np.zeros((1, 8000), np.float32)), SMALL)
+        media = read_video(write_video(tmp_path / "a.mkv", black, sound=np.zeros((1, 8000), np.float32)), SMALL)
         assert media.warnings[0] == "the picture is black" and media.warnings[-1] == "the sound is nearly silent"
         assert media.has_audio and len(media.audio) == 8000
 
@@ -105,15 +114,15 @@ class TestMadeVideos:
         images = [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(40)]
         path = write_video(tmp_path / "a.mp4", images, options={"movflags": "faststart"})
         path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-        media = read_media(path, SMALL)
-        assert "cut short" in media.warnings[0]
+        media = read_video(path, SMALL)
+        assert "truncated or damaged" in media.warnings[0]
         assert set(media.segment.tolist()) == {0, 1, 2, 3}
         assert capfd.readouterr() == ("", "")
 
     def test_not_a_video(self, tmp_path: Path) -> None:
         (tmp_path / "a.mp4").write_text("hello\n" * 1000)
         with pytest.raises(MediaError):
-            read_media(tmp_path / "a.mp4")
+            read_video(tmp_path / "a.mp4")
 
 
 class TestRealClips:
@@ -142,7 +151,7 @@ class TestRealClips:
 
     @pytest.mark.parametrize("name", ["edge_face_disappears.mov", "speaker_c.mpg"])
     def test_middle_frames_do_not_depend_on_what_else_is_kept(self, media_dir: Path, name: str) -> None:
-        whole, part = read_media(media_dir / name), read_middles(media_dir / name)
+        whole, part = read_video(media_dir / name), read_middles(media_dir / name)
         places = [
             int(np.flatnonzero((whole.time_s == t) & (whole.segment == s))[0])
             for t, s in zip(part.time_s, part.segment, strict=True)

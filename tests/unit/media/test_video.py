@@ -14,7 +14,7 @@ from video_maker import quadrants, write_video
 
 from crnet.errors import MediaError
 from crnet.media import video
-from crnet.media.frame_sampling import MAX_FRAMES_PER_SEGMENT, choose_kept, middle_frames
+from crnet.media.frame_sampling import MAX_FRAMES_PER_SEGMENT, middle_frames, select_frames
 from crnet.media.video import SIMULATED_COMMENT, decode, probe
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -242,50 +242,56 @@ class TestDecode:
             assert [f.index for f in decode(info.path, info)] == list(range(len(info.frame_times_s)))
 
 
-class TestChooseKept:
-    def test_by_hand(self) -> None:
+class TestSelectFrames:
+    def test_two_segments_by_hand(self) -> None:
         times_s = np.arange(10) * 0.1  # two segments of 0.5 s, middles at 0.25 and 0.75
-        kept, segment = choose_kept(times_s, 1.0, 2, None)
-        assert kept.tolist() == list(range(10)) and segment.tolist() == [0] * 5 + [1] * 5
-        kept, segment = choose_kept(times_s, 1.0, 2, 1)
-        assert kept.tolist() == [2, 7] and segment.tolist() == [0, 1]  # 0.2 and 0.3 are equally near 0.25
-        kept, segment = choose_kept(times_s, 1.0, 2, 3)
-        assert kept.tolist() == [0, 2, 4, 5, 7, 9] and segment.tolist() == [0, 0, 0, 1, 1, 1]
-        assert kept.dtype == np.int64 and segment.dtype == np.int16
+        selection = select_frames(times_s, 1.0, 2, None)
+        assert selection.frames.tolist() == list(range(10))
+        assert selection.segment.tolist() == [0] * 5 + [1] * 5
+        assert np.flatnonzero(selection.is_middle).tolist() == [2, 7]
+        selection = select_frames(times_s, 1.0, 2, 1)
+        assert selection.frames.tolist() == [2, 7]  # 0.2 and 0.3 are equally near 0.25
+        assert selection.segment.tolist() == [0, 1] and selection.is_middle.all()
+        selection = select_frames(times_s, 1.0, 2, 3)
+        assert selection.frames.tolist() == [0, 2, 4, 5, 7, 9] and selection.segment.tolist() == [0, 0, 0, 1, 1, 1]
+        assert selection.is_middle.tolist() == [False, True, False] * 2
+        assert selection.frames.dtype == np.int64 and selection.segment.dtype == np.int16
 
-    def test_segments_without_a_frame_get_the_nearest(self) -> None:
-        kept, segment = choose_kept(np.array([0.0, 0.9]), 1.0, 4, None)
-        assert kept.tolist() == [0, 0, 1, 1] and segment.tolist() == [0, 1, 2, 3]
+    def test_a_segment_without_frames_gets_the_nearest_frame(self) -> None:
+        selection = select_frames(np.array([0.0, 0.9]), 1.0, 4, None)
+        assert selection.frames.tolist() == [0, 0, 1, 1] and selection.segment.tolist() == [0, 1, 2, 3]
 
-    def test_one_frame(self) -> None:
-        kept, segment = choose_kept(np.zeros(1), 0.04, 32, None)
-        assert kept.tolist() == [0] * 32 and segment.tolist() == list(range(32))
+    def test_one_frame_fills_all_segments(self) -> None:
+        selection = select_frames(np.zeros(1), 0.04, 32, None)
+        assert selection.frames.tolist() == [0] * 32 and selection.segment.tolist() == list(range(32))
 
-    def test_all_is_bounded(self) -> None:
-        kept, segment = choose_kept(np.arange(10_000) / 1000, 10.0, 4, None)
-        assert len(kept) == 4 * MAX_FRAMES_PER_SEGMENT
-        assert np.bincount(segment).tolist() == [MAX_FRAMES_PER_SEGMENT] * 4
+    def test_the_number_of_frames_is_bounded(self) -> None:
+        selection = select_frames(np.arange(10_000) / 1000, 10.0, 4, None)
+        assert len(selection.frames) == 4 * MAX_FRAMES_PER_SEGMENT
+        assert np.bincount(selection.segment).tolist() == [MAX_FRAMES_PER_SEGMENT] * 4
 
     @given(
         gaps_ms=st.lists(st.integers(1, 300), min_size=1, max_size=200),
         segments=st.integers(1, 40),
         per_segment=st.one_of(st.none(), st.integers(1, 9)),
     )
-    def test_any(self, gaps_ms: list[int], segments: int, per_segment: int | None) -> None:
+    def test_any_times_and_numbers(self, gaps_ms: list[int], segments: int, per_segment: int | None) -> None:
         times_s = np.cumsum([0, *gaps_ms[:-1]]) / 1000
         duration_s = sum(gaps_ms) / 1000
-        kept, segment = choose_kept(times_s, duration_s, segments, per_segment)
-        alone, _ = choose_kept(times_s, duration_s, segments, 1)
-        whole, _ = choose_kept(times_s, duration_s, segments, None)
-        assert np.all(np.diff(kept) >= 0) and np.all(np.diff(segment) >= 0)
+        selection = select_frames(times_s, duration_s, segments, per_segment)
+        frames, segment = selection.frames, selection.segment
+        middles_alone = select_frames(times_s, duration_s, segments, 1).frames
+        all_frames = select_frames(times_s, duration_s, segments, None).frames
+        assert np.all(np.diff(frames) >= 0) and np.all(np.diff(segment) >= 0)
         assert set(segment.tolist()) == set(range(segments))
-        assert set(kept.tolist()) <= set(whole.tolist()) == set(range(len(times_s)))
-        owner = np.clip(np.floor(times_s * segments / duration_s + 1e-6), 0, segments - 1).astype(int)
-        own = np.bincount(owner, minlength=segments)
+        assert set(frames.tolist()) <= set(all_frames.tolist()) == set(range(len(times_s)))
+        segment_of_frame = np.clip(np.floor(times_s * segments / duration_s + 1e-6), 0, segments - 1).astype(int)
+        frames_in = np.bincount(segment_of_frame, minlength=segments)
         middles = middle_frames(times_s, duration_s, segments)
-        assert alone.tolist() == middles.tolist()
+        assert middles_alone.tolist() == middles.tolist()
         for s in range(segments):
-            mine = kept[segment == s]
-            assert middles[s] in mine
-            assert own[s] == 0 or owner[middles[s]] == s
-            assert len(mine) == len(set(mine)) == max(1, min(own[s], per_segment or own[s]))
+            selected = frames[segment == s]
+            assert middles[s] in selected
+            assert selected[selection.is_middle[segment == s]].tolist() == [middles[s]]
+            assert frames_in[s] == 0 or segment_of_frame[middles[s]] == s
+            assert len(selected) == len(set(selected)) == max(1, min(frames_in[s], per_segment or frames_in[s]))

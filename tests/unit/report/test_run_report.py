@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crnet.bundle.bundle import TRAINED_ON_SYNTHETIC_PEOPLE, Bundle, save_bundle
+from crnet.bundle.bundle import Bundle, save_bundle
 from crnet.errors import FormatError
 from crnet.evaluation.evaluate import Evaluation, evaluate_run
 from crnet.fusion.fusion import Fusion
 from crnet.report.page import MEANINGS
 from crnet.report.run_report import headline, show_run, write_report
+from crnet.types import TRAINED_ON_SYNTHETIC_PEOPLE
 
 FIGURES = dict.fromkeys(("systems", "scatter", "errors", "distributions", "calibration", "loss_terms"), b"\x89PNG...")
 VOID = {"meta", "img", "br", "link", "input", "hr"}
