@@ -12,7 +12,8 @@ from typing import Any
 
 from benchmarks.measurements import Figure, busy_warning, machine
 from benchmarks.results_table import PARTS, QUICK, Effort, measure
-from crnet.cli.terminal import bars, console
+from crnet.cli.progress import progress_display
+from crnet.cli.terminal import console
 from crnet.errors import CrnetError
 
 
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in (_described(here), *([f"warning: {warning}"] if warning else [])):
         print(line, file=sys.stderr)
     try:
-        with bars() as progress:
+        with progress_display() as progress:
             rows = list(measure(PARTS if options.name == "all" else (options.name,), options.video, effort, progress))
     except CrnetError as error:
         print(f"benchmarks: {error}", file=sys.stderr)

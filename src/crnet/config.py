@@ -1,4 +1,4 @@
-"""One configuration for a whole system, put together from its components', and the presets."""
+"""The configuration of a whole system, composed of those of its parts; presets and configuration files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from crnet.fusion.fusion import FusionConfig
 from crnet.models.crnet import ModelConfig
 from crnet.training.config import CLASSIFICATION, JOINT, TrainingConfig
 from crnet.types import STREAMS, Stream
+from crnet.utils.suggestions import did_you_mean
 
 Preset = Literal["tiny", "small", "paper"]
 PRESET_NAMES: tuple[Preset, ...] = get_args(Preset)
@@ -26,11 +27,11 @@ class Config:
     """Everything that decides what a training run computes, apart from the data.
 
     Attributes:
-        streams: Which of the three networks to train; the fusion and the bundle hold these.
-        transforms: What a network is shown of a clip.
-        model: The shape of the networks.
-        training: The two stages.
-        fusion: The last step.
+        streams: Networks to train; the fusion and the bundle contain these.
+        transforms: How clips become the input of a network.
+        model: Shape of the networks.
+        training: Both training stages.
+        fusion: Fusion of the streams and the extra-trees.
     """
 
     streams: tuple[Stream, ...] = STREAMS
@@ -41,10 +42,10 @@ class Config:
 
     def __post_init__(self) -> None:
         if not self.streams or len(set(self.streams)) != len(self.streams):
-            raise ConfigError("name each stream once, and at least one")
+            raise ConfigError("streams must name at least one stream, and each only once")
         if self.transforms.frames != self.model.frames:
             raise ConfigError(
-                f"the samples show {self.transforms.frames} frames, the model expects {self.model.frames}",
+                f"the transforms give {self.transforms.frames} frames, but the model expects {self.model.frames}",
                 remedy="set transforms.frames and model.frames to the same number",
             )
         self.training.refuse_for(self.model.head)
@@ -53,7 +54,7 @@ class Config:
 def _stages(
     batch_size: int, epochs: tuple[int, int], lr_step_epochs: int, joint_lr: float, threads: int | None = None
 ) -> TrainingConfig:
-    """The paper's two stages, cut short for small nets and few clips."""
+    """Return the paper's two stages, shortened for small networks and few clips."""
     first, second = (
         replace(stage, batch_size=batch_size, lr_step_epochs=lr_step_epochs, epochs=count)
         for stage, count in zip((CLASSIFICATION, JOINT), epochs, strict=True)
@@ -62,10 +63,10 @@ def _stages(
 
 
 PRESETS: dict[Preset, Config] = {
-    # Every number of the paper; they stand, with their sections, as the defaults of the classes above.
+    # Every number of the paper. They are the defaults of the classes above, with the sections they come from.
     "paper": Config(),
-    # A few hundred clips are soon known by heart: a net of one block a stage, whose pictures are mirrored and moved,
-    # learns more of them than ResNet-34's depth with the paper's recipe. Measured: docs/results.md.
+    # A few hundred clips are soon memorised: a network of one block per stage, trained on flipped and shifted frames,
+    # generalises better from them than ResNet-34's depth with the paper's recipe (docs/results.md).
     "small": Config(
         transforms=TransformConfig(frames=8, pixels=64, flip=True, shift=0.1),
         model=ModelConfig(frames=8, width=32, blocks=(1, 1, 1, 1)),
@@ -86,15 +87,15 @@ _converter.register_structure_hook(Path, lambda value, _: Path(value))
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A configuration (any of the dataclasses) as a JSON document."""
+    """Return a configuration, or any of its dataclasses, as a JSON document."""
     return cast("dict[str, Any]", _converter.unstructure(config))
 
 
-def from_dict(kind: type[T], document: Any, path: Path) -> T:
+def from_dict(kind: type[T], document: Any, path: Path, remedy: str = "use the version of crnet that wrote it") -> T:
     """Rebuild a configuration from its JSON document.
 
     Raises:
-        FormatError: A field is missing, unknown or of the wrong kind.
+        FormatError: A field is missing, unknown or of the wrong type; the message names `path` and the remedy.
     """
     try:
         return _converter.structure(document, kind)
@@ -103,15 +104,55 @@ def from_dict(kind: type[T], document: Any, path: Path) -> T:
         raise FormatError(
             f"its configuration does not fit this version: {'; '.join(reasons)}",
             path=path,
-            remedy="use the version of crnet that wrote it",
+            remedy=remedy,
         ) from error
 
 
+def read_config(path: Path, base: Config) -> Config:
+    """Read a configuration file: YAML, or the run.json of a run.
+
+    Args:
+        path: A file with fields of `Config`, such as `model: {width: 32}`. Fields that are not in the file keep their
+            values from `base`; `training.stages` may be a list of two mappings with the fields to change.
+        base: The configuration to override.
+
+    Raises:
+        ConfigError: A field is unknown.
+        FormatError: The file is no YAML mapping, or a value has the wrong type.
+    """
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise FormatError(f"cannot be read as YAML: {reason}", path=path, remedy="see docs/cli.md") from error
+    if not isinstance(document, dict):
+        raise FormatError("is no mapping of configuration fields", path=path, remedy="see docs/cli.md")
+    if isinstance(document.get("config"), dict):  # a run.json, which holds more than the configuration
+        document = document["config"]
+    return from_dict(Config, _override(to_dict(base), document, "", path), path, "correct the value")
+
+
+def _override(base: Any, changes: Any, prefix: str, path: Path) -> Any:
+    """Return a JSON document with some fields changed; fields must exist."""
+    if isinstance(base, dict) and isinstance(changes, dict):
+        for key in changes:
+            if key not in base:
+                remedy = did_you_mean(str(key), base) or f"fields: {', '.join(base)}"
+                raise ConfigError(f"unknown field {prefix}{key}", path=path, remedy=remedy)
+        return base | {key: _override(base[key], value, f"{prefix}{key}.", path) for key, value in changes.items()}
+    if isinstance(base, list | tuple) and isinstance(changes, list) and len(base) == len(changes):
+        pairs = zip(base, changes, strict=True)
+        return [_override(old, new, f"{prefix}{number}.", path) for number, (old, new) in enumerate(pairs)]
+    return changes
+
+
 def reads_words(config: Config) -> bool:
-    """Whether any network of the system looks at the transcripts' vectors."""
+    """Return whether any network of the system reads text vectors."""
     return "audio-text" in config.streams and config.model.audio_text != "audio"
 
 
 def with_seed(config: Config, seed: int) -> Config:
-    """The same configuration with every random choice drawn from another seed."""
+    """Return the same configuration with another random seed."""
     return replace(config, training=replace(config.training, seed=seed), fusion=replace(config.fusion, seed=seed))

@@ -1,27 +1,30 @@
-"""The commands by what is typed. Heavy imports stand inside the functions, so that `crnet --help` answers at once."""
+"""The list of commands. `crnet --help` imports none of them; each one imports its libraries when it runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
+from typing import cast
 
-from crnet.cli.demo import demo
-from crnet.cli.embed import embed
-from crnet.cli.evaluate import evaluate
-from crnet.cli.explain import explain
-from crnet.cli.predict import predict
-from crnet.cli.prepare import prepare
-from crnet.cli.reproduce import reproduce
-from crnet.cli.serve import serve
-from crnet.cli.simulate import simulate
-from crnet.cli.text import text_fetch, text_train
-from crnet.cli.train import train
+from crnet.cli.options import Command
 
-__all__ = ["COMMANDS", "train"]
+COMMANDS = {
+    "demo": "Run the whole job on synthetic people.",
+    "simulate": "Make a dataset of synthetic people with known scores.",
+    "prepare": "Turn a dataset into a clip store: frames, faces, sound, text vectors.",
+    "embed": "Replace the text vectors of a clip store.",
+    "train": "Train the streams and the fusion on a clip store.",
+    "evaluate": "Measure a trained system and compare it with the median floor.",
+    "predict": "Score videos with a trained system.",
+    "explain": "Explain the scores of a video, or measure key points over a split.",
+    "serve": "Serve a web page that scores videos.",
+    "reproduce": "Make the tables and figures of the paper from your own data.",
+    "text fetch": "Download and check the published skip-thoughts files.",
+    "text train": "Train a skip-thoughts encoder on a plain text.",
+}
+"""Each command with the first sentence of its help. A name may have two words."""
 
-COMMANDS: dict[str, Callable[..., int]] = {
-    command.__name__.replace("_", " "): command
-    for command in (
-        demo, simulate, prepare, embed, train, evaluate, predict, explain, serve, reproduce, text_fetch, text_train,
-    )
-}  # fmt: skip
-"""A name may have two words, such as "text train"."""
+
+def command_class(name: str) -> type[Command]:
+    """Return the class of a command: "text train" is `TextTrain` in `crnet.cli.text`."""
+    module = import_module(f"crnet.cli.{name.split()[0]}")
+    return cast("type[Command]", getattr(module, name.title().replace(" ", "")))

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
+
+from tyro.conf import Positional
 
 from crnet.cli.exit_codes import EXIT_DONE
-from crnet.cli.terminal import bars, console
+from crnet.cli.options import Command, Seed, option
+from crnet.cli.progress import progress_display
+from crnet.cli.terminal import console
 
-if TYPE_CHECKING:
-    pass
 
+@dataclass(frozen=True)
+class Demo(Command):
+    """Run the whole job on synthetic people.
 
-def demo(out: Path = Path("runs/demo"), /, *, clips: int = 320, seed: int = 0) -> int:
-    """The whole job on simulated people, in minutes on two cores.
-
-    Draws people, prepares them, trains the three tiny streams and the fusion, evaluates, predicts one clip, and leaves
-    tables, plots and report.html in OUT.
-
-    Args:
-        out: Where everything goes; the same command goes on where a stopped one was.
-        clips: Number of drawn clips.
-        seed: Of everything random.
+    Simulates people, prepares the clips, trains three tiny streams and the fusion, evaluates them, scores one clip, and
+    writes tables, plots and report.html to OUT. It takes minutes on two cores. Rerunning the command resumes it.
     """
-    from crnet.cli.evaluation_tables import tables
-    from crnet.demo import run_demo
 
-    screen = console()
-    with bars() as progress:
-        result = run_demo(out, clips=clips, seed=seed, progress=progress)
-    for table in tables(result.evaluation):
-        screen.print(table)
-    for line in result.summary():
-        screen.print(line, highlight=False)
-    return EXIT_DONE
+    resumes = True
+
+    out: Annotated[Positional[Path], option("Folder for everything the demo makes.")] = Path("runs/demo")
+    clips: Annotated[int, option("Number of synthetic clips.")] = 320
+    seed: Seed = 0
+
+    def __call__(self) -> int:
+        """Run the demo and print its tables."""
+        from crnet.cli.evaluation_tables import tables
+        from crnet.demo import run_demo
+
+        screen = console()
+        with progress_display(self.quiet) as progress:
+            result = run_demo(self.out, clips=self.clips, seed=self.seed, progress=progress)
+        for table in tables(result.evaluation):
+            screen.print(table)
+        for line in result.summary():
+            screen.print(line, highlight=False)
+        return EXIT_DONE

@@ -1,35 +1,43 @@
-"""`crnet embed`: give a store the vectors of another text encoder."""
+"""`crnet embed`: replace the text vectors of a clip store."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Annotated
 
 from crnet.cli.exit_codes import EXIT_DONE
-from crnet.cli.terminal import bars, print_json
+from crnet.cli.options import Command, Json, Store, option
+from crnet.cli.progress import progress_display
+from crnet.cli.terminal import print_json
 
 
-def embed(store: Path, /, *, encoder: str, json: bool = False) -> int:
-    """Give a prepared store the vectors of another text encoder, without reading a video.
+@dataclass(frozen=True)
+class Embed(Command):
+    """Replace the text vectors of a clip store.
 
-    New vectors come from the transcripts in the store. Stopped at any moment, the same command goes on where it was;
-    until it ends, the store has no manifest and nothing uses it. Systems that were trained on the old vectors do not
-    fit the store any more.
-
-    Args:
-        store: A store made by `crnet prepare`.
-        encoder: hashed-ngrams-v1, skip-thoughts:FOLDER, sentence:FOLDER or sentence:NAME (docs/text.md).
-        json: Print the result as JSON.
+    Encodes the transcripts in the store with another text encoder; the videos are not needed. Until the command ends,
+    the store has no manifest and no other command can use it. Rerunning the command resumes it. Systems trained on the
+    old vectors no longer fit the store.
     """
-    from crnet.data.embed import embed as embed_store
-    from crnet.text.encoders import encoder_by_name
 
-    chosen = encoder_by_name(encoder)
-    with bars() as progress:
-        report = embed_store(store, chosen, progress)
-    if json:
-        print_json({"store": str(store), "encoder": chosen.name, **vars(report)})
+    resumes = True
+
+    store: Store
+    encoder: Annotated[str, option("hashed-ngrams-v1, skip-thoughts:FOLDER, sentence:FOLDER or sentence:NAME.")]
+    json: Json = False
+
+    def __call__(self) -> int:
+        """Encode the transcripts and print how many clips changed."""
+        from crnet.data.embed import embed
+        from crnet.text.encoders import encoder_by_name
+
+        encoder = encoder_by_name(self.encoder)
+        with progress_display(self.quiet) as progress:
+            report = embed(self.store, encoder, progress)
+        if self.json:
+            print_json({"store": str(self.store), "encoder": encoder.name, **vars(report)})
+            return EXIT_DONE
+        print(f"{self.store}: {report.done} clips embedded, {report.skipped} already were (encoder {encoder.name})")
+        if report.without_words:
+            print(f"{report.without_words} clips have no transcript; their vectors are zeros")
         return EXIT_DONE
-    print(f"{report.done} clips embedded, {report.skipped} were already, by {chosen.name}: {store}")
-    if report.without_words:
-        print(f"{report.without_words} clips have no transcript; their vectors are zeros")
-    return EXIT_DONE

@@ -4,75 +4,78 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
+
+from tyro.conf import Positional
 
 from crnet.cli.exit_codes import EXIT_DONE, EXIT_ERROR, EXIT_FAILURES
-from crnet.cli.terminal import bars, print_json, show_prediction
+from crnet.cli.options import (
+    Asr,
+    Command,
+    DeviceOption,
+    EncoderLocation,
+    Flag,
+    PrecisionOption,
+    Run,
+    Transcript,
+    option,
+)
+from crnet.cli.progress import progress_display
+from crnet.cli.terminal import print_json, show_prediction
 from crnet.errors import UsageError
-from crnet.utils.device import Device, Precision
-
-if TYPE_CHECKING:
-    pass
 
 
-def predict(
-    run: Path,
-    videos: tuple[Path, ...],
-    /,
-    *,
-    transcript: str | None = None,
-    asr: str | None = None,
-    encoder: str | None = None,
-    device: Device = "auto",
-    precision: Precision = "float32",
-    json: bool = False,
-    csv: Path | None = None,
-) -> int:
+@dataclass(frozen=True)
+class Predict(Command):
     """Score videos with a trained system.
 
-    Folders are searched for videos. A file that cannot be scored becomes a row with its reason, the others go on, and
-    the exit code is 1. The scores are strangers' impressions, not facts; neuroticism's grows with apparent stability.
-
-    Args:
-        run: A run that `crnet train` finished, or its bundle.
-        videos: Video files and folders.
-        transcript: What is said, or a .txt, .srt or .vtt file of it (of one video). Without it, such a file beside
-            the video is used.
-        asr: Speech recognition for videos without a transcript: name or folder of a model for faster-whisper.
-        encoder: Where the system's text encoder is now, such as skip-thoughts:FOLDER, if not where it was in training.
-        device: Where the networks compute; auto takes a GPU if there is one.
-        precision: bfloat16 takes 10 to 35% less time where the processor has instructions for it, and moves scores by
-            up to 0.003 (of a system that has seen 480 clips or more).
-        json: Print JSON, one document for one video, one line for each of several.
-        csv: Write a table to this file as well, row by row.
+    Folders are searched for videos. A file that cannot be scored gets a row with the reason, the others are scored, and
+    the exit code is 1. Scores are strangers' impressions, not facts. A high neuroticism score means emotionally stable.
     """
-    import crnet
-    from crnet.data.sources.source import list_videos
-    from crnet.report.prediction_table import prediction_table
 
-    if not videos:
-        raise UsageError("no video given", remedy="name video files or folders")
-    paths = list_videos(videos)
-    if transcript is not None and len(paths) != 1:
-        raise UsageError(f"one transcript for {len(paths)} videos", remedy="put a .txt file beside each video instead")
-    system = crnet.load(run, device, encoder=encoder, asr=asr, precision=precision)
+    run: Run
+    videos: Annotated[Positional[tuple[Path, ...]], option("Video files and folders.", "VIDEO")] = ()
+    transcript: Transcript = None
+    asr: Asr = None
+    encoder: EncoderLocation = None
+    device: DeviceOption = "auto"
+    precision: PrecisionOption = "float32"
+    json: Annotated[
+        Flag, option("Print JSON on stdout: one document for one video, one line per video for several.")
+    ] = False
+    csv: Annotated[Path | None, option("Also write a table to this file, row by row.", "FILE.csv")] = None
 
-    failed, error = 0, None
-    table = contextlib.nullcontext(lambda _: None) if csv is None else prediction_table(csv)
-    with table as write_row, bars() as progress:
-        for number, path in enumerate(paths, start=1):
-            prediction = system.try_predict(path, transcript)
-            write_row(prediction)
-            error = prediction.error
-            failed += error is not None
-            if len(paths) > 1:
-                progress("scoring", number, len(paths), prediction.error or "")
-            if json:
-                print_json(prediction.to_dict(), indent=None if len(paths) > 1 else 2)
-            else:
-                show_prediction(prediction)
-    if len(paths) == 1 and error is not None:
-        print(f"crnet: {error}", file=sys.stderr)
-        return EXIT_ERROR
-    return EXIT_FAILURES if failed else EXIT_DONE
+    def __call__(self) -> int:
+        """Score each video and print its scores as soon as they are known."""
+        import crnet
+        from crnet.data.sources.source import list_videos
+        from crnet.report.prediction_table import prediction_table
+
+        if not self.videos:
+            raise UsageError("no video is given", remedy="usage: crnet predict RUN VIDEO ...")
+        paths = list_videos(self.videos)
+        if self.transcript is not None and len(paths) != 1:
+            raise UsageError(
+                f"one transcript for {len(paths)} videos", remedy="put a .txt file beside each video instead"
+            )
+        system = crnet.load(self.run, self.device, encoder=self.encoder, asr=self.asr, precision=self.precision)
+        failures, error = 0, None
+        table = contextlib.nullcontext(lambda _: None) if self.csv is None else prediction_table(self.csv)
+        with table as write_row, progress_display(self.quiet) as progress:
+            for number, path in enumerate(paths, start=1):
+                prediction = system.try_predict(path, self.transcript)
+                write_row(prediction)
+                error = prediction.error
+                failures += error is not None
+                if len(paths) > 1:
+                    progress("scoring", number, len(paths), prediction.error or "")
+                if self.json:
+                    print_json(prediction.to_dict(), indent=None if len(paths) > 1 else 2)
+                else:
+                    show_prediction(prediction)
+        if len(paths) == 1 and error is not None:
+            print(f"crnet: {error}", file=sys.stderr)
+            return EXIT_ERROR
+        return EXIT_FAILURES if failures else EXIT_DONE

@@ -1,69 +1,77 @@
-"""`crnet prepare`: from a data set to a clip store."""
+"""`crnet prepare`: from a dataset to a clip store."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import DisallowNone, Positional
 
 from crnet.cli.exit_codes import EXIT_DONE, EXIT_FAILURES
-from crnet.cli.terminal import bars, print_json
+from crnet.cli.options import Asr, Command, Json, Workers, option
+from crnet.cli.progress import progress_display
+from crnet.cli.terminal import print_json
+
+FAILURES_SHOWN = 10
 
 
-def prepare(
-    source: Path,
-    out: Path,
-    /,
-    *,
-    workers: int | None = None,
-    frames_per_segment: int | None = None,
-    pixels: int = 112,
-    encoder: str = "hashed-ngrams-v1",
-    asr: str | None = None,
-    json: bool = False,
-) -> int:
-    """Turn a data set into a clip store: frames, faces, sound, text vectors.
+@dataclass(frozen=True)
+class Prepare(Command):
+    """Turn a dataset into a clip store: frames, faces, sound, text vectors.
 
-    Reads the First Impressions v2 release in any shape (zips inside zips, locked test zips, unpacked folders), what
-    `crnet simulate` draws, or a folder of videos with a CSV (docs/data.md). Keys of locked zips are asked for, or taken
-    from CRNET_FIV2_KEY or CRNET_FIV2_KEY_<NAME OF THE ZIP>. A video that cannot be read becomes a row in
-    OUT/failures.csv. Stopped at any moment, the same command goes on where it was.
-
-    Args:
-        source: The data set: a folder, a CSV, or a zip of the release.
-        out: The store.
-        workers: Processes; by default one for each core.
-        frames_per_segment: Keep so many frames of each of the 32 segments; by default all of them.
-        pixels: Height and width of the stored frames.
-        encoder: What turns transcripts into numbers (docs/text.md): hashed-ngrams-v1, skip-thoughts:FOLDER,
-            sentence:FOLDER or sentence:NAME.
-        asr: Speech recognition for clips of which nobody wrote down what is said: name or folder of a model for
-            faster-whisper.
-        json: Print the result as JSON.
+    Reads the First Impressions v2 release in any form (nested zips, encrypted test zips, unpacked folders), the output
+    of `crnet simulate`, or a folder of videos with a CSV file (docs/data.md). The command asks for the keys of
+    encrypted zips, or takes them from CRNET_FIV2_KEY or CRNET_FIV2_KEY_<NAME OF THE ZIP>. A video that cannot be read
+    becomes a row in STORE/failures.csv. Rerunning the command resumes it.
     """
-    from crnet.data.prepare import prepare as make_store
-    from crnet.media.settings import MediaSettings
-    from crnet.text.asr import FasterWhisper
-    from crnet.text.encoders import encoder_by_name
 
-    words = encoder_by_name(encoder)
-    recogniser = None if asr is None else FasterWhisper(asr)
-    with bars() as progress:
-        report = make_store(
-            source,
-            out,
-            workers=workers,
-            settings=MediaSettings(pixels=pixels, frames_per_segment=frames_per_segment),
-            encoder=words,
-            recogniser=recogniser,
-            progress=progress,
-        )
-    failures = [vars(failure) for failure in report.failures]
-    if json:
-        print_json({"store": str(out), "done": report.done, "skipped": report.skipped, "failures": failures})
-    else:
-        print(f"{report.done} clips prepared, {report.skipped} were there already, {len(failures)} failed: {out}")
-    for failure in report.failures[:10]:
-        print(f"failed: {failure.path}: {failure.reason} ({failure.remedy})", file=sys.stderr)
-    if failures:
-        print(f"all {len(failures)} failures: {out / 'failures.csv'}", file=sys.stderr)
-    return EXIT_FAILURES if failures else EXIT_DONE
+    resumes = True
+
+    source: Annotated[Positional[Path], option("The dataset: a folder, a CSV file, or a zip of the release.")]
+    store: Annotated[Positional[Path], option("Folder of the new clip store.")]
+    workers: Workers = None
+    frames_per_segment: Annotated[
+        int | None, DisallowNone, option("Frames to keep of each of the 32 segments; by default all.")
+    ] = None
+    pixels: Annotated[int, option("Height and width of the stored frames, in pixels.")] = 112
+    encoder: Annotated[
+        str,
+        option(
+            "Text encoder for transcripts (docs/text.md): hashed-ngrams-v1, skip-thoughts:FOLDER, sentence:FOLDER or "
+            "sentence:NAME."
+        ),
+    ] = "hashed-ngrams-v1"
+    asr: Asr = None
+    json: Json = False
+
+    def __call__(self) -> int:
+        """Prepare every clip that is not in the store yet, and list the failures."""
+        from crnet.data.prepare import prepare
+        from crnet.media.settings import MediaSettings
+        from crnet.text.asr import FasterWhisper
+        from crnet.text.encoders import encoder_by_name
+
+        encoder = encoder_by_name(self.encoder)
+        with progress_display(self.quiet) as progress:
+            report = prepare(
+                self.source,
+                self.store,
+                workers=self.workers,
+                settings=MediaSettings(pixels=self.pixels, frames_per_segment=self.frames_per_segment),
+                encoder=encoder,
+                recogniser=None if self.asr is None else FasterWhisper(self.asr),
+                progress=progress,
+            )
+        failures = [vars(failure) for failure in report.failures]
+        if self.json:
+            counts = {"done": report.done, "skipped": report.skipped}
+            print_json({"store": str(self.store), **counts, "failures": failures})
+        else:
+            print(f"{self.store}: {report.done} clips prepared, {report.skipped} already were, {len(failures)} failed")
+        for failure in report.failures[:FAILURES_SHOWN]:
+            print(f"failed: {failure.path}: {failure.reason} ({failure.remedy})", file=sys.stderr)
+        if failures:
+            print(f"all {len(failures)} failures: {self.store / 'failures.csv'}", file=sys.stderr)
+        return EXIT_FAILURES if failures else EXIT_DONE

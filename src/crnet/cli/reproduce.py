@@ -1,129 +1,157 @@
-"""Every table and figure of the paper by one command."""
+"""`crnet reproduce`: every table and figure of the paper by one command."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional
 
 from crnet.cli.exit_codes import EXIT_DONE, EXIT_FAILURES
-from crnet.cli.terminal import bars, console, print_json
+from crnet.cli.options import Command, ConfigFile, DeviceOption, Flag, Json, PresetOption, Workers, option
+from crnet.cli.progress import progress_display
+from crnet.cli.terminal import console, print_json
 from crnet.errors import FormatError, UsageError
-from crnet.utils.device import Device
+from crnet.utils.suggestions import did_you_mean
 
 if TYPE_CHECKING:
+    from crnet.config import Config
     from crnet.experiments.workspace import Experiment, Lab
 
+BACKBONES = ("r2d34", "r3d34")
 
-def reproduce(
-    what: str,
-    /,
-    *,
-    data: Path,
-    out: Path,
-    preset: Literal["tiny", "small", "paper"] = "paper",
-    seeds: int = 3,
-    backbones: str = "r2d34,r3d34",
-    workers: int | None = None,
-    protocol: str = "official",
-    device: Device = "auto",
-    plan: bool = False,
-    json: bool = False,
-) -> int:
-    """Tables and figures of the paper, with its numbers beside those measured here.
 
-    Plans the networks that are needed, trains each distinct one once, and leaves Markdown, LaTeX, CSV and PNG of every
-    table and figure in OUT, with OUT/README.md as the index. Stopped at any moment, the same command goes on where it
-    was; another table needs only the networks that are not there yet. docs/reproduce.md shows how to add your own.
+@dataclass(frozen=True)
+class Reproduce(Command):
+    """Make the tables and figures of the paper from your own data.
 
-    Args:
-        what: table1 to table7, readings, extremes, fig5, fig6, fig8 to fig12, learning-curve, diagnostics; several with
-            commas, or all.
-        data: A clip store with the splits train, val and test, made by `crnet prepare` or `crnet simulate --to-store`.
-        out: Where everything goes.
-        preset: The configuration that rows deviate from: paper (full size), small, tiny.
-        seeds: How often every network is trained.
-        backbones: Of the visual streams in Tables 1 and 3: r2d34, r3d34, or both with a comma.
-        workers: Networks trained at once; by default one on a GPU, on the CPU as many as the preset's threads allow.
-        protocol: How the clips are dealt to splits: official, video-disjoint (no source video in two splits),
-            identity-disjoint (no person in two; needs persons in DATA), or grouped-kfold:5 (each clip is tested once,
-            by networks that saw none of its video or person; the tables take K times as long).
-        device: Where the networks compute; auto takes a GPU if there is one.
-        plan: Only list the networks, and which of them are trained already.
-        json: Print the result as JSON.
+    Plans the networks that are needed, trains each distinct one once, and writes every table and figure as Markdown,
+    LaTeX, CSV and PNG to OUT, with the paper's numbers beside yours and OUT/README.md as the index. Rerunning the
+    command resumes it; another table trains only the networks that are missing. docs/reproduce.md shows how to add your
+    own tables.
     """
-    from crnet.config import PRESETS
-    from crnet.data.splits import SplitProtocol
-    from crnet.experiments.reproduce import reproduce as make
 
-    if seeds < 1 or (workers is not None and workers < 1):
-        raise UsageError("seeds and workers must be 1 or more")
-    experiments = chosen_experiments(what)
-    base = PRESETS[preset]
-    base = replace(base, training=replace(base.training, device=device))
-    numbers, kinds, dealt = tuple(range(seeds)), _backbones(backbones), SplitProtocol.parse(protocol)
-    _refuse_what_is_no_store(data)
-    if plan:
-        from crnet.experiments.workspace import Lab
+    resumes = True
 
-        return _show_plan(Lab.open(data, out, base, numbers, kinds, protocol=dealt), experiments, json)
-    with bars() as progress:
-        report = make(
-            experiments,
-            data,
-            out,
-            base,
-            seeds=numbers,
-            backbones=kinds,
-            workers=workers,
-            protocol=dealt,
-            command=shlex.join(["crnet", *sys.argv[1:]]),
-            preset=preset,
-            progress=progress,
+    what: Annotated[
+        Positional[str],
+        option(
+            "table1 to table7, readings, extremes, fig5, fig6, fig8 to fig12, learning-curve, diagnostics; several "
+            "separated by commas, or all."
+        ),
+    ]
+    store: Annotated[
+        Path,
+        option("Clip store with train, val and test splits, made by `crnet prepare` or `crnet simulate --to-store`."),
+    ]
+    out: Annotated[Path, option("Folder for the tables, the figures and the trained networks.")]
+    preset: PresetOption = "paper"
+    config: ConfigFile = None
+    seeds: Annotated[int, option("Number of random seeds; every network is trained once with each.")] = 3
+    backbones: Annotated[
+        str, option("Backbones of the visual streams in Tables 1 and 3, separated by commas.", "BACKBONE,...")
+    ] = ",".join(BACKBONES)
+    workers: Workers = None
+    protocol: Annotated[
+        str,
+        option(
+            "How clips are assigned to splits: official, video-disjoint (no source video in two splits), "
+            "identity-disjoint (no person in two splits; STORE must name the persons) or grouped-kfold:5 (each clip is "
+            "tested once, by networks that saw neither its video nor its person; takes K times as long).",
+            "PROTOCOL",
+        ),
+    ] = "official"
+    device: DeviceOption = "auto"
+    plan: Annotated[Flag, option("Only list the networks and which of them are trained.")] = False
+    json: Json = False
+
+    def __call__(self) -> int:
+        """Make the tables and figures, or list the networks they need."""
+        from crnet.data.splits import SplitProtocol
+        from crnet.experiments.reproduce import reproduce
+
+        if self.seeds < 1 or (self.workers is not None and self.workers < 1):
+            raise UsageError("seeds and workers must be 1 or more")
+        experiments = chosen_experiments(self.what)
+        base = self.base_config()
+        seeds, backbones, protocol = (
+            tuple(range(self.seeds)),
+            _backbones(self.backbones),
+            SplitProtocol.parse(self.protocol),
         )
-    if json:
-        print_json({"index": str(report.index), "sections": list(report.made), "failures": report.failures})
-    else:
-        print(f"{len(report.made)} tables and figures: {report.index}")
-    for name, reason in report.failures.items():
-        print(f"not made: {name}: {reason}", file=sys.stderr)
-    return EXIT_FAILURES if report.failures else EXIT_DONE
+        _require_store(self.store)
+        if self.plan:
+            from crnet.experiments.workspace import Lab
+
+            lab = Lab.open(self.store, self.out, base, seeds, backbones, protocol=protocol)
+            return _show_plan(lab, experiments, self.json)
+        with progress_display(self.quiet) as progress:
+            report = reproduce(
+                experiments,
+                self.store,
+                self.out,
+                base,
+                seeds=seeds,
+                backbones=backbones,
+                workers=self.workers,
+                protocol=protocol,
+                command=shlex.join(["crnet", *sys.argv[1:]]),
+                preset=self.preset if self.config is None else f"{self.preset} with {self.config.name}",
+                progress=progress,
+            )
+        if self.json:
+            print_json({"index": str(report.index), "sections": list(report.made), "failures": report.failures})
+        else:
+            print(f"{len(report.made)} tables and figures: {report.index}")
+        for name, reason in report.failures.items():
+            print(f"not made: {name}: {reason}", file=sys.stderr)
+        return EXIT_FAILURES if report.failures else EXIT_DONE
+
+    def base_config(self) -> Config:
+        """Return the configuration that the rows of the tables deviate from."""
+        from crnet.config import PRESETS, read_config
+
+        base = PRESETS[self.preset]
+        if self.config is not None:
+            base = read_config(self.config, base)
+        return replace(base, training=replace(base.training, device=self.device))
 
 
 def chosen_experiments(what: str) -> tuple[Experiment, ...]:
-    """The experiments that a comma-separated list names, in the registry's order.
+    """Return the experiments that a comma-separated list names, in the registry's order.
 
     Raises:
-        UsageError: One is unknown.
+        UsageError: A name is unknown.
     """
     from crnet.experiments.registry import EXPERIMENTS
 
     names = [name.strip() for name in what.split(",")]
     unknown = [name for name in names if name not in EXPERIMENTS and name != "all"]
     if unknown:
-        raise UsageError(f"unknown table or figure {unknown[0]!r}", remedy=f"all, or some of {','.join(EXPERIMENTS)}")
+        hint = did_you_mean(unknown[0], EXPERIMENTS) or f"all, or some of {','.join(EXPERIMENTS)}"
+        raise UsageError(f"unknown table or figure {unknown[0]!r}", remedy=hint)
     return tuple(experiment for name, experiment in EXPERIMENTS.items() if name in names or "all" in names)
 
 
 def _backbones(text: str) -> tuple[str, ...]:
-    known = ("r2d34", "r3d34")
     names = [name.strip() for name in text.split(",")]
-    if unknown := [name for name in names if name not in known]:
-        raise UsageError(f"unknown backbone {unknown[0]!r}", remedy=f"choose of {','.join(known)}")
-    return tuple(name for name in known if name in names)
+    for name in names:
+        if name not in BACKBONES:
+            raise UsageError(f"unknown backbone {name!r}", remedy=f"choose from {', '.join(BACKBONES)}")
+    return tuple(name for name in BACKBONES if name in names)
 
 
-def _refuse_what_is_no_store(data: Path) -> None:
+def _require_store(store: Path) -> None:
     from crnet.data.manifest import MANIFEST_NAME
 
-    if not (data / MANIFEST_NAME).is_file():
-        missing = "is no clip store" if data.exists() else "does not exist"
+    if not (store / MANIFEST_NAME).is_file():
+        reason = "is no clip store" if store.exists() else "does not exist"
+        source = shlex.quote(str(store))
         raise FormatError(
-            missing,
-            path=data,
-            remedy=f"make a store: crnet prepare {shlex.quote(str(data))} STORE, and give --data STORE",
+            reason, path=store, remedy=f"make a store: crnet prepare {source} STORE, and give --store STORE"
         )
 
 

@@ -3,61 +3,60 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Annotated
 
 from crnet.cli.exit_codes import EXIT_DONE
+from crnet.cli.options import Asr, Command, EncoderLocation, Run, option
 from crnet.errors import UsageError
 
-if TYPE_CHECKING:
-    pass
 
+@dataclass(frozen=True)
+class Serve(Command):
+    """Serve a web page that scores videos.
 
-def serve(
-    run: Path,
-    /,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    asr: str | None = None,
-    encoder: str | None = None,
-    at_once: int = 1,
-    max_upload_mb: int = 100,
-    max_duration_s: float = 120.0,
-    max_time_s: float = 300.0,
-    max_memory_mb: int = 4096,
-    max_waiting: int = 20,
-    keep_min: float = 30.0,
-) -> int:
-    """Serve a web page where people drop a video and see its scores.
-
-    The page and its HTTP API (docs/serve.md) fetch nothing from elsewhere and send nothing elsewhere. Videos are
-    decoded in processes with limits, scored one after the other, and deleted. Whoever can reach the address can use it.
-
-    Args:
-        run: A run that `crnet train` finished, or its bundle.
-        host: Address to listen at; 127.0.0.1 is reachable from this machine only, 0.0.0.0 from everywhere.
-        port: Port to listen at; 0 takes a free one.
-        asr: Speech recognition for videos that come without words: name or folder of a model for faster-whisper that
-            is on this machine.
-        encoder: Where the system's text encoder is now, such as skip-thoughts:FOLDER, if not where it was in training.
-        at_once: Videos scored at the same time; each holds the system in memory.
-        max_upload_mb: Largest video file.
-        max_duration_s: Longest video.
-        max_time_s: Longest time that one video is worked on.
-        max_memory_mb: Memory that the work on one video may take.
-        max_waiting: Videos that may wait; who comes then is sent away.
-        keep_min: Minutes that results can be downloaded; uploads that nobody scored go after that time, too.
+    The page and its API (docs/serve.md) load nothing from other servers and send nothing to them. Videos are decoded in
+    processes with limits, scored in turn, and deleted. Anyone who can reach the address can use the page.
     """
-    if not hasattr(os, "fork"):
-        raise UsageError("this system cannot fork processes", remedy="serve from Linux, macOS or the container")
-    from crnet.serve.limits import Limits
-    from crnet.serve.server import serve as serve_page
 
-    limits = Limits(max_upload_mb, max_duration_s, max_time_s, max_memory_mb, max_waiting, keep_min)
+    run: Run
+    host: Annotated[str, option("Address to listen on: 127.0.0.1 for this machine only, 0.0.0.0 for all networks.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, option("Port to listen on; 0 takes a free one.")] = 7860
+    asr: Asr = None
+    encoder: EncoderLocation = None
+    at_once: Annotated[int, option("Videos scored at the same time; each needs memory for the whole system.")] = 1
+    max_upload_mb: Annotated[int, option("Largest video file in MB.")] = 100
+    max_duration_s: Annotated[float, option("Longest video in seconds.")] = 120.0
+    max_time_s: Annotated[float, option("Longest time to work on one video, in seconds.")] = 300.0
+    max_memory_mb: Annotated[int, option("Memory limit for the work on one video, in MB.")] = 4096
+    max_waiting: Annotated[int, option("Longest queue; further uploads are rejected.")] = 20
+    keep_min: Annotated[float, option("Minutes until results and unused uploads are deleted.")] = 30.0
 
-    def announce(url: str) -> None:
-        print(f"{url} (Ctrl-C ends it)", flush=True)
+    def __call__(self) -> int:
+        """Serve until the process is stopped."""
+        if not hasattr(os, "fork"):
+            raise UsageError("this system cannot fork processes", remedy="serve from Linux, macOS or the container")
+        from crnet.serve.limits import Limits
+        from crnet.serve.server import serve
 
-    serve_page(run, host=host, port=port, at_once=at_once, limits=limits, encoder=encoder, asr=asr, announce=announce)
-    return EXIT_DONE
+        limits = Limits(
+            self.max_upload_mb,
+            self.max_duration_s,
+            self.max_time_s,
+            self.max_memory_mb,
+            self.max_waiting,
+            self.keep_min,
+        )
+        serve(
+            self.run,
+            host=self.host,
+            port=self.port,
+            at_once=self.at_once,
+            limits=limits,
+            encoder=self.encoder,
+            asr=self.asr,
+            announce=lambda url: print(f"{url} (Ctrl-C stops the server)", flush=True),
+        )
+        return EXIT_DONE

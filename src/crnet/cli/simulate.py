@@ -1,81 +1,121 @@
-"""`crnet simulate`: a data set of synthetic people."""
+"""`crnet simulate`: a dataset of synthetic people."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import DisallowNone, Positional
 
 from crnet.cli.exit_codes import EXIT_DONE
-from crnet.cli.terminal import bars
+from crnet.cli.options import Command, Flag, Seed, Workers, option
+from crnet.cli.progress import progress_display
 from crnet.errors import UsageError
 
-
-def simulate(
-    out: Path | None = None,
-    /,
-    *,
-    clips: int = 10_000,
-    seed: int = 0,
-    seconds: float = 15.0,
-    fps: float = 30.0,
-    height: int = 360,
-    difficulty: Literal["easy", "fivalike", "hard"] = "fivalike",
-    identity_disjoint: bool = False,
-    label_bias: tuple[str, ...] = (),
-    silent: tuple[Literal["face", "scene", "audio", "text"], ...] = (),
-    voice: Literal["espeak", "built-in"] | None = None,
-    to_store: bool = False,
-    frames_per_segment: int | None = 4,
-    workers: int | None = None,
-    sheet: Path | None = None,
-) -> int:
-    """Draw people who talk to a camera, with known scores and cues.
-
-    Writes a data set in the layout of First Impressions v2 that `crnet prepare` reads: videos with sound, both
-    annotation pickles and transcripts for three splits, groups, and truth.parquet with every cue.
-
-    Args:
-        out: The new folder; the same command goes on where a stopped one was.
-        clips: Number of videos, over the three splits 3:1:1.
-        seed: Another seed, other people.
-        seconds: Length of each video.
-        fps: Frames per second.
-        height: Of the picture, in pixels; the width is 16:9.
-        difficulty: How strongly the scores show: easy, about as in First Impressions (fivalike), or hard.
-        identity_disjoint: Nobody appears in two splits.
-        label_bias: Shift a group's labels by a known amount, to test audits: gender=female:interview:-0.05; several
-            with spaces between.
-        silent: Kinds of cues that carry no signal at all, for controls.
-        voice: Real speech by eSpeak NG, or the built-in voice; by default real speech where it is installed.
-        to_store: Write a clip store at once, without videos: what `crnet prepare` makes of them, in a fraction of the
-            time and with neither PyAV nor the face detector.
-        frames_per_segment: With --to-store: frames drawn of each of a clip's 32 segments.
-        workers: Processes; by default one for each core.
-        sheet: Only draw a sheet of sample people to this PNG file, and no data set.
-    """
+if TYPE_CHECKING:
     from crnet.simulate.planning import SimulationConfig
-    from crnet.simulate.speech import best_voice
 
-    if sheet is not None:
-        from crnet.simulate.sheet import draw_sheet
 
-        draw_sheet(sheet, seed)
-        print(sheet)
+@dataclass(frozen=True)
+class Simulate(Command):
+    """Make a dataset of synthetic people with known scores.
+
+    Draws people who talk to a camera, and writes them in the layout of First Impressions v2 that `crnet prepare` reads:
+    videos with sound, both annotation pickles and transcripts for three splits, groups, and truth.parquet with every
+    cue. Rerunning the command resumes it.
+    """
+
+    resumes = True
+
+    out: Annotated[Positional[Path | None], DisallowNone, option("Folder of the new dataset or clip store.")] = None
+    clips: Annotated[int, option("Number of videos, shared 3:1:1 by the three splits.")] = 10_000
+    seed: Seed = 0
+    seconds: Annotated[float, option("Length of each video in seconds.")] = 15.0
+    fps: Annotated[float, option("Frames per second.")] = 30.0
+    height: Annotated[int, option("Frame height in pixels; frames are 16:9.")] = 360
+    difficulty: Annotated[
+        Literal["easy", "fivalike", "hard"],
+        option("How clearly the scores show: easy, fivalike (about as in First Impressions) or hard."),
+    ] = "fivalike"
+    identity_disjoint: Annotated[Flag, option("Put no person in two splits.")] = False
+    label_bias: Annotated[
+        tuple[str, ...],
+        option(
+            "Shift the labels of a group by a known amount to test audits, such as gender=female:interview:-0.05; "
+            "separate several with spaces.",
+            "GROUP=VALUE:TARGET:SHIFT ...",
+        ),
+    ] = ()
+    silent: Annotated[
+        tuple[Literal["face", "scene", "audio", "text"], ...],
+        option("Kinds of cues that carry no signal, for controls."),
+    ] = ()
+    voice: Annotated[
+        Literal["espeak", "built-in"] | None,
+        DisallowNone,
+        option("espeak: speech by eSpeak NG, the default if it is installed. built-in: synthetic sounds, no words."),
+    ] = None
+    to_store: Annotated[
+        Flag,
+        option(
+            "Write a clip store directly, without videos: the same as `crnet prepare` makes of them, in a fraction of "
+            "the time, without PyAV and the face detector."
+        ),
+    ] = False
+    frames_per_segment: Annotated[
+        int | None, option("With --to-store: frames to draw for each of a clip's 32 segments; None draws all.")
+    ] = 4
+    workers: Workers = None
+    sheet: Annotated[
+        Path | None, option("Only draw sample people, in this PNG file, and write no dataset.", "FILE.png")
+    ] = None
+
+    def __call__(self) -> int:
+        """Write the dataset, the clip store, or the sheet of sample people."""
+        from crnet.simulate.planning import SimulationConfig
+        from crnet.simulate.speech import best_voice
+
+        if self.sheet is not None:
+            from crnet.simulate.sheet import draw_sheet
+
+            draw_sheet(self.sheet, self.seed)
+            print(self.sheet)
+            return EXIT_DONE
+        if self.out is None:
+            raise UsageError(
+                "crnet simulate: OUT is missing", remedy="usage: crnet simulate OUT ..., or --sheet FILE.png"
+            )
+        config = SimulationConfig(
+            self.clips,
+            self.seed,
+            self.seconds,
+            self.fps,
+            self.height,
+            self.difficulty,
+            self.identity_disjoint,
+            self.label_bias,
+            self.silent,
+            self.voice or best_voice(),
+        )
+        self._simulate(self.out, config)
+        next_command = f"crnet train {self.out} RUN" if self.to_store else f"crnet prepare {self.out} STORE"
+        print(f"{self.out}: {self.clips} clips; next: {next_command}")
         return EXIT_DONE
-    if out is None:
-        raise UsageError("no folder is named", remedy="crnet simulate OUT; or --sheet PNG for a sheet of sample people")
-    config = SimulationConfig(
-        clips, seed, seconds, fps, height, difficulty, identity_disjoint, label_bias, silent, voice or best_voice()
-    )
-    with bars() as progress:
-        if to_store:
-            from crnet.simulate.write_store import simulate_to_store
 
-            simulate_to_store(out, config, frames_per_segment=frames_per_segment, workers=workers, progress=progress)
-        else:
-            from crnet.simulate.write_dataset import simulate as draw
+    def _simulate(self, out: Path, config: SimulationConfig) -> None:
+        with progress_display(self.quiet) as progress:
+            if self.to_store:
+                from crnet.simulate.write_store import simulate_to_store
 
-            draw(out, config, workers=workers, progress=progress)
-    following = f"crnet train {out} RUN" if to_store else f"crnet prepare {out} STORE"
-    print(f"{clips} clips in {out}; next: {following}")
-    return EXIT_DONE
+                simulate_to_store(
+                    out,
+                    config,
+                    frames_per_segment=self.frames_per_segment,
+                    workers=self.workers,
+                    progress=progress,
+                )
+            else:
+                from crnet.simulate.write_dataset import simulate
+
+                simulate(out, config, workers=self.workers, progress=progress)

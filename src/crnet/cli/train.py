@@ -1,62 +1,145 @@
-"""`crnet train`: train a system on a clip store."""
+"""`crnet train`: train a system on a clip store. Its options include every field of the configuration."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Self
+
+import tyro
+from tyro.conf import Positional
 
 from crnet.cli.exit_codes import EXIT_DONE
-from crnet.cli.terminal import bars
+from crnet.cli.options import (
+    Command,
+    ConfigFile,
+    ConfiguredBatchSize,
+    ConfiguredDevice,
+    ConfiguredSeed,
+    Flag,
+    PresetOption,
+    Store,
+    Workers,
+    option,
+)
+from crnet.cli.progress import progress_display
+from crnet.config import PRESETS, Config, read_config, with_seed
+from crnet.data.transforms import TransformConfig
 from crnet.errors import UsageError
+from crnet.fusion.fusion import FusionConfig
+from crnet.models.crnet import ModelConfig
+from crnet.training.config import TrainingConfig
+from crnet.types import STREAMS
+from crnet.utils.suggestions import did_you_mean
 
-if TYPE_CHECKING:
-    pass
+
+@dataclass(frozen=True)
+class ConfigSource:
+    """The two options that decide the defaults of all the others."""
+
+    preset: PresetOption = "paper"
+    config: ConfigFile = None
+
+    def load(self) -> Config:
+        """Return the preset, overridden by the file if one is given."""
+        base = PRESETS[self.preset]
+        return base if self.config is None else read_config(self.config, base)
 
 
-def train(
-    data: Path,
-    run: Path,
-    /,
-    *,
-    preset: str = "paper",
-    streams: str = "scene,face,audio-text",
-    seed: int | None = None,
-    init: Path | None = None,
-    protocol: str = "official",
-    **parts: Any,
-) -> int:
+@dataclass(frozen=True)
+class Train(Command):
     """Train the streams and the fusion on a clip store.
 
-    Both stages of every stream, then extra-trees, then one bundle that `crnet predict` and `crnet evaluate` load.
-    Stopped at any moment, the same command goes on where it was and ends the same. For several GPUs, start it with
-    torchrun --nproc-per-node 4 -m crnet train DATA RUN.
-
-    Args:
-        data: A store made by `crnet prepare`.
-        run: The run's folder.
-        preset: Where every value below starts from: paper (full size), small (learns in minutes on two cores), tiny.
-        streams: Which of scene, face and audio-text, with commas.
-        seed: Of everything random: weights, order, frames, trees; by default 0.
-        init: Weights for the visual backbones, a torchvision-format ResNet-34 as safetensors.
-        protocol: Which clips train: official splits, video-disjoint, identity-disjoint, or one fold of several, such as
-            grouped-kfold:5:1. `crnet evaluate` then tests on the clips that are left.
+    Trains both stages of every stream, then the extra-trees, and writes one bundle that `crnet predict` and `crnet
+    evaluate` load. Rerunning the command resumes it, with the same result. To train on several GPUs, start it with
+    torchrun --nproc-per-node 4 -m crnet train STORE RUN.
     """
-    from crnet.config import PRESETS, with_seed
-    from crnet.data.splits import SplitProtocol
-    from crnet.train import train_system
-    from crnet.types import STREAMS
 
-    names = tuple(name.strip() for name in streams.split(","))
-    if not set(names) <= set(STREAMS):
-        raise UsageError(f"unknown stream in {streams!r}", remedy=f"name some of {','.join(STREAMS)}")
-    config = replace(PRESETS[preset], streams=tuple(s for s in STREAMS if s in names), **parts)  # type: ignore[index]
-    if init is not None:
-        config = replace(config, model=replace(config.model, init=init))
-    if seed is not None:
-        config = with_seed(config, seed)
-    with bars() as progress:
-        bundle = train_system(data, run, config, progress, protocol=SplitProtocol.parse(protocol))
-    if bundle is not None:
-        print(f"trained: {bundle.path}; next: crnet evaluate {run} {data}")
-    return EXIT_DONE
+    resumes = True
+
+    store: Store
+    run: Annotated[Positional[Path], option("Folder of the new run.")]
+    preset: PresetOption = "paper"
+    config: ConfigFile = None
+    streams: Annotated[str, option("Streams to train, separated by commas.", "STREAM,...")] = ",".join(STREAMS)
+    protocol: Annotated[
+        str,
+        option(
+            "Which clips are used for training: official splits, video-disjoint, identity-disjoint, or one fold of "
+            "several, such as grouped-kfold:5:1. `crnet evaluate` tests on the other clips.",
+            "PROTOCOL",
+        ),
+    ] = "official"
+    init: Annotated[
+        Path | None,
+        option("Initial weights of the visual backbones: a ResNet-34 in torchvision's format as safetensors.", "FILE"),
+    ] = None
+    seed: ConfiguredSeed = None
+    device: ConfiguredDevice = None
+    batch_size: ConfiguredBatchSize = None
+    workers: Workers = None
+    no_tensorboard: Annotated[Flag, option("Do not write TensorBoard files.")] = False
+    transforms: TransformConfig = PRESETS["paper"].transforms
+    model: ModelConfig = PRESETS["paper"].model
+    training: TrainingConfig = PRESETS["paper"].training
+    fusion: FusionConfig = PRESETS["paper"].fusion
+
+    @classmethod
+    def defaults(cls, words: Sequence[str]) -> Self | None:
+        """Return an instance with the configuration that --preset and --config name."""
+        try:
+            source, _ = tyro.cli(
+                ConfigSource, args=words, return_unknown_args=True, add_help=False, console_outputs=False
+            )
+        except SystemExit:
+            return None  # a wrong value, which the complete parser reports
+        config = source.load()
+        return cls(
+            tyro.MISSING,
+            tyro.MISSING,
+            streams=",".join(config.streams),
+            transforms=config.transforms,
+            model=config.model,
+            training=config.training,
+            fusion=config.fusion,
+        )
+
+    def __call__(self) -> int:
+        """Train the system, or finish a run that was stopped."""
+        from crnet.data.splits import SplitProtocol
+        from crnet.train import train_system
+
+        config, protocol = self.configuration(), SplitProtocol.parse(self.protocol)
+        with progress_display(self.quiet) as progress:
+            bundle = train_system(self.store, self.run, config, progress, protocol=protocol)
+        if bundle is not None:
+            print(f"trained: {bundle.path}; next: crnet evaluate {self.run} {self.store}")
+        return EXIT_DONE
+
+    def configuration(self) -> Config:
+        """Return the configuration; the short options override the fields that they stand for.
+
+        Raises:
+            UsageError: A stream is unknown.
+            ConfigError: The values contradict each other.
+        """
+        names = [name.strip() for name in self.streams.split(",")]
+        for name in names:
+            if name not in STREAMS:
+                hint = did_you_mean(name, STREAMS) or f"choose from {', '.join(STREAMS)}"
+                raise UsageError(f"unknown stream {name!r}", remedy=hint)
+        streams = tuple(stream for stream in STREAMS if stream in names)
+        model = self.model if self.init is None else replace(self.model, init=self.init)
+        training = self.training
+        if self.device is not None:
+            training = replace(training, device=self.device)
+        if self.workers is not None:
+            training = replace(training, workers=self.workers)
+        if self.batch_size is not None:
+            first, second = (replace(stage, batch_size=self.batch_size) for stage in training.stages)
+            training = replace(training, stages=(first, second))
+        if self.no_tensorboard:
+            training = replace(training, tensorboard=False)
+        config = Config(streams, self.transforms, model, training, self.fusion)
+        return config if self.seed is None else with_seed(config, self.seed)

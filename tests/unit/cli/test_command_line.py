@@ -1,8 +1,9 @@
-"""The command line: exit codes, one-line errors, help that does not wait for torch."""
+"""The command line: exit codes, one-line errors, help without heavy imports."""
 
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 
 import crnet
 from crnet.cli import main as cli
+from crnet.cli.commands import COMMANDS, command_class
+from crnet.cli.demo import Demo
+from crnet.cli.predict import Predict
 
 HEAVY = ("torch", "numpy", "sklearn", "av", "cv2", "matplotlib", "pyarrow", "rich")
 
@@ -22,14 +26,30 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"\n  {name} " in shown
 
 
-@pytest.mark.parametrize("name", ["simulate", "prepare", "train", "evaluate", "predict", "demo"])
+@pytest.mark.parametrize("name", ["simulate", "prepare", "train", "evaluate", "predict", "demo", "text fetch"])
 def test_each_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([name, "--help"]) == 0
-    assert f"usage: crnet {name}" in capsys.readouterr().out
+    words = name.split()
+    assert cli.main([*words, "--help"]) == 0
+    explained = capsys.readouterr().out
+    assert f"usage: crnet {name} [-h]" in explained
+    assert cli.main(["help", *words]) == 0
+    assert capsys.readouterr().out == explained
+    assert cli.main(["-v", *words, "-h"]) == 0
+    assert capsys.readouterr().out == explained
 
 
-def test_without_a_command_help_is_shown_and_the_exit_code_is_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([]) == 2
+def test_a_group_of_commands_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["text", "--help"], ["help", "text"]):
+        assert cli.main(words) == 0
+        shown = capsys.readouterr().out
+        assert "text fetch" in shown and "text train" in shown and "simulate" not in shown
+
+
+@pytest.mark.parametrize("words", [[], ["-q"]])
+def test_without_a_command_help_is_shown_and_the_exit_code_is_2(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
     assert "usage" in capsys.readouterr().out
 
 
@@ -39,53 +59,119 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        (["fly"], "unknown command 'fly'"),
-        (["simulate"], "no folder is named (crnet simulate OUT"),
-        (["prepare", "only-one"], "OUT"),
-        (["prepare", "a", "b", "--workers", "many"], "--workers"),
-        (["train", "a", "b", "--preset", "huge"], "--preset"),
-        (["train", "a", "b", "--model.widht", "3"], "--model.widht"),
-        (["train", "a", "b", "--streams", "smell"], "unknown stream"),
+        (["fly"], "unknown command 'fly' (see crnet --help)"),
+        (["tarin"], "unknown command 'tarin' (did you mean train?)"),
+        (["text"], "crnet text needs a command (one of text fetch, text train)"),
+        (["text", "fetsch"], "unknown command 'text fetsch' (did you mean text fetch?)"),
+        (["simulate"], "crnet simulate: OUT is missing (usage: crnet simulate OUT ..., or --sheet FILE.png)"),
+        (["prepare", "only-one"], "crnet prepare: STORE is missing (usage: crnet prepare SOURCE STORE ...)"),
+        (["train"], "crnet train: STORE and RUN are missing (usage: crnet train STORE RUN ...)"),
+        (["train", "--preset", "tiny", "a"], "crnet train: RUN is missing (usage: crnet train STORE RUN ...)"),
+        (["explain", "run"], "crnet explain: VIDEO_OR_STORE is missing"),
+        (["reproduce"], "crnet reproduce: WHAT, --store and --out are missing (usage: crnet reproduce WHAT --store"),
+        (["prepare", "a", "b", "--workers", "many"], "--workers: 'many' is not a whole number"),
+        (["simulate", "a", "--fps", "fast"], "--fps: 'fast' is not a number (see crnet simulate --help)"),
+        (["train", "a", "b", "--preset", "huge"], "--preset: 'huge' is not one of 'tiny', 'small', 'paper'"),
+        (["train", "a", "b", "--preset"], "--preset needs a value"),
+        (["train", "a", "b", "c"], "unexpected argument c"),
+        (["train", "a", "b", "--model.widht", "3"], "no option --model.widht (did you mean --model.width?)"),
+        (["train", "a", "--sed", "3"], "crnet train has no option --sed (did you mean --seed?)"),
+        (["prepare", "a", "b", "--device=cpu"], "crnet prepare has no option --device; train and"),
+        (["predict", "a", "b", "--epochs", "3"], "crnet predict has no option --epochs; text train has it"),
+        (["reproduce", "all", "--data", "a"], "crnet reproduce has no option --data (did you mean --store?)"),
+        (["reproduce", "all", "--seed", "3"], "text train have it (did you mean --seeds?)"),
+        (["predict", "a", "b", "-x"], "crnet predict has no option -x (see crnet predict --help)"),
+        (["train", "a", "b", "--streams", "smell"], "unknown stream 'smell'"),
+        (["train", "a", "b", "--streams", "scnee"], "unknown stream 'scnee' (did you mean scene?)"),
         (["train", "nowhere", "run"], "nowhere"),
         (["evaluate", "nowhere", "store"], "nowhere"),
         (["predict", "nowhere", "video.mp4"], "nowhere"),
+        (["predict", "nowhere"], "no video is given"),
         (["prepare", "nowhere", "store"], "nowhere"),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(
-    words: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert cli.main(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert said in err
+    assert message in err
+    assert err.startswith("crnet")
     assert len(err.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def fail_with(error: type[BaseException], *arguments: object, **keywords: object) -> object:
+    def fail(*_: object) -> int:
+        raise error(*arguments, **keywords)
+
+    return fail
 
 
 def test_a_bug_shows_no_traceback_unless_asked(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> int:
-        raise ZeroDivisionError("oh")
-
-    monkeypatch.setattr(cli, "_run", broken)
+    monkeypatch.setattr(Demo, "__call__", fail_with(ZeroDivisionError, "oh"))
     assert cli.main(["demo"]) == 2
-    assert capsys.readouterr().err == "crnet: unexpected ZeroDivisionError: oh (a bug: --debug shows where)\n"
-    assert cli.main(["demo", "--debug"]) == 2
-    assert "Traceback" in capsys.readouterr().err
+    assert capsys.readouterr().err == "crnet: unexpected ZeroDivisionError: oh (this is a bug; --debug shows where)\n"
+    for words in (["demo", "--debug"], ["--debug", "demo"]):
+        assert cli.main(words) == 2
+        assert "Traceback" in capsys.readouterr().err
 
 
-def test_interrupted_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "_run", interrupted)
+def test_an_interrupted_command_says_whether_it_can_be_resumed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command in (Demo, Predict):
+        monkeypatch.setattr(command, "__call__", fail_with(KeyboardInterrupt))
     assert cli.main(["demo"]) == 130
-    assert "goes on" in capsys.readouterr().err
+    assert capsys.readouterr().err == "stopped; rerunning the same command resumes it\n"
+    assert cli.main(["predict", "run", "video.mp4"]) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+def test_commands_that_write_resumable_work_are_marked() -> None:
+    resumable = {name for name in COMMANDS if command_class(name).resumes}
+    assert resumable == set(COMMANDS) - {"predict", "explain", "serve"}
+
+
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [
+        ("cv2", 'pip install "crnet[simulate]"'),
+        ("av.video", 'pip install "crnet[media]"'),
+        ("foo_x", "pip install foo-x"),
+    ],
+)
+def test_a_missing_module_names_the_extra_that_brings_it(
+    module: str, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Demo, "__call__", fail_with(ModuleNotFoundError, "No module", name=module))
+    assert cli.main(["demo"]) == 2
+    assert capsys.readouterr().err == f"crnet: the Python module {module} is not installed ({command})\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "level"),
+    [(["demo"], logging.INFO), (["demo", "-v"], logging.DEBUG), (["--quiet", "demo"], logging.WARNING)],
+)
+def test_verbose_and_quiet_set_the_level_of_the_log(
+    words: list[str], level: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def log(command: Demo) -> int:
+        assert logging.getLogger("crnet").getEffectiveLevel() == level
+        assert command.quiet == (level == logging.WARNING)
+        logging.getLogger("crnet.demo").warning("careful")
+        return 0
+
+    monkeypatch.setattr(Demo, "__call__", log)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    assert cli.main(words) == 0
+    assert capsys.readouterr().err == "warning: careful\n"
 
 
 def test_the_preset_decides_the_defaults_that_help_shows(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,12 +190,12 @@ def test_importing_and_helping_load_nothing_heavy() -> None:
 import json, sys
 import crnet
 after_import = [name for name in {HEAVY} if name in sys.modules]
-from crnet.cli.main import usage
-usage()
+from crnet.cli.main import main
+main(["--help"])
 print(json.dumps([after_import, [name for name in {HEAVY} if name in sys.modules]]))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [[], []]
+    assert json.loads(done.stdout.splitlines()[-1]) == [[], []]
 
 
 def test_training_needs_no_media_library() -> None:

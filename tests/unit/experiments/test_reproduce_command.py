@@ -20,7 +20,7 @@ def test_every_name_of_the_paper_is_known() -> None:
 
 
 def test_the_plan_is_shown_without_training(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["reproduce", "table3", "--data", str(store), "--out", str(tmp_path / "out"), "--preset", "tiny"]
+    words = ["reproduce", "table3", "--store", str(store), "--out", str(tmp_path / "out"), "--preset", "tiny"]
     assert main([*words, "--seeds", "2", "--backbones", "r2d34", "--plan", "--json"]) == 0
     networks = json.loads(capsys.readouterr().out)["networks"]
     assert len(networks) == 2 * 5
@@ -38,8 +38,11 @@ def test_the_plan_is_shown_without_training(store: Path, tmp_path: Path, capsys:
         (["table3", "--seeds", "0"], "seeds and workers must be 1 or more"),
         (["table3", "--workers", "0"], "seeds and workers must be 1 or more"),
         (["table3", "--backbones", "vgg"], "unknown backbone 'vgg'"),
-        (["table3", "--data", "{}"], "is no clip store (make a store: crnet prepare {} STORE, and give --data STORE)"),
-        (["table3", "--data", "{}/none"], "does not exist"),
+        (
+            ["table3", "--store", "{}"],
+            "is no clip store (make a store: crnet prepare {} STORE, and give --store STORE)",
+        ),
+        (["table3", "--store", "{}/none"], "does not exist"),
         (["table3", "--preset", "huge"], "huge"),
     ],
 )
@@ -47,8 +50,8 @@ def test_bad_usage_is_one_line(
     words: list[str], said: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [word.replace("{}", str(tmp_path)) for word in words]
-    if "--data" not in words:
-        words += ["--data", str(store)]
+    if "--store" not in words:
+        words += ["--store", str(store)]
     assert main(["reproduce", *words, "--out", str(tmp_path / "out")]) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1

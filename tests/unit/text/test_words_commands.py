@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from crnet.cli.main import main, usage
+from crnet.cli.main import main
+from crnet.cli.parsing import overview
 from crnet.data.store import read_manifest
 from crnet.errors import ConfigError
 from crnet.text.skip_thoughts.kiros_files import KIROS_FILES
@@ -19,7 +20,7 @@ SMALL = "--uni 8 --bi 4 --word-dimensions 6 --words 100 --epochs 1 --batch-size 
 
 
 def test_help_lists_the_text_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    assert all(name in usage() for name in ("embed ", "text fetch ", "text train "))
+    assert all(name in overview() for name in ("embed ", "text fetch ", "text train "))
     assert main(["text", "train", "--help"]) == 0 and "crnet text train" in capsys.readouterr().out
     assert main(["text"]) == 2 and "text fetch, text train" in capsys.readouterr().err
 
@@ -52,7 +53,7 @@ def test_train_and_embed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert (report["done"], report["skipped"], report["without_words"]) == (3, 0, 0)
     assert read_manifest(store).encoder == report["encoder"]
     assert main(["embed", str(store), "--encoder", document["encoder"]]) == 0
-    assert "0 clips embedded, 3 were already" in capsys.readouterr().out
+    assert "0 clips embedded, 3 already were" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["predict", "explain"])
