@@ -12,8 +12,8 @@ import numpy as np
 import simplejpeg
 
 from benchmarks.measurements import Figure, cpu_ratio, in_turn, medians, threads
-from crnet.data.dataset import ClipDataset, loader, scores_of
-from crnet.data.extract import clip_from_video
+from crnet.data.dataset import ClipDataset, load_batches, stack_scores
+from crnet.data.extract import extract_clip
 from crnet.data.store import ClipFile, ClipRow, Manifest, clip_path, read_manifest, write_clip, write_manifest
 from crnet.data.transforms import TransformConfig, choose_frames, derived_rng
 from crnet.media.settings import MediaSettings
@@ -28,7 +28,7 @@ BATCH_CLIPS = 30  # Sec. 4.2.1
 
 def store_of(clip: Path, store: Path, copies: int) -> Path:
     """A clip store for measuring: one clip, all its frames kept, so many times, with drawn scores."""
-    made = clip_from_video(clip, clip_id="clip", transcript="", encoder=HashedNgrams(), settings=MediaSettings())
+    made = extract_clip(clip, clip_id="clip", transcript="", encoder=HashedNgrams(), settings=MediaSettings())
     scores = np.random.default_rng(0).uniform(0.2, 0.8, (copies, len(TARGETS)))
     rows: list[ClipRow] = []
     for number in range(copies):
@@ -47,13 +47,13 @@ def store_of(clip: Path, store: Path, copies: int) -> Path:
 def training_clips(store: Path, config: TransformConfig, count: int | None = None) -> ClipDataset:
     """The clips of `store_of`, or `count` of them, as the scene stream trains on them."""
     rows = read_manifest(store).rows("train")[:count]
-    return ClipDataset(store, rows, config, ["scene"], 0, class_of(scores_of(rows)), training=True)
+    return ClipDataset(store, rows, config, ["scene"], 0, class_of(stack_scores(rows)), training=True)
 
 
 def per_core_row(store: Path, repeats: int) -> Figure:
     """CPU seconds of an epoch of the loader in this process, beside those of decoding its JPEG files alone."""
     clips = training_clips(store, TransformConfig())
-    batches = loader(clips, BATCH_CLIPS)
+    batches = load_batches(clips, BATCH_CLIPS)
     files = _jpegs_of_epoch(clips)
     with threads(1):
         decoding, loading = in_turn(repeats, partial(_decode_all, files), lambda: sum(1 for _ in batches))
@@ -92,7 +92,7 @@ def workers_row(store: Path, repeats: int) -> Iterator[Figure]:
     if cores < 2:
         return
     clips = training_clips(store, TransformConfig())
-    passes = {count: loader(clips, BATCH_CLIPS, workers=count) for count in (1, cores)}
+    passes = {count: load_batches(clips, BATCH_CLIPS, workers=count) for count in (1, cores)}
     rates: dict[int, list[float]] = {1: [], cores: []}
     for number in range(repeats + 1):
         for count, batches in passes.items():

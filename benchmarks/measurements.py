@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from crnet.utils.executors import available_cores
-from crnet.utils.process_memory import peak_mib, restart_peak
+from crnet.utils.process_memory import peak_mib, reset_peak
 from crnet.utils.provenance import versions
 
 BUSY_PER_CORE = 0.3
@@ -78,7 +78,7 @@ class Figure:
 
 def timed(work: Callable[[], object]) -> Spent:
     """Do the work once; the CPU seconds of child processes count once they are reaped, their memory does not."""
-    counts = restart_peak()
+    counts = reset_peak()
     children_s, cpu_s, wall_s = _children_s(), time.process_time(), time.perf_counter()
     work()
     spent_s = time.process_time() - cpu_s + _children_s() - children_s

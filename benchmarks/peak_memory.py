@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from crnet.data.extract import clip_from_video
+from crnet.data.extract import extract_clip
 from crnet.data.store import ClipFile, write_clip
 from crnet.media.settings import MediaSettings
 from crnet.text.hashed_ngrams import HashedNgrams
@@ -18,7 +18,7 @@ from crnet.utils.process_memory import peak_mib
 def main(clips: list[Path]) -> None:
     """Make a clip file of each video, all frames kept, read it back, and say the peak memory in MiB (2^20 bytes)."""
     for path in clips:
-        clip = clip_from_video(path, clip_id=path.name, transcript="", encoder=HashedNgrams(), settings=MediaSettings())
+        clip = extract_clip(path, clip_id=path.name, transcript="", encoder=HashedNgrams(), settings=MediaSettings())
         stored = path.with_suffix(".safetensors")
         write_clip(stored, clip)
         del clip

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from crnet.bundle.bundle import Bundle
 from crnet.config import from_dict
-from crnet.data.extract import clip_from_video, count_faces
+from crnet.data.extract import count_faces, extract_clip
 from crnet.data.sources.source import list_videos
-from crnet.data.store import source_of
+from crnet.data.store import as_clip_source
 from crnet.data.transforms import clip_batch
 from crnet.errors import CrnetError, MissingDependencyError, StorageError, UsageError
 from crnet.fusion.fusion import system_scores
@@ -156,7 +156,7 @@ class Predictor:
         Raises:
             MediaError: The video cannot be read.
         """
-        return clip_from_video(
+        return extract_clip(
             Path(path),
             clip_id=str(path),
             transcript=transcript.text,
@@ -200,7 +200,7 @@ class Predictor:
             scores=fused_by_target,
             streams={stream: _by_target(stream_scores[0]) for stream, stream_scores in streams.items()},
             intervals=None if calibration is None else calibration.intervals(fused_by_target),
-            faces=count_faces(source_of(clip), clip.face_box),
+            faces=count_faces(as_clip_source(clip), clip.face_box),
             warnings=tuple(self._warnings(clip, features, transcript or clip.recognised)),
         )
 

@@ -22,7 +22,7 @@ import numpy as np
 from crnet.bundle.bundle import VISUAL, VISUAL_FUSION_FILE, Bundle, load_bundle, save_bundle
 from crnet.bundle.verify import BUNDLE_FILE, BUNDLE_FOLDER
 from crnet.config import Config, to_dict
-from crnet.data.dataset import longest_audio_samples, scores_of
+from crnet.data.dataset import longest_audio_samples, stack_scores
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.data.splits import (
     FEWEST_CALIBRATION_CLIPS,
@@ -30,7 +30,7 @@ from crnet.data.splits import (
     SplitProtocol,
     assign_splits,
     split_validation,
-    training_digest,
+    training_fingerprint,
 )
 from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.fusion.conformal import Calibration
@@ -97,7 +97,7 @@ def train_system(
         raise LabelError(
             "no clip belongs to the training split", path=store, remedy="give some clips split=train, prepare again"
         )
-    scores = scores_of(rows)
+    scores = stack_scores(rows)
     if config.transforms.audio_samples is None:
         longest = longest_audio_samples(store, rows)
         config = replace(config, transforms=replace(config.transforms, audio_samples=longest))
@@ -138,7 +138,7 @@ def train_system(
         media=manifest.settings,
         train_medians=np.median(scores, axis=0),
         protocol=protocol,
-        training_digest=training_digest(manifest),
+        training_fingerprint=training_fingerprint(manifest),
         path=run_dir / BUNDLE_FOLDER,
     )
     bundle = replace(bundle, calibration=calibrate(bundle, store, manifest, progress))
@@ -172,7 +172,7 @@ def calibrate(bundle: Bundle, store: Path, manifest: Manifest, progress: Progres
     scores, _ = system_scores(bundle.fusion, features, {})
     spoken = Counter(filter(None, (guess_language(row.transcript) for row in manifest.rows("train"))))
     language = spoken.most_common(1)[0][0] if spoken else None
-    return Calibration.fit(scores_of(rows), scores, bundle.fusion.distances(features), language)
+    return Calibration.fit(stack_scores(rows), scores, bundle.fusion.distances(features), language)
 
 
 def _features(

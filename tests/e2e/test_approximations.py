@@ -19,8 +19,8 @@ import pytest
 
 from crnet.bundle.bundle import load_bundle
 from crnet.config import PRESETS
-from crnet.data.store import source_of
-from crnet.data.transforms import collate, sample
+from crnet.data.store import as_clip_source
+from crnet.data.transforms import collate, read_sample
 from crnet.demo import DemoResult
 from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg, with_margin
 from crnet.media.mtcnn import ONET_PIXELS, Mtcnn, pixel_squares
@@ -182,7 +182,7 @@ def test_scores_do_not_depend_on_how_memory_lies(cases: list[Case], system: Pred
     """Colours side by side in memory, pictures decoded into one piece: the same scores as plain planes, in float32."""
     for case in cases[:2]:
         config = system.bundle.config.transforms
-        batch = collate([sample(source_of(case.quick), config, None, tuple(system.bundle.nets))])
+        batch = collate([read_sample(as_clip_source(case.quick), config, None, tuple(system.bundle.nets))])
         plain = replace(batch, **{name: getattr(batch, name).contiguous() for name in ("scene", "face")})
         for one, other in zip(system.features(batch)[1].values(), system.features(plain)[1].values(), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-4)

@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from crnet.data.dataset import ClipDataset, loader, scores_of
+from crnet.data.dataset import ClipDataset, load_batches, stack_scores
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
-from crnet.data.store import read_clip, source_of
-from crnet.data.transforms import TransformConfig, choose_frames, collate, sample
+from crnet.data.store import as_clip_source, read_clip
+from crnet.data.transforms import TransformConfig, choose_frames, collate, read_sample
 from crnet.explain.frame_maps import face_squares
 from crnet.explain.heat_maps import compute_heat_maps, mass_inside
 from crnet.media.settings import MediaSettings
@@ -73,13 +73,15 @@ def mass_on_faces(net: StreamNet, store: Path, rows: tuple[ClipRow, ...]) -> tup
     place = (np.arange(SHOWN.pixels) + 0.5) / SHOWN.pixels
     for row in rows:
         clip = read_clip(store / row.file)
-        frames = choose_frames(source_of(clip), SHOWN.frames, None)
+        frames = choose_frames(as_clip_source(clip), SHOWN.frames, None)
         crops = face_squares(clip, frames, MediaSettings().face_margin)
         x0, y0, x1, y1 = ((clip.face_box[frames] - crops[:, [0, 1, 0, 1]]) / (crops[:, 2:3] - crops[:, 0:1])).T
         across = (x0[:, None] < place) & (place < x1[:, None])
         down = (y0[:, None] < place) & (place < y1[:, None])
         face = down[:, :, None] & across[:, None, :]
-        cams = compute_heat_maps(net, collate([sample(source_of(clip), SHOWN, None, ["face"], row.clip_id)])).gradcam
+        cams = compute_heat_maps(
+            net, collate([read_sample(as_clip_source(clip), SHOWN, None, ["face"], row.clip_id)])
+        ).gradcam
         shares.append([mass_inside(cam, face) for cam in cams])
         area.append(face.mean())
     by_target = np.mean(shares, axis=0)
@@ -89,8 +91,8 @@ def mass_on_faces(net: StreamNet, store: Path, rows: tuple[ClipRow, ...]) -> tup
 def test_gradcam_finds_the_face_of_simulated_people(store: Path, manifest: Manifest, tmp_path: Path) -> None:
     weights = train_stream("face", store, manifest, tmp_path, SHAPE, SHOWN, TRAINING)
     net, test = load_net(weights, "face", SHAPE).eval(), manifest.rows("test")
-    _, predicted = extract(net, loader(ClipDataset(store, test, SHOWN, ["face"]), 16))
-    of_smile, of_pitch = (r2(scores_of(test)[:, i], predicted[:, i]) for i in (0, 1))  # one target of each
+    _, predicted = extract(net, load_batches(ClipDataset(store, test, SHOWN, ["face"]), 16))
+    of_smile, of_pitch = (r2(stack_scores(test)[:, i], predicted[:, i]) for i in (0, 1))  # one target of each
     of_face, of_voice, area = mass_on_faces(net, store, test[:CLIPS])
     untrained = [mass_on_faces(StreamNet("face", SHAPE, seed=seed).eval(), store, test[:CLIPS]) for seed in CONTROLS]
     gaps = [face - voice for face, voice, _ in untrained]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crnet.data.dataset import ClipDataset, loader, scores_of
+from crnet.data.dataset import ClipDataset, load_batches, stack_scores
 from crnet.data.store import read_manifest
 from crnet.training.checkpoint import load_net
 from crnet.training.features import extract
@@ -20,10 +20,10 @@ def error_removed(store: Path, run: Path, stream: Stream) -> float:
     """The share of the training median's error on the test split that a trained stream removes."""
     manifest = read_manifest(store)
     test = manifest.rows("test")
-    truth, medians = scores_of(test), np.median(scores_of(manifest.rows("train")), axis=0)
+    truth, medians = stack_scores(test), np.median(stack_scores(manifest.rows("train")), axis=0)
     weights = train_tiny(store, run, stream, epochs=(4, 10), batch_size=8)
     data = ClipDataset(store, test, TINY_TRANSFORMS, [stream])
-    _, predicted = extract(load_net(weights, stream, TINY_MODEL), loader(data, 8))
+    _, predicted = extract(load_net(weights, stream, TINY_MODEL), load_batches(data, 8))
     return float(1 - np.abs(predicted - truth).mean() / np.abs(medians - truth).mean())
 
 

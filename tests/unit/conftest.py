@@ -12,7 +12,7 @@ import simplejpeg
 
 from crnet.bundle.bundle import Bundle
 from crnet.config import Config
-from crnet.data.dataset import scores_of
+from crnet.data.dataset import stack_scores
 from crnet.data.store import ClipRow, Manifest, write_clip, write_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.evaluation.evaluate import Evaluation, evaluate
@@ -99,7 +99,7 @@ def make_bundle(store: Path, config: Config = CONFIG) -> Bundle:
     rows = read_manifest(store).rows("train")
     nets = {stream: StreamNet(stream, config.model, seed=1).eval() for stream in config.streams}
     features, _ = extract_all(nets, store, rows, config.transforms)
-    scores = scores_of(rows)
+    scores = stack_scores(rows)
     return Bundle(
         config=config,
         nets=nets,

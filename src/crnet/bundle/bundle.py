@@ -61,8 +61,8 @@ class Bundle:
         train_medians: float64 [6]; predicting them for everyone is the floor.
         calibration: What the intervals are made of; None (too few validation clips): no intervals.
         protocol: How the clips were dealt to splits: which of them it may be tested on.
-        training_digest: Of the clips that trained it and chose its networks, see `crnet.data.splits`; "" in bundles
-            that were written before it was kept.
+        training_fingerprint: Fingerprint of the training and validation clips, see `crnet.data.splits`; "" in bundles
+            of the first version, which did not record it.
         path: Where it was loaded from.
     """
 
@@ -75,7 +75,7 @@ class Bundle:
     train_medians: NDArray[np.float64]
     calibration: Calibration | None = None
     protocol: SplitProtocol = OFFICIAL
-    training_digest: str = ""
+    training_fingerprint: str = ""
     path: Path | None = None
 
     def applies_to(self, simulated: bool) -> bool:
@@ -105,7 +105,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "training_source": bundle.training_source,
         "encoder": bundle.encoder,
         "protocol": str(bundle.protocol),
-        "training_digest": bundle.training_digest,
+        "training_fingerprint": bundle.training_fingerprint,
         "media": dict(bundle.media),
         "train_medians": bundle.train_medians.tolist(),
         "config": to_dict(bundle.config),
@@ -153,7 +153,7 @@ def load_bundle(path: Path, files: BundleFiles | None = None) -> Bundle:
         train_medians=np.array(document["train_medians"], dtype=np.float64),
         calibration=calibration,
         protocol=protocol,
-        training_digest=str(document.get("training_digest", "")),
+        training_fingerprint=str(document.get("training_fingerprint", document.get("training_fingerprint", ""))),
         path=folder,
     )
 

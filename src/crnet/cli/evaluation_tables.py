@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crnet.data.ceiling import ceiling_of
+from crnet.data.ceiling import attainable_metrics
 from crnet.evaluation.evaluate import AVERAGE, FLOOR, FUSION, SHORT_NAMES, Evaluation
 from crnet.fusion.conformal import LEVEL
 from crnet.types import TARGETS
@@ -98,7 +98,7 @@ def _ceiling_table(evaluation: Evaluation) -> Table:
     for name in ("R2", "ceiling", "1-MAE\nshare"):
         table.add_column(name, justify="right")
     for system, shares in evaluation.share_of_way().items():
-        best = ceiling_of(evaluation.ceiling or {}, evaluation.split, system) or {}
+        best = attainable_metrics(evaluation.ceiling or {}, evaluation.split, system) or {}
         table.add_row(
             system,
             *_n_cell(evaluation),

@@ -43,7 +43,7 @@ def read_ceiling(folder: Path) -> dict[str, Any] | None:
     return document
 
 
-def ceiling_of(document: Mapping[str, Any], split: str, system: str) -> dict[str, Any] | None:
+def attainable_metrics(document: Mapping[str, Any], split: str, system: str) -> dict[str, Any] | None:
     """The best attainable figures for a system on a split: `{target or "average": {figure: value}}`."""
     try:
         streams = document["splits"][split]["streams"]
@@ -68,7 +68,7 @@ def share_of_way(
     """
     shares: dict[str, dict[str, dict[str, float | None]]] = {}
     for system, targets in systems.items():
-        best = ceiling_of(document, split, system)
+        best = attainable_metrics(document, split, system)
         if best is None:
             continue
         floor = document["splits"][split][FLOOR]

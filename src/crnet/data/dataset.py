@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from crnet.data.store import ClipFile, ClipRow
-from crnet.data.transforms import VISUAL_STREAMS, Sample, TransformConfig, collate, derived_rng, sample
+from crnet.data.transforms import VISUAL_STREAMS, Sample, TransformConfig, collate, derived_rng, read_sample
 from crnet.errors import ConfigError, CrnetError, LabelError
 from crnet.types import TARGETS, Batch, Stream, VisualStream
 
@@ -23,7 +23,7 @@ EpochIndex = tuple[int, int]
 """Epoch and place of a clip: the epoch travels with the request, so that loader processes need no message."""
 
 
-def scores_of(rows: Sequence[ClipRow]) -> Float64[np.ndarray, "N 6"]:
+def stack_scores(rows: Sequence[ClipRow]) -> Float64[np.ndarray, "N 6"]:
     """The annotated scores, float64.
 
     Raises:
@@ -77,7 +77,7 @@ class ClipDataset(Dataset[Sample | CrnetError]):
         self.config = config
         self.streams = tuple(streams)
         self.seed = seed
-        self.scores = None if classes is None else scores_of(self.rows)
+        self.scores = None if classes is None else stack_scores(self.rows)
         self.classes = classes
         self.training = training
         self.epoch = 0
@@ -124,7 +124,7 @@ class ClipDataset(Dataset[Sample | CrnetError]):
         row = self.rows[index]
         rng = derived_rng(self.seed, epoch, f"frames of {row.clip_id}") if self.training else None
         try:
-            seen = sample(ClipFile(self.store / row.file), self.config, rng, self.streams, row.clip_id, room)
+            seen = read_sample(ClipFile(self.store / row.file), self.config, rng, self.streams, row.clip_id, room)
         except CrnetError as error:
             error.path = error.path or self.store / row.file
             return error
@@ -196,7 +196,7 @@ class Batches:
             yield batch
 
 
-def loader(dataset: ClipDataset, batch_size: int, *, workers: int = 0, rank: int = 0, ranks: int = 1) -> Batches:
+def load_batches(dataset: ClipDataset, batch_size: int, *, workers: int = 0, rank: int = 0, ranks: int = 1) -> Batches:
     """Batches of a data set; the same ones whatever the number of workers.
 
     Args:

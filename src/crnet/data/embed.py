@@ -19,7 +19,7 @@ from crnet.data.prepare import SETTINGS_NAME, settings_fingerprint
 from crnet.data.store import ClipFile, read_clip, write_clip
 from crnet.errors import FormatError, StorageError
 from crnet.text.base import TextEncoder, encoder_label, is_same_encoder
-from crnet.utils.files import read_json, remedy_of_writing, remove_leftovers, write_json
+from crnet.utils.files import read_json, remove_leftovers, write_error_remedy, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import short_fingerprint
 
@@ -87,7 +87,7 @@ def _begin(store: Path, manifest: Manifest, encoder: TextEncoder) -> str:
             (store / MANIFEST_NAME).replace(store / EMBEDDING_NAME)
     except OSError as error:
         reason = f"cannot be written: {error.strerror or error}"
-        raise StorageError(reason, path=store, remedy=remedy_of_writing(error)) from error
+        raise StorageError(reason, path=store, remedy=write_error_remedy(error)) from error
     if settings_path.is_file():
         # `crnet prepare` with the old encoder must not take these clips for its own.
         described = read_json(settings_path, "the settings of a clip store")

@@ -34,19 +34,19 @@ CHUNK_BYTES = 1 << 20
 
 _log = logging.getLogger(__name__)
 
-ClipMaker = Callable[..., Clip]
-"""Has the signature of `clip_from_video`."""
+ClipExtractor = Callable[..., Clip]
+"""Has the signature of `extract_clip`."""
 
 
 @dataclass(frozen=True)
-class Shared:
+class ExtractContext:
     """What every job needs, sent to a worker once."""
 
     out: Path
     encoder: TextEncoder
     settings: MediaSettings
     fingerprint: str
-    make_clip: ClipMaker
+    make_clip: ClipExtractor
     recogniser: SpeechRecogniser | None = None
 
 
@@ -60,7 +60,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Made:
+class ExtractedClip:
     """A finished clip file: its row, and whether it was there already."""
 
     row: ClipRow
@@ -68,7 +68,7 @@ class Made:
     simulated: bool
 
 
-def clip_from_video(
+def extract_clip(
     path: Path,
     *,
     clip_id: str,
@@ -114,7 +114,7 @@ def count_faces(source: ClipSource, boxes: NDArray[np.float32]) -> Faces:
     return Faces(int(np.isfinite(boxes[middles]).all(axis=1).sum()), len(middles))
 
 
-def make_clip_file(shared: Shared, job: Job) -> Made | Failure:
+def extract_to_store(shared: ExtractContext, job: Job) -> ExtractedClip | Failure:
     """One job, in a worker: make the clip file unless it is there, whole and up to date."""
     try:
         return _make(shared, job)
@@ -129,7 +129,7 @@ def make_clip_file(shared: Shared, job: Job) -> Made | Failure:
         return Failure(job.clip.clip_id, job.video.shown, reason, "report it as a bug, with the file if possible")
 
 
-def _make(shared: Shared, job: Job) -> Made:
+def _make(shared: ExtractContext, job: Job) -> ExtractedClip:
     if not _is_utf8(job.clip.clip_id):
         raise MediaError("its name is not UTF-8", path=job.video.shown, remedy="rename it")
     relative = clip_path(job.clip.clip_id)
@@ -174,7 +174,7 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _made(path: Path, relative: str, clip: LabelledClip, origin: str) -> Made | None:
+def _made(path: Path, relative: str, clip: LabelledClip, origin: str) -> ExtractedClip | None:
     """What the clip file holds; None if there is none that is whole and made from the same things."""
     file = open_whole(path, origin)
     if file is None:
@@ -194,7 +194,7 @@ def _made(path: Path, relative: str, clip: LabelledClip, origin: str) -> Made | 
         faces_looked_at=faces.looked_at,
         warnings=tuple(json.loads(file.metadata["warnings"])),
     )
-    return Made(row, was_there=False, simulated=file.metadata["simulated"] == "true")
+    return ExtractedClip(row, was_there=False, simulated=file.metadata["simulated"] == "true")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from crnet.errors import FormatError
 from crnet.types import SPLITS, TARGETS, Split, TrainingSource
-from crnet.utils.files import replacing
+from crnet.utils.files import atomic_write
 
 MANIFEST_FORMAT = 1
 MANIFEST_NAME = "manifest.parquet"
@@ -146,7 +146,7 @@ def write_manifest(store: Path, manifest: Manifest) -> None:
     }
     schema = pa.schema(types, metadata=texts)
     table = pa.Table.from_arrays([pa.array(columns[name], kind) for name, kind in types], schema=schema)
-    with replacing(store / MANIFEST_NAME) as temporary:
+    with atomic_write(store / MANIFEST_NAME) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 

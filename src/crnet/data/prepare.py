@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crnet.data.ceiling import CEILING_NAME
-from crnet.data.extract import WORK_NAME, ClipMaker, Job, Made, Shared, clip_from_video, make_clip_file
+from crnet.data.extract import (
+    WORK_NAME,
+    ClipExtractor,
+    ExtractContext,
+    ExtractedClip,
+    Job,
+    extract_clip,
+    extract_to_store,
+)
 from crnet.data.failures import FAILURES_NAME
 from crnet.data.manifest import EMBEDDING_NAME, MANIFEST_NAME, Manifest, write_manifest
 from crnet.data.sources.archives import Keys, ask_for_key
@@ -86,31 +94,31 @@ class PrepareReport:
 class _Tally:
     """What is known so far about the clips of a source."""
 
-    made: dict[str, Made] = field(default_factory=dict)
+    made: dict[str, ExtractedClip] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     left_in_group: Counter[int] = field(default_factory=Counter)
     spills: dict[int, tuple[Path, ...]] = field(default_factory=dict)
 
 
-def open_source(path: Path, keys: Keys = ask_for_key, leave_out: Path | None = None) -> Source:
+def open_source(path: Path, keys: Keys = ask_for_key, exclude: Path | None = None) -> Source:
     """Open a data set of any kind: the official release, a simulated one, or a folder of videos with a CSV.
 
     Args:
         path: A folder, a CSV of clips, or one archive of the release.
         keys: Asked for the keys of locked archives.
-        leave_out: A folder below `path` that is not looked into.
+        exclude: A folder below `path` that is not looked into.
 
     Raises:
         UsageError: There is nothing, or nothing of these kinds.
         LabelError, ArchiveError: Labels or archives are unusable.
     """
     if path.is_file() and path.suffix.lower() == ".csv":
-        return open_folder(path, find_files(path.parent, leave_out))
+        return open_folder(path, find_files(path.parent, exclude))
     if path.is_file() and path.suffix.lower() != ".zip":
         raise UsageError("not a data set", path=path, remedy="give a folder, a CSV of clips, or a zip of the release")
     if not path.exists():
         raise UsageError("no such file or folder", path=path, remedy="check the name of the data set")
-    files = find_files(path, leave_out)
+    files = find_files(path, exclude)
     if path.is_file() or (path / SIMULATED_MARKER).is_file() or is_release(files):
         return open_release(path, keys, files)
     return open_folder(path, files)
@@ -125,7 +133,7 @@ def prepare(
     encoder: TextEncoder | None = None,
     keys: Keys = ask_for_key,
     progress: Progress = no_progress,
-    make_clip: ClipMaker = clip_from_video,
+    make_clip: ClipExtractor = extract_clip,
     recogniser: SpeechRecogniser | None = None,
 ) -> PrepareReport:
     """Prepare a data set: write the clip store that everything later reads.
@@ -162,10 +170,10 @@ def prepare(
     encoder = HashedNgrams() if encoder is None else encoder
     recorded = store_settings(settings, encoder, recogniser)
     fingerprint = recorded["fingerprint"]
-    opened = open_source(source, keys, leave_out=out)
+    opened = open_source(source, keys, exclude=out)
     _begin(out, recorded)
     _log_space(opened, out, settings)
-    shared = Shared(out, encoder, settings, fingerprint, make_clip, recogniser)
+    shared = ExtractContext(out, encoder, settings, fingerprint, make_clip, recogniser)
     tally = _make_clips(opened, shared, available_cores() if workers is None else workers, progress)
     tally.failures += _absent(opened, tally)
     progress(TASK, len(opened.clips), len(opened.clips))
@@ -222,19 +230,21 @@ def _log_space(source: Source, out: Path, settings: MediaSettings) -> None:
     _log.log(level, message, len(source.clips), needed_gb, free_gb, out)
 
 
-def _make_clips(source: Source, shared: Shared, workers: int, progress: Progress) -> _Tally:
+def _make_clips(source: Source, shared: ExtractContext, workers: int, progress: Progress) -> _Tally:
     tally = _Tally()
     progress(TASK, 0, len(source.clips))
-    results = run_jobs(functools.partial(make_clip_file, shared), _jobs(source, shared.out / WORK_NAME, tally), workers)
+    results = run_jobs(
+        functools.partial(extract_to_store, shared), _jobs(source, shared.out / WORK_NAME, tally), workers
+    )
     for finished, (job, result) in enumerate(results, start=1):
-        if isinstance(result, Made):
+        if isinstance(result, ExtractedClip):
             tally.made[job.clip.clip_id] = result
         else:
             failure = _death(job, result) if isinstance(result, WorkerDied) else result
             tally.failures.append(failure)
         tally.left_in_group[job.group] -= 1
         _drop_spills(tally, job.group)
-        note = "" if isinstance(result, Made) else f"{job.video.shown}: {tally.failures[-1].reason}"
+        note = "" if isinstance(result, ExtractedClip) else f"{job.video.shown}: {tally.failures[-1].reason}"
         progress(TASK, finished, len(source.clips), note)
     return tally
 
@@ -268,7 +278,7 @@ def _absent(source: Source, tally: _Tally) -> list[Failure]:
     """Clips of which there was no video."""
     failed = {failure.clip for failure in tally.failures}
     absent = [clip for clip in source.clips.values() if clip.clip_id not in tally.made and clip.clip_id not in failed]
-    if source.leave_out_absent_splits:
+    if source.skip_missing_splits:
         for split in SPLITS:
             of_split = [clip for clip in source.clips.values() if clip.split == split]
             missing = [clip for clip in absent if clip.split == split]

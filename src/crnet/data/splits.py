@@ -18,7 +18,7 @@ from crnet.data.manifest import ClipRow, Manifest
 from crnet.errors import LabelError, UsageError
 from crnet.types import SPLITS, Split
 
-Kind = Literal["official", "video-disjoint", "identity-disjoint", "grouped-kfold"]
+ProtocolKind = Literal["official", "video-disjoint", "identity-disjoint", "grouped-kfold"]
 FEWEST_FOLDS, MOST_FOLDS = 3, 100  # one fold tests, one chooses, the others train
 FEWEST_CALIBRATION_CLIPS = 20
 """With fewer clips there are no intervals: at 19 the one of level 0.95 is the largest miss, at 18 it is infinite."""
@@ -37,7 +37,7 @@ class SplitProtocol:
         fold: Which of them tests, from 1; the next one chooses the networks. None: each in its turn.
     """
 
-    kind: Kind = "official"
+    kind: ProtocolKind = "official"
     folds: int = 1
     fold: int | None = None
 
@@ -92,7 +92,7 @@ def assign_splits(manifest: Manifest, protocol: SplitProtocol) -> Manifest:
 
     Groups are dealt whole, in the order of a hash of their names: to the split that lacks most of its share, where
     shares are the sizes of the data set's own splits, or to the smallest fold. Clips without scores belong to no split.
-    One clip more or less may change where others go: see `training_digest`.
+    One clip more or less may change where others go: see `training_fingerprint`.
 
     Args:
         manifest: A store's clips.
@@ -119,7 +119,7 @@ def assign_splits(manifest: Manifest, protocol: SplitProtocol) -> Manifest:
 def _groups(rows: Sequence[ClipRow], protocol: SplitProtocol) -> dict[str, list[str]]:
     """The clips that stay together, by a name of theirs."""
     if protocol.kind == "video-disjoint":
-        groups = grouped(rows, video_of)
+        groups = group_clips(rows, source_video)
         if rows and len(groups) == len(rows):
             raise LabelError(
                 f"{protocol}: no two clips are of one video, as far as their names tell, such as {rows[0].clip_id}",
@@ -134,7 +134,7 @@ def _groups(rows: Sequence[ClipRow], protocol: SplitProtocol) -> dict[str, list[
             f"{protocol}: {len(nameless)} of {len(rows)} clips name no person, the first is {nameless[0]}",
             remedy="name them in the column person and prepare again, or use video-disjoint",
         )
-    return grouped(rows, lambda row: str(row.person))
+    return group_clips(rows, lambda row: str(row.person))
 
 
 def _connected(rows: Sequence[ClipRow]) -> dict[str, list[str]]:
@@ -147,17 +147,17 @@ def _connected(rows: Sequence[ClipRow]) -> dict[str, list[str]]:
         return name
 
     for row in rows:
-        names = [video_of(row)] if row.person is None else [video_of(row), f"person {row.person}"]
+        names = [source_video(row)] if row.person is None else [source_video(row), f"person {row.person}"]
         first, last = sorted((root(names[0]), root(names[-1])))
         parent[last] = first
-    return grouped(rows, lambda row: root(video_of(row)))
+    return group_clips(rows, lambda row: root(source_video(row)))
 
 
 def _by_folds(groups: Mapping[str, Sequence[str]], protocol: SplitProtocol) -> dict[str, Split]:
     if protocol.fold is None:
         raise UsageError(f"{protocol} is {protocol.folds} trainings", remedy=f"name one fold, such as {protocol}:1")
     folds: list[list[str]] = [[] for _ in range(protocol.folds)]
-    for name in by_hash(groups):
+    for name in in_hash_order(groups):
         min(folds, key=len).extend(groups[name])
     roles: list[Split] = ["test", "val", *["train"] * (protocol.folds - 2)]  # type: ignore[list-item]
     dealt = folds[protocol.fold - 1 :] + folds[: protocol.fold - 1]
@@ -168,14 +168,14 @@ def _by_shares(groups: Mapping[str, Sequence[str]], sizes: Mapping[Split, int]) 
     share = {split: sizes[split] / sum(sizes[name] for name in SPLITS) for split in SPLITS}
     held = dict.fromkeys(SPLITS, 0)
     split_of: dict[str, Split] = {}
-    for name in by_hash(groups):
+    for name in in_hash_order(groups):
         split = min(SPLITS, key=lambda split: held[split] / share[split])
         held[split] += len(groups[name])
         split_of |= dict.fromkeys(groups[name], split)
     return split_of
 
 
-def training_digest(manifest: Manifest) -> str:
+def training_fingerprint(manifest: Manifest) -> str:
     """A hash of which annotated clips train and which choose: where it is another one, a test clip may be known."""
     names = [f"{row.split}/{row.clip_id}" for row in manifest.clips if row.split in ("train", "val") and row.scores]
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
@@ -189,7 +189,7 @@ def seen_in_other_splits(manifest: Manifest, split: Split) -> dict[str, frozense
         that says something else.
     """
     rows = tuple(row for row in manifest.clips if row.scores is not None and row.split is not None)
-    names: dict[str, Callable[[ClipRow], str]] = {"video": video_of}
+    names: dict[str, Callable[[ClipRow], str]] = {"video": source_video}
     if rows and all(row.person is not None for row in rows):
         names["person"] = lambda row: str(row.person)
     found = {}
@@ -211,9 +211,9 @@ def split_validation(rows: Sequence[ClipRow]) -> tuple[tuple[ClipRow, ...], tupl
         The clips that choose the networks, and those that calibrate, each in the order of `rows`. With fewer than
         twice `FEWEST_CALIBRATION_CLIPS` clips, or too few persons to divide, all of them choose.
     """
-    groups = grouped(rows, group_of)
+    groups = group_clips(rows, split_group)
     calibrating: set[str] = set()
-    for name in by_hash(groups):
+    for name in in_hash_order(groups):
         if len(calibrating) + len(groups[name]) <= len(rows) // 2:
             calibrating.update(groups[name])
     if len(calibrating) < FEWEST_CALIBRATION_CLIPS:
@@ -227,18 +227,18 @@ def split_validation(rows: Sequence[ClipRow]) -> tuple[tuple[ClipRow, ...], tupl
 _OF_A_VIDEO = re.compile(r"(?P<video>.+)\.\d{3}(\.\w+)?")  # First Impressions: <video>.<number of the clip>.mp4
 
 
-def group_of(row: ClipRow) -> str:
+def split_group(row: ClipRow) -> str:
     """Whom or what a clip shows: its person, or the video it was cut from, or itself."""
-    return video_of(row) if row.person is None else f"person {row.person}"
+    return source_video(row) if row.person is None else f"person {row.person}"
 
 
-def video_of(row: ClipRow) -> str:
+def source_video(row: ClipRow) -> str:
     """The video that a clip was cut from, or the clip itself if its name does not tell."""
     cut = _OF_A_VIDEO.fullmatch(row.clip_id)
     return f"video {cut['video'] if cut else row.clip_id}"
 
 
-def grouped(rows: Iterable[ClipRow], name_of: Callable[[ClipRow], str]) -> dict[str, list[str]]:
+def group_clips(rows: Iterable[ClipRow], name_of: Callable[[ClipRow], str]) -> dict[str, list[str]]:
     """Names of the clips that go by one name of a group, in the order of `rows`."""
     groups: dict[str, list[str]] = defaultdict(list)
     for row in rows:
@@ -246,6 +246,6 @@ def grouped(rows: Iterable[ClipRow], name_of: Callable[[ClipRow], str]) -> dict[
     return groups
 
 
-def by_hash(names: Iterable[str]) -> list[str]:
+def in_hash_order(names: Iterable[str]) -> list[str]:
     """Names in an order that has nothing to do with what they stand for, and is the same on every machine."""
     return sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())

@@ -23,7 +23,7 @@ from crnet.data.manifest import ClipRow, Manifest, read_manifest, write_manifest
 from crnet.data.tensor_file import TensorFile
 from crnet.errors import FormatError
 from crnet.types import TEXT_DIMENSIONS, Clip, VisualStream
-from crnet.utils.files import replacing
+from crnet.utils.files import atomic_write
 
 __all__ = [
     "FORMAT",
@@ -31,10 +31,10 @@ __all__ = [
     "ClipRow",
     "ClipSource",
     "Manifest",
+    "as_clip_source",
     "clip_path",
     "read_clip",
     "read_manifest",
-    "source_of",
     "write_clip",
     "write_manifest",
 ]
@@ -64,7 +64,7 @@ PREPARE_AGAIN = "delete it and run `crnet prepare` again"
 
 
 class ClipSource(Protocol):
-    """What a sample is cut from: a clip file on disk (`ClipFile`) or a clip in memory (`source_of`)."""
+    """What a sample is cut from: a clip file on disk (`ClipFile`) or a clip in memory (`as_clip_source`)."""
 
     @property
     def time_s(self) -> NDArray[np.float64]:
@@ -93,7 +93,7 @@ class ClipSource(Protocol):
 
 
 class _ClipInMemory:
-    """See `source_of`."""
+    """See `as_clip_source`."""
 
     def __init__(self, clip: Clip) -> None:
         self.clip = clip
@@ -115,7 +115,7 @@ class _ClipInMemory:
         return self.clip.text
 
 
-def source_of(clip: Clip) -> ClipSource:
+def as_clip_source(clip: Clip) -> ClipSource:
     """A clip in memory as something to cut samples from."""
     return _ClipInMemory(clip)
 
@@ -239,7 +239,7 @@ def write_clip(path: Path, clip: Clip, origin: str = "") -> None:
         header[name] = {"dtype": TENSORS[name][0], "shape": list(array.shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % HEADER_ALIGNMENT_BYTES)
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
         for array in arrays.values():

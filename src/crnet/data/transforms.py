@@ -15,7 +15,7 @@ import numpy as np
 import simplejpeg
 import torch
 
-from crnet.data.store import ClipSource, source_of
+from crnet.data.store import ClipSource, as_clip_source
 from crnet.errors import ConfigError, FormatError
 from crnet.types import TEXT_DIMENSIONS, Batch, Clip, Stream, VisualStream
 
@@ -170,7 +170,7 @@ def _reduced(jpeg: bytes, pixels: int) -> UInt8[np.ndarray, "h w 3"]:
     return simplejpeg.decode_jpeg(jpeg, "RGB", min_height=least, min_width=least)
 
 
-def augmented(
+def augment(
     frames: UInt8[np.ndarray, "T 3 H W"], config: TransformConfig, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "T 3 H W"]:
     """The frames of one clip, all of them mirrored and moved alike, as far as the configuration asks for it."""
@@ -193,7 +193,7 @@ def pad_audio(audio: np.ndarray, samples: int) -> Float32[np.ndarray, " samples"
     return padded
 
 
-def sample(
+def read_sample(
     source: ClipSource,
     config: TransformConfig,
     rng: np.random.Generator | None,
@@ -206,7 +206,7 @@ def sample(
     Args:
         source: The clip, in memory or in its file.
         config: Numbers of frames, pixels and sound samples.
-        rng: Draws the frames and what `augmented` does (training); None takes the middle frames, as they are
+        rng: Draws the frames and what `augment` does (training); None takes the middle frames, as they are
             (evaluation, prediction).
         streams: Which streams to read; nothing is read for the others.
         clip_id: Name to give the sample.
@@ -225,7 +225,7 @@ def sample(
             jpegs = [source.jpeg(stream, frame) for frame in chosen.tolist()]
             pictures = decode_frames(jpegs, config.pixels, out=None if room is None else room[stream])
             frames = pictures.transpose(0, 3, 1, 2)
-            visual[stream] = frames if rng is None else augmented(frames, config, rng)
+            visual[stream] = frames if rng is None else augment(frames, config, rng)
     audio = text = None
     if "audio-text" in streams:
         if config.audio_samples is None:
@@ -258,7 +258,7 @@ def collate(
             raise FormatError(f"samples with and without {name}, or of different sizes, in one batch")
         if name in VISUAL_STREAMS:
             whole = None if room is None else room[name]
-            if whole is None or not all(np.may_share_memory(frames, whole) for frames in arrays):  # see `augmented`
+            if whole is None or not all(np.may_share_memory(frames, whole) for frames in arrays):  # see `augment`
                 whole = np.stack([frames.transpose(0, 2, 3, 1) for frames in arrays])
             return torch.from_numpy(whole).permute(0, 1, 4, 2, 3)  # [B, T, H, W, 3] -> [B, T, 3, H, W]
         stacked = np.stack(arrays)
@@ -280,4 +280,4 @@ def clip_batch(clip: Clip, config: TransformConfig, streams: Collection[Stream])
         ConfigError: The number of frames does not divide the clip's number of segments.
         FormatError: The clip is damaged.
     """
-    return collate([sample(source_of(clip), config, None, streams, clip.clip_id)])
+    return collate([read_sample(as_clip_source(clip), config, None, streams, clip.clip_id)])

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from crnet.bundle.bundle import Bundle, load_bundle, load_visual_fusion
 from crnet.config import reads_words
-from crnet.data.ceiling import ceiling_of, read_ceiling, share_of_way
+from crnet.data.ceiling import attainable_metrics, read_ceiling, share_of_way
 from crnet.data.failures import FAILURES_NAME, missing_clips
-from crnet.data.splits import OFFICIAL, SplitProtocol, assign_splits, seen_in_other_splits, training_digest
+from crnet.data.splits import OFFICIAL, SplitProtocol, assign_splits, seen_in_other_splits, training_fingerprint
 from crnet.data.store import ClipRow, Manifest, read_manifest
 from crnet.errors import ConfigError, LabelError
 from crnet.fusion.conformal import LEVEL
@@ -97,7 +97,7 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """The document that `metrics.json` holds; `ceiling` and `share_of_way` only where there is a ceiling."""
         shares = self.share_of_way()
-        best = {system: ceiling_of(self.ceiling or {}, self.split, system) for system in shares}
+        best = {system: attainable_metrics(self.ceiling or {}, self.split, system) for system in shares}
         return {
             "split": self.split,
             "protocol": str(self.protocol),
@@ -192,7 +192,7 @@ def evaluate(
         protocol=protocol,
         familiar=(
             _familiar(manifest, split, rows, truth, predictions, bundle.train_medians)
-            if bundle.training_digest == training_digest(manifest)
+            if bundle.training_fingerprint == training_fingerprint(manifest)
             else {}
         ),
     )
@@ -293,7 +293,7 @@ def _familiar(
 
 def _refuse_other_deal(bundle: Bundle, manifest: Manifest, store: Path) -> None:
     """By the data set's own splits a clip stays where it is; others may move when one comes or goes."""
-    if bundle.protocol != OFFICIAL and bundle.training_digest != training_digest(manifest):
+    if bundle.protocol != OFFICIAL and bundle.training_fingerprint != training_fingerprint(manifest):
         raise ConfigError(
             f"{bundle.protocol} deals the clips of this store otherwise than those that trained the system: "
             "it may know those that would test it",

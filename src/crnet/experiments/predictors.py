@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from sklearn.linear_model import LinearRegression
 
-from crnet.data.dataset import scores_of
+from crnet.data.dataset import stack_scores
 from crnet.data.splits import split_validation
 from crnet.errors import ConfigError
 from crnet.experiments.net_spec import NetSpec
@@ -74,7 +74,7 @@ def _with_learned_weights(
     rows = lab.rows("val")
     kept = {row.clip_id for row in split_validation(rows)[1] or rows}
     held_out = [i for i, row in enumerate(rows) if row.clip_id in kept]
-    truth = scores_of([rows[i] for i in held_out]) - means
+    truth = stack_scores([rows[i] for i in held_out]) - means
     of_val = {spec.stream: network_scores(lab, spec, seed, "val")[held_out] - means for spec in specs}
     mixed = np.empty_like(next(iter(outputs.values())))
     for target in range(mixed.shape[1]):

@@ -16,10 +16,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from crnet.config import Config, to_dict
-from crnet.data.dataset import longest_audio_samples, scores_of
+from crnet.data.dataset import longest_audio_samples, stack_scores
 from crnet.data.failures import missing_clips
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
-from crnet.data.splits import OFFICIAL, Kind, SplitProtocol, assign_splits
+from crnet.data.splits import OFFICIAL, ProtocolKind, SplitProtocol, assign_splits
 from crnet.errors import ConfigError, LabelError, UsageError
 from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, UntrainedError, digest_of, is_trained
 from crnet.fusion.fusion import Fusion, FusionConfig
@@ -37,7 +37,7 @@ from crnet.utils.progress import Progress, no_progress
 if TYPE_CHECKING:
     from jaxtyping import Float32, Float64
 
-_DEALT: dict[Kind, str] = {
+_DEALT: dict[ProtocolKind, str] = {
     "official": "",
     "video-disjoint": " No source video has clips in two splits, as far as names tell (video-disjoint).",
     "identity-disjoint": " Nobody has clips in two splits (identity-disjoint).",
@@ -208,7 +208,7 @@ class Lab:
 
     def truth(self, split: Split) -> Float64[np.ndarray, "N 6"]:
         """The annotated scores of a split, in [0, 1]."""
-        return scores_of(self.rows(split))
+        return stack_scores(self.rows(split))
 
     def standard(self, stream: Stream) -> NetSpec:
         """The full CR-Net of the preset."""
@@ -289,7 +289,7 @@ class Lab:
         train, scored = (
             {spec.stream: self.outputs(spec, seed, name).features for spec in specs} for name in ("train", split)
         )
-        fusion = Fusion.fit(replace(config, seed=seed), train, scores_of(rows))
+        fusion = Fusion.fit(replace(config, seed=seed), train, stack_scores(rows))
         scores = np.clip(fusion.predict(scored), 0, 1)
         write_arrays(path, {"scores": scores})
         return scores

@@ -10,7 +10,7 @@ from jaxtyping import Float32, Float64, UInt8
 from numpy.typing import NDArray
 
 from crnet.bundle.bundle import Bundle
-from crnet.data.store import source_of
+from crnet.data.store import as_clip_source
 from crnet.data.transforms import choose_frames
 from crnet.explain.heat_maps import HeatMaps, Layer, compute_heat_maps, default_layer
 from crnet.media.crops import with_margin
@@ -47,7 +47,7 @@ def map_frames(bundle: Bundle, clip: Clip, batch: Batch, layer: Layer | None = N
     """
     config = bundle.config.transforms
     layer = layer or default_layer(config.pixels)
-    frames = choose_frames(source_of(clip), config.frames, None)
+    frames = choose_frames(as_clip_source(clip), config.frames, None)
     nets = {stream: net for stream, net in bundle.nets.items() if stream != "audio-text"}
     return FrameMaps(
         layer=layer,

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from crnet.bundle.bundle import Bundle
 from crnet.data.manifest import read_manifest
-from crnet.data.store import read_clip, source_of
-from crnet.data.transforms import TransformConfig, choose_frames, collate, sample
+from crnet.data.store import as_clip_source, read_clip
+from crnet.data.transforms import TransformConfig, choose_frames, collate, read_sample
 from crnet.errors import LabelError, UsageError
 from crnet.explain.frame_maps import face_squares
 from crnet.explain.heat_maps import Layer, compute_feature_maps, default_layer
@@ -117,10 +117,10 @@ def ratio_of_net(
     hits = disc_hits = frames = clips = 0
     for done, row in enumerate(rows, start=1):
         clip = read_clip(Path(store) / row.file)
-        points = crop_points(clip, choose_frames(source_of(clip), config.frames, None), margin) * config.pixels
+        points = crop_points(clip, choose_frames(as_clip_source(clip), config.frames, None), margin) * config.pixels
         with_face = np.flatnonzero(np.isfinite(points).all(axis=(1, 2)))
         if len(with_face):
-            batch = collate([sample(source_of(clip), config, None, ["face"], row.clip_id)])
+            batch = collate([read_sample(as_clip_source(clip), config, None, ["face"], row.clip_id)])
             maps = compute_feature_maps(net, batch.to(device), layer)
             hits += sum(count_inside(highlighted(maps[i]), points[i]) for i in with_face)
             disc_hits += sum(count_inside(disc, points[i]) for i in with_face)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from crnet.data.extract import clip_from_video
-from crnet.data.store import source_of
-from crnet.data.transforms import collate, sample
+from crnet.data.extract import extract_clip
+from crnet.data.store import as_clip_source
+from crnet.data.transforms import collate, read_sample
 from crnet.explain.words import Word
 from crnet.predict import Predictor
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, Clip, Faces
@@ -83,7 +83,7 @@ def score_windows(
     frames = predictor.bundle.config.transforms.frames
     segments = int(np.clip(round(duration_s / window_s * frames), frames, MOST_SEGMENTS))
     settings = replace(predictor.media_settings(), segments=segments, frames_per_segment=1, max_audio_s=LONGEST_SOUND_S)
-    clip = clip_from_video(Path(path), clip_id=str(path), transcript="", encoder=predictor.encoder, settings=settings)
+    clip = extract_clip(Path(path), clip_id=str(path), transcript="", encoder=predictor.encoder, settings=settings)
     stride = max(round(stride_s / window_s * frames), 1)
     starts = sorted({*range(0, segments - frames + 1, stride), segments - frames})
     windows: list[Window] = []
@@ -101,7 +101,9 @@ def _score(
     vectors = predictor.encoder.encode(texts)
     parts = [replace(cut(clip, start, count), text=vector) for start, vector in zip(starts, vectors, strict=True)]
     config, streams = predictor.bundle.config.transforms, tuple(predictor.bundle.nets)
-    fused, _ = predictor.predict_batch(collate([sample(source_of(part), config, None, streams) for part in parts]))
+    fused, _ = predictor.predict_batch(
+        collate([read_sample(as_clip_source(part), config, None, streams) for part in parts])
+    )
     for part, start, text, scores in zip(parts, starts, texts, fused, strict=True):
         start_s = start * clip.duration_s / clip.segments
         with_face = np.flatnonzero(np.isfinite(part.face_box).all(axis=1))

@@ -26,7 +26,7 @@ from crnet.media.settings import MediaSettings
 from crnet.media.video import NOT_A_VIDEO_REMEDY, Frame, VideoInfo, decode, probe
 from crnet.types import TEXT_DIMENSIONS, Clip
 from crnet.utils.files import sha256
-from crnet.utils.process_memory import give_memory_back
+from crnet.utils.process_memory import release_free_memory
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def read_video(path: Path | str, settings: MediaSettings | None = None) -> Clip:
     selection = select_frames(info.frame_times_s, info.duration_s, settings.segments, settings.frames_per_segment)
     with _one_thread():
         pictures = _read_pictures(info, selection, settings)
-    give_memory_back()
+    release_free_memory()
     audio = read_audio(path, settings.max_audio_s)
     boxes, landmarks, scores = _face_arrays(pictures.faces, len(selection.frames))
     face_jpeg, face_offsets = JpegBuffer(_face_jpegs(pictures, info, settings)).arrays()
@@ -161,7 +161,7 @@ def _read_pictures(info: VideoInfo, selection: FrameSelection, settings: MediaSe
         decoded += frame.index in requested
         if frame.time_s >= trimmed_s + TRIM_EVERY_S:
             trimmed_s = frame.time_s
-            give_memory_back()
+            release_free_memory()
     if not len(pictures.scenes):
         raise MediaError("no frame of the video can be decoded", path=info.path, remedy=NOT_A_VIDEO_REMEDY)
     pictures.readable = decoded / len(requested)

@@ -15,7 +15,7 @@ from crnet.explain.frame_maps import FrameMaps
 from crnet.media.video import Frame, VideoInfo, decode, probe
 from crnet.report.pictures import Picture, resized, with_gradcam
 from crnet.types import TARGETS
-from crnet.utils.files import replacing
+from crnet.utils.files import atomic_write
 from crnet.utils.progress import Progress, no_progress
 
 LONGEST_S = 60.0
@@ -81,7 +81,7 @@ def write_overlay_video(path: Path, video: Path, panels: Sequence[Heat], progres
     end_s = min(info.duration_s, LONGEST_S)
     total = round(end_s * 10)
     progress(TASK, 0, total)
-    with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+    with atomic_write(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=rate, options=ENCODER_OPTIONS)
         stream.width, stream.height, stream.pix_fmt = len(panels) * width, height, "yuv420p"
         written = 0

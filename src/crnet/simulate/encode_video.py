@@ -15,7 +15,7 @@ from crnet.simulate.performance import act, draw_frames
 from crnet.simulate.planning import ClipPlan, SimulationConfig
 from crnet.simulate.speech import Speech
 from crnet.types import SAMPLE_RATE_HZ
-from crnet.utils.files import replacing
+from crnet.utils.files import atomic_write
 
 # Without cpu-independent, x264 spends bits now this way, now that on the very same pixels.
 VIDEO_OPTIONS = {"preset": "veryfast", "crf": "23", "threads": "1", "x264-params": "cpu-independent=1"}
@@ -32,7 +32,7 @@ def film(plan: ClipPlan, config: SimulationConfig, path: Path) -> None:
     """
     take = act(plan, config)
     with (
-        replacing(path) as temporary,
+        atomic_write(path) as temporary,
         av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container,
     ):
         container.metadata["comment"] = SIMULATED_COMMENT

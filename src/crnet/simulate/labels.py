@@ -17,7 +17,7 @@ from crnet.simulate.cues import CUES
 from crnet.simulate.people import ETHNICITY_CODE, GENDER_CODE
 from crnet.simulate.planning import ClipPlan
 from crnet.types import SPLITS, TARGETS, Split
-from crnet.utils.files import replacing, write_bytes, write_text
+from crnet.utils.files import atomic_write, write_bytes, write_text
 
 OFFICIAL_NAME: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
 OFFICIAL_KEYS = ("extraversion", "neuroticism", "agreeableness", "conscientiousness", "interview", "openness")
@@ -45,7 +45,7 @@ def write_labels(out: Path, plans: Sequence[ClipPlan]) -> None:
 
 def write_truth(out: Path, plans: Sequence[ClipPlan]) -> None:
     """Write truth.parquet into `out`."""
-    with replacing(out / "truth.parquet") as temporary:
+    with atomic_write(out / "truth.parquet") as temporary:
         pq.write_table(truth(plans), temporary)
 
 

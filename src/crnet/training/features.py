@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from crnet.data.dataset import Batches, ClipDataset, loader
+from crnet.data.dataset import Batches, ClipDataset, load_batches
 from crnet.data.manifest import ClipRow
 from crnet.data.transforms import TransformConfig
 from crnet.errors import LabelError
@@ -76,7 +76,9 @@ def extract_all(
     features, scores = {}, {}
     for stream, net in nets.items():
         clips = ClipDataset(store, rows, transforms, [stream])
-        features[stream], scores[stream] = extract(net, loader(clips, BATCH_SIZE, workers=workers), device, progress)
+        features[stream], scores[stream] = extract(
+            net, load_batches(clips, BATCH_SIZE, workers=workers), device, progress
+        )
         net.to("cpu")
     return features, scores
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from crnet.data.dataset import Batches, ClipDataset, loader
+from crnet.data.dataset import Batches, ClipDataset, load_batches
 from crnet.errors import ConfigError
 from crnet.models.crnet import StreamNet, StreamOutput
 from crnet.models.losses import LossTerms, joint_loss, share_outside_bell
@@ -62,7 +62,7 @@ class Run:
     def batches(self, split: ClipDataset, stage: StageConfig) -> Batches:
         """This process's batches of a split."""
         world = self.world
-        return loader(split, stage.batch_size, workers=self.config.workers, rank=world.rank, ranks=world.size)
+        return load_batches(split, stage.batch_size, workers=self.config.workers, rank=world.rank, ranks=world.size)
 
     def autocast(self) -> AbstractContextManager[None]:
         """The precision of the forward pass."""

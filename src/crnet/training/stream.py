@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from crnet.data.dataset import ClipDataset, scores_of
+from crnet.data.dataset import ClipDataset, stack_scores
 from crnet.data.splits import split_validation
 from crnet.data.store import Manifest
 from crnet.data.transforms import TransformConfig
@@ -105,7 +105,7 @@ def train_stream(
             raise LabelError("no clip belongs to the training split", path=store, remedy="give some clips split=train")
         if val is None and here.first:
             logger.warning("no clip belongs to the validation split: the last epoch is kept, overfitting stays unseen")
-        net.start_from(scores_of(train.rows))
+        net.start_from(stack_scores(train.rows))
         standing, optimizer_state = load_state(folder / STATE_NAME, net) if resumed else (Standing(), {})
         write_log = run_log(folder, standing.log, training.tensorboard) if here.first else nullcontext(drop_row)
         with write_log as write:
@@ -159,7 +159,7 @@ def split_of(
         rows, _ = split_validation(rows)
     if not rows:
         return None
-    classes = class_of(scores_of(rows), model.classes)
+    classes = class_of(stack_scores(rows), model.classes)
     return ClipDataset(store, rows, transforms, [stream], training.seed, classes, training=name == "train")
 
 

@@ -21,7 +21,7 @@ HASH_PIECE_BYTES = 32 << 20
 TEMPORARY_PREFIX = ".tmp-"  # names of files that are still being written
 
 
-def remedy_of_writing(error: OSError) -> str:
+def write_error_remedy(error: OSError) -> str:
     """What to do about a file that could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free some space or choose another folder"
@@ -31,7 +31,7 @@ def remedy_of_writing(error: OSError) -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success it becomes `path` in one step.
 
     After an exception or a kill, `path` is what it was before. A kill leaves the temporary file; see
@@ -57,7 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
         raise StorageError(
             f"cannot write: {error.strerror or error}",
             path=path,
-            remedy=remedy_of_writing(error),
+            remedy=write_error_remedy(error),
         ) from error
     finally:
         if temporary is not None:
@@ -76,8 +76,8 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` in one step; see `replacing`."""
-    with replacing(path) as temporary:
+    """Write `content` to `path` in one step; see `atomic_write`."""
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
@@ -93,7 +93,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 `text` to `path` in one step; see `replacing`. What UTF-8 lacks, as in odd file names, is escaped."""
+    """Write `text` as UTF-8 in one step; see `atomic_write`. Characters that UTF-8 cannot encode are escaped."""
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 

@@ -18,7 +18,7 @@ def _find_trim() -> Callable[[int], int] | None:
 _trim = _find_trim()
 
 
-def give_memory_back() -> None:
+def release_free_memory() -> None:
     """Give free memory back to the system, which glibc does by itself only where nothing that is in use lies behind it.
 
     Work that keeps small results between large pieces that it frees grows without it: preparing a minute of a drawn
@@ -39,7 +39,7 @@ def peak_mib() -> float:
     return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024
 
 
-def restart_peak() -> bool:
+def reset_peak() -> bool:
     """Let `peak_mib` count from now on, with what is in use; False where the system cannot."""
     try:
         CLEAR_REFS.write_text("5")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from benchmarks.forest import Size, clip_row, growing_rows, random_forest
 from benchmarks.measurements import Figure, Spent, busy_warning, cpu_ratio, in_turn, machine, medians, timed, wall_ratio
 from crnet.fusion.forest import Forest
-from crnet.utils.process_memory import restart_peak
+from crnet.utils.process_memory import reset_peak
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_the_cpu_of_children_counts() -> None:
     assert spent.cpu_s > 0.02
 
 
-@pytest.mark.skipif(not restart_peak(), reason="this system cannot tell the peak of a part of a run")
+@pytest.mark.skipif(not reset_peak(), reason="this system cannot tell the peak of a part of a run")
 def test_peak_memory_is_that_of_the_work_alone() -> None:
     large = timed(lambda: np.ones(16_000_000))  # 122 MiB
     small = timed(lambda: np.ones(1_000))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crnet.errors import CrnetError, FormatError, MediaError, StorageError
-from crnet.utils.files import read_json, replacing, sha256, write_json, write_text
+from crnet.utils.files import atomic_write, read_json, sha256, write_json, write_text
 
 
 def test_an_error_is_one_line_with_path_reason_and_remedy() -> None:
@@ -28,7 +28,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     write_text(path, "old")
 
     def fail_half_way() -> None:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("half of the n")
             raise RuntimeError("killed")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from crnet.data.dataset import Batches, ClipDataset, loader, longest_audio_samples, scores_of
+from crnet.data.dataset import Batches, ClipDataset, load_batches, longest_audio_samples, stack_scores
 from crnet.data.store import ClipRow, read_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.errors import ConfigError, FormatError, LabelError
@@ -26,7 +26,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def dataset(store: Path, *, training: bool = True, clips: int = 10, seed: int = 0) -> ClipDataset:
     rows = read_manifest(store).rows("train")[:clips]
-    return ClipDataset(store, rows, CONFIG, ["scene", "audio-text"], seed, class_of(scores_of(rows)), training=training)
+    return ClipDataset(
+        store, rows, CONFIG, ["scene", "audio-text"], seed, class_of(stack_scores(rows)), training=training
+    )
 
 
 def ids(batches: Batches) -> list[tuple[str, ...]]:
@@ -40,33 +42,34 @@ def bits(batch: Batch) -> bytes:
 
 def test_an_epoch_shows_each_clip_once_in_an_order_of_its_own(store: Path) -> None:
     data = dataset(store)
-    batches = loader(data, 5)
+    batches = load_batches(data, 5)
     seen = []
     for epoch in (0, 1, 0):
         data.set_epoch(epoch)
         seen.append(sum(ids(batches), ()))
     assert seen[0] == seen[2] != seen[1]
     assert sorted(seen[0]) == sorted(seen[1]) == [row.clip_id for row in data.rows]
-    assert sum(ids(loader(dataset(store, seed=1), 5)), ()) != seen[0]
+    assert sum(ids(load_batches(dataset(store, seed=1), 5)), ()) != seen[0]
 
 
 def test_the_incomplete_last_batch_is_left_out_unless_alone(store: Path) -> None:
-    assert [len(batch) for batch in ids(loader(dataset(store), 4))] == [4, 4]
-    assert [len(batch) for batch in ids(loader(dataset(store), 30))] == [10]
-    assert [len(batch) for batch in ids(loader(dataset(store, training=False), 4))] == [4, 4, 2]
+    assert [len(batch) for batch in ids(load_batches(dataset(store), 4))] == [4, 4]
+    assert [len(batch) for batch in ids(load_batches(dataset(store), 30))] == [10]
+    assert [len(batch) for batch in ids(load_batches(dataset(store, training=False), 4))] == [4, 4, 2]
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_the_ranks_together_see_the_global_batches_in_order(store: Path, ranks: int) -> None:
-    alone = ids(loader(dataset(store), 6))
-    shares = [ids(loader(dataset(store), 6, rank=rank, ranks=ranks)) for rank in range(ranks)]
+    alone = ids(load_batches(dataset(store), 6))
+    shares = [ids(load_batches(dataset(store), 6, rank=rank, ranks=ranks)) for rank in range(ranks)]
     assert [sum(parts, ()) for parts in zip(*shares, strict=True)] == alone
 
 
 @pytest.mark.parametrize("clips", [1, 2, 7, 10])
 def test_evaluation_shares_every_clip_once(store: Path, clips: int) -> None:
     shares = [
-        sum(ids(loader(dataset(store, training=False, clips=clips), 6, rank=rank, ranks=3)), ()) for rank in range(3)
+        sum(ids(load_batches(dataset(store, training=False, clips=clips), 6, rank=rank, ranks=3)), ())
+        for rank in range(3)
     ]
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     assert sorted(sum(shares, ())) == [row.clip_id for row in dataset(store, clips=clips).rows]
@@ -78,7 +81,7 @@ def test_workers_change_nothing(store: Path) -> None:
     before = torch.get_rng_state()
     for workers in (0, 2):
         data = dataset(store)
-        batches = loader(data, 4, workers=workers)
+        batches = load_batches(data, 4, workers=workers)
         for epoch in (0, 1):  # the second epoch reaches workers that are already running
             data.set_epoch(epoch)
             seen.append([bits(batch) for batch in batches])
@@ -97,8 +100,8 @@ def test_frames_vary_between_epochs_in_training_only(store: Path) -> None:
 def test_classes_come_from_the_exact_scores(store: Path) -> None:
     row = read_manifest(store).rows("train")[0]
     edge = ClipRow(row.clip_id, row.file, "train", (63 / 90,) * 6)
-    data = ClipDataset(store, [edge], CONFIG, ["audio-text"], classes=class_of(scores_of([edge])))
-    (batch,) = loader(data, 1)
+    data = ClipDataset(store, [edge], CONFIG, ["audio-text"], classes=class_of(stack_scores([edge])))
+    (batch,) = load_batches(data, 1)
     assert batch.classes is not None and batch.classes.tolist() == [[3] * 6]
 
 
@@ -107,7 +110,7 @@ def test_clips_without_scores_are_refused_for_training_and_fine_for_prediction(s
     unknown = ClipRow("new.mp4", row.file, None)
     with pytest.raises(LabelError, match=r"1 of 1 clips have no scores, the first is new\.mp4"):
         ClipDataset(store, [unknown], CONFIG, ["scene"], classes=np.zeros((1, 6), np.int64), training=True)
-    (batch,) = loader(ClipDataset(store, [unknown], CONFIG, ["scene"]), 1)
+    (batch,) = load_batches(ClipDataset(store, [unknown], CONFIG, ["scene"]), 1)
     assert batch.scores is None and batch.clip_ids == ("new.mp4",)
 
 
@@ -122,7 +125,7 @@ def test_clips_without_scores_are_refused_for_training_and_fine_for_prediction(s
 )
 def test_batches_that_cannot_be_shared(store: Path, batch_size: int, ranks: int, clips: int, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
-        loader(dataset(store, clips=clips), batch_size, ranks=ranks)
+        load_batches(dataset(store, clips=clips), batch_size, ranks=ranks)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -135,7 +138,7 @@ def test_a_damaged_clip_is_named_whoever_reads_it(tmp_path: Path, workers: int, 
     if damage == "cut":
         victim.write_bytes(content[: len(content) // 2])
     with pytest.raises(FormatError) as caught:
-        list(loader(dataset(store), 2, workers=workers))
+        list(load_batches(dataset(store), 2, workers=workers))
     assert caught.value.path == victim and "Traceback" not in str(caught.value) and caught.value.remedy
 
 

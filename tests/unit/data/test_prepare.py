@@ -12,7 +12,7 @@ import pytest
 from fake_clips import FakeSettings, fake_clip
 from release_files import write_release, zipped
 
-from crnet.data.extract import Job, Shared, make_clip_file
+from crnet.data.extract import ExtractContext, Job, extract_to_store
 from crnet.data.prepare import PrepareReport, prepare
 from crnet.data.sources.source import Failure, LabelledClip, Video
 from crnet.data.store import read_clip, read_manifest
@@ -289,8 +289,8 @@ def test_a_name_that_is_not_utf8_costs_its_clip_only(tmp_path: Path, workers: in
 
 def test_a_link_to_nothing_is_told_from_a_file_without_rights(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").symlink_to("gone")
-    shared = Shared(tmp_path / "store", HashedNgrams(), SETTINGS, "", fake_clip)  # type: ignore[arg-type]
-    failure = make_clip_file(shared, Job(LabelledClip("a.mp4"), Video("a.mp4", tmp_path / "a.mp4"), 0))
+    shared = ExtractContext(tmp_path / "store", HashedNgrams(), SETTINGS, "", fake_clip)  # type: ignore[arg-type]
+    failure = extract_to_store(shared, Job(LabelledClip("a.mp4"), Video("a.mp4", tmp_path / "a.mp4"), 0))
     assert isinstance(failure, Failure) and "link to nothing" in failure.reason and "rights" not in failure.remedy
 
 

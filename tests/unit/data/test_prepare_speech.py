@@ -11,7 +11,7 @@ from fake_clips import FakeSettings, fake_clip
 from numpy.typing import NDArray
 
 from crnet.data.embed import embed
-from crnet.data.extract import Job, Made, Shared, clip_from_video, make_clip_file
+from crnet.data.extract import ExtractContext, ExtractedClip, Job, extract_clip, extract_to_store
 from crnet.data.prepare import PrepareReport, prepare
 from crnet.data.sources.source import LabelledClip, Video
 from crnet.data.store import read_clip, read_manifest
@@ -117,10 +117,10 @@ def test_who_said_nothing_by_the_transcribers_is_not_listened_to(
     source: Path, tmp_path: Path, transcribed: bool, asked: int
 ) -> None:
     recogniser = FakeRecogniser()
-    shared = Shared(tmp_path / "store", HashedNgrams(), FakeSettings(), "", clip_from_video, recogniser)  # type: ignore[arg-type]
+    shared = ExtractContext(tmp_path / "store", HashedNgrams(), FakeSettings(), "", extract_clip, recogniser)  # type: ignore[arg-type]
     clip = LabelledClip("b.mp4", transcribed=transcribed)
-    made = make_clip_file(shared, Job(clip, Video("b.mp4", source / "b.mp4"), 0))
-    assert isinstance(made, Made) and recogniser.asked == asked
+    made = extract_to_store(shared, Job(clip, Video("b.mp4", source / "b.mp4"), 0))
+    assert isinstance(made, ExtractedClip) and recogniser.asked == asked
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_run(source: Path, tmp_path: Path) -> None:

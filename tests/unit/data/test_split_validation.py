@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnet.data.manifest import ClipRow, read_manifest
-from crnet.data.splits import group_of, split_validation
+from crnet.data.splits import split_group, split_validation
 from crnet.fusion.conformal import FEWEST_CALIBRATION_CLIPS
 from crnet.training.stream import split_of
 from synthetic import write_store
@@ -32,7 +32,7 @@ def row(clip_id: str, person: str | None = None) -> ClipRow:
     ],
 )
 def test_clips_are_grouped_by_whom_they_show(clip: str, person: str | None, group: str) -> None:
-    assert group_of(row(clip, person)) == group
+    assert split_group(row(clip, person)) == group
 
 
 @settings(deadline=None)

@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnet.data.manifest import ClipRow, Manifest
-from crnet.data.splits import OFFICIAL, SplitProtocol, assign_splits, seen_in_other_splits, training_digest, video_of
+from crnet.data.splits import (
+    OFFICIAL,
+    SplitProtocol,
+    assign_splits,
+    seen_in_other_splits,
+    source_video,
+    training_fingerprint,
+)
 from crnet.errors import LabelError, UsageError
 from crnet.types import SPLITS, Split
 
@@ -85,7 +92,7 @@ def test_official_leaves_everything_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name_of"), [("video-disjoint", video_of), ("identity-disjoint", lambda one: str(one.person))]
+    ("kind", "name_of"), [("video-disjoint", source_video), ("identity-disjoint", lambda one: str(one.person))]
 )
 def test_disjoint_splits_part_nothing_and_keep_the_official_sizes(kind: str, name_of: Callable[[ClipRow], str]) -> None:
     whole = release()
@@ -171,24 +178,24 @@ def test_no_video_is_ever_parted_and_the_order_of_clips_says_nothing(
     except LabelError as error:
         assert "too few" in str(error) or len({video for video, _ in clips}) == len(clips)
         return
-    assert {len(places) for places in splits_by(found, video_of).values()} == {1}
+    assert {len(places) for places in splits_by(found, source_video).values()} == {1}
     again = assign_splits(manifest(rows[::-1]), protocol)
     assert {one.clip_id: one.split for one in again.clips} == {one.clip_id: one.split for one in found.clips}
 
 
 def test_the_digest_tells_which_clips_train_and_which_choose() -> None:
     whole = release(videos=4)
-    digest = training_digest(whole)
-    assert training_digest(manifest(whole.clips[::-1])) == digest
+    digest = training_fingerprint(whole)
+    assert training_fingerprint(manifest(whole.clips[::-1])) == digest
     without_test = manifest([one for one in whole.clips if one.split != "test"])
-    assert training_digest(without_test) == digest
+    assert training_fingerprint(without_test) == digest
     others = [
         manifest([one for one in whole.clips if one.clip_id != "v000.000.mp4"]),  # one fewer to train on
         manifest([one for one in whole.clips if one.split != "val"]),
         assign_splits(release(), SplitProtocol.parse("video-disjoint")),
         manifest([replace(one, split="val") if one.clip_id == "v000.000.mp4" else one for one in whole.clips]),
     ]
-    assert digest not in {training_digest(other) for other in others}
+    assert digest not in {training_fingerprint(other) for other in others}
 
 
 def test_clips_whose_video_or_person_other_splits_hold_are_named() -> None:

@@ -21,10 +21,10 @@ from crnet.data.store import (
     ClipFile,
     ClipRow,
     Manifest,
+    as_clip_source,
     clip_path,
     read_clip,
     read_manifest,
-    source_of,
     write_clip,
     write_manifest,
 )
@@ -32,7 +32,7 @@ from crnet.data.transforms import decode_frame
 from crnet.errors import FormatError, StorageError
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import Clip
-from crnet.utils.files import replacing
+from crnet.utils.files import atomic_write
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_other_safetensors_readers_understand_the_file(path: Path, clip: Clip) -
 
 
 def test_a_clip_file_gives_its_parts_lazily(path: Path, clip: Clip) -> None:
-    for source in (ClipFile(path), source_of(clip)):
+    for source in (ClipFile(path), as_clip_source(clip)):
         assert source.jpeg("scene", 0) == clip.scene_jpeg[:5].tobytes()
         assert source.jpeg("face", 11) == clip.face_jpeg[55:60].tobytes()
         np.testing.assert_array_equal(source.read_audio(), clip.audio)
@@ -104,7 +104,7 @@ def test_where_no_file_can_be_written_the_remedy_fits(tmp_path: Path, clip: Clip
         with pytest.raises(StorageError, match="choose another path"):
             write_clip(target, clip)
     full = OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(StorageError, match="free some space"), replacing(tmp_path / "full"):
+    with pytest.raises(StorageError, match="free some space"), atomic_write(tmp_path / "full"):
         raise full
 
 

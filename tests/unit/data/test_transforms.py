@@ -12,17 +12,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crnet.data.store import ClipFile, source_of, write_clip
+from crnet.data.store import ClipFile, as_clip_source, write_clip
 from crnet.data.transforms import (
     TransformConfig,
-    augmented,
+    augment,
     choose_frames,
     collate,
     decode_frame,
     decode_frames,
     derived_rng,
     pad_audio,
-    sample,
+    read_sample,
 )
 from crnet.errors import ConfigError, FormatError
 from synthetic import make_clip
@@ -126,7 +126,7 @@ def test_sizes_are_positive(name: str) -> None:
 )
 def test_nothing_is_read_that_is_not_shown(streams: list[str], read: list[object]) -> None:
     clip = replace(EIGHT_SECONDS, read=[])
-    shown = sample(clip, TransformConfig(4, 8, 3), None, streams)
+    shown = read_sample(clip, TransformConfig(4, 8, 3), None, streams)
     assert clip.read == read
     if "scene" in streams:
         assert shown.scene is not None and shown.scene[:, 0, 0, 0].tolist() == [1, 3, 5, 7]
@@ -183,7 +183,7 @@ def test_a_damaged_frame_is_a_format_error(jpeg: bytes) -> None:
 def all_draws(picture: list[list[int]], config: TransformConfig) -> set[str]:
     """Every picture that 200 draws make of one, as text."""
     frames = np.broadcast_to(np.array(picture, np.uint8), (2, 3, len(picture), len(picture)))
-    draws = [augmented(frames, config, derived_rng(0, epoch, "clip")) for epoch in range(200)]
+    draws = [augment(frames, config, derived_rng(0, epoch, "clip")) for epoch in range(200)]
     for draw in draws:
         assert (draw == draw[:1, :1]).all()  # all frames and colours alike
     return {str(draw[0, 0].tolist()) for draw in draws}
@@ -207,7 +207,7 @@ def test_evaluation_and_the_paper_leave_the_pictures_as_they_are() -> None:
     assert all_draws([[1, 2], [3, 4]], TransformConfig(pixels=2)) == {"[[1, 2], [3, 4]]"}
     changing = TransformConfig(frames=4, pixels=8, flip=True, shift=0.5)
     plain = replace(changing, flip=False, shift=0.0)
-    shown, expected = (sample(EIGHT_SECONDS, config, None, ["scene"]).scene for config in (changing, plain))
+    shown, expected = (read_sample(EIGHT_SECONDS, config, None, ["scene"]).scene for config in (changing, plain))
     np.testing.assert_array_equal(shown, expected)
 
 
@@ -236,8 +236,10 @@ def test_a_clip_on_disk_and_in_memory_look_the_same(tmp_path: Path) -> None:
     config = TransformConfig(8, 16, 5000)
     for rng_seed in (None, 3):
         a, b = (
-            sample(each, config, None if rng_seed is None else derived_rng(rng_seed, 0, "a"), ["scene", "audio-text"])
-            for each in (ClipFile(tmp_path / "a.safetensors"), source_of(clip))
+            read_sample(
+                each, config, None if rng_seed is None else derived_rng(rng_seed, 0, "a"), ["scene", "audio-text"]
+            )
+            for each in (ClipFile(tmp_path / "a.safetensors"), as_clip_source(clip))
         )
         for name in ("scene", "audio", "text"):
             assert np.array_equal(getattr(a, name), getattr(b, name))
@@ -245,7 +247,9 @@ def test_a_clip_on_disk_and_in_memory_look_the_same(tmp_path: Path) -> None:
 
 def test_collate_makes_a_valid_batch() -> None:
     config = TransformConfig(4, 16, 100)
-    samples = [sample(source_of(make_clip(name)), config, None, ["scene", "audio-text"], name) for name in "ab"]
+    samples = [
+        read_sample(as_clip_source(make_clip(name)), config, None, ["scene", "audio-text"], name) for name in "ab"
+    ]
     scored = [replace(s, scores=np.full(6, 0.7), classes=np.full(6, 3)) for s in samples]
     batch = collate(scored)
     assert batch.clip_ids == ("a", "b") and batch.scene is not None and batch.scores is not None

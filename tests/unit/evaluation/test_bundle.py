@@ -14,7 +14,7 @@ from safetensors.numpy import save
 
 from crnet.bundle.bundle import Bundle, load_bundle, save_bundle
 from crnet.bundle.verify import document_sha256
-from crnet.data.dataset import ClipDataset, loader
+from crnet.data.dataset import ClipDataset, load_batches
 from crnet.data.store import read_manifest
 from crnet.errors import FormatError
 from crnet.predict import Predictor
@@ -30,7 +30,7 @@ def saved(bundle: Bundle, tmp_path: Path) -> Path:
 def test_a_system_predicts_the_same_after_a_round_trip(bundle: Bundle, saved: Path, store: Path) -> None:
     loaded = load_bundle(saved)
     rows = read_manifest(store).rows("test")[:3]
-    batch = next(iter(loader(ClipDataset(store, rows, bundle.config.transforms, bundle.config.streams), 3)))
+    batch = next(iter(load_batches(ClipDataset(store, rows, bundle.config.transforms, bundle.config.streams), 3)))
     before, after = Predictor(bundle).predict_batch(batch), Predictor(loaded).predict_batch(batch)
     np.testing.assert_array_equal(before[0], after[0])
     for stream, scores in before[1].items():
@@ -129,6 +129,14 @@ def test_a_description_that_was_edited_is_refused(saved: Path, before: str, afte
     (saved / "bundle.json").write_text(text.replace(before, after))
     with pytest.raises(FormatError, match=r"bundle\.json.*damaged"):
         load_bundle(saved)
+
+
+def test_the_training_fingerprint_is_read_under_its_former_name(bundle: Bundle, saved: Path) -> None:
+    save_bundle(replace(bundle, training_fingerprint="abc"), saved)
+    document = read_json(saved / "bundle.json", "a bundle")
+    document["training_fingerprint"] = document.pop("training_fingerprint")
+    write_json(saved / "bundle.json", {**document, "sha256": document_sha256(document)})
+    assert load_bundle(saved).training_fingerprint == "abc"
 
 
 def test_weights_of_another_net_are_refused_though_their_hash_is_right(saved: Path) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from crnet import metrics
 from crnet.bundle.bundle import Bundle
 from crnet.cli.evaluation_tables import tables
-from crnet.data.splits import training_digest
+from crnet.data.splits import training_fingerprint
 from crnet.data.store import read_clip, read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.evaluation.evaluate import SYSTEMS, Evaluation, evaluate, write_evaluation
@@ -230,7 +230,7 @@ def test_clips_whose_person_another_split_holds_are_measured_apart(tmp_path: Pat
     clips = tuple(replace(row, person=people.get(row.clip_id, row.clip_id)) for row in manifest.clips)
     shutil.copytree(store, tmp_path / "store")
     write_manifest(tmp_path / "store", replace(manifest, clips=clips))
-    knowing = replace(bundle, training_digest=training_digest(manifest))
+    knowing = replace(bundle, training_fingerprint=training_fingerprint(manifest))
     found = evaluate(knowing, tmp_path / "store", resamples=0)
     assert list(found.familiar) == ["person"]
     person = found.familiar["person"]
@@ -248,5 +248,5 @@ def test_clips_whose_person_another_split_holds_are_measured_apart(tmp_path: Pat
 
 
 def test_where_nobody_is_in_two_splits_nothing_is_measured_apart(bundle: Bundle, store: Path) -> None:
-    knowing = replace(bundle, training_digest=training_digest(read_manifest(store)))
+    knowing = replace(bundle, training_fingerprint=training_fingerprint(read_manifest(store)))
     assert evaluate(knowing, store, resamples=0).familiar == {}

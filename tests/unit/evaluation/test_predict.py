@@ -14,8 +14,8 @@ import torch
 from crnet import predict as predict_module
 from crnet.bundle.bundle import Bundle
 from crnet.data.sources.source import list_videos
-from crnet.data.store import source_of
-from crnet.data.transforms import collate, sample
+from crnet.data.store import as_clip_source
+from crnet.data.transforms import collate, read_sample
 from crnet.errors import (
     CrnetError,
     FormatError,
@@ -43,13 +43,13 @@ def fake_media(monkeypatch: pytest.MonkeyPatch, clip_maker: MakeClip) -> list[di
     """Instead of decoding: the file's first word says what happens. Collects the calls."""
     calls: list[dict] = []
 
-    def clip_from_video(path: Path, **given: object) -> Clip:
+    def extract_clip(path: Path, **given: object) -> Clip:
         calls.append({"path": path, **given})
         if not path.is_file() or path.read_text() == "bad":
             raise MediaError("not a video", path=path, remedy="give a video")
         return clip_maker(str(given["clip_id"]), has_transcript=bool(given["transcript"]))
 
-    monkeypatch.setattr(predict_module, "clip_from_video", clip_from_video)
+    monkeypatch.setattr(predict_module, "extract_clip", extract_clip)
     return calls
 
 
@@ -78,7 +78,7 @@ def test_outputs_beyond_the_scale_are_clipped(bundle: Bundle) -> None:
 
 def test_a_batch_gives_what_its_clips_give_alone(predictor: Predictor, bundle: Bundle, clip_maker: MakeClip) -> None:
     clips = [clip_maker(f"{i}.mp4", seed=i) for i in range(3)]
-    seen = [sample(source_of(clip), bundle.config.transforms, None, STREAMS, clip.clip_id) for clip in clips]
+    seen = [read_sample(as_clip_source(clip), bundle.config.transforms, None, STREAMS, clip.clip_id) for clip in clips]
     fused, streams = predictor.predict_batch(collate(seen))
     for i, clip in enumerate(clips):
         alone = predictor.predict_clip(clip)
@@ -230,7 +230,7 @@ def test_an_unexpected_error_is_a_row_too_and_the_batch_goes_on(
     def broken(*args: object, **kwargs: object) -> Clip:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(predict_module, "clip_from_video", broken)
+    monkeypatch.setattr(predict_module, "extract_clip", broken)
     found = list(predictor.predict_many([tmp_path / "a.mp4", tmp_path / "b.mp4"]))
     assert [one.error for one in found] == [
         f"{tmp_path / n}: unexpected ZeroDivisionError: oh" for n in ("a.mp4", "b.mp4")
@@ -244,7 +244,7 @@ def test_what_would_fail_for_every_video_ends_the_batch(
     def broken(*args: object, **kwargs: object) -> Clip:
         raise error
 
-    monkeypatch.setattr(predict_module, "clip_from_video", broken)
+    monkeypatch.setattr(predict_module, "extract_clip", broken)
     with pytest.raises(type(error)):
         list(predictor.predict_many([tmp_path / "a.mp4"]))
 

@@ -14,7 +14,7 @@ from tiny_workspace import TINY
 from workspace_fakes import FakeLab
 
 from crnet.data.manifest import read_manifest
-from crnet.data.splits import SplitProtocol, group_of
+from crnet.data.splits import SplitProtocol, split_group
 from crnet.errors import ConfigError, UsageError
 from crnet.experiments.config_overrides import with_model
 from crnet.experiments.figures import learning_curve
@@ -67,7 +67,7 @@ def test_the_labs_of_the_folds_test_every_clip_once(store: Path, tmp_path: Path)
 def test_another_protocol_than_folds_is_one_lab(store: Path, tmp_path: Path) -> None:
     lab = Lab.open(store, tmp_path, TINY, protocol=SplitProtocol.parse("identity-disjoint"))
     assert lab.folds == (lab,)
-    people = [{group_of(row) for row in lab.rows(split)} for split in SPLITS]
+    people = [{split_group(row) for row in lab.rows(split)} for split in SPLITS]
     assert sum(map(len, people)) == len(set.union(*people))
     assert Lab.open(store, tmp_path, TINY).data_digest != lab.data_digest
 

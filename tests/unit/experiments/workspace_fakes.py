@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from crnet.data.dataset import scores_of
+from crnet.data.dataset import stack_scores
 from crnet.experiments.net_spec import NetSpec, UntrainedError
 from crnet.experiments.workspace import Lab, Outputs
 from crnet.models.crnet import StreamNet
@@ -43,7 +43,7 @@ class FakeLab(Lab):
     def outputs(self, spec: NetSpec, seed: int, split: Split) -> Outputs:
         self.net(spec, seed)
         rows = spec.training_rows(self.manifest) if split == "train" else self.rows(split)
-        truth = scores_of(rows)
+        truth = stack_scores(rows)
         rng = np.random.default_rng([seed, STREAMS.index(spec.stream), SPLITS.index(split)])
         features = truth[:, :, None] + 0.05 * rng.normal(size=(*truth.shape, FEATURES))
         towards = np.where(truth < 0.5, 1, -1)  # the middle, so that no score is clipped

@@ -12,7 +12,7 @@ import pytest
 
 from crnet.bundle.bundle import Bundle
 from crnet.config import Config
-from crnet.data.dataset import scores_of
+from crnet.data.dataset import stack_scores
 from crnet.data.store import read_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.fusion.fusion import Fusion, FusionConfig
@@ -37,7 +37,7 @@ def make_bundle(store: Path, config: Config = CONFIG) -> Bundle:
     rows = read_manifest(store).rows("train")
     nets = {stream: StreamNet(stream, config.model, seed=1).eval() for stream in config.streams}
     features, _ = extract_all(nets, store, rows, config.transforms)
-    scores = scores_of(rows)
+    scores = stack_scores(rows)
     fusion = Fusion.fit(config.fusion, features, scores)
     media = MediaSettings(pixels=PIXELS).to_dict()
     return Bundle(config, nets, fusion, "folder", "hashed-ngrams-v1", media, np.median(scores, axis=0))

@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crnet.data.store import read_clip, read_manifest, source_of
-from crnet.data.transforms import collate, sample
+from crnet.data.store import as_clip_source, read_clip, read_manifest
+from crnet.data.transforms import collate, read_sample
 from crnet.explain.sound import BIN_S, attribute_sound
 from crnet.explain.words import MOST_OCCLUSIONS, align, occlude, voiced_parts
 from crnet.fusion.fusion import system_scores
@@ -69,7 +69,9 @@ def test_words_stay_in_order_and_inside_the_clip(words: list[str], starts: list[
 @pytest.fixture(scope="module")
 def clip_batch(store: Path, predictor: Predictor) -> Batch:
     clip = read_clip(store / read_manifest(store).rows("test")[0].file)
-    return collate([sample(source_of(clip), predictor.bundle.config.transforms, None, tuple(predictor.bundle.nets))])
+    return collate(
+        [read_sample(as_clip_source(clip), predictor.bundle.config.transforms, None, tuple(predictor.bundle.nets))]
+    )
 
 
 def test_leaving_a_word_out_is_predicting_without_it(predictor: Predictor, clip_batch: Batch) -> None:

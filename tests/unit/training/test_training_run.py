@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from crnet.data.dataset import ClipDataset, loader, scores_of
+from crnet.data.dataset import ClipDataset, load_batches, stack_scores
 from crnet.data.store import read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.models.crnet import ModelConfig, StreamNet
@@ -98,8 +98,8 @@ def test_the_best_network_is_that_of_the_best_validation_in_the_last_stage(finis
     # The file gives that score again.
     clips = read_manifest(store).rows("val")
     net = load_net(finished / "scene" / "best.safetensors", "scene", TINY_MODEL)
-    features, predicted = extract(net, loader(ClipDataset(store, clips, TINY_TRANSFORMS, ["scene"]), 3))
-    accuracy = 1 - np.abs(predicted - scores_of(clips)).mean(0)
+    features, predicted = extract(net, load_batches(ClipDataset(store, clips, TINY_TRANSFORMS, ["scene"]), 3))
+    accuracy = 1 - np.abs(predicted - stack_scores(clips)).mean(0)
     assert accuracy[:5].mean() == pytest.approx(max(scores), abs=1e-6)
     assert features.shape == (len(clips), 6, 64) and features.dtype == predicted.dtype == np.float32
 
@@ -117,7 +117,7 @@ def test_classification_alone_leaves_the_regression_as_it_began(store: Path, tmp
     train_tiny(store, tmp_path, epochs=(1, 0))
     weights = load_file(tmp_path / "scene" / "best.safetensors")
     began = StreamNet("scene", TINY_MODEL, seed=0).state_dict()
-    means = scores_of(read_manifest(store).rows("train")).mean(0)
+    means = stack_scores(read_manifest(store).rows("train")).mean(0)
     assert torch.equal(weights["head.score_weight"], began["head.score_weight"])
     assert weights["head.score_bias"].numpy() == pytest.approx(means, abs=1e-7)
     assert not torch.equal(weights["head.class_weight"], began["head.class_weight"])
@@ -372,7 +372,7 @@ def test_features_want_evaluation_order(store: Path) -> None:
     for clips, training in ((rows, True), ((), False)):
         data = ClipDataset(store, clips, TINY_TRANSFORMS, ["scene"], training=training)
         with pytest.raises(LabelError, match="evaluation order"):
-            extract(StreamNet("scene", TINY_MODEL), loader(data, 3))
+            extract(StreamNet("scene", TINY_MODEL), load_batches(data, 3))
 
 
 @pytest.mark.parametrize("width", [4, 12])
@@ -389,7 +389,7 @@ def test_a_narrow_network_still_loads_and_predicts(store: Path, tmp_path: Path) 
     save_weights(tmp_path / "best.safetensors", StreamNet("scene", narrow), {"stream": "scene"})
     net = load_net(tmp_path / "best.safetensors", "scene", narrow)
     clips = ClipDataset(store, read_manifest(store).rows("val"), TINY_TRANSFORMS, ["scene"])
-    assert np.isfinite(extract(net, loader(clips, 3))[1]).all()
+    assert np.isfinite(extract(net, load_batches(clips, 3))[1]).all()
 
 
 def test_devices() -> None:

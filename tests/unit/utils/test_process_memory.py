@@ -6,12 +6,12 @@ import sys
 import pytest
 
 from crnet.utils import process_memory as memory
-from crnet.utils.process_memory import give_memory_back
+from crnet.utils.process_memory import release_free_memory
 
 SCRIPT = """
 import sys
 import numpy as np
-from crnet.utils.process_memory import give_memory_back
+from crnet.utils.process_memory import release_free_memory
 
 def resident_mib():
     return int(next(l for l in open("/proc/self/status") if l.startswith("VmRSS:")).split()[1]) / 1024
@@ -24,13 +24,13 @@ for _ in range(300):
 before = resident_mib()
 large.clear()
 kept = resident_mib()
-give_memory_back()
+release_free_memory()
 print(before - kept, before - resident_mib())
 """
 
 
 def test_it_can_be_called_anywhere() -> None:
-    give_memory_back()
+    release_free_memory()
 
 
 @pytest.mark.skipif(memory._trim is None, reason="glibc's malloc only")

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from crnet.errors import ArchiveError, DamagedArchiveError, MissingDependencyError, StorageError
-from crnet.utils.files import remedy_of_writing
+from crnet.utils.files import write_error_remedy
 
 KEY_VARIABLE = "CRNET_FIV2_KEY"
 CHUNK_BYTES = 1 << 20
@@ -110,7 +110,7 @@ class Member:
                         file.write(chunk)
             except OSError as error:
                 reason = f"cannot unpack: {error.strerror or error}"
-                raise StorageError(reason, path=path, remedy=remedy_of_writing(error)) from error
+                raise StorageError(reason, path=path, remedy=write_error_remedy(error)) from error
 
 
 class Archive:

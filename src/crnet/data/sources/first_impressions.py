@@ -74,7 +74,7 @@ def open_release(root: Path, keys: Keys, files: list[Path] | None = None) -> Sou
     def groups(work_dir: Path) -> Iterator[VideoGroup | Failure]:
         return _groups(inventory, by_key, work_dir)
 
-    return Source(_kind(root), clips, groups, absent=lambda clip_id: str(root / clip_id), leave_out_absent_splits=True)
+    return Source(_kind(root), clips, groups, absent=lambda clip_id: str(root / clip_id), skip_missing_splits=True)
 
 
 def _kind(root: Path) -> TrainingSource:

@@ -89,14 +89,14 @@ class Source:
         groups: Given a folder for temporary files, yields the videos of `clips` group by group, each clip at most
             once, and a `Failure` for each part of the data set that cannot be read.
         absent: Given a clip without a video, the path where it was looked for.
-        leave_out_absent_splits: Whether a split of which no video exists is left out, not a failure for each clip.
+        skip_missing_splits: Whether a split of which no video exists is left out, not a failure for each clip.
     """
 
     kind: TrainingSource
     clips: Mapping[str, LabelledClip]
     groups: Callable[[Path], Iterator[VideoGroup | Failure]]
     absent: Callable[[str], str]
-    leave_out_absent_splits: bool = False
+    skip_missing_splits: bool = False
 
 
 def is_video(name: str) -> bool:
@@ -110,12 +110,12 @@ def is_regular(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113  # unlike Path.is_file, False for any path that cannot be looked at
 
 
-def find_files(root: Path, leave_out: Path | None = None) -> list[Path]:
+def find_files(root: Path, exclude: Path | None = None) -> list[Path]:
     """All regular files below a folder in a stable order; folder links are followed once, hidden names left out.
 
     Args:
         root: The folder, or one file.
-        leave_out: A folder below it that is not looked into (the store that is being written).
+        exclude: A folder below it that is not looked into (the store that is being written).
 
     Raises:
         UsageError: There are more files than any data set has.
@@ -124,7 +124,7 @@ def find_files(root: Path, leave_out: Path | None = None) -> list[Path]:
         return [root]
     found: list[Path] = []
     visited: set[Path] = set()
-    left_out = None if leave_out is None else leave_out.resolve()
+    left_out = None if exclude is None else exclude.resolve()
     for folder, names, files in os.walk(root, followlinks=True):
         here = Path(folder).resolve()
         if here in visited or here == left_out:

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from crnet.data.dataset import ClipDataset, loader
+from crnet.data.dataset import ClipDataset, load_batches
 from crnet.experiments.figures.drawing import csv_text, image, leave, listed, prose
 from crnet.experiments.net_spec import NetSpec, UntrainedError
 from crnet.experiments.workspace import Lab, Section
@@ -177,7 +177,7 @@ def guessed_classes(lab: Lab, spec: NetSpec, seed: int) -> Int64[np.ndarray, "N 
     device = choose_device(lab.base.training.device)
     net = lab.net(spec, seed).to(device).eval()
     clips = ClipDataset(lab.store, lab.rows("val"), spec.config.transforms, [spec.stream])
-    batches = loader(clips, BATCH_SIZE, workers=lab.base.training.workers)
+    batches = load_batches(clips, BATCH_SIZE, workers=lab.base.training.workers)
     return np.concatenate([net(batch.to(device)).logits.argmax(-1).cpu().numpy() for batch in batches])
 
 

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from crnet.data.store import read_clip, source_of
-from crnet.data.transforms import choose_frames, collate, sample
+from crnet.data.store import as_clip_source, read_clip
+from crnet.data.transforms import choose_frames, collate, read_sample
 from crnet.experiments.figures.drawing import image, leave, listed, prose
 from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.rendering.rendered_table import Grid, Line
@@ -109,12 +109,12 @@ def look_at_clips(lab: Lab, spec: NetSpec) -> list[Seen]:
     stream: VisualStream = "scene" if spec.stream == "scene" else "face"
     for row in (rows[i] for i in chosen):
         clip = read_clip(lab.store / row.file)
-        batch = collate([sample(source_of(clip), config, None, [stream], row.clip_id)])
+        batch = collate([read_sample(as_clip_source(clip), config, None, [stream], row.clip_id)])
         frames = cast("Tensor", batch.scene if stream == "scene" else batch.face)
         middle = frames.shape[1] // 2
         points = None
         if stream == "face":
-            points = crop_points(clip, choose_frames(source_of(clip), config.frames, None), margin)[middle]
+            points = crop_points(clip, choose_frames(as_clip_source(clip), config.frames, None), margin)[middle]
             points = points * config.pixels if np.isfinite(points).all() else None
         maps = {layer: compute_feature_maps(net, batch, layer)[middle] for layer in LAYERS}
         seen.append(Seen(stream, frames[0, middle].permute(1, 2, 0).numpy(), maps, points))

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float64
 from matplotlib.figure import Figure
 
-from crnet.data.ceiling import ceiling_of, read_ceiling
-from crnet.data.dataset import scores_of
+from crnet.data.ceiling import attainable_metrics, read_ceiling
+from crnet.data.dataset import stack_scores
 from crnet.data.splits import OFFICIAL
 from crnet.experiments.figures.drawing import image, leave, of_seeds, prose
 from crnet.experiments.net_spec import NetSpec, UntrainedError
@@ -105,7 +105,7 @@ def measure(lab: Lab) -> Errors:
     for clips in sizes(len(lab.rows("train"))):
         specs = specs_of(lab, clips)
         truth = {split: lab.truth(split) for split in SPLITS}
-        truth["train"] = scores_of(specs[0].training_rows(lab.manifest))
+        truth["train"] = stack_scores(specs[0].training_rows(lab.manifest))
         failed = False
         for spec in specs:
             try:
@@ -129,7 +129,7 @@ def bounds_of(lab: Lab) -> Bounds:
     truth, medians = lab.truth("test"), np.median(lab.truth("train"), axis=0)
     document = (read_ceiling(lab.store) if lab.protocol == OFFICIAL else None) or {}
     systems = (*lab.base.streams, *((FUSION,) if set(lab.base.streams) == set(STREAMS) else ()))
-    best = {system: ceiling_of(document, "test", system) for system in systems}
+    best = {system: attainable_metrics(document, "test", system) for system in systems}
     ceiling = {system: 1 - float(found["average"]["accuracy"]) for system, found in best.items() if found}
     return Bounds(_error(truth, np.broadcast_to(medians, truth.shape)), ceiling)
 

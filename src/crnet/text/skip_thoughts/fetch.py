@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from crnet.errors import FormatError, StorageError, UsageError
 from crnet.text.skip_thoughts import file_hashes, kiros_files
 from crnet.text.skip_thoughts.npy_object_tables import convert_table, is_object_table
-from crnet.utils.files import remedy_of_writing
+from crnet.utils.files import write_error_remedy
 from crnet.utils.progress import Progress, no_progress
 
 SOURCE = "http://www.cs.toronto.edu/~rkiros/models/"
@@ -82,7 +82,7 @@ def download(folder: str | Path, names: Sequence[str], source: str = SOURCE, pro
         ) from error
     except OSError as error:
         reason = f"cannot write: {error.strerror or error}"
-        raise StorageError(reason, path=folder, remedy=remedy_of_writing(error)) from error
+        raise StorageError(reason, path=folder, remedy=write_error_remedy(error)) from error
 
 
 def _download(address: str, path: Path, progress: Progress) -> None:

@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from crnet.errors import FormatError
-from crnet.utils.files import replacing
+from crnet.utils.files import atomic_write
 from crnet.utils.progress import Progress, no_progress
 
 MAX_ROWS = 20_000_000
@@ -105,7 +105,7 @@ def convert_table(source: Path, target: Path, progress: Progress = no_progress) 
         StorageError: `target` cannot be written.
     """
     try:
-        with source.open("rb") as file, replacing(target) as temporary, temporary.open("wb") as plain:
+        with source.open("rb") as file, atomic_write(target) as temporary, temporary.open("wb") as plain:
             (rows, *_), _ = _read_header(file)
             if not 0 < rows <= MAX_ROWS:
                 raise _RefusedError(f"it has {rows} rows")
