@@ -153,7 +153,7 @@ def load_bundle(path: Path, files: BundleFiles | None = None) -> Bundle:
         train_medians=np.array(document["train_medians"], dtype=np.float64),
         calibration=calibration,
         protocol=protocol,
-        training_fingerprint=str(document.get("training_fingerprint", document.get("training_fingerprint", ""))),
+        training_fingerprint=str(document.get("training_fingerprint", document.get("training_digest", ""))),
         path=folder,
     )
 

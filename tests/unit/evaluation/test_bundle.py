@@ -134,7 +134,7 @@ def test_a_description_that_was_edited_is_refused(saved: Path, before: str, afte
 def test_the_training_fingerprint_is_read_under_its_former_name(bundle: Bundle, saved: Path) -> None:
     save_bundle(replace(bundle, training_fingerprint="abc"), saved)
     document = read_json(saved / "bundle.json", "a bundle")
-    document["training_fingerprint"] = document.pop("training_fingerprint")
+    document["training_digest"] = document.pop("training_fingerprint")
     write_json(saved / "bundle.json", {**document, "sha256": document_sha256(document)})
     assert load_bundle(saved).training_fingerprint == "abc"
 
