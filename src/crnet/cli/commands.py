@@ -10,7 +10,7 @@ from crnet.cli.options import Command
 COMMANDS = {
     "demo": "Run the whole job on synthetic people.",
     "simulate": "Make a dataset of synthetic people with known scores.",
-    "prepare": "Turn a dataset into a clip store: frames, faces, sound, text vectors.",
+    "prepare": "Turn a dataset into a clip store of frames, faces, sound and text.",
     "embed": "Replace the text vectors of a clip store.",
     "train": "Train the streams and the fusion on a clip store.",
     "evaluate": "Measure a trained system and compare it with the median floor.",

@@ -11,11 +11,9 @@ from typing import NoReturn
 
 import crnet
 from crnet.cli.exit_codes import EXIT_DONE, EXIT_ERROR, EXIT_FAILURES, EXIT_INTERRUPTED
-from crnet.cli.options import Command
+from crnet.cli.options import GLOBAL_FLAGS, HELP_FLAGS, Command
 from crnet.cli.parsing import (
     COMPLETION_FLAGS,
-    GLOBAL_FLAGS,
-    HELP_FLAGS,
     command_groups,
     overview,
     parse,

@@ -11,6 +11,9 @@ from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, arg
 
 from crnet.utils.device import Device, Precision
 
+GLOBAL_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--debug")
+HELP_FLAGS = ("-h", "--help")
+
 
 def option(help: str, metavar: str | None = None, short: str | None = None) -> Any:
     """Return the help of an option, which names its default only if that says something."""

@@ -19,7 +19,7 @@ FAILURES_SHOWN = 10
 
 @dataclass(frozen=True)
 class Prepare(Command):
-    """Turn a dataset into a clip store: frames, faces, sound, text vectors.
+    """Turn a dataset into a clip store of frames, faces, sound and text.
 
     Reads the First Impressions v2 release in any form (nested zips, encrypted test zips, unpacked folders), the output
     of `crnet simulate`, or a folder of videos with a CSV file (docs/data.md). The command asks for the keys of

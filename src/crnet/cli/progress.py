@@ -64,7 +64,7 @@ def progress_bars(screen: Console) -> Iterator[Progress]:
 
 @dataclass
 class ProgressLines:
-    """A `Progress` that prints lines: at most `LINES_PER_TASK` a task, none for a task that ends at once.
+    """A `Progress` that prints lines: a first one, then up to `LINES_PER_TASK`; none for a task that ends at once.
 
     Attributes:
         write: Prints one line.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crnet.config import PRESET_NAMES, PRESETS, Config, from_dict, to_dict, with_seed
+from crnet.config import PRESET_NAMES, PRESETS, Config, from_dict, read_config, to_dict, with_seed
 from crnet.errors import ConfigError, FormatError
 
 
@@ -67,3 +67,65 @@ def test_each_stream_stands_once() -> None:
 def test_one_seed_seeds_everything() -> None:
     seeded = with_seed(PRESETS["tiny"], 7)
     assert (seeded.training.seed, seeded.fusion.seed) == (7, 7)
+
+
+def config_file(folder: Path, text: str, name: str = "config.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_configuration_file_overrides_single_fields(tmp_path: Path) -> None:
+    base = PRESETS["tiny"]
+    path = config_file(
+        tmp_path,
+        """
+streams: [face, audio-text]
+model: {width: 24, init: weights.safetensors}
+training:
+  threads: null
+  stages: [{epochs: 1}, {epochs: 2, lr: 0.01}]
+fusion: {weights: {face: 6}}
+""",
+    )
+    config = read_config(path, base)
+    first, second = config.training.stages
+    assert config.streams == ("face", "audio-text")
+    assert config.model == replace(base.model, width=24, init=Path("weights.safetensors"))
+    assert config.training.threads is None
+    assert (first.epochs, second.epochs, second.lr, second.batch_size) == (1, 2, 0.01, 10)
+    assert config.fusion.weights == {"scene": 7, "face": 6, "audio-text": 3}
+    assert config.transforms == base.transforms
+
+
+def test_the_run_json_of_a_run_is_a_configuration_file(tmp_path: Path) -> None:
+    document = {"config": to_dict(PRESETS["small"]), "store": "somewhere", "versions": {}}
+    assert read_config(config_file(tmp_path, json.dumps(document), "run.json"), PRESETS["paper"]) == PRESETS["small"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("modle: {width: 3}", ConfigError, r"config.yaml: unknown field modle \(did you mean model\?\)"),
+        ("model: {widht: 3}", ConfigError, r"unknown field model.widht \(did you mean width\?\)"),
+        (
+            "training: {stages: [{}, {epoch: 3}]}",
+            ConfigError,
+            r"unknown field training.stages.1.epoch \(did you mean epochs\?\)",
+        ),
+        ("model: {colour: red}", ConfigError, r"unknown field model.colour \(fields: backbone, "),
+        ("model: {width: wide}", FormatError, r"config.yaml: .*width.*\(correct the value\)"),
+        ("- model", FormatError, "is no mapping of configuration fields"),
+        ("model: [", FormatError, "cannot be read as YAML"),
+    ],
+)
+def test_a_mistake_in_a_configuration_file_is_named(
+    text: str, error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        read_config(config_file(tmp_path, text), PRESETS["tiny"])
+
+
+def test_a_missing_configuration_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"none\.yaml: cannot be read as YAML: No such file"):
+        read_config(tmp_path / "none.yaml", PRESETS["tiny"])

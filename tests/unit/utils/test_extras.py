@@ -1,0 +1,25 @@
+"""Which extra brings a missing module."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from crnet.utils.extras import EXTRA_OF_MODULE, install_command
+
+PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
+PACKAGE_OF_MODULE = {"cv2": "opencv-python-headless"}
+
+
+@pytest.mark.parametrize("module", EXTRA_OF_MODULE)
+def test_the_extra_of_a_module_names_its_package(module: str) -> None:
+    extras = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    package = PACKAGE_OF_MODULE.get(module, module.replace("_", "-"))
+    requirements = extras[EXTRA_OF_MODULE[module]]
+    assert any(requirement.startswith((f"{package}>=", f"{package}==", f"{package}[")) for requirement in requirements)
+
+
+def test_a_module_that_no_extra_brings_is_installed_by_its_name() -> None:
+    assert install_command("some_package.part") == "pip install some-package"
