@@ -26,7 +26,9 @@ from crnet.bundle.bundle import load_bundle
 from crnet.config import PRESET_NAMES, PRESETS
 from crnet.data.manifest import Manifest, read_manifest, write_manifest
 from crnet.data.store import clip_path, read_clip, write_clip
-from crnet.evaluation.evaluate import AVERAGE, Evaluation, evaluate
+from crnet.evaluation.evaluate import evaluate
+from crnet.evaluation.record import Evaluation
+from crnet.metrics import AVERAGE
 from crnet.simulate.cues import MODALITIES, Modality
 from crnet.simulate.planning import SimulationConfig
 from crnet.simulate.write_store import simulate_to_store

@@ -1,4 +1,4 @@
-"""The whole job on simulated people: what `make demo` runs."""
+"""The whole job on synthetic people: what `make demo` runs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from crnet.config import PRESETS, with_seed
 from crnet.data.manifest import read_manifest
 from crnet.data.prepare import prepare
 from crnet.errors import CrnetError
-from crnet.evaluation.evaluate import AVERAGE, FLOOR, FUSION, Evaluation, evaluate_run
+from crnet.evaluation.evaluate import evaluate_run
+from crnet.evaluation.record import FLOOR, FUSION, Evaluation
+from crnet.metrics import AVERAGE
 from crnet.predict import Predictor
-from crnet.report.run_report import REPORT_FILE, show_run
+from crnet.report.run_report import REPORT_FILE, write_run_report
 from crnet.simulate.planning import SimulationConfig
 from crnet.simulate.speech import best_voice
 from crnet.simulate.write_dataset import simulate
 from crnet.train import train_system
 from crnet.types import Prediction
 from crnet.utils.files import write_json
+from crnet.utils.number_format import decimal, difference, percent
 from crnet.utils.progress import Progress, no_progress
 
 SECONDS, FPS, HEIGHT = 2.5, 10.0, 240
@@ -27,14 +30,14 @@ PREDICTION_FILE = "prediction.json"
 
 @dataclass(frozen=True, eq=False)
 class DemoResult:
-    """What the demo did.
+    """The result of the demo.
 
     Attributes:
         out: Its folder.
-        evaluation: On the test split.
-        video: The clip that was predicted.
-        prediction: What came out.
-        seconds: How long each part took.
+        evaluation: The evaluation on the test split.
+        video: The video that was scored.
+        prediction: The scores of that video.
+        seconds: Duration of each step.
     """
 
     out: Path
@@ -44,59 +47,66 @@ class DemoResult:
     seconds: dict[str, float]
 
     def summary(self) -> list[str]:
-        """The last lines on the terminal: what was done, how far above the floor it got, what to look at."""
-        accuracy = {name: figures[AVERAGE]["accuracy"] for name, figures in self.evaluation.systems.items()}
-        removed = self.evaluation.systems[FUSION][AVERAGE]["error_removed"] or 0.0
-        parts = ", ".join(f"{part} {seconds:.0f} s" for part, seconds in self.seconds.items())
+        """Return the last lines for the terminal: durations, accuracy beside the floor, and what to do next."""
+        accuracy = {system: metrics[AVERAGE]["accuracy"] for system, metrics in self.evaluation.systems.items()}
+        removed = self.evaluation.systems[FUSION][AVERAGE]["error_removed"]
+        steps = ", ".join(f"{step} {seconds:.0f} s" for step, seconds in self.seconds.items())
         return [
-            f"Done in {sum(self.seconds.values()):.0f} s: {parts}.",
-            f"On {len(self.evaluation.rows)} drawn people's test clips the fusion scores {accuracy[FUSION]:.4f} "
-            f"(1 - MAE, mean of five traits), {accuracy[FUSION] - accuracy[FLOOR]:+.4f} beside the floor of "
-            f"{accuracy[FLOOR]:.4f} that predicting the median for everyone gets: "
-            f"{100 * removed:.0f}% of its error is gone.",
-            f"Look at {self.out / REPORT_FILE} in a browser; score a video: crnet predict {self.out} VIDEO",
-            "The system has seen drawings only: what it says of real people means nothing.",
+            f"Done in {sum(self.seconds.values()):.0f} s: {steps}.",
+            f"On {len(self.evaluation.rows)} test clips of synthetic people, the fusion reaches 1 - MAE "
+            f"{decimal(accuracy[FUSION])} (mean of the five traits). Predicting the training median for everyone, the "
+            f"floor, reaches {decimal(accuracy[FLOOR])}: the fusion differs by "
+            f"{difference(accuracy[FUSION] - accuracy[FLOOR])} and removes {percent(removed, 0)} of the floor's error.",
+            f"Open {self.out / REPORT_FILE} in a browser, or score a video: crnet predict {self.out} VIDEO",
+            "This system was trained on synthetic people; its scores for real people are meaningless.",
         ]
 
 
-def run_demo(out: Path, *, clips: int, seed: int, progress: Progress = no_progress) -> DemoResult:
-    """Simulate, prepare, train, evaluate, predict; an interrupted demo goes on where it was.
+def run_demo(out: Path | str, *, clips: int, seed: int, progress: Progress = no_progress) -> DemoResult:
+    """Simulate, prepare, train, evaluate and predict. Calling it again resumes an interrupted demo.
 
     Args:
-        out: Where everything goes.
-        clips: Number of drawn clips.
-        seed: Of everything random.
-        progress: Told after every step.
+        out: The folder for all files.
+        clips: Number of synthetic clips.
+        seed: Random seed.
+        progress: Called after every step.
 
     Raises:
-        CrnetError: Something is missing or cannot be written.
+        CrnetError: A clip cannot be prepared, a package is missing, or a file cannot be written.
     """
-    people, store, seconds = out / "people", out / "store", {}
-
-    started_s = time.perf_counter()
-
-    def lap(part: str) -> None:
-        nonlocal started_s
-        now_s = time.perf_counter()
-        seconds[part], started_s = now_s - started_s, now_s
-
+    out, timer = Path(out), _Timer()
+    videos, store = out / "people", out / "store"
     config = SimulationConfig(clips, seed, SECONDS, FPS, HEIGHT, "easy", voice=best_voice())
-    simulate(people, config, progress=progress)
-    lap("drawing people")
-    failures = prepare(people, store, progress=progress).failures
+    simulate(videos, config, progress=progress)
+    timer.end("simulating")
+    failures = prepare(videos, store, progress=progress).failures
     if failures:
-        raise CrnetError(f"{len(failures)} drawn clips could not be prepared: {failures[0].reason}", path=store)
-    lap("preparing")
+        reason = failures[0].reason
+        raise CrnetError(f"{len(failures)} synthetic clips could not be prepared, the first: {reason}", path=store)
+    timer.end("preparing")
     bundle = train_system(store, out, with_seed(PRESETS["tiny"], seed), progress)
     if bundle is None:
-        raise CrnetError("the demo runs in one process", remedy="start it without torchrun")
-    lap("training")
+        raise CrnetError("the demo runs in one process only", remedy="start it without torchrun")
+    timer.end("training")
     evaluation, folder = evaluate_run(out, store, progress=progress)
-    show_run(out, store, evaluation, folder, progress)
-    lap("evaluating")
+    write_run_report(out, store, evaluation, folder, progress)
+    timer.end("evaluating")
     row = read_manifest(store).rows("test")[0]
-    video = next(people.rglob(f"{Path(row.clip_id).stem}.mp4"))
+    video = next(videos.rglob(f"{Path(row.clip_id).stem}.mp4"))
     prediction = Predictor(bundle).predict(video, row.transcript)
     write_json(out / PREDICTION_FILE, prediction.to_dict())
-    lap("predicting a clip")
-    return DemoResult(out, evaluation, video, prediction, seconds)
+    timer.end("predicting one clip")
+    return DemoResult(out, evaluation, video, prediction, timer.seconds)
+
+
+class _Timer:
+    """Measures how long each step takes."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._start_s = time.perf_counter()
+
+    def end(self, step: str) -> None:
+        """Record the time since the end of the step before."""
+        now_s = time.perf_counter()
+        self.seconds[step], self._start_s = now_s - self._start_s, now_s

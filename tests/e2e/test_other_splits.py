@@ -99,7 +99,7 @@ def test_a_run_of_a_protocol_is_tested_on_its_own_splits(
     assert main(["evaluate", str(disjoint.run_dir), str(store), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["protocol"] == "video-disjoint"
-    assert document["familiar"] == {}
+    assert document["split_overlap"] == {}
     assert document["systems"]["fusion"]["average"] == disjoint.evaluation.systems["fusion"]["average"]
 
 

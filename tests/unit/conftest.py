@@ -15,7 +15,8 @@ from crnet.config import Config
 from crnet.data.dataset import stack_scores
 from crnet.data.store import ClipRow, Manifest, write_clip, write_manifest
 from crnet.data.transforms import TransformConfig
-from crnet.evaluation.evaluate import Evaluation, evaluate
+from crnet.evaluation.evaluate import evaluate
+from crnet.evaluation.record import Evaluation
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.media.settings import MediaSettings
 from crnet.models.crnet import ModelConfig, StreamNet

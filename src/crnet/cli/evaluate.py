@@ -15,7 +15,7 @@ from crnet.utils.extras import install_command
 
 if TYPE_CHECKING:
     from crnet.data.splits import SplitProtocol
-    from crnet.evaluation.evaluate import Evaluation
+    from crnet.evaluation.record import Evaluation
     from crnet.utils.progress import Progress
 
 
@@ -125,9 +125,9 @@ def _print_evaluation(evaluation: Evaluation, folder: Path, page: Path | None) -
 def _write_report(run: Path, store: Path, evaluation: Evaluation, folder: Path, progress: Progress) -> Path | None:
     """Write plots and report of an evaluation; None if the packages for them are missing."""
     try:
-        from crnet.report.run_report import show_run
+        from crnet.report.run_report import write_run_report
     except ModuleNotFoundError as error:
         module = error.name or str(error)
         print(f"no plots and no report: {module} is not installed ({install_command(module)})", file=sys.stderr)
         return None
-    return show_run(run, store, evaluation, folder, progress)
+    return write_run_report(run, store, evaluation, folder, progress)

@@ -1,7 +1,7 @@
-"""`ceiling.json`: what simulated clips let anyone know of their scores, and how far towards that a system came.
+"""`ceiling.json`: the best metrics that simulated clips allow, and how much of the way there a system came.
 
-`crnet simulate` writes it (see `crnet.simulate.ceiling`), `crnet prepare` carries it into the store, and
-`crnet evaluate` compares with it where it is there.
+`crnet simulate` writes it (see `crnet.simulate.ceiling`), `crnet prepare` copies it into the store, and
+`crnet evaluate` compares systems with it if it is present.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ IN_ORDER, SINGLE_FRAMES = "all_cues", "without_order_of_frames"
 FIGURES = ("accuracy", "r2", "ccc")
 
 STREAM_OF_SYSTEM = {"fusion": "all"}
-"""What a system sees, if that goes by another name than the system itself."""
+"""The name of a system's input in the document, if it differs from the name of the system."""
 
 SHARED_FIGURES = ("accuracy", "r2")
-NO_WAY = 0.002  # between floor and ceiling: nothing to cover
+SMALLEST_GAP = 0.002  # between floor and ceiling; a share of a smaller gap means nothing
 
 
-def read_ceiling(folder: Path) -> dict[str, Any] | None:
-    """The ceiling that lies in a simulated data set or in its store; None if there is none.
+def read_ceiling(folder: Path | str) -> dict[str, Any] | None:
+    """Read the ceiling of a simulated data set or of its store; None if there is none.
 
     Raises:
-        FormatError: Damaged, or of another format.
+        FormatError: The file is damaged or has another format.
     """
-    path = folder / CEILING_NAME
+    path = Path(folder) / CEILING_NAME
     if not path.is_file():
         return None
     document = read_json(path, "the ceiling of simulated data")
     if not isinstance(document, dict) or document.get("format") != CEILING_FORMAT:
-        raise FormatError("of another format", path=path, remedy="simulate with this version of crnet")
+        raise FormatError("unknown format", path=path, remedy="simulate with this version of crnet")
     if not isinstance(document.get("splits"), dict):
-        raise FormatError("holds no splits", path=path, remedy="simulate again")
+        raise FormatError("no splits in the file", path=path, remedy="simulate again")
     return document
 
 
 def attainable_metrics(document: Mapping[str, Any], split: str, system: str) -> dict[str, Any] | None:
-    """The best attainable figures for a system on a split: `{target or "average": {figure: value}}`."""
+    """Return the best metrics that a system can reach on a split: `{target or "average": {metric: value}}`."""
     try:
         streams = document["splits"][split]["streams"]
         return dict(streams[STREAM_OF_SYSTEM.get(system, system)][IN_ORDER])
@@ -52,40 +52,38 @@ def attainable_metrics(document: Mapping[str, Any], split: str, system: str) -> 
         return None
 
 
-def share_of_way(
+def ceiling_share(
     document: Mapping[str, Any], split: str, systems: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> dict[str, dict[str, dict[str, float | None]]]:
-    """How far each system came from the floor towards the ceiling of what it sees: 0 = floor, 1 = ceiling.
+    """Return the share of the gap between floor and ceiling that each system closes: 0 = floor, 1 = ceiling.
 
     Args:
-        document: What `read_ceiling` gives.
-        split: On which the systems were measured.
-        systems: `{system: {target or "average": {figure: value}}}`, more figures are ignored.
+        document: The result of `read_ceiling`.
+        split: The split that the systems were evaluated on.
+        systems: `{system: {target or "average": {metric: value}}}`; other metrics are ignored.
 
     Returns:
-        `{system: {target or "average": {"accuracy": share, "r2": share}}}`, for the systems that have a ceiling; a
-        share is None where ceiling and floor are (almost) the same. The floor of R2 is 0.
+        `{system: {target or "average": {"accuracy": share, "r2": share}}}` for the systems that have a ceiling. A share
+        is None where ceiling and floor are (almost) the same. The floor of R2 is 0.
     """
     shares: dict[str, dict[str, dict[str, float | None]]] = {}
     for system, targets in systems.items():
-        best = attainable_metrics(document, split, system)
-        if best is None:
+        ceiling = attainable_metrics(document, split, system)
+        if ceiling is None:
             continue
         floor = document["splits"][split][FLOOR]
         shares[system] = {
             target: {
-                figure: _share(
-                    reached.get(figure), 0.0 if figure == "r2" else floor[target][figure], best[target][figure]
-                )
-                for figure in SHARED_FIGURES
+                name: _share(metrics.get(name), 0.0 if name == "r2" else floor[target][name], ceiling[target][name])
+                for name in SHARED_FIGURES
             }
-            for target, reached in targets.items()
-            if target in best
+            for target, metrics in targets.items()
+            if target in ceiling
         }
     return shares
 
 
-def _share(reached: float | None, floor: float | None, best: float | None) -> float | None:
-    if reached is None or floor is None or best is None or best - floor < NO_WAY:
+def _share(value: float | None, floor: float | None, ceiling: float | None) -> float | None:
+    if value is None or floor is None or ceiling is None or ceiling - floor < SMALLEST_GAP:
         return None
-    return (reached - floor) / (best - floor)
+    return (value - floor) / (ceiling - floor)

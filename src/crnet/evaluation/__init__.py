@@ -1,1 +1,1 @@
-"""Measure trained systems: metrics, protocols, comparisons."""
+"""Evaluate trained systems: metrics on one split, and cross-validation on other splits."""

@@ -1,10 +1,10 @@
-"""A run's configuration trained anew on other splits of the same clips: what `crnet evaluate --protocol` runs.
+"""Train a run's configuration again on other splits of the same clips: what `crnet evaluate --protocol` does.
 
-Beside the run's own files:
+The results lie beside the run's own files:
 
-    protocols/video-disjoint/       a run of its own, made like the run it stands in
-    protocols/grouped-kfold-5-1/    likewise, the first of five folds, and so on
-    protocols/grouped-kfold-5/      evaluation/: every clip scored by the fold that held it out
+    protocols/video-disjoint/       a complete run with these splits
+    protocols/grouped-kfold-5-1/    a complete run, the first of five folds, and so on
+    protocols/grouped-kfold-5/      evaluation/: every clip as scored by the fold that held it out
 """
 
 from __future__ import annotations
@@ -20,15 +20,9 @@ from crnet.data.failures import missing_clips
 from crnet.data.manifest import read_manifest
 from crnet.data.splits import SplitProtocol, assign_splits
 from crnet.errors import UsageError
-from crnet.evaluation.evaluate import (
-    EVALUATION_FOLDER,
-    FLOOR,
-    Evaluation,
-    evaluate_run,
-    refuse_missing,
-    splits_of,
-    write_evaluation,
-)
+from crnet.evaluation.checks import official_splits, refuse_missing
+from crnet.evaluation.evaluate import evaluate_run
+from crnet.evaluation.record import EVALUATION_FOLDER, FLOOR, Evaluation, write_evaluation
 from crnet.metrics import describe
 from crnet.train import train_system
 from crnet.types import Split
@@ -39,13 +33,13 @@ PROTOCOLS_FOLDER = "protocols"
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
-    """A run and what was measured of it.
+class EvaluatedRun:
+    """A run and its evaluation.
 
     Attributes:
         run_dir: The run.
-        evaluation: What was measured.
-        folder: Where metrics.json and predictions.csv lie.
+        evaluation: Its evaluation.
+        folder: The folder of metrics.json and predictions.csv.
     """
 
     run_dir: Path
@@ -54,92 +48,99 @@ class Measured:
 
 
 def evaluate_protocol(
-    run_dir: Path,
-    store: Path,
+    run_dir: Path | str,
+    store: Path | str,
     protocol: SplitProtocol,
     *,
     split: Split = "test",
     allow_missing: bool = False,
     device: Device = "auto",
     progress: Progress = no_progress,
-) -> tuple[Measured, tuple[Measured, ...]]:
-    """Train a run's configuration on the splits of a protocol, and measure it there; goes on where it stopped.
+) -> tuple[EvaluatedRun, tuple[EvaluatedRun, ...]]:
+    """Train a run's configuration on the splits of a protocol and evaluate it there. A second call resumes the first.
 
     Args:
-        run_dir: A finished run, which gives the configuration and the seed. Its networks are not used: other clips
-            would test them than those they have not seen.
-        store: A prepared store.
-        protocol: How to deal its clips to splits.
-        split: Which clips to score.
+        run_dir: A finished run, which gives the configuration and the seed. Its networks are not used, because they may
+            have been trained on clips that the protocol tests.
+        store: A clip store.
+        protocol: How to assign its clips to splits.
+        split: The split to score.
         allow_missing: See `crnet.evaluation.evaluate.evaluate`.
         device: Where the networks are trained and compute.
-        progress: Told after every step.
+        progress: Called after every step.
 
     Returns:
-        The protocol as a whole, and each of its parts: one, but for a grouped-kfold.
+        The whole protocol, and each of its parts. Only a grouped-kfold has more than one part.
 
     Raises:
-        UsageError: The training split of a grouped-kfold, in which every clip stands several times.
+        UsageError: The training split of a grouped-kfold, which holds every clip several times.
         CrnetError: See `crnet.train.train_system` and `crnet.evaluation.evaluate.evaluate`.
     """
+    run_dir, store = Path(run_dir), Path(store)
     if split == "train" and len(protocol.parts) > 1:
-        raise UsageError("the folds' training splits overlap", remedy="measure test or val")
-    manifest = read_manifest(store)
-    for part in protocol.parts:  # what cannot be measured is refused before hours of training
-        assign_splits(manifest, part)
-        if not allow_missing:
-            refuse_missing(missing_clips(manifest, splits_of(split, part), store), store)
+        raise UsageError("the folds' training splits overlap", remedy="evaluate test or val")
+    _refuse_before_training(store, protocol, split, allow_missing)
     config, _ = training_of(run_dir)
     config = replace(config, training=replace(config.training, device=device))
     parts = []
     for part in protocol.parts:
-        trained = run_dir / PROTOCOLS_FOLDER / _folder_name(part)
-        train_system(store, trained, config, progress, protocol=part)
+        part_dir = _protocol_dir(run_dir, part)
+        train_system(store, part_dir, config, progress, protocol=part)
         evaluation, folder = evaluate_run(
-            trained, store, split=split, allow_missing=allow_missing, device=device, progress=progress
+            part_dir, store, split=split, allow_missing=allow_missing, device=device, progress=progress
         )
-        parts.append(Measured(trained, evaluation, folder))
+        parts.append(EvaluatedRun(part_dir, evaluation, folder))
     if len(parts) == 1:
         return parts[0], (parts[0],)
-    whole = run_dir / PROTOCOLS_FOLDER / _folder_name(protocol)
+    whole = _protocol_dir(run_dir, protocol)
     folder = whole / EVALUATION_FOLDER / split
-    together = pooled([part.evaluation for part in parts], protocol)
-    write_evaluation(together, folder)
-    return Measured(whole, together, folder), tuple(parts)
+    pooled = pool([part.evaluation for part in parts], protocol)
+    write_evaluation(pooled, folder)
+    return EvaluatedRun(whole, pooled, folder), tuple(parts)
 
 
-def _folder_name(protocol: SplitProtocol) -> str:
-    return str(protocol).replace(":", "-")  # no file of Windows has a colon in its name
+def _refuse_before_training(store: Path, protocol: SplitProtocol, split: Split, allow_missing: bool) -> None:
+    """Raise before hours of training what the evaluation would raise after them."""
+    manifest = read_manifest(store)
+    for part in protocol.parts:
+        assign_splits(manifest, part)
+        if not allow_missing:
+            refuse_missing(missing_clips(manifest, official_splits(split, part), store), store)
 
 
-def pooled(evaluations: Sequence[Evaluation], protocol: SplitProtocol) -> Evaluation:
-    """One evaluation of several on different clips, each clip as its own system and its own floor scored it."""
+def _protocol_dir(run_dir: Path, protocol: SplitProtocol) -> Path:
+    return run_dir / PROTOCOLS_FOLDER / str(protocol).replace(":", "-")  # file names on Windows contain no colon
+
+
+def pool(evaluations: Sequence[Evaluation], protocol: SplitProtocol) -> Evaluation:
+    """Combine evaluations on different clips into one; each clip keeps the predictions and the floor of its system."""
     first = evaluations[0]
-    truth = np.concatenate([one.truth for one in evaluations])
+    truth = np.concatenate([evaluation.truth for evaluation in evaluations])
     predictions = {
-        system: np.concatenate([one.predictions[system] for one in evaluations]) for system in first.predictions
+        system: np.concatenate([evaluation.predictions[system] for evaluation in evaluations])
+        for system in first.predictions
     }
     return replace(
         first,
-        rows=tuple(row for one in evaluations for row in one.rows),
+        rows=tuple(row for evaluation in evaluations for row in evaluation.rows),
         truth=truth,
         predictions=predictions,
-        train_medians=np.mean([one.train_medians for one in evaluations], axis=0),
-        missing=tuple(sorted({clip for one in evaluations for clip in one.missing})),
-        warnings=tuple(dict.fromkeys(warning for one in evaluations for warning in one.warnings)),
+        train_medians=np.mean([evaluation.train_medians for evaluation in evaluations], axis=0),
+        missing=tuple(sorted({clip for evaluation in evaluations for clip in evaluation.missing})),
+        warnings=tuple(dict.fromkeys(warning for evaluation in evaluations for warning in evaluation.warnings)),
         systems={system: describe(truth, prediction, predictions[FLOOR]) for system, prediction in predictions.items()},
-        intervals=_pooled_intervals(evaluations),
+        intervals=_pool_intervals(evaluations),
         protocol=protocol,
     )
 
 
-def _pooled_intervals(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]] | None:
-    """Coverage and width over all clips; None if a fold has no intervals."""
-    known = [one.intervals for one in evaluations if one.intervals is not None]
-    if len(known) < len(evaluations):
+def _pool_intervals(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]] | None:
+    """Return coverage and mean width over all clips; None if a fold has no intervals."""
+    intervals = [evaluation.intervals for evaluation in evaluations if evaluation.intervals is not None]
+    if len(intervals) < len(evaluations):
         return None
-    clips = [len(one.rows) for one in evaluations]
+    clips = [len(evaluation.rows) for evaluation in evaluations]
     return {
-        target: {name: float(np.average([one[target][name] for one in known], weights=clips)) for name in figures}
-        for target, figures in known[0].items()
+        target: {name: float(np.average([fold[target][name] for fold in intervals], weights=clips)) for name in names}
+        for target, names in intervals[0].items()
     }

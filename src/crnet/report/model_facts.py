@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from crnet.bundle.bundle import Bundle
-from crnet.evaluation.evaluate import AVERAGE, EVALUATION_FOLDER, FUSION, METRICS_FILE
+from crnet.evaluation.record import EVALUATION_FOLDER, FUSION, METRICS_FILE
+from crnet.metrics import AVERAGE
 from crnet.text.base import encoder_label
 from crnet.types import SAMPLE_RATE_HZ, Stream
 from crnet.utils.files import read_json

@@ -1,4 +1,4 @@
-"""Figures of an evaluation: how far above the floor, and what the average hides."""
+"""Figures of an evaluation: every system beside the floor, and what the average hides."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from crnet.evaluation.evaluate import AVERAGE, FLOOR, FUSION, Evaluation
+from crnet.evaluation.record import FLOOR, FUSION, Evaluation
+from crnet.metrics import AVERAGE
 from crnet.report.style import (
     FAINT,
     FLOOR_LABEL,
@@ -24,17 +25,18 @@ from crnet.report.style import (
     title,
 )
 from crnet.types import TARGETS
+from crnet.utils.number_format import decimal
 
 COLUMNS = 3
-USUAL_ERROR = 0.75  # errors up to this are drawn to the same scale in every run
+USUAL_ERROR = 0.75  # errors up to this value have the same scale in every run
 BINS = 10
 TICKS = (0, 0.2, 0.4, 0.6, 0.8, 1)
-MARGIN = 0.02  # so that a score of 0 or 1 is seen whole
-FEWEST_IN_A_BIN = 3  # a mean of fewer clips is noise
+MARGIN = 0.02  # so that the mark of a score of 0 or 1 is not cut
+FEWEST_IN_A_BIN = 3  # the mean of fewer clips is noise
 
 
 def evaluation_figures(evaluation: Evaluation) -> dict[str, Figure]:
-    """Every figure of an evaluation by the name of its file."""
+    """Return every figure of an evaluation by file name."""
     return {
         "systems": systems_figure(evaluation.systems),
         "scatter": scatter_figure(evaluation),
@@ -45,7 +47,7 @@ def evaluation_figures(evaluation: Evaluation) -> dict[str, Figure]:
 
 
 def systems_figure(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figure:
-    """1 - MAE of every system and target with its 95% interval, beside the floor."""
+    """Draw 1 - MAE of every system and target with its 95% interval, beside the floor."""
     figure = new_figure(4.2)
     axes = tidy(figure.add_subplot())
     names = [name for name in systems if name != FLOOR]
@@ -76,7 +78,7 @@ def systems_figure(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Fi
 
 
 def scatter_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
-    """Truth against prediction, one panel a target, with the floor's constant."""
+    """Draw predictions against true scores, one panel for each target, with the constant of the floor."""
     figure = new_figure(6.4)
     for axes, i, target in _panels(figure):
         truth, prediction = evaluation.truth[:, i], evaluation.predictions[system][:, i]
@@ -86,12 +88,12 @@ def scatter_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
         figures = evaluation.systems[system][target]
         title(axes, f"{target}   {_r_text(figures['pearson'])}")
         _square(axes)
-    _label_grid(figure, "true score", f"score by {system}")
+    _label_grid(figure, "true score", f"score predicted by {system}")
     return figure
 
 
 def error_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
-    """Error against truth: a slope downwards is regression to the mean, and the floor's slope is the steepest."""
+    """Draw errors against true scores. A falling slope is regression to the mean; the floor has the steepest."""
     figure = new_figure(6.4)
     errors = np.abs(evaluation.predictions[system] - evaluation.truth)
     reach = max(USUAL_ERROR, float(np.max(errors, initial=0, where=np.isfinite(errors))) + MARGIN)
@@ -106,12 +108,12 @@ def error_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
         title(axes, target)
         _score_axis(axes)
         axes.set_ylim(-reach, reach)
-    _label_grid(figure, "true score", f"error of {system} (above 0: too high)")
+    _label_grid(figure, "true score", f"error of {system} (above 0 = too high)")
     return figure
 
 
 def distribution_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
-    """Histograms of truth and prediction: a model that only knows the mean has a narrow one."""
+    """Draw histograms of true scores and predictions. A model that only knows the mean has a narrow one."""
     figure = new_figure(6.0)
     edges = np.linspace(0, 1, 26).tolist()
     for axes, i, target in _panels(figure):
@@ -119,11 +121,16 @@ def distribution_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
         axes.hist(truth, edges, color="#B8B8B8", label="true scores")
         finite = prediction[np.isfinite(prediction)]
         axes.hist(
-            finite, edges, histtype="step", color=SYSTEM_COLOURS[system], linewidth=1.8, label=f"scores by {system}"
+            finite,
+            edges,
+            histtype="step",
+            color=SYSTEM_COLOURS[system],
+            linewidth=1.8,
+            label=f"scores predicted by {system}",
         )
         axes.axvline(evaluation.train_medians[i], **FLOOR_LINE, label=FLOOR_LABEL)
         spread = evaluation.systems[system][target]["spread"]
-        text = "" if spread is None else f"   spread {spread:.2f}"
+        text = "" if spread is None else f"   spread {decimal(spread, digits=2)}"
         title(axes, target + text)
         _score_axis(axes)
     _label_grid(figure, "score", "clips")
@@ -131,7 +138,7 @@ def distribution_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
 
 
 def calibration_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
-    """Of the clips given about the same score by the system: their true score on average."""
+    """Draw the mean true score of clips with about the same predicted score."""
     figure = new_figure(6.4)
     for axes, i, target in _panels(figure):
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1, label="calibrated")
@@ -146,11 +153,11 @@ def calibration_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
             marker="o",
             markersize=4,
             linewidth=1.4,
-            label="tenths of the clips, mean with 95% interval",
+            label="mean of a tenth of the clips with 95% interval",
         )
         title(axes, target)
         _square(axes)
-    _label_grid(figure, f"score by {system}", "mean true score")
+    _label_grid(figure, f"score predicted by {system}", "mean true score")
     return figure
 
 
@@ -200,7 +207,7 @@ def _label_grid(figure: Figure, x: str, y: str) -> None:
 def _binned(
     x: NDArray[np.float64], y: NDArray[np.float64], *, by_rank: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Mean x, mean y and y's standard error in bins of x, equally wide or (by rank) equally full."""
+    """Return mean x, mean y and the standard error of y in bins of x, equally wide or (by rank) equally full."""
     finite = np.isfinite(x) & np.isfinite(y)
     x, y = x[finite], y[finite]
     order = np.argsort(x, kind="stable")
@@ -212,4 +219,4 @@ def _binned(
 
 
 def _r_text(value: float | None) -> str:
-    return "" if value is None else f"r = {value:.2f}"
+    return "" if value is None else f"r = {decimal(value, digits=2)}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crnet.bundle.bundle import Bundle
-from crnet.evaluation.evaluate import SHORT_NAMES
+from crnet.evaluation.record import SHORT_NAMES
 from crnet.explain.explain import VideoExplanation
 from crnet.explain.windows import Window
 from crnet.explain.words import WordEffect

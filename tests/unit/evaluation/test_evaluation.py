@@ -19,7 +19,8 @@ from crnet.cli.evaluation_tables import tables
 from crnet.data.splits import training_fingerprint
 from crnet.data.store import read_clip, read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
-from crnet.evaluation.evaluate import SYSTEMS, Evaluation, evaluate, write_evaluation
+from crnet.evaluation.evaluate import evaluate
+from crnet.evaluation.record import SYSTEMS, Evaluation, write_evaluation
 from crnet.fusion.fusion import Fusion
 from crnet.predict import Predictor
 from crnet.types import STREAMS, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, TRAITS
@@ -51,7 +52,7 @@ def test_the_floor_is_the_training_median(evaluation: Evaluation, store: Path) -
     assert evaluation.systems["floor"]["average"]["error_removed"] == pytest.approx(0)
 
 
-def test_figures_are_those_of_the_predictions(evaluation: Evaluation) -> None:
+def test_metrics_agree_with_the_predictions(evaluation: Evaluation) -> None:
     for name, prediction in evaluation.predictions.items():
         for i, target in enumerate(TARGETS):
             figures = evaluation.systems[name][target]
@@ -73,7 +74,7 @@ def test_prediction_of_one_clip_agrees_with_evaluation_of_the_split(
             np.testing.assert_allclose([scores[t] for t in TARGETS], expected, atol=1e-5, err_msg=system)
 
 
-def test_networks_come_back_to_the_cpu_and_stay_in_evaluation_mode(evaluation: Evaluation, bundle: Bundle) -> None:
+def test_networks_return_to_the_cpu_and_stay_in_evaluation_mode(evaluation: Evaluation, bundle: Bundle) -> None:
     for net in bundle.nets.values():
         assert not net.training
         assert next(net.parameters()).device.type == "cpu"
@@ -83,7 +84,7 @@ def test_without_the_visual_fusion_its_row_is_left_out(bundle: Bundle, store: Pa
     assert "scene+face" not in evaluate(bundle, store, resamples=5).systems
 
 
-def test_a_missing_clip_is_refused_unless_allowed_and_then_n_stands_with_every_figure(
+def test_a_missing_clip_is_refused_unless_allowed_and_then_n_is_beside_every_figure(
     bundle: Bundle, store_maker: Callable[..., Path]
 ) -> None:
     store = store_maker()
@@ -132,12 +133,12 @@ def test_another_text_encoder_is_refused(bundle: Bundle, store_maker: Callable[.
         evaluate(bundle, store_maker(encoder="skip-thoughts"), resamples=5)
 
 
-def test_warnings_stand_in_order_of_weight(bundle: Bundle, store_maker: Callable[..., Path]) -> None:
+def test_the_most_important_warning_comes_first(bundle: Bundle, store_maker: Callable[..., Path]) -> None:
     settings = dict(bundle.media) | {"face_margin": 0.9, "frames_per_segment": None}
     store = store_maker(source="folder", settings=settings)
     warnings = evaluate(bundle, store, split="train", resamples=5).warnings
     assert warnings[0] == TRAINED_ON_SYNTHETIC_PEOPLE
-    assert "by heart" in warnings[1]
+    assert "memorised" in warnings[1]
     assert "face_margin 0.9" in warnings[2]
     assert len(warnings) == 3
     real = replace(bundle, training_source="first-impressions-v2")
@@ -195,7 +196,7 @@ def test_tables_fit_a_terminal_and_carry_the_floor(
         assert f"{average:.4f}".lstrip("0") in text
 
 
-def test_figures_that_are_not_defined_are_a_dash(make_evaluation: Callable[..., Evaluation]) -> None:
+def test_undefined_metrics_are_a_dash(make_evaluation: Callable[..., Evaluation]) -> None:
     nothing = dict.fromkeys(metrics.METRICS)
     figures = {target: {**nothing, "ci95": nothing} for target in (*TARGETS, "average")}
     console = Console(width=80, record=True, file=Path("/dev/null").open("w"))  # noqa: SIM115
@@ -211,29 +212,31 @@ def test_format_interval(interval: list[float] | None, text: str) -> None:
     assert interval_text(interval) == text
 
 
-def test_progress_is_told(bundle: Bundle, store: Path, visual_fusion: Fusion) -> None:
-    told: list[tuple[str, int, int]] = []
+def test_progress_is_reported(bundle: Bundle, store: Path, visual_fusion: Fusion) -> None:
+    calls: list[tuple[str, int, int]] = []
 
     def progress(task: str, done: int, total: int, note: str = "") -> None:
-        told.append((task, done, total))
+        calls.append((task, done, total))
 
     evaluate(bundle, store, resamples=5, progress=progress)
-    assert {task.split(":")[0] for task, _, _ in told} == set(STREAMS)
-    assert told[-1][1] == told[-1][2]
+    assert {task.split(":")[0] for task, _, _ in calls} == set(STREAMS)
+    assert calls[-1][1] == calls[-1][2]
 
 
-def test_clips_whose_person_another_split_holds_are_measured_apart(tmp_path: Path, bundle: Bundle, store: Path) -> None:
-    """Of 12 test clips 4 show a person of the training split; their mean error is worked out anew here."""
+def test_clips_that_share_their_person_with_another_split_are_evaluated_separately(
+    tmp_path: Path, bundle: Bundle, store: Path
+) -> None:
+    """4 of 12 test clips show a person of the training split; the test computes their mean error independently."""
     manifest = read_manifest(store)
     tests = [row.clip_id for row in manifest.rows("test") if row.scores is not None]
-    people = dict.fromkeys(tests[:4], "clip00.mp4")  # who also is in the training split
+    people = dict.fromkeys(tests[:4], "clip00.mp4")  # also in the training split
     clips = tuple(replace(row, person=people.get(row.clip_id, row.clip_id)) for row in manifest.clips)
     shutil.copytree(store, tmp_path / "store")
     write_manifest(tmp_path / "store", replace(manifest, clips=clips))
-    knowing = replace(bundle, training_fingerprint=training_fingerprint(manifest))
-    found = evaluate(knowing, tmp_path / "store", resamples=0)
-    assert list(found.familiar) == ["person"]
-    person = found.familiar["person"]
+    trained_here = replace(bundle, training_fingerprint=training_fingerprint(manifest))
+    found = evaluate(trained_here, tmp_path / "store", resamples=0)
+    assert list(found.split_overlap) == ["person"]
+    person = found.split_overlap["person"]
     assert (person["seen"]["clips"], person["unseen"]["clips"]) == (4, 8)
     errors = np.abs(found.predictions["fusion"] - found.truth)[:, :5].mean(axis=1)
     seen = np.array([row.clip_id in people for row in found.rows])
@@ -242,11 +245,11 @@ def test_clips_whose_person_another_split_holds_are_measured_apart(tmp_path: Pat
     console = Console(width=80, record=True, file=Path("/dev/null").open("w"))  # noqa: SIM115
     for table in tables(found):
         console.print(table)
-    assert "4 clips whose person is in another split too, 8 whose is not" in " ".join(console.export_text().split())
+    assert "4 clips share their person with another split, 8 do not" in " ".join(console.export_text().split())
 
-    assert evaluate(bundle, tmp_path / "store", resamples=0).familiar == {}  # trained elsewhere, for all it knows
+    assert evaluate(bundle, tmp_path / "store", resamples=0).split_overlap == {}  # the training store is unknown
 
 
-def test_where_nobody_is_in_two_splits_nothing_is_measured_apart(bundle: Bundle, store: Path) -> None:
-    knowing = replace(bundle, training_fingerprint=training_fingerprint(read_manifest(store)))
-    assert evaluate(knowing, store, resamples=0).familiar == {}
+def test_without_shared_people_there_is_no_overlap(bundle: Bundle, store: Path) -> None:
+    trained_here = replace(bundle, training_fingerprint=training_fingerprint(read_manifest(store)))
+    assert evaluate(trained_here, store, resamples=0).split_overlap == {}

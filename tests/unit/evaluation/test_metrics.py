@@ -161,6 +161,29 @@ def test_chunks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
             assert interval == pytest.approx(whole[target]["ci95"][name], abs=1e-12), (target, name)
 
 
+def test_any_number_of_named_targets() -> None:
+    rng = np.random.default_rng(4)
+    truth, noise = rng.uniform(0, 1, (25, 3)), rng.normal(0, 0.1, (25, 3))
+    floor = np.median(truth, axis=0)
+    names = ("warmth", "dominance", "trust")
+    document = metrics.describe(truth, truth + noise, floor, targets=names, resamples=40)
+    assert list(document) == [*names, "average"]
+    for i, name in enumerate(names):
+        assert document[name]["mae"] == metrics.mae(truth[:, i], truth[:, i] + noise[:, i])
+        assert document[name]["error_removed"] == metrics.error_removed(truth[:, i], (truth + noise)[:, i], floor[i])
+    assert document["average"]["mae"] == pytest.approx(np.abs(noise).mean())
+    low, high = document["average"]["ci95"]["accuracy"]
+    assert low < document["average"]["accuracy"] < high
+    alone = metrics.describe(truth[:, :1], truth[:, :1] + noise[:, :1], floor[:1], targets=["interview"], resamples=40)
+    assert alone["average"]["mae"] == alone["interview"]["mae"]
+
+
+@pytest.mark.parametrize("targets", [("a", "b"), ("a", "a", "b"), ("a", "b", "average"), ()])
+def test_targets_need_names_of_their_own(targets: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError):
+        metrics.describe(np.zeros((4, 3)), np.zeros((4, 3)), np.zeros(3), targets=targets)
+
+
 def test_the_seed_decides() -> None:
     system = _system(30)
     assert metrics.describe(*system, resamples=50, seed=1) == metrics.describe(*system, resamples=50, seed=1)

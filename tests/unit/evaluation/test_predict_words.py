@@ -97,7 +97,9 @@ def test_a_system_remembers_its_encoder_by_content(with_weights: Bundle, tmp_pat
 
 def test_evaluation_knows_encoders_by_content(with_weights: Bundle, store: Path) -> None:
     manifest = read_manifest(store)
-    with pytest.raises(ConfigError, match="encoded by hashed-ngrams-v1, the system knows skip-thoughts#"):
+    with pytest.raises(
+        ConfigError, match="encoded by hashed-ngrams-v1, but the system was trained with skip-thoughts#"
+    ):
         evaluate(with_weights, store)
     digest = with_weights.encoder.rpartition("#")[2]
     write_manifest(store, replace(manifest, encoder=f"skip-thoughts:/elsewhere#{digest}"))
@@ -106,9 +108,9 @@ def test_evaluation_knows_encoders_by_content(with_weights: Bundle, store: Path)
     finally:
         write_manifest(store, manifest)
     assert found.to_dict()["text_encoder"] == f"skip-thoughts#{digest}"
-    assert all(f"words as skip-thoughts#{digest}" in str(table.title) for table in tables(found))
+    assert all(f"text encoder skip-thoughts#{digest}" in str(table.title) for table in tables(found))
 
 
 def test_every_table_names_the_default_encoder(evaluation: object) -> None:
     assert evaluation.to_dict()["text_encoder"] == "hashed-ngrams-v1"  # type: ignore[attr-defined]
-    assert all("words as hashed-ngrams-v1" in str(table.title) for table in tables(evaluation))  # type: ignore[arg-type]
+    assert all("text encoder hashed-ngrams-v1" in str(table.title) for table in tables(evaluation))  # type: ignore[arg-type]

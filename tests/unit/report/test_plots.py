@@ -13,7 +13,7 @@ import pytest
 
 from crnet import metrics
 from crnet.errors import FormatError
-from crnet.evaluation.evaluate import Evaluation
+from crnet.evaluation.record import Evaluation
 from crnet.report import style
 from crnet.report.curves import curves_figure, read_logs, terms_figure, training_figures
 from crnet.report.plots import _binned, calibration_figure, error_figure, evaluation_figures, scatter_figure

@@ -1,4 +1,4 @@
-"""The page: complete, self-contained, safe with any text, and silent about real people's faces."""
+"""The page of a run: complete, self-contained, safe with any text, and without frames of real people."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ import pytest
 
 from crnet.bundle.bundle import Bundle, save_bundle
 from crnet.errors import FormatError
-from crnet.evaluation.evaluate import Evaluation, evaluate_run
+from crnet.evaluation.evaluate import evaluate_run
+from crnet.evaluation.record import Evaluation
 from crnet.fusion.fusion import Fusion
+from crnet.metrics import describe
 from crnet.report.page import MEANINGS
-from crnet.report.run_report import headline, show_run, write_report
+from crnet.report.run_page import headline
+from crnet.report.run_report import write_run_page, write_run_report
 from crnet.types import TRAINED_ON_SYNTHETIC_PEOPLE
+from crnet.utils.number_format import decimal
 
 FIGURES = dict.fromkeys(("systems", "scatter", "errors", "distributions", "calibration", "loss_terms"), b"\x89PNG...")
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
 class Page(HTMLParser):
-    """Collects what a browser would see, and fails on tags that do not close in order."""
+    """Collects what a browser would show, and fails on tags that do not close in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -60,32 +64,32 @@ def run(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(run: Path, evaluation: Evaluation, store: Path) -> Page:
-    path = write_report(run, evaluation, store, FIGURES)
+    path = write_run_page(run, evaluation, store, FIGURES)
     assert path == run / "report.html"
     return Page(path.read_text(encoding="utf-8"))
 
 
-def test_a_reader_is_told_what_it_is_and_is_not(page: Page) -> None:
+def test_the_page_says_what_the_scores_mean(page: Page) -> None:
     text = " ".join(page.text.split())
     assert "my run" in text
     assert "Do not use these scores for decisions about people." in text
     assert "impressions" in text
     assert "footnote 1" in text
     assert "calm and emotionally stable" in text
-    assert "only ever seen drawn people" in text
+    assert "trained on synthetic people only" in text
     for target, meaning in MEANINGS.items():
         assert target in text and meaning in text
 
 
-def test_the_figures_stand_on_it(page: Page, evaluation: Evaluation) -> None:
+def test_the_page_shows_the_metrics(page: Page, evaluation: Evaluation) -> None:
     for system in evaluation.systems.values():
-        assert f"{system['average']['accuracy']:.3f}" in page.text
+        assert decimal(system["average"]["accuracy"], digits=3) in page.text
     assert headline(evaluation) in " ".join(page.text.split())
     assert '"frames": 2' in page.text
     assert "hashed-ngrams-v1" in page.text
 
 
-def test_it_opens_offline_and_needs_no_script(page: Page, run: Path) -> None:
+def test_the_page_opens_offline_and_needs_no_script(page: Page, run: Path) -> None:
     text = (run / "report.html").read_text(encoding="utf-8")
     assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "object", "form")]
     for _, attributes in page.tags:
@@ -98,14 +102,14 @@ def test_it_opens_offline_and_needs_no_script(page: Page, run: Path) -> None:
     assert "url(" not in text
 
 
-def test_it_prints_and_knows_dark_and_small_screens(run: Path) -> None:
+def test_the_page_supports_print_dark_mode_and_small_screens(run: Path) -> None:
     text = (run / "report.html").read_text(encoding="utf-8")
     for needed in ("@media print", "prefers-color-scheme: dark", "width=device-width", '<html lang="en">'):
         assert needed in text
 
 
-def test_every_picture_has_words_and_is_a_picture(page: Page) -> None:
-    assert len(page.images()) == len(FIGURES) + 2 * 6  # scene and face of three worst and three best clips
+def test_every_picture_has_a_description_and_is_a_picture(page: Page) -> None:
+    assert len(page.images()) == len(FIGURES) + 2 * 6  # scene and face of six clips
     for image in page.images():
         assert image["alt"]
         kind, content = str(image["src"]).split(";base64,")
@@ -113,17 +117,17 @@ def test_every_picture_has_words_and_is_a_picture(page: Page) -> None:
         assert base64.b64decode(content, validate=True).startswith(magic)
 
 
-def test_of_real_people_neither_frames_nor_words_are_shown(
+def test_frames_and_words_of_real_people_are_not_shown(
     run: Path, make_evaluation: Callable[..., Evaluation], store: Path, evaluation: Evaluation
 ) -> None:
     rows = tuple(replace(row, transcript="my private words") for row in evaluation.rows)
     real = make_evaluation(rows=rows, source="first-impressions-v2", warnings=(TRAINED_ON_SYNTHETIC_PEOPLE,))
-    text = write_report(run, real, store, FIGURES).read_text(encoding="utf-8")
+    text = write_run_page(run, real, store, FIGURES).read_text(encoding="utf-8")
     page = Page(text)
     assert "image/jpeg" not in text
     assert "private" not in text
     assert "not shown" in page.text
-    assert page.text.index(TRAINED_ON_SYNTHETIC_PEOPLE) < page.text.index("What this is")
+    assert page.text.index(TRAINED_ON_SYNTHETIC_PEOPLE) < page.text.index("What the scores mean")
     assert len(page.images()) == len(FIGURES)
 
 
@@ -134,7 +138,7 @@ def test_names_words_and_warnings_of_clips_are_never_markup(
     run: Path, make_evaluation: Callable[..., Evaluation], store: Path, evaluation: Evaluation
 ) -> None:
     rows = tuple(replace(row, clip_id=EVIL + row.clip_id, transcript=EVIL, warnings=(EVIL,)) for row in evaluation.rows)
-    text = write_report(run, make_evaluation(rows=rows, warnings=(EVIL,)), store, FIGURES).read_text(encoding="utf-8")
+    text = write_run_page(run, make_evaluation(rows=rows, warnings=(EVIL,)), store, FIGURES).read_text(encoding="utf-8")
     page = Page(text)
     assert not [tag for tag, _ in page.tags if tag == "script"]
     assert not [attributes for tag, attributes in page.tags if tag == "img" and "onerror" in attributes]
@@ -146,33 +150,31 @@ def test_a_configuration_cannot_break_out_either(
     run: Path, evaluation: Evaluation, store: Path, tmp_path: Path, bundle: Bundle
 ) -> None:
     save_bundle(replace(bundle, encoder="</pre><script>alert(1)</script>"), tmp_path / "bundle")
-    page = Page(write_report(tmp_path, evaluation, store, FIGURES).read_text(encoding="utf-8"))
+    page = Page(write_run_page(tmp_path, evaluation, store, FIGURES).read_text(encoding="utf-8"))
     assert not [tag for tag, _ in page.tags if tag == "script"]
 
 
-def test_missing_clips_are_told(run: Path, make_evaluation: Callable[..., Evaluation], store: Path) -> None:
-    page = Page(write_report(run, make_evaluation(missing=("x", "y")), store, FIGURES).read_text(encoding="utf-8"))
+def test_missing_clips_are_reported(run: Path, make_evaluation: Callable[..., Evaluation], store: Path) -> None:
+    page = Page(write_run_page(run, make_evaluation(missing=("x", "y")), store, FIGURES).read_text(encoding="utf-8"))
     assert "n = 12" in " ".join(page.text.split())
     assert "2 annotated clips are missing" in " ".join(page.text.split())
 
 
-def test_worst_and_best_are_different_clips(page: Page, evaluation: Evaluation) -> None:
+def test_largest_and_smallest_errors_are_different_clips(page: Page, evaluation: Evaluation) -> None:
     errors = np.abs(evaluation.predictions["fusion"] - evaluation.truth)[:, :5].mean(axis=1)
     names = [evaluation.rows[i].clip_id for i in np.argsort(-errors)]
-    worst, best = page.text.split("Clips it got most wrong")[1].split("Clips it got most right")
-    assert all(name in worst and name not in best for name in names[:3])
-    assert all(name in best and name not in worst for name in names[-3:])
+    largest, smallest = page.text.split("Largest errors")[1].split("Smallest errors")
+    assert all(name in largest and name not in smallest for name in names[:3])
+    assert all(name in smallest and name not in largest for name in names[-3:])
 
 
 def test_one_clip_is_enough_for_a_page(run: Path, make_evaluation: Callable[..., Evaluation], store: Path) -> None:
     whole = make_evaluation()
-    from crnet.metrics import describe
-
     predictions = {name: values[:1] for name, values in whole.predictions.items()}
     systems = {name: describe(whole.truth[:1], p, whole.train_medians) for name, p in predictions.items()}
     one = make_evaluation(rows=whole.rows[:1], truth=whole.truth[:1], predictions=predictions, systems=systems)
-    page = Page(write_report(run, one, store, FIGURES).read_text(encoding="utf-8"))
-    assert "so few clips cannot tell that from chance" in " ".join(page.text.split())
+    page = Page(write_run_page(run, one, store, FIGURES).read_text(encoding="utf-8"))
+    assert "with so few clips, this may be chance" in " ".join(page.text.split())
 
 
 def figures(removed: float | None, interval: list[float] | None) -> dict:
@@ -187,10 +189,10 @@ def figures(removed: float | None, interval: list[float] | None) -> dict:
             [0.27, 0.33],
             "removes 30% of the error of predicting one number for everyone (95% interval 27% to 33%)",
         ),
-        (0.03, [-0.02, 0.08], "cannot be told from predicting one number for everyone"),
+        (0.03, [-0.02, 0.08], "does not differ significantly from predicting one number for everyone"),
         (-0.2, [-0.3, -0.1], "is worse than predicting one number for everyone: its error is 20% larger"),
-        (0.5, None, "so few clips cannot tell that from chance"),
-        (None, None, "is not defined"),
+        (0.5, None, "with so few clips, this may be chance"),
+        (None, None, "is undefined"),
     ],
 )
 def test_the_headline_claims_no_more_than_the_interval_allows(
@@ -203,23 +205,23 @@ def test_the_headline_claims_no_more_than_the_interval_allows(
 
 def test_a_run_without_a_bundle_has_no_page(tmp_path: Path, evaluation: Evaluation, store: Path) -> None:
     with pytest.raises(FormatError, match="no trained system"):
-        write_report(tmp_path, evaluation, store, FIGURES)
+        write_run_page(tmp_path, evaluation, store, FIGURES)
     assert not (tmp_path / "report.html").exists()
 
 
-def test_evaluating_a_run_leaves_everything_to_look_at(
+def test_evaluating_a_run_writes_figures_and_page(
     tmp_path: Path, bundle: Bundle, store: Path, visual_fusion: Fusion
 ) -> None:
     from safetensors.numpy import save_file
 
     save_bundle(bundle, tmp_path / "bundle")
     save_file(visual_fusion.to_tensors(), tmp_path / "scene+face.safetensors")
-    found, folder = evaluate_run(tmp_path, store)
-    show_run(tmp_path, store, found, folder)
+    evaluation, folder = evaluate_run(tmp_path, store)
+    write_run_report(str(tmp_path), str(store), evaluation, folder)
     assert folder == tmp_path / "evaluation" / "test"
     names = {"metrics.json", "predictions.csv"} | {
         f"{name}.png" for name in ("systems", "scatter", "errors", "distributions", "calibration")
     }
     assert {path.name for path in folder.iterdir()} == names
     assert (tmp_path / "report.html").is_file()
-    assert "scene+face" in found.systems
+    assert "scene+face" in evaluation.systems

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crnet.data.ceiling import CEILING_NAME, attainable_metrics, read_ceiling, share_of_way
+from crnet.data.ceiling import CEILING_NAME, attainable_metrics, ceiling_share, read_ceiling
 from crnet.errors import FormatError
 from crnet.simulate.ceiling import VIEWS, ceiling, cue_table, cues_of
 from crnet.simulate.cues import CUE, CUES
@@ -113,7 +113,7 @@ def test_too_few_clips_have_no_ceiling() -> None:
     assert ceiling(plans_of(clips=100)) is not None
 
 
-def test_share_of_way_by_hand() -> None:
+def test_ceiling_share_by_hand() -> None:
     figures = {"accuracy": 0.90, "r2": 0.5, "ccc": 0.6}
     document = {
         "splits": {
@@ -124,13 +124,13 @@ def test_share_of_way_by_hand() -> None:
         }
     }
     reached = {"openness": {"accuracy": 0.885, "r2": 0.4, "mae": 0.115}}
-    shares = share_of_way(document, "test", {"face": reached, "fusion": reached, "floor": reached, "odd": reached})
+    shares = ceiling_share(document, "test", {"face": reached, "fusion": reached, "floor": reached, "odd": reached})
     assert set(shares) == {"face", "fusion"}
     assert shares["face"]["openness"]["accuracy"] == pytest.approx(0.25)  # .005 of .02
     assert shares["fusion"]["openness"]["r2"] == pytest.approx(0.8)  # .4 of .5; its floor is 0
     assert attainable_metrics(document, "test", "fusion") == {"openness": figures}
     assert attainable_metrics(document, "val", "fusion") is None
-    assert share_of_way(document, "val", {"face": reached}) == {}
+    assert ceiling_share(document, "val", {"face": reached}) == {}
 
 
 @pytest.mark.parametrize(("reached", "best"), [(None, 0.5), (0.4, None), (0.0, 0.001)])
@@ -143,7 +143,7 @@ def test_where_there_is_no_way_there_is_no_share(reached: float | None, best: fl
             }
         }
     }
-    shares = share_of_way(document, "test", {"face": {"openness": {"accuracy": 0.88, "r2": reached}}})
+    shares = ceiling_share(document, "test", {"face": {"openness": {"accuracy": 0.88, "r2": reached}}})
     assert shares["face"]["openness"] == {"accuracy": None, "r2": None}
 
 

@@ -1,4 +1,4 @@
-"""Where the store has a ceiling, evaluation says how far every system came towards it; elsewhere nothing changes."""
+"""The share of the gap between floor and ceiling that each system closes, for stores with a ceiling."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from rich.console import Console
 
 from crnet.bundle.bundle import Bundle
 from crnet.cli.evaluation_tables import tables
-from crnet.evaluation.evaluate import AVERAGE, Evaluation, evaluate
-from crnet.metrics import describe
+from crnet.evaluation.evaluate import evaluate
+from crnet.evaluation.record import Evaluation
+from crnet.metrics import AVERAGE, describe
 from crnet.types import TARGETS
 from crnet.utils.files import write_json
 
@@ -31,30 +32,30 @@ def shown(evaluation: Evaluation) -> str:
     return console.file.getvalue()
 
 
-def test_shares_stand_in_metrics_and_tables(make_evaluation: Callable[..., Evaluation], evaluation: Evaluation) -> None:
+def test_shares_are_in_metrics_and_tables(make_evaluation: Callable[..., Evaluation], evaluation: Evaluation) -> None:
     with_ceiling = make_evaluation(ceiling=ceiling(evaluation))
     document = with_ceiling.to_dict()
-    assert set(document["share_of_way"]) == set(document["systems"]) - {"floor"}
+    assert set(document["ceiling_share"]) == set(document["systems"]) - {"floor"}
     assert document["ceiling"]["fusion"]["openness"] == FIGURES
     figures = document["systems"]["face"]["openness"]
-    share = document["share_of_way"]["face"]["openness"]
+    share = document["ceiling_share"]["face"]["openness"]
     assert abs(share["r2"] - figures["r2"] / 0.8) < 1e-12
     floor = figures["floor_accuracy"]
     assert abs(share["accuracy"] - (figures["accuracy"] - floor) / (0.96 - floor)) < 1e-12
-    assert "from floor to ceiling" in shown(with_ceiling)
+    assert "gap between floor and ceiling" in shown(with_ceiling)
 
 
-def test_without_a_ceiling_nothing_is_said(evaluation: Evaluation) -> None:
-    assert not {"ceiling", "share_of_way"} & set(evaluation.to_dict())
+def test_without_a_ceiling_there_are_no_shares(evaluation: Evaluation) -> None:
+    assert not {"ceiling", "ceiling_share"} & set(evaluation.to_dict())
     assert "ceiling" not in shown(evaluation)
 
 
-def test_only_simulated_stores_are_asked_for_a_ceiling(
+def test_only_simulated_stores_have_a_ceiling(
     bundle: Bundle, store_maker: Callable[..., object], evaluation: Evaluation
 ) -> None:
-    for source, there in (("simulated", True), ("folder", False)):
+    for source, has_ceiling in (("simulated", True), ("folder", False)):
         store = store_maker(source=source)
         write_json(store / "ceiling.json", ceiling(evaluation))
-        measured = evaluate(bundle, store, resamples=0)
-        assert (measured.ceiling is not None) is there
-        assert bool(measured.share_of_way()) is there
+        evaluated = evaluate(bundle, store, resamples=0)
+        assert (evaluated.ceiling is not None) is has_ceiling
+        assert bool(evaluated.ceiling_share()) is has_ceiling

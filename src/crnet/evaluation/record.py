@@ -1,0 +1,125 @@
+"""The result of an evaluation, and its files `metrics.json` and `predictions.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crnet.data.ceiling import attainable_metrics, ceiling_share
+from crnet.data.splits import OFFICIAL, SplitProtocol
+from crnet.data.store import ClipRow
+from crnet.fusion.conformal import LEVEL
+from crnet.metrics import AVERAGE
+from crnet.types import STREAMS, TARGETS, Split, TrainingSource
+from crnet.utils.files import write_json, write_text
+
+SCENE_FACE = "scene+face"
+FUSION = "fusion"
+FLOOR = "floor"
+SYSTEMS = (*STREAMS, SCENE_FACE, FUSION, FLOOR)
+"""Names of the systems in the order of every table and file."""
+
+SHORT_NAMES = {
+    **dict(zip(TARGETS, ("extra", "neuro", "agree", "consc", "open", "interview"), strict=True)),
+    AVERAGE: AVERAGE,
+}
+"""Column titles where the full names do not fit."""
+
+EVALUATION_FOLDER = "evaluation"
+METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Predictions and metrics of every system on one split.
+
+    Attributes:
+        split: The split.
+        rows: The N scored clips.
+        truth: float64 [N, 6], the annotated scores.
+        predictions: float64 [N, 6] in [0, 1] for each system, the floor included, in the order of `SYSTEMS`.
+        train_medians: float64 [6], the constants of the floor.
+        missing: Annotated clips of the split that could not be scored.
+        source: The kind of data set of the clips.
+        training_source: The kind of data set that the system was trained on.
+        initialisation: The initial weights, which affect results: "He et al." or a file of weights.
+        encoder: The text encoder; None if no stream of the system reads text.
+        warnings: What a reader of the metrics must know, most important first.
+        systems: The metrics: `{system: {target or "average": {metric: value, "ci95": {...}}}}`.
+        ceiling: The ceiling document of a simulated data set; None if there is no such file.
+        intervals: How often the fused system's intervals contain the true score, and their mean width:
+            `{target or "average": {"coverage", "width"}}`; None if the system gives no intervals for such clips.
+        protocol: The protocol that assigned the clips to splits.
+        split_overlap: The average metrics of every system on clips whose video or person also appears in another split
+            (seen), and on the other clips (unseen):
+            `{"video" or "person": {"seen" or "unseen": {"clips": n, "systems": {system: metrics}}}}`. Present only if
+            there are clips of both kinds, and only for the store that the system was trained on.
+    """
+
+    split: Split
+    rows: tuple[ClipRow, ...]
+    truth: NDArray[np.float64]
+    predictions: dict[str, NDArray[np.float64]]
+    train_medians: NDArray[np.float64]
+    missing: tuple[str, ...]
+    source: TrainingSource
+    training_source: TrainingSource
+    initialisation: str
+    encoder: str | None
+    warnings: tuple[str, ...]
+    systems: dict[str, dict[str, dict[str, Any]]]
+    ceiling: dict[str, Any] | None = None
+    intervals: dict[str, dict[str, float]] | None = None
+    protocol: SplitProtocol = OFFICIAL
+    split_overlap: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+
+    def ceiling_share(self) -> dict[str, dict[str, dict[str, float | None]]]:
+        """Return the share of the gap between floor and ceiling that each system closes; empty without a ceiling."""
+        return {} if self.ceiling is None else ceiling_share(self.ceiling, self.split, self.systems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of `metrics.json`; `ceiling` and `ceiling_share` only if there is a ceiling."""
+        shares = self.ceiling_share()
+        ceilings = {system: attainable_metrics(self.ceiling or {}, self.split, system) for system in shares}
+        return {
+            "split": self.split,
+            "protocol": str(self.protocol),
+            "clips": len(self.rows),
+            "missing": list(self.missing),
+            "source": self.source,
+            "training_source": self.training_source,
+            "initialisation": self.initialisation,
+            "text_encoder": self.encoder,
+            "train_medians": dict(zip(TARGETS, self.train_medians.tolist(), strict=True)),
+            "warnings": list(self.warnings),
+            "systems": self.systems,
+            "intervals": None if self.intervals is None else {"level": LEVEL, **self.intervals},
+            "split_overlap": self.split_overlap,
+            **({"ceiling": ceilings, "ceiling_share": shares} if shares else {}),
+        }
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path | str) -> None:
+    """Write `metrics.json` and `predictions.csv` into a folder.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    folder = Path(folder)
+    write_json(folder / METRICS_FILE, evaluation.to_dict())
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    columns = {"truth": evaluation.truth, **evaluation.predictions}
+    scores = [f"{name}.{target}" for name in columns for target in TARGETS]
+    table.writerow(["clip", *scores, "faces_found", "faces_looked_at", "warnings"])
+    for i, row in enumerate(evaluation.rows):
+        numbers = [repr(float(value)) for values in columns.values() for value in values[i]]
+        table.writerow([row.clip_id, *numbers, row.faces_found, row.faces_looked_at, "; ".join(row.warnings)])
+    write_text(folder / PREDICTIONS_FILE, text.getvalue())
