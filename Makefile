@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-avx2 lint types contracts check clean
+.PHONY: help setup demo test test-avx2 bench lint types contracts check clean
 
 help:        ## Show this list
 	@grep -E '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ test: $(INSTALLED)  ## All tests
 test-avx2: $(INSTALLED)  ## Tests of models and training as on a CPU without AVX-512
 	ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto \
 		tests/unit/models tests/unit/training tests/golden tests/e2e/test_training_*.py
+
+bench: $(INSTALLED)  ## Benchmarks: the table of docs/performance.md, in seven minutes
+	$(BIN)/python -m benchmarks all
 
 lint: $(INSTALLED)  ## Style
 	$(BIN)/ruff check .

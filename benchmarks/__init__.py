@@ -1,1 +1,1 @@
-"""Benchmarks: `python -m benchmarks NAME`."""
+"""Benchmarks of speed, memory and behaviour: `python -m benchmarks NAME`."""

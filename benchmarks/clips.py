@@ -1,4 +1,4 @@
-"""The clips that are measured with: one drawn, or one of the user's, at 720p, 30 frames a second, H.264 and AAC."""
+"""Clips to measure with: a synthetic one, or the user's, at 720p, 30 frames a second, H.264 and AAC."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from crnet.simulate.planning import SimulationConfig, plan_clips
 HEIGHT, FPS = 720, 30  # 16:9
 SOUND_HZ = 44_100
 SOUND_BLOCK = 1024  # samples of an AAC frame
-DRAWN_S = 5.0  # of which the drawn clip is looped
+SYNTHETIC_S = 5.0  # duration of the synthetic clip before it is looped
 
 
 def standard_clip(source: Path | None, out: Path, seconds: float, height: int = HEIGHT) -> Path:
-    """Write a clip with x264's default quality and speed, and stereo AAC; a short source is repeated.
+    """Write a clip with x264's default quality and speed, and stereo AAC; repeat a source that is too short.
 
     Args:
-        source: The video to take; None draws a person.
-        out: The mp4 to write.
-        seconds: Its length.
-        height: Of its frames, 16:9.
+        source: Video to convert; None: a synthetic person.
+        out: The mp4 file to write.
+        seconds: Duration of the clip.
+        height: Frame height in pixels; the frames are 16:9.
 
     Raises:
         MediaError: The video cannot be read.
     """
     if source is None:
-        source = out.with_name("drawn.mp4")
-        config = SimulationConfig(clips=5, seconds=min(DRAWN_S, seconds), fps=FPS, height=height)
+        source = out.with_name("synthetic.mp4")
+        config = SimulationConfig(clips=5, seconds=min(SYNTHETIC_S, seconds), fps=FPS, height=height)
         film(plan_clips(config)[0], config, source)
     info = probe(source)
     with av.open(str(out), "w") as container:
@@ -54,35 +54,35 @@ def standard_clip(source: Path | None, out: Path, seconds: float, height: int = 
 
 
 def _frames(source: Path, count: int, height: int) -> Iterator[av.VideoFrame]:
-    """`count` frames of this height, at the source's own pace, over and over."""
+    """Yield `count` frames of this height at the source's own speed, from the start again where it ends."""
     info = probe(source)
     step = max(info.fps / FPS, 1e-3)
-    made = 0
-    while made < count:
-        before = made
+    written = 0
+    while written < count:
+        loop_start = written
         for frame in decode(source, info):
-            while made < count and (made - before) * step <= frame.index + 0.5:
+            while written < count and (written - loop_start) * step <= frame.index + 0.5:
                 image = frame.rgb(16 * height // 9, height)
-                shown = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(
+                converted = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(
                     format="yuv420p"
                 )
-                shown.pts, shown.time_base = made, Fraction(1, FPS)
-                made += 1
-                yield shown
-        if made == before:
+                converted.pts, converted.time_base = written, Fraction(1, FPS)
+                written += 1
+                yield converted
+        if written == loop_start:
             raise MediaError("no frame of the video can be decoded", path=source, remedy=NOT_A_VIDEO_REMEDY)
 
 
 def _sound(source: Path, samples: int) -> Iterator[av.AudioFrame]:
-    """`samples` samples of stereo, over and over; silence where there is no sound."""
+    """Yield `samples` samples of stereo sound, repeated as needed; silence if the source has no sound."""
     with av.open(str(source)) as container:
         to_float = av.AudioResampler("fltp", "stereo", SOUND_HZ)
         decoded = container.decode(audio=0) if container.streams.audio else ()
-        pieces = [part.to_ndarray() for frame in decoded for part in to_float.resample(frame)]
-    once = np.concatenate([np.zeros((2, 0), np.float32), *pieces], axis=1)
-    if not once.shape[1]:
-        once = np.zeros((2, samples), np.float32)
-    sound = np.tile(once, (1, -(-samples // once.shape[1])))[:, :samples]
+        blocks = [part.to_ndarray() for frame in decoded for part in to_float.resample(frame)]
+    source_sound = np.concatenate([np.zeros((2, 0), np.float32), *blocks], axis=1)
+    if not source_sound.shape[1]:
+        source_sound = np.zeros((2, samples), np.float32)
+    sound = np.tile(source_sound, (1, -(-samples // source_sound.shape[1])))[:, :samples]
     for start in range(0, samples, SOUND_BLOCK):
         block = np.ascontiguousarray(sound[:, start : start + SOUND_BLOCK], dtype=np.float32)
         frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="stereo")
@@ -91,35 +91,35 @@ def _sound(source: Path, samples: int) -> Iterator[av.AudioFrame]:
 
 
 def looped(clip: Path, times: int, out: Path) -> Path:
-    """The clip so many times in a row, as the packets are: nothing is decoded or encoded."""
+    """Write the clip `times` times in a row by copying its packets, without decoding or encoding."""
     with av.open(str(clip)) as source, av.open(str(out), "w") as container:
         tracks = (*source.streams.video[:1], *source.streams.audio[:1])
         copies = {track.index: container.add_stream_from_template(track) for track in tracks}
-        length_s = Fraction(0)
+        duration_s = Fraction(0)
         for number in range(times):
             source.seek(0)
             for packet in source.demux(*tracks):
-                if packet.dts is None:  # an empty one that ends the track
+                if packet.dts is None:  # an empty packet that ends the track
                     continue
                 if not number:
-                    length_s = max(length_s, (packet.dts + (packet.duration or 0)) * packet.time_base)
-                _delay(packet, (length_s + Fraction(1, FPS)) * number)
+                    duration_s = max(duration_s, (packet.dts + (packet.duration or 0)) * packet.time_base)
+                _delay(packet, (duration_s + Fraction(1, FPS)) * number)
                 packet.stream = copies[packet.stream.index]
                 container.mux(packet)
     return out
 
 
 def _delay(packet: Any, seconds: Fraction) -> None:
-    by = round(seconds / packet.time_base)
-    packet.pts += by
-    packet.dts += by
+    ticks = round(seconds / packet.time_base)
+    packet.pts += ticks
+    packet.dts += ticks
 
 
 def bare_decode(path: Path) -> int:
-    """Decode picture and sound as PyAV does by itself and drop them: the limit of `prepare` and `predict`.
+    """Decode picture and sound with PyAV's defaults and drop them: the limit of `prepare` and `predict`.
 
     Returns:
-        How many frames and blocks of sound there are.
+        Number of frames and blocks of sound.
     """
     with av.open(str(path)) as container:
         return sum(1 for _ in container.decode(*container.streams.video[:1], *container.streams.audio[:1]))

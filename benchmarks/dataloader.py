@@ -1,8 +1,7 @@
-"""The rows of the loader: samples a second beside decoding the same JPEG files alone, and what more workers bring."""
+"""Rows of the dataloader: samples a second, against decoding the same JPEG files, and scaling with workers."""
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -11,57 +10,44 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
-from benchmarks.measurements import Figure, cpu_ratio, in_turn, medians, threads
+from benchmarks.inputs import Inputs
+from benchmarks.measurements import Measurement, alternate, cpu_ratio, medians, torch_threads
 from crnet.data.dataset import ClipDataset, load_batches, stack_scores
-from crnet.data.extract import extract_clip
-from crnet.data.store import ClipFile, ClipRow, Manifest, clip_path, read_manifest, write_clip, write_manifest
+from crnet.data.manifest import read_manifest
+from crnet.data.store import ClipFile
 from crnet.data.transforms import TransformConfig, choose_frames, derived_rng
-from crnet.media.settings import MediaSettings
 from crnet.models.cr_block import class_of
-from crnet.text.hashed_ngrams import HashedNgrams
-from crnet.types import TARGETS
 from crnet.utils.executors import available_cores
 
-PER_CORE_GOAL, LINEAR_GOAL = 0.85, 0.9
-BATCH_CLIPS = 30  # Sec. 4.2.1
+PER_CORE_GOAL, SCALING_GOAL = 0.85, 0.9
+BATCH_SIZE = 30  # Sec. 4.2.1
 
 
-def store_of(clip: Path, store: Path, copies: int) -> Path:
-    """A clip store for measuring: one clip, all its frames kept, so many times, with drawn scores."""
-    made = extract_clip(clip, clip_id="clip", transcript="", encoder=HashedNgrams(), settings=MediaSettings())
-    scores = np.random.default_rng(0).uniform(0.2, 0.8, (copies, len(TARGETS)))
-    rows: list[ClipRow] = []
-    for number in range(copies):
-        clip_id = f"copy{number:05d}"
-        path = store / clip_path(clip_id)
-        if number:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(store / rows[0].file, path)
-        else:
-            write_clip(path, made)
-        rows.append(ClipRow(clip_id, clip_path(clip_id), "train", tuple(scores[number].tolist())))
-    write_manifest(store, Manifest(tuple(rows), "simulated", {}, "benchmark", HashedNgrams.name))
-    return store
+def measure(inputs: Inputs) -> Iterator[Measurement]:
+    """Yield the row per core and, on several cores, the row of workers."""
+    yield per_core_row(inputs.store, inputs.effort.repeats)
+    if available_cores() > 1:
+        yield workers_row(inputs.store, inputs.effort.repeats)
 
 
 def training_clips(store: Path, config: TransformConfig, count: int | None = None) -> ClipDataset:
-    """The clips of `store_of`, or `count` of them, as the scene stream trains on them."""
+    """Return the clips of the store, or the first `count` of them, as the scene stream trains on them."""
     rows = read_manifest(store).rows("train")[:count]
     return ClipDataset(store, rows, config, ["scene"], 0, class_of(stack_scores(rows)), training=True)
 
 
-def per_core_row(store: Path, repeats: int) -> Figure:
-    """CPU seconds of an epoch of the loader in this process, beside those of decoding its JPEG files alone."""
+def per_core_row(store: Path, repeats: int) -> Measurement:
+    """Return the CPU time of decoding an epoch's JPEG files over that of an epoch of the dataloader."""
     clips = training_clips(store, TransformConfig())
-    batches = load_batches(clips, BATCH_CLIPS)
+    batches = load_batches(clips, BATCH_SIZE)
     files = _jpegs_of_epoch(clips)
-    with threads(1):
-        decoding, loading = in_turn(repeats, partial(_decode_all, files), lambda: sum(1 for _ in batches))
+    with torch_threads(1):
+        decoding, loading = alternate(repeats, partial(_decode_all, files), lambda: sum(1 for _ in batches))
     frames = clips.config.frames
     detail = medians("work", loading) | medians("limit", decoding) | {"clips": len(clips), "frames_a_clip": frames}
     detail["samples_per_cpu_s"] = round(len(clips) / float(detail["work_cpu_s"]), 1)
-    return Figure(
-        "loader: samples/s per core",
+    return Measurement(
+        "dataloader: samples/s per core",
         cpu_ratio(decoding, loading),
         "x",
         PER_CORE_GOAL,
@@ -72,7 +58,7 @@ def per_core_row(store: Path, repeats: int) -> Figure:
 
 
 def _jpegs_of_epoch(clips: ClipDataset) -> list[bytes]:
-    """The stored frames that an epoch of training shows."""
+    """Return the stored frames that an epoch of training uses."""
     files: list[bytes] = []
     for row in clips.rows:
         source = ClipFile(clips.store / row.file)
@@ -86,27 +72,25 @@ def _decode_all(files: list[bytes]) -> None:
         simplejpeg.decode_jpeg(file, "RGB")
 
 
-def workers_row(store: Path, repeats: int) -> Iterator[Figure]:
-    """Samples a second of as many workers as there are cores, over as many times those of one worker."""
+def workers_row(store: Path, repeats: int) -> Measurement:
+    """Return the samples/s of one worker per core over `cores` times those of one worker."""
     cores = available_cores()
-    if cores < 2:
-        return
     clips = training_clips(store, TransformConfig())
-    passes = {count: load_batches(clips, BATCH_CLIPS, workers=count) for count in (1, cores)}
+    loaders = {count: load_batches(clips, BATCH_SIZE, workers=count) for count in (1, cores)}
     rates: dict[int, list[float]] = {1: [], cores: []}
     for number in range(repeats + 1):
-        for count, batches in passes.items():
+        for count, batches in loaders.items():
             started_s = time.perf_counter()
             samples = sum(len(batch) for batch in batches)
-            if number:  # the first pass also starts the processes
+            if number:  # the first epoch also starts the processes
                 rates[count].append(samples / (time.perf_counter() - started_s))
     ratios = [many / (cores * one) for one, many in zip(rates[1], rates[cores], strict=True)]
-    yield Figure(
-        f"loader: {cores} workers",
+    return Measurement(
+        f"dataloader: {cores} workers",
         float(np.median(ratios)),
         "x",
-        LINEAR_GOAL,
-        f"{cores} times the samples/s (by the clock) of one worker",
+        SCALING_GOAL,
+        f"{cores} times the samples/s (wall time) of one worker",
         at_least=True,
         detail={f"samples_per_s_{count}": round(float(np.median(rate)), 1) for count, rate in rates.items()},
     )

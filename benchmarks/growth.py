@@ -1,29 +1,25 @@
-"""How cost grows with the size of a frame, the length of a clip, the number of clips and workers, and for the trees.
+"""Measure how cost grows with the size of a frame, the duration of a clip, the number of clips, workers and trees.
 
-    python benchmarks/growth.py [--video VIDEO] [--clips 12] [--repeats 3]
-
-The video (by default a drawn one) is brought to three sizes and two lengths; `crnet prepare` runs over so many clips
-of it, and over twice as many, with one worker and with one for each core. Prints one JSON document; takes ten minutes
-on two cores.
+Converts the video to three sizes and two durations. Runs `crnet prepare` on a number of its copies, and on twice as
+many, with one worker and with one per core. Takes ten minutes on two cores.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import statistics
-import sys
 import tempfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.clips import bare_decode, standard_clip
-from benchmarks.forest import Size, drawn_task
-from benchmarks.measurements import in_turn, machine, threads, timed
+from benchmarks.forest import random_task
+from benchmarks.inputs import ForestSize
+from benchmarks.measurements import Measurement, alternate, medians, timed, torch_threads
 from crnet.data.prepare import prepare
 from crnet.fusion.forest import Forest
 from crnet.media.reader import read_video
@@ -34,75 +30,67 @@ SECONDS = (15.0, 60.0)
 TREE_CLIPS, TREES = (1_500, 3_000, 6_000), 10
 
 
-def main() -> int:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--video", type=Path, help="of a talking person")
-    parser.add_argument("--clips", type=int, default=12, help="of a data set")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--seconds", type=float, nargs=2, default=SECONDS, help="a short clip and a long one")
-    asked = parser.parse_args()
-    short_s, long_s = asked.seconds
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the video and the amount of measuring."""
+    parser.add_argument("--video", type=Path, help="video of a talking person (default: synthetic)")
+    parser.add_argument("--clips", type=int, default=12, help="number of clips in the smaller data set")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds of each measurement; their median counts")
+    parser.add_argument("--seconds", type=float, nargs=2, default=SECONDS, help="durations of a short and a long clip")
+
+
+def measure(options: argparse.Namespace) -> Iterator[Measurement]:
+    """Yield the cost of clips, data sets and trees. The rows have no goals."""
+    short_s, long_s = options.seconds
     with tempfile.TemporaryDirectory(prefix="crnet-growth-") as name:
         folder = Path(name)
-        clips = {
-            f"{height}p": standard_clip(asked.video, folder / f"{height}p.mp4", short_s, height) for height in HEIGHTS
-        }
-        clips |= {f"{long_s:g} s": standard_clip(asked.video, folder / "long.mp4", long_s)}
-        document: dict[str, Any] = {
-            "seconds": [short_s, long_s],
-            "a_clip": {which: of_a_clip(clip, asked.repeats) for which, clip in clips.items()},
-            "a_data_set": of_a_data_set(clips["720p"], folder, asked.clips, asked.repeats),
-            "trees": {count: of_trees(count) for count in TREE_CLIPS},
-            "machine": machine(),
-        }
-    print(json.dumps(document, indent=2))
-    return 0
+        for height in HEIGHTS:
+            clip = standard_clip(options.video, folder / f"{height}p.mp4", short_s, height)
+            yield from clip_rows(f"{short_s:g} s, {height}p", clip, options.repeats)
+        long_clip = standard_clip(options.video, folder / "long.mp4", long_s)
+        yield from clip_rows(f"{long_s:g} s, 720p", long_clip, options.repeats)
+        yield from store_rows(folder / "720p.mp4", folder, options.clips, options.repeats)
+    for clips in TREE_CLIPS:
+        yield trees_row(clips)
 
 
-def of_a_clip(clip: Path, repeats: int) -> dict[str, float]:
-    """CPU seconds of one thread, all frames kept."""
-    with threads(1):
-        bare, work = in_turn(repeats, partial(bare_decode, clip), partial(read_video, clip))
-    return {
-        "decode_cpu_s": round(statistics.median(one.cpu_s for one in bare), 3),
-        "prepare_cpu_s": round(statistics.median(one.cpu_s for one in work), 3),
-        "mb": round(clip.stat().st_size / 1e6, 2),
-    }
+def clip_rows(name: str, clip: Path, repeats: int) -> Iterator[Measurement]:
+    """Yield the CPU time, in one thread, of decoding a clip and of reading it with all frames kept."""
+    with torch_threads(1):
+        decoding, reading = alternate(repeats, partial(bare_decode, clip), partial(read_video, clip))
+    size = {"mb": round(clip.stat().st_size / 1e6, 2)}
+    for work, usages in (("decoding", decoding), ("preparing", reading)):
+        cpu_s = statistics.median(usage.cpu_s for usage in usages)
+        yield Measurement(f"{work} a clip: {name}", cpu_s, "s", None, "CPU time of one thread", detail=size)
 
 
-def of_a_data_set(clip: Path, folder: Path, clips: int, repeats: int) -> dict[str, float]:
-    """Seconds by the clock of preparing so many clips, and twice as many, with one worker and with all cores."""
-    sources = {count: copies(clip, folder / f"source{count}", count) for count in (clips, 2 * clips)}
+def store_rows(clip: Path, folder: Path, clips: int, repeats: int) -> Iterator[Measurement]:
+    """Yield the wall time of preparing a number of clips, and twice as many, with one worker and with all cores."""
+    sources = {count: copy_clip(clip, folder / f"source{count}", count) for count in (clips, 2 * clips)}
     cases = [(clips, 1), (clips, available_cores()), (2 * clips, available_cores())]
-    spent: dict[tuple[int, int], list[float]] = {case: [] for case in cases}
+    wall_s: dict[tuple[int, int], list[float]] = {case: [] for case in cases}
     for _ in range(repeats):
         for count, workers in cases:
-            out = folder / "store"
-            spent[count, workers].append(timed(partial(prepare, sources[count], out, workers=workers)).wall_s)
-            shutil.rmtree(out)
-    return {
-        f"{count} clips, {workers} workers, s": round(statistics.median(of_case), 2)
-        for (count, workers), of_case in spent.items()
-    }
+            store = folder / "store"
+            wall_s[count, workers].append(timed(partial(prepare, sources[count], store, workers=workers)).wall_s)
+            shutil.rmtree(store)
+    for (count, workers), times_s in wall_s.items():
+        name = f"preparing a data set: {count} clips, {workers} workers"
+        yield Measurement(name, statistics.median(times_s), "s", None, "wall time")
 
 
-def copies(clip: Path, folder: Path, count: int) -> Path:
-    """A folder with so many copies of a clip."""
+def copy_clip(clip: Path, folder: Path, count: int) -> Path:
+    """Write a folder with copies of a clip."""
     folder.mkdir()
     for number in range(count):
         shutil.copyfile(clip, folder / f"{number:03d}.mp4")
     return folder
 
 
-def of_trees(clips: int) -> dict[str, float]:
-    """Seconds of growing one target's trees on so many clips, and what they take."""
-    size = Size(TREES, clips)
-    x, y = drawn_task(size, np.random.default_rng(0))
+def trees_row(clips: int) -> Measurement:
+    """Return the CPU time of growing one target's trees on a number of clips."""
+    size = ForestSize(TREES, clips)
+    x, y = random_task(size, np.random.default_rng(0))
     grown: list[Forest] = []
-    spent = timed(lambda: grown.append(Forest.fit(x, y, trees=size.trees, max_features=size.features, seed=0)))
-    return {"cpu_s": round(spent.cpu_s, 2), "nodes": len(grown[0].feature)}
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    usage = timed(lambda: grown.append(Forest.fit(x, y, trees=size.trees, max_features=size.features, seed=0)))
+    detail = {"nodes": len(grown[0].feature), **medians("work", [usage])}
+    return Measurement(f"growing {TREES} trees: {clips} clips", usage.cpu_s, "s", None, "CPU time", detail=detail)

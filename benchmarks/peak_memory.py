@@ -1,4 +1,4 @@
-"""How much memory a worker of `prepare` takes: `python -m benchmarks.peak_memory CLIP ...` in a process of its own.
+"""Print the peak memory of a worker of `prepare`: `python -m benchmarks.peak_memory CLIP ...` in its own process.
 
 Imports no more than such a worker does.
 """
@@ -16,7 +16,7 @@ from crnet.utils.process_memory import peak_mib
 
 
 def main(clips: list[Path]) -> None:
-    """Make a clip file of each video, all frames kept, read it back, and say the peak memory in MiB (2^20 bytes)."""
+    """Write a clip file of each video, all frames kept, read it back, and print the peak memory in MiB (2^20 bytes)."""
     for path in clips:
         clip = extract_clip(path, clip_id=path.name, transcript="", encoder=HashedNgrams(), settings=MediaSettings())
         stored = path.with_suffix(".safetensors")

@@ -1,10 +1,8 @@
-"""The scripts of `benchmarks/` that are run by hand, and seldom: they still run, and say what the docs quote."""
+"""Tests of the benchmarks outside the table, which people run by hand: they run, and their rows are as documented."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,64 +10,81 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.__main__ import main
+from benchmarks.growth import TREES, clip_rows, store_rows, trees_row
+from crnet.demo import DemoResult
 from crnet.utils.executors import available_cores
 from grey_video import write_grey_video
 
 pytestmark = pytest.mark.slow
 
-SCRIPTS = Path(__file__).parents[2] / "benchmarks"
+Rows = dict[str, dict[str, Any]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Calls a script as the command line does, without the compiler, which takes half a minute."""
-    monkeypatch.syspath_prepend(SCRIPTS)
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, Rows]]:
+    """Run a benchmark; return exit code and rows by name. Skips the compiler, which takes half a minute."""
     monkeypatch.setattr(torch, "compile", lambda net: net)
 
-    def main(script: str, *words: str) -> int:
-        monkeypatch.setattr(sys, "argv", [script, *words])
-        return int(importlib.import_module(script).main())
+    def run_benchmark(*words: str) -> tuple[int, Rows]:
+        code = main([*words, "--json"])
+        rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+        assert code == int(any(row["holds"] is False for row in rows.values()))
+        return code, rows
 
-    return main
+    return run_benchmark
 
 
-def test_the_rows_of_a_gpu_can_be_taken_on_a_cpu(run: Callable[..., int], tmp_path: Path) -> None:
+def test_the_gpu_benchmark_runs_on_a_cpu(run: Callable[..., tuple[int, Rows]], tmp_path: Path) -> None:
     words = ("--device", "cpu", "--tiny", "--clips", "30", "--repeats", "1", "--minutes", "0.1")
-    code = run("gpu", "--out", str(tmp_path), *words)
-    results: dict[str, Any] = json.loads((tmp_path / "results.json").read_text())
-    names = ["train: a step on this device", "train: a step with its data", "train: compiled, a step with its data"]
-    assert [row["name"] for row in results["rows"]] == names
-    assert all(row["value"] > 0 for row in results["rows"])
-    assert results["rows"][0]["detail"]["teraflops_a_s"] > 0
-    assert {epoch["stage"] for epoch in results["curve"]} == {1, 2}
-    assert code == (0 if all(row["holds"] for row in results["rows"]) else 1)
+    _, rows = run("gpu", "--out", str(tmp_path), *words)
+    steps = ["gpu: a step on this device", "gpu: a step with its data", "gpu: compiled, a step with its data"]
+    assert list(rows) == [*steps, "gpu: training speed"]
+    assert all(row["value"] > 0 for row in rows.values())
+    assert rows[steps[0]]["detail"]["teraflops_a_s"] > 0
+    assert {epoch["stage"] for epoch in rows["gpu: training speed"]["detail"]["curve"]} == {1, 2}
 
 
-def test_a_gpu_that_is_not_there_is_named(
-    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_gpu_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SystemExit) as ended:
-        run("gpu", "--out", "nowhere")
-    assert ended.value.code == 2 and "no CUDA GPU here" in capsys.readouterr().err
+    assert main(["gpu", "--out", "nowhere"]) == 2
+    assert "no CUDA GPU is available" in capsys.readouterr().err
 
 
-def test_growth_of_a_clip_and_of_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(SCRIPTS)
-    growth = importlib.import_module("growth")
+def test_growth_of_clips_data_sets_and_trees(tmp_path: Path) -> None:
     clip = write_grey_video(tmp_path / "a.mp4", seconds=0.5, fps=10)
-    of_one = growth.of_a_clip(clip, 1)
-    assert 0 < of_one["decode_cpu_s"] < of_one["prepare_cpu_s"]
+    decoding, preparing = clip_rows("grey", clip, 1)
+    assert 0 < decoding.value < preparing.value
     cores = available_cores()
-    assert set(growth.of_a_data_set(clip, tmp_path, 2, 1)) == {f"{n} clips, {w} workers, s" for n, w in
-                                                               ((2, 1), (2, cores), (4, cores))}  # fmt: skip
-    assert growth.of_trees(50)["nodes"] <= growth.TREES * 99
+    names = {f"preparing a data set: {n} clips, {w} workers" for n, w in ((2, 1), (2, cores), (4, cores))}
+    assert {row.name for row in store_rows(clip, tmp_path, 2, 1)} == names
+    assert trees_row(50).detail["nodes"] <= TREES * 99
 
 
-def test_the_whole_forest_is_that_of_scikit_learn(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("full_forest", "--trees", "5", "--clips", "300", "--features", "16") in (0, 1)  # 1: a goal is missed
-    found = json.loads(capsys.readouterr().out)
-    assert found["trees"] == [6, 5] and found["predictions_apart"] <= 1e-6
-    assert 6 * 5 * 300 <= found["nodes"] <= 6 * 5 * 599  # at most a leaf for each clip
-    assert found["size_ratio"] < 1 / 4 and found["one_clip_ms"] > 0
-    assert len(found["ours_wall_s"]) == len(found["sklearn_wall_s"]) == 6
+def test_the_full_forest_equals_that_of_scikit_learn(run: Callable[..., tuple[int, Rows]]) -> None:
+    _, rows = run("full-forest", "--trees", "5", "--clips", "300", "--features", "16")
+    growth, size = rows["full forest: time to grow"]["detail"], rows["full forest: size"]
+    assert (growth["rounds"], growth["trees"]) == (6, 5)
+    assert rows["full forest: difference of predictions"]["value"] <= 1e-6
+    assert 6 * 5 * 300 <= size["detail"]["nodes"] <= 6 * 5 * 599  # at most a leaf for each clip
+    assert size["value"] < 1 / 4 and rows["full forest: one clip"]["value"] > 0
+    assert rows["full forest: one clip"]["detail"]["nodes"] == size["detail"]["nodes"]
+
+
+def test_the_cost_of_an_explanation(run: Callable[..., tuple[int, Rows]], demo: DemoResult) -> None:
+    _, rows = run("explain-cost", str(demo.video), "--preset", "tiny")
+    assert rows["explain: wall time"]["holds"]
+    assert "heat maps" in rows["explain: CPU time"]["detail"]
+
+
+def test_synthetic_faces_are_found(run: Callable[..., tuple[int, Rows]]) -> None:
+    code, rows = run("face-finding", "--people", "3", "--frames", "2")
+    assert code == 0 and rows["faces found: all"]["value"] == 1
+
+
+def test_the_server_survives_a_small_load(run: Callable[..., tuple[int, Rows]], demo: DemoResult) -> None:
+    words = ("--requests", "6", "--broken", "3", "--at-once", "3")
+    _, rows = run("serve-load", str(demo.out), str(demo.video), *words)
+    assert all(rows[f"serve load: {name}"]["holds"] for name in ("wrong answers", "tracebacks", "files left"))
+    report = rows["serve load: wrong answers"]["detail"]
+    assert (report["scored"], report["refused"]) == (3, 3)

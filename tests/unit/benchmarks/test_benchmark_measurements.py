@@ -1,4 +1,4 @@
-"""What benchmarks measure with: goals, turns, peak memory, random forests of a given size."""
+"""Tests of the benchmarks' tools: goals, alternation, peak memory, random forests of a given size."""
 
 from __future__ import annotations
 
@@ -13,8 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.forest import Size, clip_row, growing_rows, random_forest
-from benchmarks.measurements import Figure, Spent, busy_warning, cpu_ratio, in_turn, machine, medians, timed, wall_ratio
+from benchmarks.forest import clip_row, comparison_rows, grow_both
+from benchmarks.inputs import ForestSize
+from benchmarks.measurements import (
+    Measurement,
+    Usage,
+    alternate,
+    busy_warning,
+    cpu_ratio,
+    machine_info,
+    medians,
+    timed,
+    wall_ratio,
+)
+from benchmarks.untrained import random_forest
 from crnet.fusion.forest import Forest
 from crnet.utils.process_memory import reset_peak
 
@@ -24,7 +36,7 @@ from crnet.utils.process_memory import reset_peak
     [(2.1, False, True), (2.2, False, True), (2.3, False, False), (2.3, True, True), (2.1, True, False)],
 )
 def test_a_goal_has_a_direction(value: float, at_least: bool, holds: bool) -> None:
-    row = Figure("a", value, "x", 2.2, "something", at_least=at_least, detail={"work_cpu_s": 1.5})
+    row = Measurement("a", value, "x", 2.2, "something", at_least=at_least, detail={"work_cpu_s": 1.5})
     assert row.holds is holds
     document = row.to_dict()
     assert list(document) == ["name", "value", "unit", "goal", "holds", "limit", "detail"]
@@ -32,24 +44,30 @@ def test_a_goal_has_a_direction(value: float, at_least: bool, holds: bool) -> No
     assert json.loads(json.dumps(document)) == document
 
 
-def test_works_are_done_in_turn() -> None:
+def test_a_row_without_a_goal_is_not_judged() -> None:
+    row = Measurement("a", 2.0, "s", None, "nothing")
+    assert row.holds is None
+    assert (row.to_dict()["goal"], row.to_dict()["holds"]) == (None, None)
+
+
+def test_works_alternate() -> None:
     done: list[str] = []
-    spent = in_turn(2, lambda: done.append("a"), lambda: done.append("b"))
+    usages = alternate(2, lambda: done.append("a"), lambda: done.append("b"))
     assert done == ["a", "b"] * 3  # the first round warms up
-    assert [len(of_work) for of_work in spent] == [2, 2]
+    assert [len(rounds) for rounds in usages] == [2, 2]
 
 
 def test_sleeping_takes_time_but_no_cpu() -> None:
-    spent = timed(lambda: time.sleep(0.05))
-    assert spent.wall_s >= 0.05 and spent.cpu_s < 0.04
+    usage = timed(lambda: time.sleep(0.05))
+    assert usage.wall_s >= 0.05 and usage.cpu_s < 0.04
 
 
-def test_the_cpu_of_children_counts() -> None:
-    spent = timed(lambda: subprocess.run([sys.executable, "-c", "sum(range(4_000_000))"], check=True))
-    assert spent.cpu_s > 0.02
+def test_the_cpu_time_of_children_counts() -> None:
+    usage = timed(lambda: subprocess.run([sys.executable, "-c", "sum(range(4_000_000))"], check=True))
+    assert usage.cpu_s > 0.02
 
 
-@pytest.mark.skipif(not reset_peak(), reason="this system cannot tell the peak of a part of a run")
+@pytest.mark.skipif(not reset_peak(), reason="this system cannot report the peak memory of a part of a run")
 def test_peak_memory_is_that_of_the_work_alone() -> None:
     large = timed(lambda: np.ones(16_000_000))  # 122 MiB
     small = timed(lambda: np.ones(1_000))
@@ -59,17 +77,17 @@ def test_peak_memory_is_that_of_the_work_alone() -> None:
 
 
 def test_ratios_are_medians_of_rounds() -> None:
-    work = [Spent(2, 1), Spent(6, 30), Spent(4, 3)]
-    limit = [Spent(1, 1), Spent(2, 10), Spent(4, 2)]
+    work = [Usage(2, 1), Usage(6, 30), Usage(4, 3)]
+    limit = [Usage(1, 1), Usage(2, 10), Usage(4, 2)]
     assert cpu_ratio(work, limit) == 2  # of 2, 3, 1
     assert wall_ratio(work, limit) == 1.5  # of 1, 3, 1.5
     assert medians("work", work) == {"work_cpu_s": 4, "work_wall_s": 3}
 
 
-def test_a_busy_machine_is_told() -> None:
+def test_a_busy_machine_gives_a_warning() -> None:
     assert busy_warning(0.5, 2) is None
     assert "2 cores" in (busy_warning(1.9, 2) or "")
-    assert machine()["cores"] >= 1 and "torch" in machine()["versions"]
+    assert machine_info()["cores"] >= 1 and "torch" in machine_info()["versions"]
 
 
 @settings(max_examples=20, deadline=None)
@@ -82,15 +100,15 @@ def test_random_forests_are_valid_and_of_the_right_size(clips: int, trees: int, 
     assert np.isfinite(checked.predict(np.zeros((2, 6, features), np.float32))).all()
 
 
-def test_the_rows_of_the_trees() -> None:
-    size = Size(trees=3, clips=120, features=8)
-    rows = {row.name: row for row in growing_rows(size, 1)}
-    assert set(rows) == {"trees: time to grow", "trees: size", "trees: predictions apart"}
-    assert rows["trees: predictions apart"].holds and rows["trees: size"].value < 0.25
-    assert clip_row(size, 1).value > 0
+def test_the_rows_of_the_forest() -> None:
+    size = ForestSize(trees=3, clips=120, features=8)
+    rows = {row.name: row for row in comparison_rows("forest", [grow_both(size)], size)}
+    assert set(rows) == {"forest: time to grow", "forest: size", "forest: difference of predictions"}
+    assert rows["forest: difference of predictions"].holds and rows["forest: size"].value < 0.25
+    assert clip_row("forest", random_forest(size.trees, size.clips, size.features), 3).value > 0
 
 
-def test_peak_memory_is_of_a_process_of_its_own(tmp_path: Path) -> None:
+def test_peak_memory_is_measured_in_a_separate_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.peak_memory"]
     alone = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert 50 < alone < 2_000

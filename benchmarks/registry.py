@@ -1,0 +1,63 @@
+"""Registry of all benchmarks. To add one: write a module with `measure`, and give it a line here."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Protocol, cast
+
+from benchmarks.inputs import Inputs
+from benchmarks.measurements import Measurement
+
+ALL = "all"
+
+TABLE = {
+    "prepare": "reading a clip against bare decoding; memory of a worker",
+    "faces": "face tracker against the full detector on every frame",
+    "dataloader": "samples a second against decoding the same JPEG files",
+    "train": "a training step with its data against one in memory",
+    "predict": "scoring a clip against bare decoding; cold start",
+    "forest": "extra-trees against scikit-learn; speed of the full forest",
+}
+"""Parts of the results table in docs/performance.md. Their goals depend on the machine."""
+
+SCRIPTS = {
+    "controls": "streams learn the cues they can see and nothing else",
+    "explain-cost": "time and memory of explaining one video at full size",
+    "face-finding": "share of synthetic faces that MTCNN finds, by group",
+    "full-forest": "the paper's 6 x 1,000 trees against scikit-learn (an hour)",
+    "gpu": "training steps and a training curve on a GPU (ten minutes)",
+    "growth": "cost against pixels, duration, clips, workers and trees",
+    "serve-load": "many concurrent requests to crnet serve, some broken",
+}
+"""Benchmarks on their own, with their own options. They fail if a goal is missed."""
+
+
+class TablePart(Protocol):
+    """Module of a part of the table."""
+
+    def measure(self, inputs: Inputs) -> Iterator[Measurement]:
+        """Yield the part's rows."""
+
+
+class Script(Protocol):
+    """Module of a benchmark with its own options."""
+
+    __doc__: str | None
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the benchmark's options."""
+
+    def measure(self, options: argparse.Namespace) -> Iterator[Measurement]:
+        """Yield the benchmark's rows."""
+
+
+def table_part(name: str) -> TablePart:
+    """Import a part of the table."""
+    return cast("TablePart", import_module(f"benchmarks.{name}"))
+
+
+def script(name: str) -> Script:
+    """Import a benchmark with its own options."""
+    return cast("Script", import_module(f"benchmarks.{name.replace('-', '_')}"))
