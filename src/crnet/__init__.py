@@ -3,7 +3,7 @@
     system = crnet.load("runs/paper")
     prediction = system.predict("video.mp4")
 
-Importing this package imports nothing heavy; `load` does.
+Importing this package imports no large library; `load` does.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ def load(
     """Load a trained system.
 
     Args:
-        run: A run folder made by `crnet train` (or `crnet demo`), or the bundle in it.
-        device: Where the networks compute: auto (a GPU if there is one), cpu, cuda or mps.
-        encoder: Where the weights of its text encoder are now, such as `skip-thoughts:FOLDER`, if not where they were.
-        asr: Speech recognition for videos without a transcript: name or folder of a model for faster-whisper.
-        precision: float32, or bfloat16 where speed counts more than the last digits, see `Predictor`.
+        run: Run folder of `crnet train` or `crnet demo`, or the bundle inside it.
+        device: Where the networks run: auto (a GPU if there is one), cpu, cuda or mps.
+        encoder: Text encoder of the system, such as `skip-thoughts:FOLDER`, if it has moved since training.
+        asr: Speech recognition for videos without a transcript: name or folder of a faster-whisper model.
+        precision: float32, or bfloat16 if speed matters more than the last digits; see `Predictor`.
 
     Returns:
-        A predictor; `predict(path)` scores a video.
+        A predictor: `predict(path)` scores one video, `predict_many(paths)` several.
 
     Raises:
-        FormatError: No system there, or a damaged one; the message names the file.
-        ConfigError: The device is not there, or the text encoder has other weights than in training.
+        FormatError: The system is missing or damaged; the message names the file.
+        ConfigError: The device is not available, or the text encoder has other weights than in training.
         MissingDependencyError: The text encoder or the speech recognition needs a package that is not installed.
     """
     from pathlib import Path
 
     from crnet.bundle.verify import BundleFiles
 
-    files = BundleFiles(Path(run))  # hashed while torch is imported
+    files = BundleFiles(Path(run))  # hashes the files while torch is being imported
     from crnet.bundle.bundle import load_bundle
     from crnet.predict import Predictor
     from crnet.training.distributed import choose_device

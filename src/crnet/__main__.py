@@ -1,4 +1,4 @@
-"""`python -m crnet`, and so `torchrun --nproc-per-node 4 -m crnet train ...`."""
+"""Run the command line as `python -m crnet`, or as `torchrun --nproc-per-node 4 -m crnet train ...`."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def from_dict(kind: type[T], document: Any, path: Path, remedy: str = "use the v
         ) from error
 
 
-def read_config(path: Path, base: Config) -> Config:
+def read_config(path: Path | str, base: Config) -> Config:
     """Read a configuration file: YAML, or the run.json of a run.
 
     Args:
@@ -122,6 +122,7 @@ def read_config(path: Path, base: Config) -> Config:
     """
     import yaml
 
+    path = Path(path)
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeError, yaml.YAMLError) as error:

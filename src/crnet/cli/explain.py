@@ -106,7 +106,9 @@ class Explain(Command):
 
         bundle = load_bundle(self.run)
         with progress_display(self.quiet) as progress:
-            result = key_point_ratio(bundle, self.video_or_store, split=self.split, layer=self.layer, progress=progress)
+            result = key_point_ratio(
+                bundle, self.video_or_store, split=self.split, layer=self.layer, device=self.device, progress=progress
+            )
         if self.json:
             print_json(result.to_dict())
             return EXIT_DONE

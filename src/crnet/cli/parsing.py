@@ -16,6 +16,7 @@ from crnet.utils.suggestions import did_you_mean
 
 COMPLETION_FLAGS = ("--tyro-print-completion", "--tyro-write-completion")
 HELP_WIDTH = 80
+SHELLS = ("bash", "zsh", "fish")
 OVERVIEW = """usage: crnet COMMAND ...      (crnet COMMAND --help explains a command)
 
 Predict apparent personality from short videos of a person talking to a camera:
@@ -101,7 +102,13 @@ def parse(name: str, words: Sequence[str]) -> Command | None:
 
 
 def print_completion(words: Sequence[str]) -> int:
-    """Print or write tyro's completion script for a shell; return the exit code."""
+    """Print or write tyro's completion script for a shell; return the exit code.
+
+    Raises:
+        UsageError: The shell is missing or unknown.
+    """
+    if len(words) < 2 or words[1] not in SHELLS:
+        raise UsageError(f"{words[0]} needs a shell", remedy=f"one of {', '.join(SHELLS)}")
     from tyro.extras import SubcommandApp
 
     app, groups = SubcommandApp(), dict[str, SubcommandApp]()

@@ -15,8 +15,8 @@ from crnet.errors import UsageError
 class Serve(Command):
     """Serve a web page that scores videos.
 
-    The page and its API (docs/serve.md) load nothing from other servers and send nothing to them. Videos are decoded in
-    processes with limits, scored in turn, and deleted. Anyone who can reach the address can use the page.
+    The page and its API (docs/serve.md) load nothing from other servers and send nothing to them. Each video is decoded
+    and scored on the CPU, in a process with limits, and deleted. Anyone who can reach the address can use the page.
     """
 
     run: Run
@@ -29,8 +29,8 @@ class Serve(Command):
     at_once: Annotated[int, option("Videos scored at the same time; each needs memory for the whole system.")] = 1
     max_upload_mb: Annotated[int, option("Largest video file in MB.")] = 100
     max_duration_s: Annotated[float, option("Longest video in seconds.")] = 120.0
-    max_time_s: Annotated[float, option("Longest time to work on one video, in seconds.")] = 300.0
-    max_memory_mb: Annotated[int, option("Memory limit for the work on one video, in MB.")] = 4096
+    max_time_s: Annotated[float, option("Longest processing time of one video, in seconds.")] = 300.0
+    max_memory_mb: Annotated[int, option("Memory limit for processing one video, in MB.")] = 4096
     max_waiting: Annotated[int, option("Longest queue; further uploads are rejected.")] = 20
     keep_min: Annotated[float, option("Minutes until results and unused uploads are deleted.")] = 30.0
 

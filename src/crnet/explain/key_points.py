@@ -26,6 +26,7 @@ from crnet.explain.heat_maps import Layer, compute_feature_maps, default_layer
 from crnet.models.crnet import StreamNet
 from crnet.training.distributed import choose_device
 from crnet.types import Clip, Split
+from crnet.utils.device import Device
 from crnet.utils.progress import Progress, no_progress
 
 HIGHLIGHTED_SHARE = 0.3  # Sec. 5.6
@@ -66,6 +67,7 @@ def key_point_ratio(
     *,
     split: Split = "test",
     layer: Layer | None = None,
+    device: Device = "auto",
     progress: Progress = no_progress,
 ) -> KeyPointRatio:
     """Compute the key-point ratio over every clip of a split.
@@ -75,6 +77,7 @@ def key_point_ratio(
         store: A clip store.
         split: The split; its clips need no scores.
         layer: The stage to read; by default `crnet.explain.heat_maps.default_layer`.
+        device: Where the network runs; auto uses a GPU if there is one.
         progress: Called after every clip.
 
     Raises:
@@ -85,7 +88,7 @@ def key_point_ratio(
     if "face" not in bundle.nets:
         raise UsageError("the key-point ratio needs a face stream, and this system has none")
     net, margin = bundle.nets["face"], float(bundle.media["face_margin"])
-    net.to(choose_device(bundle.config.training.device))
+    net.to(choose_device(device))
     return ratio_of_net(net, store, bundle.config.transforms, margin, split=split, layer=layer, progress=progress)
 
 

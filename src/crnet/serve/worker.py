@@ -119,7 +119,8 @@ def main() -> None:
 def load(run: str, encoder: str | None = None, asr: str | None = None) -> Predictor:
     """Load the system as `crnet.load` does, and import everything that a child needs.
 
-    A speech model starts threads, so each child that needs one loads it itself.
+    Children are forked, and neither CUDA nor threads survive a fork: the networks run on the CPU, and each child that
+    needs a speech model, which starts threads, loads it itself.
 
     Raises:
         CrnetError: The system is missing or damaged.
@@ -132,7 +133,7 @@ def load(run: str, encoder: str | None = None, asr: str | None = None) -> Predic
     import crnet.media.reader
     import crnet.report.video_report
 
-    return crnet.load(run, encoder=encoder, asr=asr)
+    return crnet.load(run, "cpu", encoder=encoder, asr=asr)
 
 
 def system_info(predictor: Predictor) -> dict[str, Any]:

@@ -65,6 +65,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["tarin"], "unknown command 'tarin' (did you mean train?)"),
         (["text"], "crnet text needs a command (one of text fetch, text train)"),
         (["text", "fetsch"], "unknown command 'text fetsch' (did you mean text fetch?)"),
+        (["--tyro-print-completion"], "--tyro-print-completion needs a shell (one of bash, zsh, fish)"),
+        (["--tyro-print-completion", "ksh"], "--tyro-print-completion needs a shell (one of bash, zsh, fish)"),
         (["simulate"], "crnet simulate: OUT is missing (usage: crnet simulate OUT ..., or --sheet FILE.png)"),
         (["prepare", "only-one"], "crnet prepare: STORE is missing (usage: crnet prepare SOURCE STORE ...)"),
         (["train"], "crnet train: STORE and RUN are missing (usage: crnet train STORE RUN ...)"),
