@@ -19,7 +19,7 @@ from crnet.utils.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from crnet.config import Config
-    from crnet.experiments.workspace import Experiment, Lab
+    from crnet.experiments.workspace import Experiment, Workspace
 
 BACKBONES = ("r2d34", "r3d34")
 
@@ -28,10 +28,10 @@ BACKBONES = ("r2d34", "r3d34")
 class Reproduce(Command):
     """Make the tables and figures of the paper from your own data.
 
-    Plans the networks that are needed, trains each distinct one once, and writes every table and figure as Markdown,
-    LaTeX, CSV and PNG to OUT, with the paper's numbers beside yours and OUT/README.md as the index. Rerunning the
-    command resumes it; another table trains only the networks that are missing. docs/reproduce.md shows how to add your
-    own tables.
+    Plans the networks that are needed, trains each distinct one once, and writes to OUT every table as
+    Markdown, LaTeX and CSV and every figure as PNG and CSV, with the paper's numbers beside yours. OUT/README.md is the
+    index. Rerunning the command resumes it; another table trains only the networks that are missing. docs/reproduce.md
+    shows how to add your own tables.
     """
 
     resumes = True
@@ -39,8 +39,8 @@ class Reproduce(Command):
     what: Annotated[
         Positional[str],
         option(
-            "table1 to table7, readings, extremes, fig5, fig6, fig8 to fig12, learning-curve, diagnostics; several "
-            "separated by commas, or all."
+            "table1 to table7, open-choices, extremes, fig5, fig6, fig8 to fig12, learning-curve, diagnostics; "
+            "several separated by commas, or all."
         ),
     ]
     store: Annotated[
@@ -84,10 +84,10 @@ class Reproduce(Command):
         )
         _require_store(self.store)
         if self.plan:
-            from crnet.experiments.workspace import Lab
+            from crnet.experiments.workspace import Workspace
 
-            lab = Lab.open(self.store, self.out, base, seeds, backbones, protocol=protocol)
-            return _show_plan(lab, experiments, self.json)
+            workspace = Workspace.open(self.store, self.out, base, seeds, backbones, protocol=protocol)
+            return _show_plan(workspace, experiments, self.json)
         with progress_display(self.quiet) as progress:
             report = reproduce(
                 experiments,
@@ -103,9 +103,9 @@ class Reproduce(Command):
                 progress=progress,
             )
         if self.json:
-            print_json({"index": str(report.index), "sections": list(report.made), "failures": report.failures})
+            print_json({"index": str(report.index), "sections": list(report.sections), "failures": report.failures})
         else:
-            print(f"{len(report.made)} tables and figures: {report.index}")
+            print(f"{len(report.sections)} tables and figures: {report.index}")
         for name, reason in report.failures.items():
             print(f"not made: {name}: {reason}", file=sys.stderr)
         return EXIT_FAILURES if report.failures else EXIT_DONE
@@ -155,11 +155,11 @@ def _require_store(store: Path) -> None:
         )
 
 
-def _show_plan(lab: Lab, experiments: tuple[Experiment, ...], json: bool) -> int:
+def _show_plan(workspace: Workspace, experiments: tuple[Experiment, ...], json: bool) -> int:
     from crnet.experiments.net_spec import is_trained
     from crnet.experiments.plan import plan
 
-    nets = plan(lab, experiments)
+    nets = plan(workspace, experiments)
     rows = [
         {
             "network": net.spec.summary,

@@ -1,4 +1,4 @@
-"""What a row of a table does differently from the full CR-Net: functions from one configuration to another."""
+"""Overrides: functions that turn the configuration of the full CR-Net into that of one row of a table."""
 
 from __future__ import annotations
 
@@ -10,52 +10,61 @@ from crnet.config import Config
 from crnet.models.crnet import Head
 from crnet.training.config import Term
 
-Change = Callable[[Config], Config]
+ConfigOverride = Callable[[Config], Config]
 
 
 def unchanged(config: Config) -> Config:
-    """The full CR-Net."""
+    """Return the full CR-Net."""
     return config
 
 
-def with_model(**fields: Any) -> Change:
-    """Other values for fields of `ModelConfig`."""
+def with_model(**fields: Any) -> ConfigOverride:
+    """Return an override that replaces fields of `ModelConfig`."""
     return lambda config: replace(config, model=replace(config.model, **fields))
 
 
-def with_fusion(**fields: Any) -> Change:
-    """Other values for fields of `FusionConfig`."""
+def with_fusion(**fields: Any) -> ConfigOverride:
+    """Return an override that replaces fields of `FusionConfig`."""
     return lambda config: replace(config, fusion=replace(config.fusion, **fields))
 
 
-def with_losses(*terms: Term) -> Change:
-    """Other losses in the second stage; the first one classifies as ever."""
-    return lambda config: _with_head(config, config.model.head, terms, classifies_first=True)
+def with_losses(*terms: Term) -> ConfigOverride:
+    """Return an override with other losses in stage 2; stage 1 stays classification."""
+    return lambda config: _with_head(config, config.model.head, terms, stage_1=True)
 
 
-def plain(*terms: Term) -> Change:
-    """The backbone alone: no CR-block, no classes, hence no first stage; as many epochs of regression as ever."""
-    return lambda config: _with_head(config, "plain", terms, classifies_first=False)
+def with_plain_head(*terms: Term) -> ConfigOverride:
+    """Return an override to the backbone with one linear layer: no CR-block, no classes, hence no stage 1.
+
+    Stage 2 keeps its number of epochs.
+    """
+    return lambda config: _with_head(config, "plain", terms, stage_1=False)
 
 
-def expectation(config: Config) -> Config:
-    """The classes' expectation as the score, trained by classification in both stages (Rothe et al. 2015)."""
-    return _with_head(config, "expectation", ("guide",), classifies_first=True)
+def with_expectation_head(config: Config) -> Config:
+    """Score by the expectation over the classes, trained by classification in both stages (Rothe et al. 2015)."""
+    return _with_head(config, "expectation", ("guide",), stage_1=True)
 
 
-def expectation_and_regression(config: Config) -> Config:
-    """A regression loss on the expectation beside the classification (Gao et al. 2018); Table 6 has no Bell loss."""
-    return _with_head(config, "expectation+regression", ("l1", "mse", "guide"), classifies_first=True)
+def with_regressed_expectation_head(config: Config) -> Config:
+    """Add a regression loss on the expectation to the classification (Gao et al. 2018); Table 6 has no Bell loss."""
+    return _with_head(config, "expectation+regression", ("l1", "mse", "guide"), stage_1=True)
 
 
-def both(first: Change, second: Change) -> Change:
-    """One change, then another."""
-    return lambda config: second(first(config))
+def chain(*overrides: ConfigOverride) -> ConfigOverride:
+    """Return an override that applies several, first to last."""
+
+    def apply_all(config: Config) -> Config:
+        for override in overrides:
+            config = override(config)
+        return config
+
+    return apply_all
 
 
-def _with_head(config: Config, head: Head, terms: tuple[Term, ...], *, classifies_first: bool) -> Config:
-    """Head and losses in one step, since they must fit each other."""
+def _with_head(config: Config, head: Head, terms: tuple[Term, ...], *, stage_1: bool) -> Config:
+    """Replace head and losses in one step, because each configuration must be valid."""
     first, second = config.training.stages
-    first = first if classifies_first else replace(first, epochs=0)
+    first = first if stage_1 else replace(first, epochs=0)
     stages = (first, replace(second, terms=terms))
     return replace(config, model=replace(config.model, head=head), training=replace(config.training, stages=stages))

@@ -1,8 +1,7 @@
-"""Which networks an experiment needs: named by what decides them, so that equal ones are trained once."""
+"""Networks that an experiment needs. The settings that decide the weights name a network, so equal ones train once."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,22 +20,22 @@ from crnet.training.loop import BEST_NAME, STATE_NAME
 from crnet.training.stream import decisive_fields
 from crnet.types import Stream
 from crnet.utils.files import write_json
+from crnet.utils.resumable import fingerprint, short_fingerprint
 
-KEY_DIGITS = 16
 TRAINED_NAME = "trained.json"
-FAILURE_NAME = "failed.txt"  # beside the network's folder: why its training came to no end
+FAILURE_NAME = "failed.txt"  # beside the network's folder; holds the reason why its training failed
 SUBSET_SEED = 0  # of the permutation whose first n clips a learning curve trains on
 
 
 @dataclass(frozen=True)
 class NetSpec:
-    """One network to train, apart from the seed. Two specs that would train the same network are equal.
+    """A network to train, without its seed. Two specs are equal if they would train the same network.
 
     Attributes:
-        stream: Which of the three.
-        config: How; what has no influence on this stream is put to a fixed value.
-        train_clips: Train on the first so many of a fixed permutation of the training clips; None: on all. Of two
-            numbers the larger one's clips contain the smaller one's.
+        stream: The network's stream.
+        config: The configuration. Fields without influence on this stream are set to a fixed value.
+        train_clips: Train on the first `train_clips` of a fixed permutation of the training clips; None: on all. A
+            larger subset contains each smaller one.
     """
 
     stream: Stream
@@ -49,19 +48,19 @@ class NetSpec:
         config = replace(
             self.config,
             streams=(self.stream,),
-            model=_decisive_model(self.stream, self.config.model),
-            training=_decisive_training(self.config.training),
+            model=_relevant_model_fields(self.stream, self.config.model),
+            training=replace(self.config.training, seed=0),  # the seed is given where a network is trained
             fusion=FusionConfig(),
         )
         object.__setattr__(self, "config", config)
 
     def with_seed(self, seed: int) -> TrainingConfig:
-        """The training configuration of one repetition."""
+        """Return the training configuration with a seed."""
         return replace(self.config.training, seed=seed)
 
     @property
     def summary(self) -> str:
-        """What tells it from others, in a few words: "face, cr-block, l1+mse+bell+guide"."""
+        """The network in a few words: "face, cr-block, l1+mse+bell+guide"."""
         model, (first, second) = self.config.model, self.config.training.stages
         words = [self.stream, model.head, "+".join((second if second.epochs else first).terms)]
         if self.stream == "audio-text" and model.audio_text != "both":
@@ -75,31 +74,30 @@ class NetSpec:
         return ", ".join(words)
 
     def manifest(self, whole: Manifest) -> Manifest:
-        """The clips as this network's training sees them."""
-        rows = self.training_rows(whole)
-        kept = {row.clip_id for row in rows}
-        return replace(whole, clips=tuple(row for row in whole.clips if row.split != "train" or row.clip_id in kept))
+        """Return the manifest with only this network's clips in the training split."""
+        ids = {row.clip_id for row in self.training_rows(whole)}
+        return replace(whole, clips=tuple(row for row in whole.clips if row.split != "train" or row.clip_id in ids))
 
     def training_rows(self, whole: Manifest) -> tuple[ClipRow, ...]:
-        """The clips it is trained on, in the manifest's order.
+        """Return the clips that this network is trained on, in the manifest's order.
 
         Raises:
-            ConfigError: There are not so many.
+            ConfigError: The manifest has fewer training clips than `train_clips`.
         """
         rows = whole.rows("train")
         if self.train_clips is None:
             return rows
         if self.train_clips > len(rows):
-            raise ConfigError(f"{self.train_clips} training clips are asked for, the store has {len(rows)}")
+            raise ConfigError(f"the network needs {self.train_clips} training clips, but the store has {len(rows)}")
         order = np.random.default_rng(SUBSET_SEED).permutation(len(rows))
         return tuple(rows[i] for i in sorted(order[: self.train_clips].tolist()))
 
-    def key(self, seed: int, data: str) -> str:
-        """A short name of everything that decides the trained weights.
+    def fingerprint(self, seed: int, data: str) -> str:
+        """Return a short hash of everything that decides the trained weights.
 
         Args:
-            seed: Of the repetition.
-            data: What `digest_of` says of the store.
+            seed: The seed of the training.
+            data: The `data_fingerprint` of the manifest.
         """
         config = to_dict(self.config)
         decisive = {
@@ -110,41 +108,35 @@ class NetSpec:
             "train_clips": self.train_clips,
             "data": data,
         }
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
+        return short_fingerprint(decisive)
 
 
-def digest_of(manifest: Manifest) -> str:
-    """A hash of how a store was prepared, and of all that its manifest tells of each clip.
+def data_fingerprint(manifest: Manifest) -> str:
+    """Return a hash of a store's preparation settings and of every row of its manifest.
 
-    Not of the pictures and the sound themselves, which would mean to read them all: who replaces a video by another one
-    of the same length, with the same words and as many faces, must choose another output folder.
+    It does not cover the frames and the sound, which would all have to be read. After replacing a video by another
+    one of the same length with the same words and as many faces, choose another results folder.
     """
     clips = [asdict(row) for row in manifest.clips]
-    document = [manifest.source, manifest.fingerprint, encoder_label(manifest.encoder), clips]
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    return fingerprint([manifest.source, manifest.fingerprint, encoder_label(manifest.encoder), clips])
 
 
-def _decisive_model(stream: Stream, model: ModelConfig) -> ModelConfig:
-    """The same network with every field that this stream does not look at, put to its default."""
-    usual = ModelConfig()
+def _relevant_model_fields(stream: Stream, model: ModelConfig) -> ModelConfig:
+    """Return the model with every field that this stream ignores set to its default."""
+    default = ModelConfig()
     if model.head == "plain":
-        model = replace(model, classes=usual.classes)
+        model = replace(model, classes=default.classes)
     if stream == "audio-text":
-        return replace(model, backbone=usual.backbone, temporal=usual.temporal, init=None)
-    return replace(model, audio_text=usual.audio_text)
-
-
-def _decisive_training(training: TrainingConfig) -> TrainingConfig:
-    """The seed is not the spec's; it is given where a network is trained."""
-    return replace(training, seed=0)
+        return replace(model, backbone=default.backbone, temporal=default.temporal, init=None)
+    return replace(model, audio_text=default.audio_text)
 
 
 class UntrainedError(CrnetError):
-    """A network's training came to no end: it diverged, say. Other networks are not concerned."""
+    """Training of a network failed, for example because it diverged. Other networks are not affected."""
 
 
 def training_log(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a network's `log.jsonl`, one an epoch; none if it has none yet. See `crnet.training.log`."""
+    """Read a network's `log.jsonl`, one row per epoch; empty if there is none yet. See `crnet.training.log`."""
     try:
         return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError:
@@ -152,11 +144,11 @@ def training_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def mark_trained(folder: Path, summary: str, seed: int) -> None:
-    """Say that the training in this folder has come to its end, and drop its state, three times as large as a net."""
+    """Mark the training in a folder as finished and delete its state, which is three times as large as a network."""
     write_json(folder / TRAINED_NAME, {"network": summary, "seed": seed})
     (folder / STATE_NAME).unlink(missing_ok=True)
 
 
 def is_trained(folder: Path) -> bool:
-    """True if the training in this folder has come to its end."""
+    """Return True if the training in this folder has finished."""
     return (folder / TRAINED_NAME).is_file() and (folder / BEST_NAME).is_file()

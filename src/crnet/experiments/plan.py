@@ -1,4 +1,4 @@
-"""Which networks a set of experiments needs, and training those that are not there yet, several at a time."""
+"""The networks that a set of experiments needs, and the training of those that are missing, several at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from crnet.data.splits import SplitProtocol
 from crnet.errors import CrnetError, StorageError
 from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, is_trained, mark_trained
-from crnet.experiments.workspace import Experiment, Lab
+from crnet.experiments.workspace import Experiment, Workspace
 from crnet.training.log import epochs_logged
 from crnet.training.parallel_streams import watched_logs
 from crnet.training.stream import train_stream
@@ -28,14 +28,14 @@ TASK = "training networks"
 
 
 @dataclass(frozen=True)
-class Planned:
-    """One network of the plan.
+class PlannedNet:
+    """A network of the plan.
 
     Attributes:
-        spec: What it is.
-        seed: Which repetition.
-        folder: Where it is trained.
-        protocol: On which splits.
+        spec: The network without its seed.
+        seed: The seed.
+        folder: The folder where it is trained.
+        protocol: The protocol of its splits.
         needed_by: Names of the experiments that use it.
     """
 
@@ -47,48 +47,48 @@ class Planned:
 
     @property
     def epochs(self) -> int:
-        """Passes over the training clips, of both stages."""
+        """Number of epochs of both stages."""
         return sum(stage.epochs for stage in self.spec.config.training.stages)
 
     @property
     def epochs_done(self) -> int:
-        """As many as its log tells of."""
+        """Number of epochs in the network's log."""
         return min(epochs_logged(self.folder), self.epochs)
 
 
-def plan(lab: Lab, experiments: Sequence[Experiment]) -> tuple[Planned, ...]:
-    """Every network that the experiments need, each once, one seed after the other."""
-    needed: dict[Path, tuple[Lab, NetSpec]] = {}
+def plan(workspace: Workspace, experiments: Sequence[Experiment]) -> tuple[PlannedNet, ...]:
+    """Return every network that the experiments need, each once, seed by seed."""
+    needed: dict[Path, tuple[Workspace, NetSpec]] = {}
     users: dict[Path, dict[str, None]] = {}
     for experiment in experiments:
-        for fold in folds_of(lab, experiment):
+        for fold in folds_of(workspace, experiment):
             for spec in experiment.nets(fold):
-                first = fold.folder(spec, lab.seeds[0])
-                needed.setdefault(first, (fold, spec))
-                users.setdefault(first, {})[experiment.name] = None
+                first_folder = fold.folder(spec, workspace.seeds[0])
+                needed.setdefault(first_folder, (fold, spec))
+                users.setdefault(first_folder, {})[experiment.name] = None
     return tuple(
-        Planned(spec, seed, fold.folder(spec, seed), fold.protocol, tuple(users[first]))
-        for seed in lab.seeds
-        for first, (fold, spec) in needed.items()
+        PlannedNet(spec, seed, fold.folder(spec, seed), fold.protocol, tuple(users[first_folder]))
+        for seed in workspace.seeds
+        for first_folder, (fold, spec) in needed.items()
     )
 
 
-def folds_of(lab: Lab, experiment: Experiment) -> tuple[Lab, ...]:
-    """The folds whose networks an experiment needs: all of them, or this one."""
-    return lab.folds if getattr(experiment, "pooled", False) else (lab,)
+def folds_of(workspace: Workspace, experiment: Experiment) -> tuple[Workspace, ...]:
+    """Return the folds that an experiment uses: all of them, or this one."""
+    return workspace.folds if getattr(experiment, "pools_folds", False) else (workspace,)
 
 
-def train_plan(lab: Lab, planned: Sequence[Planned], workers: int) -> dict[Path, str]:
-    """Train what is not trained yet, and keep what every network says of every clip.
+def train_plan(workspace: Workspace, planned: Sequence[PlannedNet], workers: int) -> dict[Path, str]:
+    """Train the networks that are missing and cache the outputs of each for every clip.
 
     Args:
-        lab: Where, and on what.
-        planned: Which networks.
-        workers: Networks at a time; 1 trains in this process, more in processes with one compute thread each, which
-            end with this one.
+        workspace: The workspace of the plan.
+        planned: The networks.
+        workers: Number of networks to train at once. 1 trains in this process; more train in worker processes with
+            one compute thread each, which end with this process.
 
     Returns:
-        Why the training of a network failed, by its folder; empty if all went well.
+        The reason for every failed training, by the network's folder.
 
     Raises:
         StorageError: The disk is full.
@@ -96,51 +96,49 @@ def train_plan(lab: Lab, planned: Sequence[Planned], workers: int) -> dict[Path,
     """
     waiting = [net for net in planned if not is_trained(net.folder)]
     failures: dict[Path, str] = {}
-    done, started_s = 0, time.perf_counter()
-    train = partial(train_one, _without_reader_processes(lab) if workers > 1 else replace(lab, progress=no_progress))
-    with watched_logs({net.folder: net.epochs for net in planned}, TASK, lab.progress):
-        for net, outcome in run_jobs(train, waiting, 0 if workers == 1 else min(workers, len(waiting))):
+    trained_before, start_s = len(planned) - len(waiting), time.perf_counter()
+    in_workers = _without_reader_processes(workspace) if workers > 1 else replace(workspace, progress=no_progress)
+    train = partial(train_one, in_workers)
+    processes = 0 if workers == 1 else min(workers, len(waiting))
+    with watched_logs({net.folder: net.epochs for net in planned}, TASK, workspace.progress):
+        for done, (net, outcome) in enumerate(run_jobs(train, waiting, processes), start=1):
             if isinstance(outcome, WorkerDied):
                 raise CrnetError(
                     f"the process that trained a {net.spec.stream} network died with exit code {outcome.exit_code}",
                     path=net.folder,
-                    remedy="the same command goes on; with fewer --workers it needs less memory",
+                    remedy="run the same command again to resume; fewer --workers need less memory",
                 )
-            done += 1
             if outcome:
                 failures[net.folder] = outcome
                 logger.warning("%s: %s", net.folder, outcome)
-            left_s = (time.perf_counter() - started_s) / done * (len(waiting) - done)
+            left_s = (time.perf_counter() - start_s) / done * (len(waiting) - done)
             logger.info(
-                "%d of %d networks trained, about %.0f min left",
-                len(planned) - len(waiting) + done,
-                len(planned),
-                left_s / 60,
+                "%d of %d networks trained, about %.0f min left", trained_before + done, len(planned), left_s / 60
             )
     return failures
 
 
-def train_one(lab: Lab, net: Planned) -> str:
-    """Train one network to its end and keep its outputs; goes on where an earlier call stopped.
+def train_one(workspace: Workspace, net: PlannedNet) -> str:
+    """Train one network and cache its outputs; resume an interrupted training.
 
     Returns:
-        Why it failed; "" if it did not.
+        The reason for a failure; "" if there was none.
 
     Raises:
-        StorageError: The disk is full: the next network would fail as well.
+        StorageError: The disk is full, so the next network would fail as well.
     """
     failure = net.folder.parent / FAILURE_NAME
     failure.unlink(missing_ok=True)
     spec, config = net.spec, net.spec.config
-    lab = replace(lab, protocol=net.protocol)
-    # Dozens of networks are compared by their tables; nobody looks at each one's TensorBoard.
-    training = replace(spec.with_seed(net.seed), workers=lab.base.training.workers, tensorboard=False)
+    workspace = replace(workspace, protocol=net.protocol)
+    # TensorBoard files of dozens of networks would go unread: tables compare the networks.
+    training = replace(spec.with_seed(net.seed), workers=workspace.base.training.workers, tensorboard=False)
     try:
-        with _quiet():
+        with _training_warnings_off():
             train_stream(
                 spec.stream,
-                lab.store,
-                spec.manifest(lab.manifest),
+                workspace.store,
+                spec.manifest(workspace.manifest),
                 net.folder.parent,
                 config.model,
                 config.transforms,
@@ -148,7 +146,7 @@ def train_one(lab: Lab, net: Planned) -> str:
             )
         mark_trained(net.folder, spec.summary, net.seed)
         for split in SPLITS:
-            lab.outputs(spec, net.seed, split)
+            workspace.outputs(spec, net.seed, split)
     except StorageError:
         raise
     except CrnetError as error:
@@ -157,19 +155,19 @@ def train_one(lab: Lab, net: Planned) -> str:
     return ""
 
 
-def _without_reader_processes(lab: Lab) -> Lab:
-    """For worker processes, which may have no processes of their own."""
-    training = replace(lab.base.training, workers=0)
-    return replace(lab, base=replace(lab.base, training=training), progress=no_progress)
+def _without_reader_processes(workspace: Workspace) -> Workspace:
+    """Return the workspace for worker processes, which cannot start processes themselves."""
+    training = replace(workspace.base.training, workers=0)
+    return replace(workspace, base=replace(workspace.base, training=training), progress=no_progress)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Dozens of networks overfit; their logs tell so, and the terminal need not."""
-    training = logging.getLogger("crnet.training")
-    before = training.level
-    training.setLevel(logging.ERROR)
+def _training_warnings_off() -> Iterator[None]:
+    """Keep warnings of training, such as those of overfitting, off the terminal; the networks' logs contain them."""
+    training_logger = logging.getLogger("crnet.training")
+    level = training_logger.level
+    training_logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        training.setLevel(before)
+        training_logger.setLevel(level)

@@ -1,8 +1,8 @@
-"""From trained networks to scores: the network's own, a weighted mean of several, or extra-trees."""
+"""Test scores from trained networks: a network's own output, a weighted mean of several outputs, or extra-trees."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +13,7 @@ from crnet.data.dataset import stack_scores
 from crnet.data.splits import split_validation
 from crnet.errors import ConfigError
 from crnet.experiments.net_spec import NetSpec
-from crnet.experiments.workspace import Lab
+from crnet.experiments.workspace import Workspace
 from crnet.fusion.fusion import FusionConfig
 from crnet.types import Split, Stream
 
@@ -21,65 +21,73 @@ if TYPE_CHECKING:
     from jaxtyping import Float64
 
 Predictor = Literal["network", "trees", "weighted outputs", "learned weights"]
-"""network: a single stream's own output. trees: extra-trees on the features, joined as the fusion says. weighted
-outputs: the mean of the networks' outputs with the fusion's weights (7:5:3). learned weights: likewise, with weights
-found for each target on validation clips."""
+"""Source of the scores.
 
-BESIDE: dict[Predictor, Predictor] = {"network": "trees", "trees": "weighted outputs"}
-"""Which other predictor of the same networks stands beside the one that a row is about."""
+- network: the output of a single stream's network
+- trees: extra-trees on the features, joined as the fusion configuration says
+- weighted outputs: the mean of the networks' outputs with the weights of the fusion (7:5:3)
+- learned weights: the same with weights fitted for each target on validation clips
+"""
+
+ALTERNATIVE: dict[Predictor, Predictor] = {"network": "trees", "trees": "weighted outputs"}
+"""The second predictor that a table reports for the same networks."""
 
 SINGLE_STREAM_TREES = 100
-"""Trees on one stream, beside its network: by then their number hardly matters, and tables have dozens of rows."""
+"""Trees on the features of one stream. More hardly change the scores, and the tables have dozens of such rows."""
 
 
 def predict(
-    lab: Lab, specs: Sequence[NetSpec], seed: int, fusion: FusionConfig, predictor: Predictor
+    workspace: Workspace, specs: Sequence[NetSpec], seed: int, fusion: FusionConfig, predictor: Predictor
 ) -> Float64[np.ndarray, "N 6"]:
-    """Scores in [0, 1] of the test clips.
+    """Return the scores of the test clips, in [0, 1].
 
     Raises:
-        ConfigError: A network's own output is asked for, but there are several networks, or it is not trained.
-        UntrainedError: The training of one of them failed.
+        ConfigError: A network is not trained, or `predictor` is "network" and there are several.
+        UntrainedError: Training of a network failed.
     """
     if predictor == "trees":
         if len(specs) == 1:
             fusion = replace(fusion, mode="sum", trees=min(SINGLE_STREAM_TREES, fusion.trees))
-        return lab.fused(specs, seed, fusion, "test")
-    outputs = {spec.stream: network_scores(lab, spec, seed, "test") for spec in specs}
+        return workspace.fused_scores(specs, seed, fusion, "test")
+    outputs = {spec.stream: network_scores(workspace, spec, seed, "test") for spec in specs}
     if predictor == "network":
         if len(specs) != 1:
-            raise ConfigError(
-                f"{len(specs)} networks have no single output", remedy="ask for trees or weighted outputs"
-            )
+            raise ConfigError(f"{len(specs)} networks have no single output", remedy="use trees or weighted outputs")
         return outputs[specs[0].stream]
     if predictor == "weighted outputs":
         total = sum(fusion.weights[stream] for stream in outputs)
         return sum(fusion.weights[stream] / total * scores for stream, scores in outputs.items())  # type: ignore[return-value]
-    return np.clip(_with_learned_weights(lab, specs, seed, outputs), 0, 1)
+    return np.clip(_learned_weights_mean(workspace, specs, seed, outputs), 0, 1)
 
 
-def network_scores(lab: Lab, spec: NetSpec, seed: int, split: Split) -> Float64[np.ndarray, "N 6"]:
-    """A network's own scores, clipped to [0, 1] as everywhere."""
-    return np.clip(lab.outputs(spec, seed, split).scores.astype(np.float64), 0, 1)
+def network_scores(workspace: Workspace, spec: NetSpec, seed: int, split: Split) -> Float64[np.ndarray, "N 6"]:
+    """Return a network's own scores of a split, clipped to [0, 1]."""
+    return np.clip(workspace.outputs(spec, seed, split).scores.astype(np.float64), 0, 1)
 
 
-def _with_learned_weights(
-    lab: Lab, specs: Sequence[NetSpec], seed: int, outputs: dict[Stream, np.ndarray]
+def scores_of_all_seeds(workspace: Workspace, spec: NetSpec, split: Split) -> Float64[np.ndarray, "S N 6"]:
+    """Return a network's own scores of a split for each of the workspace's seeds, in [0, 1]."""
+    return np.stack([network_scores(workspace, spec, seed, split) for seed in workspace.seeds])
+
+
+def _learned_weights_mean(
+    workspace: Workspace, specs: Sequence[NetSpec], seed: int, outputs: Mapping[Stream, np.ndarray]
 ) -> Float64[np.ndarray, "N 6"]:
-    """Non-negative least squares of the deviations from the training mean, for each target apart.
+    """Return the outputs' mean with weights from non-negative least squares, fitted for each target.
 
-    The weights come from the validation clips that chose no network, or from all where too few are left of those.
+    The regression is on deviations from the training mean. It uses the validation clips that did not select a network,
+    or all of them if too few of those remain.
     """
-    means = lab.truth("train").mean(axis=0)
-    rows = lab.rows("val")
-    kept = {row.clip_id for row in split_validation(rows)[1] or rows}
-    held_out = [i for i, row in enumerate(rows) if row.clip_id in kept]
+    means = workspace.truth("train").mean(axis=0)
+    rows = workspace.rows("val")
+    held_out_ids = {row.clip_id for row in split_validation(rows)[1] or rows}
+    held_out = [i for i, row in enumerate(rows) if row.clip_id in held_out_ids]
     truth = stack_scores([rows[i] for i in held_out]) - means
-    of_val = {spec.stream: network_scores(lab, spec, seed, "val")[held_out] - means for spec in specs}
-    mixed = np.empty_like(next(iter(outputs.values())))
-    for target in range(mixed.shape[1]):
-        seen = np.stack([of_val[stream][:, target] for stream in outputs], axis=1)
-        weights = LinearRegression(fit_intercept=False, positive=True).fit(seen, truth[:, target])
-        deviations = np.stack([scores[:, target] - means[target] for scores in outputs.values()], axis=1)
-        mixed[:, target] = means[target] + weights.predict(deviations)
-    return mixed
+    val = {spec.stream: network_scores(workspace, spec, seed, "val")[held_out] - means for spec in specs}
+    scores = np.empty_like(next(iter(outputs.values())))
+    for target in range(scores.shape[1]):
+        inputs = np.stack([val[stream][:, target] for stream in outputs], axis=1)
+        regression = LinearRegression(fit_intercept=False, positive=True).fit(inputs, truth[:, target])
+        deviations = np.stack([output[:, target] - means[target] for output in outputs.values()], axis=1)
+        scores[:, target] = means[target] + regression.predict(deviations)
+    return scores

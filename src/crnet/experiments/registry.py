@@ -1,4 +1,4 @@
-"""Every experiment by the name that the command line knows it by."""
+"""All experiments by their names on the command line."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from crnet.experiments.figures import FIGURES
 from crnet.experiments.figures.diagnostics import Diagnostics
 from crnet.experiments.figures.learning_curve import LearningCurve
 from crnet.experiments.paper.extremes import extremes
-from crnet.experiments.paper.open_choices import readings
+from crnet.experiments.paper.open_choices import open_choices
 from crnet.experiments.paper.tables import TABLES
 from crnet.experiments.workspace import Experiment
 
-ALL: tuple[Experiment, ...] = (*TABLES, readings, extremes, *FIGURES, LearningCurve(), Diagnostics())
-EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in ALL}
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in (*TABLES, open_choices, extremes, *FIGURES, LearningCurve(), Diagnostics())
+}

@@ -1,4 +1,4 @@
-"""A table of the paper, or one of your own: rows, what each does differently, and what is claimed of them."""
+"""Tables of the paper and tables of your own: rows, their configuration overrides, and claims about the rows."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from crnet.experiments.config_overrides import Change, unchanged
+from crnet.experiments.claims import Claim, Predictions, Verdict, judge
+from crnet.experiments.columns import AVERAGE, COLUMNS, PublishedScores
+from crnet.experiments.config_overrides import ConfigOverride, unchanged
 from crnet.experiments.net_spec import NetSpec, UntrainedError
-from crnet.experiments.paper.claims import Claim, Predictions, Verdict, judge
-from crnet.experiments.paper.published import AVERAGE, COLUMNS, Printed
-from crnet.experiments.predictors import BESIDE, Predictor, predict
-from crnet.experiments.rendering.write_table import write_table
-from crnet.experiments.workspace import Lab, Section
+from crnet.experiments.predictors import ALTERNATIVE, Predictor, predict
+from crnet.experiments.rendering.accuracy_table import write_accuracy_section
+from crnet.experiments.seed_statistics import mean_sd_json
+from crnet.experiments.workspace import Section, Workspace
 from crnet.fusion.fusion import FusionConfig
 from crnet.metrics import accuracy, spread
 from crnet.types import TARGETS, TRAITS, Stream
@@ -23,98 +24,97 @@ from crnet.types import TARGETS, TRAITS, Stream
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table.
+    """A row of a table.
 
     Attributes:
-        group: What it stands under, such as "Face"; may be empty.
-        name: What it is, unique within its group.
-        streams: Which networks it needs; none for a line of published numbers.
-        change: What it does differently from the full CR-Net of the preset.
-        printed: The paper's numbers, if it prints any.
-        predictor: Who gives the scores; by default the network itself of a single stream, and extra-trees on the
-            joined features of several.
+        group: The group of rows, such as "Face"; may be empty.
+        name: The name, unique within the group.
+        streams: The streams whose networks the row needs; empty for a row of published numbers.
+        override: The difference from the full CR-Net of the preset.
+        published: The paper's numbers, if it prints any.
+        predictor: Source of the scores; None: the network of a single stream, extra-trees on several.
     """
 
     group: str
     name: str
     streams: tuple[Stream, ...] = ()
-    change: Change = unchanged
-    printed: Printed | None = None
+    override: ConfigOverride = unchanged
+    published: PublishedScores | None = None
     predictor: Predictor | None = None
 
     @property
-    def key(self) -> str:
-        """What claims call it: "Face: CR-block"."""
+    def label(self) -> str:
+        """The label that claims refer to: "Face: CR-block"."""
         return f"{self.group}: {self.name}" if self.group else self.name
 
     @property
-    def asked(self) -> Predictor:
-        """Who gives the scores."""
+    def resolved_predictor(self) -> Predictor:
+        """Source of the scores, with the default filled in."""
         return self.predictor or ("network" if len(self.streams) == 1 else "trees")
 
-    def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
-        """The networks it needs."""
-        config = self.change(lab.base)
+    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+        """Return the networks that the row needs."""
+        config = self.override(workspace.base)
         return tuple(NetSpec(stream, config) for stream in self.streams)
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
-    """What came out for a row.
+class RowResult:
+    """Predictions of a row.
 
     Attributes:
-        row: Which.
+        row: The row.
         predictions: float64 [seeds, N, 6] in [0, 1]; None for published numbers and where training failed.
-        beside: The other predictor of the same networks, likewise.
-        failure: Why there are no predictions, "" if there are, or if none are wanted.
+        alternative: The same from the alternative predictor of the same networks.
+        failure: The reason why training failed; "" if it did not.
     """
 
     row: Row
     predictions: Predictions | None = None
-    beside: Predictions | None = None
+    alternative: Predictions | None = None
     failure: str = ""
 
-    def figures(self, truth: np.ndarray, floor: np.ndarray) -> dict[str, Any]:
-        """Its numbers as they stand in results.json; means and deviations are over the seeds."""
+    def to_json(self, truth: np.ndarray, floor: np.ndarray) -> dict[str, Any]:
+        """Return the row's numbers as results.json holds them; means and deviations are over the seeds."""
         row = self.row
         document: dict[str, Any] = {
             "group": row.group,
             "name": row.name,
-            "predictor": row.asked if row.streams else None,
+            "predictor": row.resolved_predictor if row.streams else None,
             "failure": self.failure or None,
-            "paper": None if row.printed is None else dict(row.printed),
+            "paper": None if row.published is None else dict(row.published),
         }
         if self.predictions is None:
             return document
         document["accuracy"] = {
-            name: _over_seeds(values) for name, values in accuracies(truth, self.predictions).items()
+            name: mean_sd_json(values) for name, values in accuracies(truth, self.predictions).items()
         }
-        document["error_removed"] = _over_seeds(_by_seed(_removed, truth, self.predictions, floor))
-        document["spread"] = _over_seeds(_by_seed(_spread, truth, self.predictions, floor))
-        if self.beside is not None:
-            document["beside"] = {
-                "predictor": BESIDE[row.asked],
-                AVERAGE: _over_seeds(accuracies(truth, self.beside)[AVERAGE]),
+        document["error_removed"] = mean_sd_json([_error_removed(truth, scores, floor) for scores in self.predictions])
+        document["spread"] = mean_sd_json([_mean_spread(truth, scores) for scores in self.predictions])
+        if self.alternative is not None:
+            document["alternative"] = {
+                "predictor": ALTERNATIVE[row.resolved_predictor],
+                AVERAGE: mean_sd_json(accuracies(truth, self.alternative)[AVERAGE]),
             }
         return document
 
 
-def no_remarks(lab: Lab, rows: tuple[Row, ...]) -> tuple[str, ...]:
-    """Most tables need none."""
+def no_training_notes(workspace: Workspace, rows: tuple[Row, ...]) -> tuple[str, ...]:
+    """Return no notes."""
     return ()
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: an experiment made of rows.
+    """An experiment that consists of rows.
 
     Attributes:
-        name: On the command line and of its folder.
-        title: Its heading.
-        rows: Its lines, in order.
-        claims: What the paper, or you, say of them.
-        notes: What a reader must know, one sentence each.
-        remarks: More such sentences, that depend on how training went.
+        name: Name on the command line and of the table's folder.
+        title: The heading.
+        rows: The rows, in order.
+        claims: Claims about the rows, by the paper or by you.
+        notes: Notes below the table, one sentence each.
+        training_notes: Returns more notes, which depend on how training went.
     """
 
     name: str
@@ -122,130 +122,130 @@ class Table:
     rows: tuple[Row, ...]
     claims: tuple[Claim, ...] = ()
     notes: tuple[str, ...] = ()
-    remarks: Callable[[Lab, tuple[Row, ...]], tuple[str, ...]] = no_remarks
-    pooled: ClassVar[bool] = True
+    training_notes: Callable[[Workspace, tuple[Row, ...]], tuple[str, ...]] = no_training_notes
+    pools_folds: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        keys = [row.key for row in self.rows]
-        if twice := {key for key in keys if keys.count(key) > 1}:
-            raise ValueError(f"rows named twice in {self.name}: {sorted(twice)}")
-        if unknown := {key for claim in self.claims for key in (claim.better, claim.worse)} - set(keys):
-            raise ValueError(f"claims of {self.name} speak of rows that it has not: {sorted(unknown)}")
+        labels = [row.label for row in self.rows]
+        if duplicates := {label for label in labels if labels.count(label) > 1}:
+            raise ValueError(f"table {self.name} has several rows with the same label: {sorted(duplicates)}")
+        if unknown := {label for claim in self.claims for label in (claim.better, claim.worse)} - set(labels):
+            raise ValueError(f"claims of table {self.name} refer to rows that do not exist: {sorted(unknown)}")
 
-    def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
-        """The networks of all rows."""
-        return tuple(spec for row in self.rows for spec in row.nets(lab))
+    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+        """Return the networks of all rows."""
+        return tuple(spec for row in self.rows for spec in row.nets(workspace))
 
-    def run(self, lab: Lab, folder: Path) -> Section:
-        """Measure every row on the test split, judge the claims, write Markdown, LaTeX, CSV and a picture."""
-        measured = measure(lab, self.rows, self.name)
-        truth, floor = lab.tested()
-        verdicts = judge_all(self.claims, measured, truth)
+    def run(self, workspace: Workspace, folder: Path) -> Section:
+        """Measure every row on the test split, judge the claims, and write Markdown, LaTeX and CSV."""
+        results = measure(workspace, self.rows, self.name)
+        truth, floor = workspace.test_truth_and_floor()
+        verdicts = judge_all(self.claims, results, truth)
         data = {
-            "rows": [one.figures(truth, floor) for one in measured.values()],
+            "rows": [result.to_json(truth, floor) for result in results.values()],
             "floor": {name: float(values[0]) for name, values in accuracies(truth, floor[None]).items()},
             "clips": len(truth),
-            "seeds": list(lab.seeds),
-            "conditions": lab.conditions,
+            "seeds": list(workspace.seeds),
+            "conditions": workspace.conditions,
             "claims": [verdict.to_dict() for verdict in verdicts],
         }
-        return write_table(folder, self.name, self.title, data, (*self.notes, *self.remarks(lab, self.rows)))
+        notes = (*self.notes, *self.training_notes(workspace, self.rows))
+        return write_accuracy_section(folder, self.name, self.title, data, notes)
 
 
-def measure(lab: Lab, rows: tuple[Row, ...], task: str) -> dict[str, Measured]:
-    """What every row says of the test clips, by the row's key."""
-    measured = {}
+@dataclass(frozen=True)
+class TablePerBackbone:
+    """A table whose rows depend on the backbones of the workspace.
+
+    Attributes:
+        name: Name on the command line and of the table's folder.
+        title: The heading.
+        build: Returns the table for these backbones.
+    """
+
+    name: str
+    title: str
+    build: Callable[[tuple[str, ...]], Table]
+    pools_folds: ClassVar[bool] = True
+
+    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+        """Return the networks of all rows."""
+        return self.build(workspace.backbones).nets(workspace)
+
+    def run(self, workspace: Workspace, folder: Path) -> Section:
+        """Measure and write the table; see `Table.run`."""
+        return self.build(workspace.backbones).run(workspace, folder)
+
+
+def measure(workspace: Workspace, rows: tuple[Row, ...], task: str) -> dict[str, RowResult]:
+    """Return the predictions of every row for the test clips, by the row's label."""
+    results = {}
     for done, row in enumerate(rows):
-        lab.progress(task, done, len(rows), row.key)
-        measured[row.key] = _measure(lab, row)
-    lab.progress(task, len(rows), len(rows))
-    return measured
+        workspace.progress(task, done, len(rows), row.label)
+        results[row.label] = _measure_row(workspace, row)
+    workspace.progress(task, len(rows), len(rows))
+    return results
 
 
-def _measure(lab: Lab, row: Row) -> Measured:
+def _measure_row(workspace: Workspace, row: Row) -> RowResult:
     if not row.streams:
-        return Measured(row)
-    specs, fusion = row.nets(lab), row.change(lab.base).fusion
-    beside = BESIDE.get(row.asked)
+        return RowResult(row)
+    specs, fusion = row.nets(workspace), row.override(workspace.base).fusion
+    alternative = ALTERNATIVE.get(row.resolved_predictor)
     try:
-        predictions = _over_folds(lab, specs, fusion, row.asked)
-        others = None if beside is None else _over_folds(lab, specs, fusion, beside)
+        return RowResult(
+            row,
+            _predict_all_folds(workspace, specs, fusion, row.resolved_predictor),
+            None if alternative is None else _predict_all_folds(workspace, specs, fusion, alternative),
+        )
     except UntrainedError as error:
-        return Measured(row, failure=str(error))
-    return Measured(row, predictions, others)
+        return RowResult(row, failure=str(error))
 
 
-def _over_folds(lab: Lab, specs: tuple[NetSpec, ...], fusion: FusionConfig, predictor: Predictor) -> Predictions:
-    """Scores of every fold's test clips, in the order of `Lab.tested`: [seeds, N, 6]."""
+def _predict_all_folds(
+    workspace: Workspace, specs: tuple[NetSpec, ...], fusion: FusionConfig, predictor: Predictor
+) -> Predictions:
+    """Return scores of every fold's test clips, [seeds, N, 6], in the order of `Workspace.test_truth_and_floor`."""
     return np.stack(
-        [np.concatenate([predict(fold, specs, seed, fusion, predictor) for fold in lab.folds]) for seed in lab.seeds]
+        [
+            np.concatenate([predict(fold, specs, seed, fusion, predictor) for fold in workspace.folds])
+            for seed in workspace.seeds
+        ]
     )
 
 
-def judge_all(claims: tuple[Claim, ...], measured: Mapping[str, Measured], truth: np.ndarray) -> list[Verdict]:
-    """Every claim whose two rows could be measured."""
+def judge_all(claims: tuple[Claim, ...], results: Mapping[str, RowResult], truth: np.ndarray) -> list[Verdict]:
+    """Judge every claim whose two rows were measured."""
     verdicts = []
     for claim in claims:
-        better, worse = measured[claim.better], measured[claim.worse]
+        better, worse = results[claim.better], results[claim.worse]
         if better.predictions is not None and worse.predictions is not None:
-            printed = (better.row.printed, worse.row.printed)
-            verdicts.append(judge(claim, truth, better.predictions, worse.predictions, printed))
+            published = (better.row.published, worse.row.published)
+            verdicts.append(judge(claim, truth, better.predictions, worse.predictions, published))
     return verdicts
 
 
 def accuracies(truth: np.ndarray, predictions: Predictions) -> dict[str, list[float]]:
-    """1 - MAE of every seed, by target and on average over the five traits, in the paper's order."""
+    """Return 1 - MAE of every seed for each of `COLUMNS`."""
     by_target = {
-        target: [_number(accuracy(truth[:, i], of_seed[:, i])) for of_seed in predictions]
+        target: [_nan_if_none(accuracy(truth[:, i], scores[:, i])) for scores in predictions]
         for i, target in enumerate(TARGETS)
     }
     average = np.mean([by_target[trait] for trait in TRAITS], axis=0).tolist()
     return {name: average if name == AVERAGE else by_target[name] for name in COLUMNS}
 
 
-def _by_seed(measure_one: Any, truth: np.ndarray, predictions: Predictions, floor: np.ndarray) -> list[float]:
-    return [measure_one(truth, of_seed, floor) for of_seed in predictions]
-
-
-def _removed(truth: np.ndarray, predictions: np.ndarray, floor: np.ndarray) -> float:
-    """The share of the floor's error that is gone, of the traits' average errors."""
+def _error_removed(truth: np.ndarray, scores: np.ndarray, floor: np.ndarray) -> float:
+    """Return the share of the floor's mean absolute error, averaged over the traits, that the scores remove."""
     traits = slice(len(TRAITS))
-    errors = np.abs(predictions - truth)[:, traits].mean()
+    errors = np.abs(scores - truth)[:, traits].mean()
     return float(1 - errors / np.abs(floor - truth)[:, traits].mean())
 
 
-def _spread(truth: np.ndarray, predictions: np.ndarray, floor: np.ndarray) -> float:
-    return float(np.mean([_number(spread(truth[:, i], predictions[:, i])) for i in range(len(TRAITS))]))
+def _mean_spread(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Return the mean of the traits' spreads; NaN where a trait has none."""
+    return float(np.mean([_nan_if_none(spread(truth[:, i], scores[:, i])) for i in range(len(TRAITS))]))
 
 
-def _number(value: float | None) -> float:
+def _nan_if_none(value: float | None) -> float:
     return float("nan") if value is None else value
-
-
-def _over_seeds(values: list[float]) -> dict[str, float | None]:
-    """Mean and standard deviation, None for the latter with one seed."""
-    return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None}
-
-
-@dataclass(frozen=True)
-class TablePerBackbone:
-    """A table whose rows depend on which backbones the lab is to measure.
-
-    Attributes:
-        name: On the command line and of its folder.
-        title: Its heading.
-        build: The table for these backbones.
-    """
-
-    name: str
-    title: str
-    build: Callable[[tuple[str, ...]], Table]
-    pooled: ClassVar[bool] = True
-
-    def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
-        """The networks of all rows."""
-        return self.build(lab.backbones).nets(lab)
-
-    def run(self, lab: Lab, folder: Path) -> Section:
-        """See `Table.run`."""
-        return self.build(lab.backbones).run(lab, folder)

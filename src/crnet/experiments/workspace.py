@@ -1,9 +1,7 @@
-"""What an experiment is, and the laboratory that gives it trained networks and what they say of every clip."""
+"""Experiments and their workspace, which gives access to the clips, the trained networks and the networks' outputs."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +19,7 @@ from crnet.data.failures import missing_clips
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.data.splits import OFFICIAL, ProtocolKind, SplitProtocol, assign_splits
 from crnet.errors import ConfigError, LabelError, UsageError
-from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, UntrainedError, digest_of, is_trained
+from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, UntrainedError, data_fingerprint, is_trained
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.models.crnet import StreamNet
 from crnet.text.base import encoder_label
@@ -33,31 +31,32 @@ from crnet.training.stream import reproducible
 from crnet.types import SPLITS, Split, Stream
 from crnet.utils.files import write_arrays
 from crnet.utils.progress import Progress, no_progress
+from crnet.utils.resumable import fingerprint, short_fingerprint
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Float64
 
-_DEALT: dict[ProtocolKind, str] = {
+_PROTOCOL_NOTES: dict[ProtocolKind, str] = {
     "official": "",
-    "video-disjoint": " No source video has clips in two splits, as far as names tell (video-disjoint).",
-    "identity-disjoint": " Nobody has clips in two splits (identity-disjoint).",
+    "video-disjoint": " No source video, as identified by file names, has clips in two splits (video-disjoint).",
+    "identity-disjoint": " No person has clips in two splits (identity-disjoint).",
     "grouped-kfold": (
-        " Every clip is scored by networks that saw none of its video or person, as far as names and persons tell "
-        "(grouped-kfold); sections other than tables and extremes show the first fold."
+        " Every clip is scored by networks that were not trained on its video or person, as identified by file names "
+        "and the person column (grouped-kfold). Sections other than tables and extremes show the first fold."
     ),
 }
-"""What a reader must know of each protocol."""
+"""The sentence that each protocol adds to the conditions of a result."""
 
 NETS_FOLDER, TREES_FOLDER = "nets", "trees"
-OUTPUTS_FORMAT = 2  # files of another one are not read
+OUTPUTS_FORMAT = 2  # cached outputs of another format are computed again
 
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What a trained network says of the clips of a split.
+    """Outputs of a trained network for the clips of a split.
 
     Attributes:
-        features: float32 [N, 6, F], what the fusion takes.
+        features: float32 [N, 6, F], the input of the fusion.
         scores: float32 [N, 6], nominally in [0, 1], not clipped.
     """
 
@@ -67,13 +66,13 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Section:
-    """What an experiment leaves behind.
+    """Result of an experiment.
 
     Attributes:
-        title: Its heading.
-        markdown: Its text, without the heading; links are relative to the experiment's folder.
-        files: What it wrote, inside its folder.
-        data: The figures as a JSON document. Under "claims": a list of `Verdict.to_dict()`.
+        title: The heading.
+        markdown: The text without the heading; links are relative to the experiment's folder.
+        files: Files that the experiment wrote into its folder.
+        data: The numbers as a JSON document. "claims", if present, is a list of `Verdict.to_dict()`.
     """
 
     title: str
@@ -83,39 +82,39 @@ class Section:
 
 
 class Experiment(typing.Protocol):
-    """A table or a figure: which networks it needs, and what it makes of them.
+    """A table or a figure, with the networks that it needs.
 
-    It may have `pooled = True`, which says that of several folds it takes them all, `lab.folds`; others are given the
-    first one alone.
+    With cross-validation, an experiment sees the first fold only. One with the attribute `pools_folds = True` uses all
+    of them: `workspace.folds`.
     """
 
     @property
     def name(self) -> str:
-        """As it is called on the command line, and the name of its folder."""
+        """Name on the command line and of the experiment's folder."""
 
     @property
     def title(self) -> str:
-        """Its heading."""
+        """The heading."""
 
-    def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
-        """The networks it needs, each with all of the lab's seeds."""
+    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+        """Return the networks that the experiment needs; each is trained with all of the workspace's seeds."""
 
-    def run(self, lab: Lab, folder: Path) -> Section:
-        """Make the table or figure from the trained networks, and write its files into `folder`."""
+    def run(self, workspace: Workspace, folder: Path) -> Section:
+        """Make the table or figure from the trained networks and write its files into `folder`."""
 
 
 @dataclass(frozen=True, eq=False)
-class Lab:
-    """A store, a configuration and the networks trained so far. Made by `Lab.open`.
+class Workspace:
+    """A clip store, a configuration and a results folder with the networks trained so far. See `Workspace.open`.
 
     Attributes:
         store: The clip store.
-        out: Where everything goes.
-        base: The full CR-Net of the preset, all three streams, the length of the sound filled in.
-        seeds: Every network is trained once with each.
-        backbones: Of the visual streams, in Tables 1 and 3.
-        progress: Told after every step.
-        protocol: How the clips are dealt to splits; of a grouped-kfold, one fold.
+        out: The results folder.
+        base: Configuration of the full CR-Net: the preset with all three streams and the length of the sound.
+        seeds: Every network is trained once with each seed.
+        backbones: Backbones of the visual streams in Tables 1 and 3.
+        progress: Called after every step.
+        protocol: The protocol that assigns clips to splits; one fold of a grouped-kfold.
     """
 
     store: Path
@@ -137,98 +136,99 @@ class Lab:
         progress: Progress = no_progress,
         protocol: SplitProtocol = OFFICIAL,
     ) -> Self:
-        """A lab on a prepared store; of a grouped-kfold as a whole, that of its first fold.
+        """Open a workspace on a prepared store; for a grouped-kfold, the workspace of its first fold.
 
         Raises:
-            UsageError: No seeds, or a single fold.
-            FormatError: Not a store, or a damaged one.
-            LabelError: A split has no clips, or clips without scores, or the protocol does not fit the clips.
+            UsageError: There are no seeds, or the protocol is a single fold.
+            FormatError: The store is damaged or no clip store.
+            LabelError: A split has no clips or clips without scores, or the protocol does not fit the clips.
         """
         if not seeds or len(set(seeds)) != len(seeds):
-            raise UsageError("name each seed once, and at least one")
+            raise UsageError("give at least one seed, and each seed once")
         if protocol.fold is not None:
-            raise UsageError(f"{protocol} is one fold", remedy=f"ask for all: {protocol.whole}")
-        lab = cls(store, out, base, seeds, backbones, progress, protocol.parts[0])
+            raise UsageError(f"{protocol} is a single fold", remedy=f"use all folds: {protocol.whole}")
+        workspace = cls(store, out, base, seeds, backbones, progress, protocol.parts[0])
         for name in SPLITS:
-            lab.truth(name)
-            if not lab.rows(name):
+            workspace.truth(name)
+            if not workspace.rows(name):
                 raise LabelError(
                     f"no clip belongs to the {name} split", path=store, remedy=f"give some clips split={name}"
                 )
-        if base.transforms.audio_samples is None:
-            rows = [row for fold in lab.folds for row in fold.rows("train")]
-            longest = longest_audio_samples(store, rows)
-            lab = replace(lab, base=replace(base, transforms=replace(base.transforms, audio_samples=longest)))
-        return lab
+        if base.transforms.audio_samples is not None:
+            return workspace
+        rows = [row for fold in workspace.folds for row in fold.rows("train")]
+        longest = longest_audio_samples(store, rows)
+        return replace(workspace, base=replace(base, transforms=replace(base.transforms, audio_samples=longest)))
 
     @cached_property
     def folds(self) -> tuple[Self, ...]:
-        """The labs of all folds of a grouped-kfold; of another protocol, this one alone."""
+        """The workspaces of all folds of a grouped-kfold; for other protocols, this workspace alone."""
         return tuple(
             self if part == self.protocol else replace(self, protocol=part) for part in self.protocol.whole.parts
         )
 
     @cached_property
     def manifest(self) -> Manifest:
-        """What the store holds, with the splits of the protocol."""
+        """The manifest of the store with the splits of the protocol."""
         return assign_splits(read_manifest(self.store), self.protocol)
 
     @cached_property
-    def data_digest(self) -> str:
-        """What the store holds, as a hash."""
-        return digest_of(self.manifest)
+    def data_fingerprint(self) -> str:
+        """Hash of the manifest."""
+        return data_fingerprint(self.manifest)
 
     @property
     def conditions(self) -> str:
-        """What a reader of any number must know, as a sentence."""
+        """One or two sentences on data, encoder and initialisation, which belong beside every number."""
         init = self.base.model.init
-        people = {"simulated": "drawn people", "folder": "people of a folder of one's own"}
+        people = {"simulated": "synthetic people", "folder": "people from a folder of videos"}
         return (
             f"Trained and tested on {people.get(self.manifest.source, self.manifest.source)}; words encoded by "
-            f"{encoder_label(self.manifest.encoder)}; weights started from "
-            f"{'He initialisation' if init is None else init.name}.{_DEALT[self.protocol.kind]}{self._missing}"
+            f"{encoder_label(self.manifest.encoder)}; weights initialised from "
+            f"{'He initialisation' if init is None else init.name}.{_PROTOCOL_NOTES[self.protocol.kind]}"
+            f"{self._missing_clips_note}"
         )
 
     @property
-    def _missing(self) -> str:
+    def _missing_clips_note(self) -> str:
         """A sentence on annotated clips that could not be prepared; empty if there are none."""
         missing = missing_clips(self.manifest, SPLITS, self.store)
         return f" {len(missing)} annotated clips could not be prepared and are left out." if missing else ""
 
     def rows(self, split: Split) -> tuple[ClipRow, ...]:
-        """The clips of a split, in the order of every array."""
+        """Return the clips of a split, in the order of every array."""
         return self.manifest.rows(split)
 
-    def tested(self) -> tuple[Float64[np.ndarray, "N 6"], Float64[np.ndarray, "N 6"]]:
-        """The annotated scores of all folds' test clips, and the floor: the median of each clip's own training."""
+    def truth(self, split: Split) -> Float64[np.ndarray, "N 6"]:
+        """Return the annotated scores of a split, in [0, 1]."""
+        return stack_scores(self.rows(split))
+
+    def test_truth_and_floor(self) -> tuple[Float64[np.ndarray, "N 6"], Float64[np.ndarray, "N 6"]]:
+        """Return the annotated scores of all folds' test clips and their floor, the median of the training scores."""
         truths = [fold.truth("test") for fold in self.folds]
         medians = [np.median(fold.truth("train"), axis=0) for fold in self.folds]
         floors = [np.tile(median, (len(truth), 1)) for median, truth in zip(medians, truths, strict=True)]
         return np.concatenate(truths), np.concatenate(floors)
 
-    def truth(self, split: Split) -> Float64[np.ndarray, "N 6"]:
-        """The annotated scores of a split, in [0, 1]."""
-        return stack_scores(self.rows(split))
-
-    def standard(self, stream: Stream) -> NetSpec:
-        """The full CR-Net of the preset."""
+    def standard_net(self, stream: Stream) -> NetSpec:
+        """Return the network of a stream in the full CR-Net."""
         return NetSpec(stream, self.base)
 
-    def standards(self) -> tuple[NetSpec, ...]:
-        """The full CR-Net of every stream."""
-        return tuple(self.standard(stream) for stream in self.base.streams)
+    def standard_nets(self) -> tuple[NetSpec, ...]:
+        """Return the networks of all streams in the full CR-Net."""
+        return tuple(self.standard_net(stream) for stream in self.base.streams)
 
     def folder(self, spec: NetSpec, seed: int) -> Path:
-        """Where a network is trained: holds `log.jsonl` and, once there is one, `best.safetensors`."""
-        return self.out / NETS_FOLDER / spec.key(seed, self.data_digest) / spec.stream
+        """Return the folder where a network is trained: `log.jsonl` and, after an epoch, `best.safetensors`."""
+        return self.out / NETS_FOLDER / spec.fingerprint(seed, self.data_fingerprint) / spec.stream
 
     def net(self, spec: NetSpec, seed: int) -> StreamNet:
-        """A trained network, on the CPU, ready to predict.
+        """Load a trained network on the CPU, ready to predict.
 
         Raises:
-            ConfigError: It is not trained: no experiment has named it among its nets.
-            UntrainedError: Its training failed.
-            FormatError: Its file is damaged.
+            ConfigError: The network is not trained because no experiment lists it in `nets`.
+            UntrainedError: Training of the network failed.
+            FormatError: The network's file is damaged.
         """
         folder = self.folder(spec, seed)
         if (failure := folder.parent / FAILURE_NAME).is_file():
@@ -237,55 +237,54 @@ class Lab:
             raise ConfigError(
                 f"the {spec.stream} network of seed {seed} is not trained",
                 path=folder,
-                remedy="let the experiment name it among its nets",
+                remedy="list the network in the experiment's nets()",
             )
         return load_net(folder / BEST_NAME, spec.stream, replace(spec.config.model, init=None))
 
     def outputs(self, spec: NetSpec, seed: int, split: Split) -> Outputs:
-        """What a trained network says of a split's middle frames; kept in a file beside the network.
+        """Return a trained network's outputs for the middle frames of a split; a file beside the network caches them.
 
-        For the training split of a network trained on some of its clips, only those: `spec.training_rows`.
+        For the training split, the clips are those that the network was trained on: `spec.training_rows`.
 
         Raises:
             ConfigError, UntrainedError: The network is not trained; see `net`.
             CrnetError: A clip or a file of ours cannot be read.
         """
         rows = spec.training_rows(self.manifest) if split == "train" else self.rows(split)
-        path = self.folder(spec, seed) / "outputs" / f"{split}-{self._content_of(rows)}.safetensors"
-        kept = _read(path, ("features", "scores"))
-        if kept is not None:
-            return Outputs(kept["features"], kept["scores"])
+        path = self.folder(spec, seed) / "outputs" / f"{split}-{self._clips_fingerprint(rows)}.safetensors"
+        cached = _read_cache(path, ("features", "scores"))
+        if cached is not None:
+            return Outputs(cached["features"], cached["scores"])
         net = self.net(spec, seed)
         training = self.base.training
         device = choose_device(training.device)
         transforms, workers = spec.config.transforms, training.workers
         with reproducible(device, training.threads):
-            said = extract_all({spec.stream: net}, self.store, rows, transforms, workers=workers, device=device)
-        features, scores = (by_stream[spec.stream] for by_stream in said)
+            extracted = extract_all({spec.stream: net}, self.store, rows, transforms, workers=workers, device=device)
+        features, scores = (by_stream[spec.stream] for by_stream in extracted)
         write_arrays(path, {"features": features, "scores": scores})
         return Outputs(features, scores)
 
-    def fused(
+    def fused_scores(
         self, specs: Sequence[NetSpec], seed: int, config: FusionConfig, split: Split
     ) -> Float64[np.ndarray, "N 6"]:
-        """What extra-trees make of the features of one or more networks: scores in [0, 1]; kept in a file.
+        """Return the scores of extra-trees on the features of one or more networks, in [0, 1]; a file caches them.
 
         Args:
-            specs: The networks, one of each stream.
-            seed: Of the networks and of the trees.
-            config: How the streams are joined and the trees are grown.
-            split: Whose clips are scored; the trees are grown on the training split.
+            specs: The networks, one per stream.
+            seed: Seed of the networks and of the trees.
+            config: Settings that join the streams and grow the trees, which are fitted on the training split.
+            split: The clips to score.
 
         Raises:
             ConfigError, UntrainedError: See `outputs`.
         """
         rows = specs[0].training_rows(self.manifest)
-        named = [[spec.key(seed, self.data_digest) for spec in specs], to_dict(config), seed, split]
-        content = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16]
-        path = self.out / TREES_FOLDER / f"{content}.safetensors"
-        kept = _read(path, ("scores",))
-        if kept is not None:
-            return kept["scores"].astype(np.float64)
+        decisive = [[spec.fingerprint(seed, self.data_fingerprint) for spec in specs], to_dict(config), seed, split]
+        path = self.out / TREES_FOLDER / f"{short_fingerprint(decisive)}.safetensors"
+        cached = _read_cache(path, ("scores",))
+        if cached is not None:
+            return cached["scores"].astype(np.float64)
         train, scored = (
             {spec.stream: self.outputs(spec, seed, name).features for spec in specs} for name in ("train", split)
         )
@@ -294,16 +293,15 @@ class Lab:
         write_arrays(path, {"scores": scores})
         return scores
 
-    def _content_of(self, rows: tuple[ClipRow, ...]) -> str:
-        """A short name of the clips that outputs are of."""
-        named = json.dumps([OUTPUTS_FORMAT, self.manifest.fingerprint, *(row.clip_id for row in rows)])
-        return hashlib.sha256(named.encode()).hexdigest()[:8]
+    def _clips_fingerprint(self, rows: tuple[ClipRow, ...]) -> str:
+        """Return a short hash of the clips of an outputs file."""
+        return fingerprint([OUTPUTS_FORMAT, self.manifest.fingerprint, *(row.clip_id for row in rows)])[:8]
 
 
-def _read(path: Path, names: tuple[str, ...]) -> dict[str, Any] | None:
-    """The arrays of a file of ours, or None if it is not there; a damaged one counts as not there."""
+def _read_cache(path: Path, names: tuple[str, ...]) -> dict[str, Any] | None:
+    """Read the arrays of a cache file; None if it is missing, damaged or incomplete."""
     try:
-        kept = load_file(path) if path.is_file() else {}
+        arrays = load_file(path) if path.is_file() else {}
     except (SafetensorError, OSError):
         return None
-    return kept if set(names) <= set(kept) else None
+    return arrays if set(names) <= set(arrays) else None

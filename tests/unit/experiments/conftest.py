@@ -1,4 +1,4 @@
-"""A small store of noise and the smallest lab on it."""
+"""A small store of noise and the smallest workspace on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny_workspace import TINY
 
-from crnet.experiments.workspace import Lab
+from crnet.experiments.workspace import Workspace
 from synthetic import write_store
 
 CLIPS = 20
@@ -19,5 +19,5 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def lab(store: Path, tmp_path: Path) -> Lab:
-    return Lab.open(store, tmp_path / "results", TINY, seeds=(0,))
+def workspace(store: Path, tmp_path: Path) -> Workspace:
+    return Workspace.open(store, tmp_path / "results", TINY, seeds=(0,))

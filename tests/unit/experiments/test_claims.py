@@ -1,4 +1,4 @@
-"""Claims of the paper, judged on made-up predictions."""
+"""Verdicts on claims, with constructed predictions."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import csv
 import numpy as np
 import pytest
 
-from crnet.experiments.paper.claims import Claim, Verdict, claims_csv, claims_grid, counted, judge, judge_share
+from crnet.experiments.claims import Claim, Verdict, judge, judge_share
 from crnet.experiments.paper.published import TABLE_3
+from crnet.experiments.rendering.claims_table import claims_csv, claims_summary, claims_table
 
 N = 40
 TRUTH = np.full((N, 6), 0.5)
 
 
 def predictions(*errors: float) -> np.ndarray:
-    """For each seed, all clips so far off."""
+    """Return predictions of one seed per error, each off by that error for every clip."""
     return np.stack([TRUTH + error for error in errors])
 
 
@@ -24,22 +25,22 @@ CLAIM = Claim("one beats other", "Sec. 0", "one", "other")
 
 def test_a_clear_difference_holds() -> None:
     verdict = judge(CLAIM, TRUTH, predictions(0.10, 0.12), predictions(0.13, 0.17))
-    assert verdict.here == pytest.approx(0.04)  # seeds: .03 and .05
+    assert verdict.ours == pytest.approx(0.04)  # seeds: .03 and .05
     assert verdict.sd == pytest.approx(0.01 * np.sqrt(2))
     assert (verdict.agreeing, verdict.seeds, verdict.paper) == (2, 2, None)
     assert verdict.p == pytest.approx(1 / 10_001)
     assert verdict.holds == "yes"
 
 
-def test_its_reverse_is_called_so() -> None:
+def test_a_clear_reverse_is_reported() -> None:
     verdict = judge(CLAIM, TRUTH, predictions(0.2), predictions(0.1))
-    assert verdict.here == pytest.approx(-0.1)
+    assert verdict.ours == pytest.approx(-0.1)
     assert verdict.sd is None
     assert verdict.p == pytest.approx(1 - 1 / 10_001)
     assert verdict.holds == "no, the reverse"
 
 
-def test_seeds_that_disagree_leave_it_open_however_small_p_is() -> None:
+def test_disagreeing_seeds_leave_a_claim_undecided_even_with_a_small_p() -> None:
     verdict = judge(CLAIM, TRUTH, predictions(0.10, 0.10), predictions(0.20, 0.09))
     assert verdict.p is not None
     assert verdict.p < 0.05
@@ -47,28 +48,28 @@ def test_seeds_that_disagree_leave_it_open_however_small_p_is() -> None:
     assert verdict.holds == "undecided"
 
 
-def test_equal_systems_are_undecided() -> None:
+def test_equal_systems_leave_a_claim_undecided() -> None:
     same = predictions(0.1)
     assert judge(CLAIM, TRUTH, same, same).holds == "undecided"
 
 
-def test_shares_above_a_threshold_by_hand() -> None:
+def test_shares_above_a_threshold_match_hand_computation() -> None:
     better, worse = predictions(0.1, 0.1), predictions(0.1, 0.1)
-    better[:, :4, 0] = 0.8  # off by .3: 4 scores of 40 x 5
+    better[:, :4, 0] = 0.8  # off by .3: 4 of 40 x 5 scores
     worse[:, :24, 1] = 0.8
     worse[1, 24:28, 2] = 0.8
-    worse[:, :, 5] = 0.9  # interview is not of the five
+    worse[:, :, 5] = 0.9  # interview is not one of the five traits
     verdict = judge_share(CLAIM, TRUTH, better, worse, above=0.2)
-    assert verdict.here == pytest.approx((20 / 200 + 24 / 200) / 2)
+    assert verdict.ours == pytest.approx((20 / 200 + 24 / 200) / 2)
     assert (verdict.agreeing, verdict.holds) == (2, "yes")
-    assert judge_share(CLAIM, TRUTH, better, worse, above=0.35).here == 0
-    unknown = TRUTH.copy()
-    unknown[:20] = np.nan
-    assert judge_share(CLAIM, unknown, better, worse, above=0.2).here == pytest.approx((4 / 100 + 8 / 100) / 2)
+    assert judge_share(CLAIM, TRUTH, better, worse, above=0.35).ours == 0
+    incomplete = TRUTH.copy()
+    incomplete[:20] = np.nan
+    assert judge_share(CLAIM, incomplete, better, worse, above=0.2).ours == pytest.approx((4 / 100 + 8 / 100) / 2)
 
 
-def test_one_score_among_many_equal_ones_reverses_nothing() -> None:
-    # Of 40 clips one speaks against the claim. It is missing from (39/40)^40 = .363 of the resamples.
+def test_a_single_different_score_reverses_nothing() -> None:
+    # One of 40 clips contradicts the claim. (39/40)^40 = .363 of the resamples do not contain it.
     better, worse = predictions(0.1), predictions(0.1)
     better[:, 0, 0] = 0.9
     verdict = judge_share(CLAIM, TRUTH, better, worse, above=0.2)
@@ -82,26 +83,26 @@ def test_only_the_targets_of_the_claim_count() -> None:
     better[:, :, 2:] = TRUTH[:, 2:] + 0.4  # bad everywhere else
     claim = Claim("", "", "one", "other", ("extraversion", "neuroticism"))
     verdict = judge(claim, TRUTH, better, predictions(0.2), (TABLE_3["face"], TABLE_3["scene"]))
-    assert verdict.here == pytest.approx(0.1)
+    assert verdict.ours == pytest.approx(0.1)
     assert verdict.paper == pytest.approx((0.9167 - 0.9133 + 0.9090 - 0.9087) / 2)
 
 
-def test_the_papers_difference_is_that_of_the_printed_averages() -> None:
+def test_the_papers_difference_is_that_of_the_published_averages() -> None:
     verdict = judge(CLAIM, TRUTH, predictions(0.1), predictions(0.2), (TABLE_3["scene"], TABLE_3["face"]))
     assert verdict.paper == pytest.approx(0.9138 - 0.9133)
 
 
-def test_clips_without_truth_are_left_out() -> None:
+def test_clips_without_truth_are_ignored() -> None:
     truth = TRUTH.copy()
     truth[: N // 2] = np.nan
     better, worse = predictions(0.1), predictions(0.2)
     better[:, : N // 2] = 5.0
-    assert judge(CLAIM, truth, better, worse).here == pytest.approx(0.1)
+    assert judge(CLAIM, truth, better, worse).ours == pytest.approx(0.1)
 
 
-def test_p_weighs_scores_as_the_difference_does() -> None:
-    # One clip in four has all five traits and loses by .1 on each; the others have one trait and gain .1. By score the
-    # second system is better, by clip the first would be.
+def test_p_weights_scores_as_the_difference_does() -> None:
+    # One clip in four has all five traits and loses .1 on each; the others have one trait and gain .1. Counted by
+    # score, the second system is better; counted by clip, it would be the first.
     truth = np.full((N, 6), np.nan)
     truth[:, 0] = 0.5
     truth[::4] = 0.5
@@ -109,11 +110,11 @@ def test_p_weighs_scores_as_the_difference_does() -> None:
     worse = np.full((1, N, 6), 0.7)
     worse[:, ::4] = 0.5
     verdict = judge(CLAIM, truth, better, worse)
-    assert verdict.here == pytest.approx((30 * 0.1 - 50 * 0.1) / 80)
+    assert verdict.ours == pytest.approx((30 * 0.1 - 50 * 0.1) / 80)
     assert verdict.p is not None and verdict.p > 0.8
 
 
-def test_few_clips_decide_nothing() -> None:
+def test_few_clips_leave_a_claim_undecided() -> None:
     verdict = judge(CLAIM, TRUTH[:9], predictions(0.1)[:, :9], predictions(0.2)[:, :9])
     assert verdict.p is None
     assert verdict.holds == "too few clips"
@@ -126,19 +127,19 @@ VERDICTS = [
 ]
 
 
-def test_programs_read_unrounded_numbers() -> None:
+def test_the_csv_holds_unrounded_numbers() -> None:
     lines = list(csv.reader(claims_csv(VERDICTS).splitlines()))
-    assert lines[0] == ["claim", "source", "paper", "here", "sd", "agreeing", "seeds", "p", "holds"]
+    assert lines[0] == ["claim", "source", "paper", "ours", "sd", "agreeing", "seeds", "p", "holds"]
     assert lines[1] == ["a", "s", "0.0123", "0.01", "0.002", "3", "3", "0.01", "yes"]
     assert lines[2] == ["b", "s", "", "-0.01", "", "0", "3", "0.99", "no, the reverse"]
-    of_all = list(csv.DictReader(claims_csv(VERDICTS, ["table1", "table1", "fig10"]).splitlines()))
-    assert [line["section"] for line in of_all] == ["table1", "table1", "fig10"]
-    assert of_all[2]["claim"] == "c"
+    with_sections = list(csv.DictReader(claims_csv(VERDICTS, ["table1", "table1", "fig10"]).splitlines()))
+    assert [line["section"] for line in with_sections] == ["table1", "table1", "fig10"]
+    assert with_sections[2]["claim"] == "c"
 
 
-def test_the_table_of_claims_counts_them() -> None:
-    grid = claims_grid(VERDICTS)
-    assert grid.lines[0].cells == ("a", "s", "+.0123", "+.0100 ±.0020", "3 of 3", ".010", "yes")
-    assert [line.kind for line in grid.lines] == ["yes", "no", "open"]
-    assert counted(VERDICTS) == "Of 3 claims: 1 hold, 1 undecided, 1 reversed."
+def test_the_table_of_claims_counts_the_outcomes() -> None:
+    table = claims_table(VERDICTS)
+    assert table.rows[0].cells == ("a", "s", "+.0123", "+.0100 ±.0020", "3 of 3", ".010", "yes")
+    assert [row.cells[-1] for row in table.rows] == ["yes", "no, the reverse", "undecided"]
+    assert claims_summary(VERDICTS) == "Of 3 claims: 1 hold, 1 undecided, 1 reversed."
     assert [Verdict.from_dict(verdict.to_dict()) for verdict in VERDICTS] == VERDICTS

@@ -1,4 +1,4 @@
-"""Where validation turned, and which classes the guide confuses."""
+"""Turning points of validation, and confusion of the classes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workspace_fakes import FakeLab, fake_lab, log_rows, write_log
+from workspace_fakes import FakeWorkspace, fake_workspace, log_rows, write_log
 
-from crnet.experiments.figures.diagnostics import Diagnostics, Floors, Turn, confusion
-from crnet.experiments.workspace import Lab
+from crnet.experiments.figures.diagnostics import Diagnostics, Floors, TurningPoint, confusion
+from crnet.experiments.workspace import Workspace
 from crnet.models.cr_block import class_of
 from crnet.report import style
 
@@ -24,37 +24,37 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "DOTS_PER_INCH", 60)
 
 
-def test_the_turn_is_read_from_the_log() -> None:
-    turn = Turn.of(log_rows([0.90, 0.92, 0.91, 0.90], [0.90, 0.93, 0.94, 0.95], {3: "earlier", 4: WARNING}))
-    assert turn == Turn(2, 4, (0.92, 0.90), (0.93, 0.95), (3, 4), WARNING)
+def test_the_turning_point_is_read_from_the_log() -> None:
+    point = TurningPoint.of(log_rows([0.90, 0.92, 0.91, 0.90], [0.90, 0.93, 0.94, 0.95], {3: "earlier", 4: WARNING}))
+    assert point == TurningPoint(2, 4, (0.92, 0.90), (0.93, 0.95), (3, 4), WARNING)
     first = log_rows([0.9], [0.9])[:1]
-    assert Turn.of(first) is None  # classification alone
-    assert Turn.of([row | {"val": None} for row in log_rows([0.9], [0.9])]) is None
-    assert Turn.of([]) is None
+    assert TurningPoint.of(first) is None  # classification only
+    assert TurningPoint.of([row | {"val": None} for row in log_rows([0.9], [0.9])]) is None
+    assert TurningPoint.of([]) is None
 
 
-def test_confusion_by_hand() -> None:
-    true, said = np.array([[0, 1, 2, 2, 0, 0]]), np.array([[0, 2, 2, 1, 1, 0]])
-    assert confusion(true, said, 3).tolist() == [[2, 1, 0], [0, 0, 1], [0, 1, 1]]
+def test_confusion_matches_hand_count() -> None:
+    true, predicted = np.array([[0, 1, 2, 2, 0, 0]]), np.array([[0, 2, 2, 1, 1, 0]])
+    assert confusion(true, predicted, 3).tolist() == [[2, 1, 0], [0, 0, 1], [0, 1, 1]]
 
 
 @pytest.fixture
-def fake(lab: Lab) -> FakeLab:
-    fake = fake_lab(lab)
+def fake(workspace: Workspace) -> FakeWorkspace:
+    fake = fake_workspace(workspace)
     for stream in fake.base.streams:
-        spec = fake.standard(stream)
+        spec = fake.standard_net(stream)
         write_log(fake.folder(spec, 0), log_rows([0.90, 0.92, 0.91], [0.90, 0.93, 0.95], {3: WARNING}))
         write_log(fake.folder(spec, 1), log_rows([0.90, 0.91, 0.92], [0.90, 0.92, 0.93]))
     return fake
 
 
-def test_the_section_says_where_validation_turned(fake: FakeLab, tmp_path: Path) -> None:
+def test_the_section_describes_the_turning_points(fake: FakeWorkspace, tmp_path: Path) -> None:
     section = Diagnostics().run(fake, tmp_path)
     text = section.markdown
-    assert "Seed 0: validation turned after epoch 2 of 3, from .9200 to .9100 at the end" in text
-    assert f'the log warns in 1 epochs, last in epoch 3: "{WARNING}"' in text
-    assert "Seed 1: validation was still best in the last epoch (.9200): it has not turned" in text
-    assert "the log never speaks of overfitting" in text
+    assert "Seed 0: validation peaked and fell after epoch 2 of 3, from .9200 to .9100 at the end" in text
+    assert f'the log warns of overfitting in 1 epoch, last in epoch 3: "{WARNING}"' in text
+    assert "Seed 1: validation was best in the last epoch (.9200), with no turning point yet" in text
+    assert "the log never warns of overfitting" in text
     assert section.data["face"]["best_epoch"] == {"0": 2, "1": 3}
     counts = np.array(section.data["scene"]["confusion"])
     assert counts.sum() == 2 * 4 * 6  # seeds, validation clips, targets
@@ -69,18 +69,18 @@ def test_the_section_says_where_validation_turned(fake: FakeLab, tmp_path: Path)
     assert rows[3]["train_spread"] == "0.750000"
 
 
-def test_the_floors(fake: FakeLab) -> None:
+def test_floors_match_hand_computation(fake: FakeWorkspace) -> None:
     floors = Floors.of(fake)
     train, val = class_of(fake.truth("train")), class_of(fake.truth("val"))
-    right = [np.mean(val[:, i] == np.bincount(train[:, i], minlength=4).argmax()) for i in range(6)]
-    assert floors.class_accuracy == pytest.approx(np.mean(right))
+    correct = [np.mean(val[:, i] == np.bincount(train[:, i], minlength=4).argmax()) for i in range(6)]
+    assert floors.class_accuracy == pytest.approx(np.mean(correct))
     errors = np.abs(np.median(fake.truth("train"), axis=0) - fake.truth("val"))
     assert floors.accuracy == pytest.approx(1 - errors[:, :5].mean())
 
 
-def test_failed_networks_are_left_out(fake: FakeLab, tmp_path: Path) -> None:
+def test_failed_networks_are_left_out(fake: FakeWorkspace, tmp_path: Path) -> None:
     section = Diagnostics().run(replace(fake, failed=("face",)), tmp_path)
     assert "training failed: face" in section.markdown
     assert "**Face.**" not in section.markdown
     nothing = Diagnostics().run(replace(fake, failed=fake.base.streams), tmp_path)
-    assert (nothing.files, "every network failed" in nothing.markdown) == ((), True)
+    assert (nothing.files, "failed for every network" in nothing.markdown) == ((), True)

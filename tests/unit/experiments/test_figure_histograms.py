@@ -1,4 +1,4 @@
-"""Fig. 9: how the scores are distributed."""
+"""Fig. 9: the distribution of the scores."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 
 from crnet.config import PRESETS
 from crnet.experiments.figures.histograms import Histograms, bin_counts, class_shares
-from crnet.experiments.workspace import Lab
+from crnet.experiments.workspace import Workspace
 from crnet.types import TARGETS
 from synthetic import write_store
 
 
 def test_edges_belong_to_the_upper_bin_and_class() -> None:
-    # 63/90 is the float 0.7; 1.0 belongs to the last bin
+    # 63/90 equals the float 0.7; 1.0 belongs to the last bin
     scores = np.tile(np.array([0.0, 0.49, 0.5, 0.6, 63 / 90, 1.0])[:, None], (1, 6))
     counts = bin_counts(scores)
     assert counts[0].tolist() == [1, 0, 0, 0, 1, 1, 1, 1, 0, 1]
@@ -24,25 +24,25 @@ def test_edges_belong_to_the_upper_bin_and_class() -> None:
 
 
 @pytest.mark.parametrize("classes", [4, 10])
-def test_what_the_section_holds(classes: int, tmp_path: Path) -> None:
+def test_the_section_holds_picture_bins_and_class_shares(classes: int, tmp_path: Path) -> None:
     from dataclasses import replace
 
     base = PRESETS["tiny"]
     base = replace(base, model=replace(base.model, classes=classes))
-    lab = Lab.open(write_store(tmp_path / "store", clips=20, frames_per_segment=1), tmp_path / "out", base)
-    section = Histograms().run(lab, tmp_path)
-    assert Histograms().nets(lab) == ()
-    picture, bins, held = section.files
+    workspace = Workspace.open(write_store(tmp_path / "store", clips=20, frames_per_segment=1), tmp_path / "out", base)
+    section = Histograms().run(workspace, tmp_path)
+    assert Histograms().nets(workspace) == ()
+    picture, bins, shares = section.files
     assert picture.stat().st_size > 10_000
     with bins.open() as lines:
         rows = list(csv.DictReader(lines))
     assert len(rows) == 6 * 2 * 10
     assert sum(int(row["clips"]) for row in rows if row["split"] == "train") == 6 * 12
     assert sum(int(row["clips"]) for row in rows if row["target"] == "openness") == 12 + 4
-    with held.open() as lines:
+    with shares.open() as lines:
         for row in csv.DictReader(lines):
             assert sum(float(row[f"class_{k}"]) for k in range(classes)) == pytest.approx(1, abs=1e-5)
-    truth = lab.truth("train")
+    truth = workspace.truth("train")
     middle = ((truth >= 0.5) & (truth < 0.7)).mean(axis=0)[:5]
     assert f"{middle.min():.0%} to {middle.max():.0%}" in section.markdown
     assert f"The {classes} classes" in section.markdown

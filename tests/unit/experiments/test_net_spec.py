@@ -1,4 +1,4 @@
-"""Networks are named by what decides them, and by nothing else."""
+"""Fingerprints of networks: they cover everything that decides the weights, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,13 +13,20 @@ from hypothesis import strategies as st
 from crnet.config import Config, with_seed
 from crnet.data.manifest import ClipRow, Manifest
 from crnet.errors import ConfigError
-from crnet.experiments.config_overrides import both, expectation, plain, with_fusion, with_losses, with_model
-from crnet.experiments.net_spec import NetSpec, digest_of
+from crnet.experiments.config_overrides import (
+    chain,
+    with_expectation_head,
+    with_fusion,
+    with_losses,
+    with_model,
+    with_plain_head,
+)
+from crnet.experiments.net_spec import NetSpec, data_fingerprint
 from crnet.experiments.paper.extremes import extremes
-from crnet.experiments.paper.open_choices import readings
+from crnet.experiments.paper.open_choices import open_choices
 from crnet.experiments.paper.tables import TABLES
 from crnet.experiments.plan import plan
-from crnet.experiments.workspace import Lab
+from crnet.experiments.workspace import Workspace
 from crnet.types import Stream
 
 ROWS = tuple(ClipRow(f"c{i:02d}", f"c{i:02d}.st", "train", (0.5,) * 6) for i in range(10))
@@ -28,8 +35,8 @@ MANIFEST = Manifest((*ROWS, TEST_ROW), "folder", {}, "f", "e")
 BASE = Config()
 
 
-def key(stream: Stream, config: Config, seed: int = 0, manifest: Manifest = MANIFEST) -> str:
-    return NetSpec(stream, config).key(seed, digest_of(manifest))
+def fingerprint(stream: Stream, config: Config, seed: int = 0, manifest: Manifest = MANIFEST) -> str:
+    return NetSpec(stream, config).fingerprint(seed, data_fingerprint(manifest))
 
 
 def training(**fields: Any) -> Config:
@@ -48,12 +55,14 @@ def training(**fields: Any) -> Config:
         ("audio-text", with_model(temporal="conv1x1", init=Path("w.safetensors"))(BASE)),
     ],
 )
-def test_what_has_no_influence_on_a_stream_changes_nothing(stream: Stream, other: Config) -> None:
-    assert key(stream, other) == key(stream, BASE)
+def test_settings_without_influence_on_a_stream_keep_the_fingerprint(stream: Stream, other: Config) -> None:
+    assert fingerprint(stream, other) == fingerprint(stream, BASE)
 
 
-def test_a_plain_head_knows_no_classes() -> None:
-    assert key("face", both(with_model(classes=7), plain("l1"))(BASE)) == key("face", plain("l1")(BASE))
+def test_the_number_of_classes_does_not_matter_to_a_plain_head() -> None:
+    assert fingerprint("face", chain(with_model(classes=7), with_plain_head("l1"))(BASE)) == fingerprint(
+        "face", with_plain_head("l1")(BASE)
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,66 +71,71 @@ def test_a_plain_head_knows_no_classes() -> None:
         with_model(backbone="r3d34")(BASE),
         with_model(classes=7)(BASE),
         with_losses("l1", "guide")(BASE),
-        expectation(BASE),
-        plain("l1", "mse", "bell")(BASE),
+        with_expectation_head(BASE),
+        with_plain_head("l1", "mse", "bell")(BASE),
         training(freeze_batchnorm=True),
         replace(BASE, transforms=replace(BASE.transforms, pixels=56)),
     ],
 )
-def test_what_decides_the_weights_decides_the_name(other: Config) -> None:
-    assert key("face", other) != key("face", BASE)
+def test_settings_that_decide_the_weights_change_the_fingerprint(other: Config) -> None:
+    assert fingerprint("face", other) != fingerprint("face", BASE)
 
 
 @pytest.mark.parametrize(
     "changed", [{"transcript": "other words"}, {"duration_s": 9.0}, {"frames": 31}, {"faces_found": 3}]
 )
-def test_a_clip_prepared_anew_with_another_content_decides_the_name(changed: dict[str, Any]) -> None:
-    anew = replace(MANIFEST, clips=(replace(ROWS[0], **changed), *ROWS[1:], TEST_ROW))
-    assert key("face", BASE, manifest=anew) != key("face", BASE)
+def test_a_clip_prepared_again_with_other_content_changes_the_fingerprint(changed: dict[str, Any]) -> None:
+    manifest = replace(MANIFEST, clips=(replace(ROWS[0], **changed), *ROWS[1:], TEST_ROW))
+    assert fingerprint("face", BASE, manifest=manifest) != fingerprint("face", BASE)
 
 
-def test_seed_stream_and_labels_decide_the_name() -> None:
+def test_seed_stream_and_labels_change_the_fingerprint() -> None:
     relabelled = replace(MANIFEST, clips=(replace(ROWS[0], scores=(0.6,) * 6), *MANIFEST.clips[1:]))
-    names = {key("face", BASE), key("scene", BASE), key("face", BASE, seed=1), key("face", BASE, manifest=relabelled)}
-    assert len(names) == 4
-    assert NetSpec("face", BASE, 5).key(0, "d") != NetSpec("face", BASE).key(0, "d")
+    fingerprints = {
+        fingerprint("face", BASE),
+        fingerprint("scene", BASE),
+        fingerprint("face", BASE, seed=1),
+        fingerprint("face", BASE, manifest=relabelled),
+    }
+    assert len(fingerprints) == 4
+    assert NetSpec("face", BASE, 5).fingerprint(0, "d") != NetSpec("face", BASE).fingerprint(0, "d")
 
 
 @given(st.integers(1, 10), st.integers(1, 10))
-def test_training_subsets_are_nested_and_leave_other_splits_alone(few: int, more: int) -> None:
+def test_training_subsets_are_nested_and_keep_the_other_splits(few: int, more: int) -> None:
     few, more = sorted((few, more))
     small, large = (NetSpec("face", BASE, n) for n in (few, more))
-    chosen = [{row.clip_id for row in spec.training_rows(MANIFEST)} for spec in (small, large)]
-    assert [len(ids) for ids in chosen] == [few, more]
-    assert chosen[0] <= chosen[1]
+    subsets = [{row.clip_id for row in spec.training_rows(MANIFEST)} for spec in (small, large)]
+    assert [len(ids) for ids in subsets] == [few, more]
+    assert subsets[0] <= subsets[1]
     assert small.manifest(MANIFEST).rows("test") == (TEST_ROW,)
-    assert {row.clip_id for row in small.manifest(MANIFEST).rows("train")} == chosen[0]
+    assert {row.clip_id for row in small.manifest(MANIFEST).rows("train")} == subsets[0]
 
 
 @pytest.mark.parametrize("count", [0, -1])
-def test_no_training_clips_make_no_network(count: int) -> None:
+def test_a_network_needs_training_clips(count: int) -> None:
     with pytest.raises(ConfigError):
         NetSpec("face", BASE, count)
 
 
-def test_more_training_clips_than_there_are_are_refused() -> None:
+def test_more_training_clips_than_the_store_has_are_refused() -> None:
     with pytest.raises(ConfigError, match="the store has 10"):
         NetSpec("face", BASE, 11).training_rows(MANIFEST)
 
 
-def test_the_tables_need_39_networks_a_seed(lab: Lab) -> None:
-    """docs/reproduce.md counts them; Table 4's 12, 5's 9 more, 6's 6, 7's 6, sound, words, and 4 for the frames."""
-    planned = plan(lab, (*TABLES, readings, extremes))
+def test_the_tables_need_39_networks_per_seed(workspace: Workspace) -> None:
+    """The count in docs/reproduce.md: 12 in Table 4, 9 more in 5, 6 in 6, 6 in 7, sound, words, 4 for the frames."""
+    planned = plan(workspace, (*TABLES, open_choices, extremes))
     assert len(planned) == 39
     assert len({net.folder for net in planned}) == 39
-    two = replace(lab, seeds=(0, 1), backbones=("r2d34",))
+    two = replace(workspace, seeds=(0, 1), backbones=("r2d34",))
     assert len(plan(two, TABLES)) == 2 * 35
-    counts = [len(plan(lab, TABLES[:n])) for n in range(1, 8)]
+    counts = [len(plan(workspace, TABLES[:n])) for n in range(1, 8)]
     assert counts == [6, 6, 7, 16, 25, 31, 37]
 
 
-def test_a_network_lists_who_needs_it(lab: Lab) -> None:
-    planned = plan(lab, TABLES)
-    face = next(net for net in planned if net.spec == lab.standard("face"))
+def test_a_planned_network_lists_the_experiments_that_need_it(workspace: Workspace) -> None:
+    planned = plan(workspace, TABLES)
+    face = next(net for net in planned if net.spec == workspace.standard_net("face"))
     assert face.needed_by == ("table1", "table3", "table4", "table7")
     assert face.spec.summary == "face, cr-block, l1+mse+bell+guide, r2d34, 4 classes"

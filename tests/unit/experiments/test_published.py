@@ -1,4 +1,4 @@
-"""The printed numbers: their averages, and the rows that the paper prints in more than one table."""
+"""Published numbers: their averages, and the rows that the paper prints in several tables."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from crnet.experiments.columns import AVERAGE, PublishedScores
 from crnet.experiments.paper import published as paper
-from crnet.experiments.paper.published import AVERAGE, Printed
 from crnet.types import TRAITS
 
 MEASURED = {n: getattr(paper, f"TABLE_{n}") for n in (1, 3, 4, 5, 6, 7)}
@@ -20,13 +20,13 @@ def test_there_are_66_rows() -> None:
 
 @pytest.mark.parametrize("number", MEASURED)
 def test_averages_are_those_of_the_five_traits(number: int) -> None:
-    rows: Mapping[str, Printed] = MEASURED[number]
+    rows: Mapping[str, PublishedScores] = MEASURED[number]
     for name, row in rows.items():
         assert row[AVERAGE] == pytest.approx(np.mean([row[trait] for trait in TRAITS]), abs=1.01e-4), name
 
 
 @pytest.mark.parametrize("stream", ["face", "scene", "audio-text"])
-def test_the_tables_share_the_rows_that_docs_paper_names(stream: str) -> None:
+def test_tables_share_the_rows_that_docs_paper_lists(stream: str) -> None:
     four, five, six, seven = MEASURED[4], MEASURED[5], MEASURED[6], MEASURED[7]
     assert five[f"{stream} L1+L2"] == four[f"{stream} -"]
     assert five[f"{stream} all"] == four[f"{stream} Bell"]

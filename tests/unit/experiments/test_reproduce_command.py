@@ -1,4 +1,4 @@
-"""`crnet reproduce`: what it takes, and what it says of what it does not."""
+"""The command `crnet reproduce`: names, plan and errors."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from crnet.cli.reproduce import chosen_experiments
 from crnet.experiments.registry import EXPERIMENTS
 
 
-def test_every_name_of_the_paper_is_known() -> None:
-    names = ["table1", "table2", "table3", "table4", "table5", "table6", "table7", "readings", "extremes"]
+def test_every_table_of_the_paper_has_a_name() -> None:
+    names = ["table1", "table2", "table3", "table4", "table5", "table6", "table7", "open-choices", "extremes"]
     assert list(EXPERIMENTS)[: len(names)] == names
     assert [experiment.name for experiment in chosen_experiments("all")] == list(EXPERIMENTS)
     assert [experiment.name for experiment in chosen_experiments("table4, table3")] == ["table3", "table4"]
 
 
-def test_the_plan_is_shown_without_training(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_lists_networks_without_training(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["reproduce", "table3", "--store", str(store), "--out", str(tmp_path / "out"), "--preset", "tiny"]
     assert main([*words, "--seeds", "2", "--backbones", "r2d34", "--plan", "--json"]) == 0
     networks = json.loads(capsys.readouterr().out)["networks"]
@@ -46,7 +46,7 @@ def test_the_plan_is_shown_without_training(store: Path, tmp_path: Path, capsys:
         (["table3", "--preset", "huge"], "huge"),
     ],
 )
-def test_bad_usage_is_one_line(
+def test_bad_usage_prints_one_line(
     words: list[str], said: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [word.replace("{}", str(tmp_path)) for word in words]

@@ -1,4 +1,4 @@
-"""Tables by other splits: which networks that takes, that clips are pooled over folds, and that nothing is mixed up."""
+"""Tables with other split protocols: their networks, pooling over folds, and separation from other protocols."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_workspace import TINY
-from workspace_fakes import FakeLab
+from workspace_fakes import FakeWorkspace
 
 from crnet.data.manifest import read_manifest
 from crnet.data.splits import SplitProtocol, split_group
@@ -20,10 +20,9 @@ from crnet.experiments.config_overrides import with_model
 from crnet.experiments.figures import learning_curve
 from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.plan import plan
-from crnet.experiments.rendering import write_table
 from crnet.experiments.reproduce import reproduce
 from crnet.experiments.table import Row, Table
-from crnet.experiments.workspace import Lab, Section
+from crnet.experiments.workspace import Section, Workspace
 from crnet.types import SPLITS
 
 FOLDS = SplitProtocol.parse("grouped-kfold:4")
@@ -34,71 +33,64 @@ TABLE = Table(
 
 @dataclass(frozen=True)
 class OneFold:
-    """A section that looks into a single network."""
+    """A section that needs a single network."""
 
     name: str = "single"
     title: str = "Single"
 
-    def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
-        return (lab.standard("scene"),)
+    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+        return (workspace.standard_net("scene"),)
 
-    def run(self, lab: Lab, folder: Path) -> Section:
-        return Section(self.title, f"{len(lab.rows('test'))} clips")
+    def run(self, workspace: Workspace, folder: Path) -> Section:
+        return Section(self.title, f"{len(workspace.rows('test'))} clips")
 
 
-def test_the_labs_of_the_folds_test_every_clip_once(store: Path, tmp_path: Path) -> None:
-    lab = Lab.open(store, tmp_path, TINY, protocol=FOLDS)
-    assert lab.protocol == SplitProtocol("grouped-kfold", 4, 1)
-    assert [str(fold.protocol) for fold in lab.folds] == [f"grouped-kfold:4:{fold}" for fold in (1, 2, 3, 4)]
-    tested = Counter(row.clip_id for fold in lab.folds for row in fold.rows("test"))
-    assert tested == Counter(row.clip_id for row in read_manifest(store).clips)
-    truth, floor = lab.tested()
+def test_the_workspaces_of_the_folds_test_every_clip_once(store: Path, tmp_path: Path) -> None:
+    workspace = Workspace.open(store, tmp_path, TINY, protocol=FOLDS)
+    assert workspace.protocol == SplitProtocol("grouped-kfold", 4, 1)
+    assert [str(fold.protocol) for fold in workspace.folds] == [f"grouped-kfold:4:{fold}" for fold in (1, 2, 3, 4)]
+    test_clips = Counter(row.clip_id for fold in workspace.folds for row in fold.rows("test"))
+    assert test_clips == Counter(row.clip_id for row in read_manifest(store).clips)
+    truth, floor = workspace.test_truth_and_floor()
     scores = {row.clip_id: row.scores for row in read_manifest(store).clips}
-    assert np.array_equal(truth, [scores[row.clip_id] for fold in lab.folds for row in fold.rows("test")])
+    assert np.array_equal(truth, [scores[row.clip_id] for fold in workspace.folds for row in fold.rows("test")])
     start = 0
-    for fold in lab.folds:
+    for fold in workspace.folds:
         end = start + len(fold.rows("test"))
         assert np.array_equal(floor[start:end], np.tile(np.median(fold.truth("train"), axis=0), (end - start, 1)))
         start = end
-    assert "grouped-kfold" in lab.conditions
-    assert len({fold.data_digest for fold in lab.folds}) == 4
+    assert "grouped-kfold" in workspace.conditions
+    assert len({fold.data_fingerprint for fold in workspace.folds}) == 4
 
 
-def test_another_protocol_than_folds_is_one_lab(store: Path, tmp_path: Path) -> None:
-    lab = Lab.open(store, tmp_path, TINY, protocol=SplitProtocol.parse("identity-disjoint"))
-    assert lab.folds == (lab,)
-    people = [{split_group(row) for row in lab.rows(split)} for split in SPLITS]
+def test_a_protocol_without_folds_has_one_workspace(store: Path, tmp_path: Path) -> None:
+    workspace = Workspace.open(store, tmp_path, TINY, protocol=SplitProtocol.parse("identity-disjoint"))
+    assert workspace.folds == (workspace,)
+    people = [{split_group(row) for row in workspace.rows(split)} for split in SPLITS]
     assert sum(map(len, people)) == len(set.union(*people))
-    assert Lab.open(store, tmp_path, TINY).data_digest != lab.data_digest
+    assert Workspace.open(store, tmp_path, TINY).data_fingerprint != workspace.data_fingerprint
 
 
-def test_tables_need_their_networks_in_every_fold_and_other_sections_in_the_first(store: Path, tmp_path: Path) -> None:
-    planned = plan(Lab.open(store, tmp_path, TINY, seeds=(0, 1), protocol=FOLDS), [TABLE, OneFold()])
+def test_tables_need_networks_in_every_fold_and_other_sections_in_the_first(store: Path, tmp_path: Path) -> None:
+    planned = plan(Workspace.open(store, tmp_path, TINY, seeds=(0, 1), protocol=FOLDS), [TABLE, OneFold()])
     assert len({net.folder for net in planned}) == len(planned) == 2 * (2 * 4 + 1)
     assert {net.protocol.fold for net in planned if net.needed_by == ("single",)} == {1}
     assert Counter(net.protocol.fold for net in planned if "widths" in net.needed_by) == dict.fromkeys((1, 2, 3, 4), 4)
 
 
-def test_a_table_scores_every_clip_by_the_fold_that_held_it_out(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(write_table, "write_grid", lambda folder, name, grid: [])
-    opened = Lab.open(store, tmp_path, TINY, protocol=FOLDS)
-    lab = FakeLab(store, tmp_path, opened.base, protocol=opened.protocol)
-    section = TABLE.run(lab, tmp_path)
+def test_a_table_scores_every_clip_by_the_fold_that_held_it_out(store: Path, tmp_path: Path) -> None:
+    opened = Workspace.open(store, tmp_path, TINY, protocol=FOLDS)
+    workspace = FakeWorkspace(store, tmp_path, opened.base, protocol=opened.protocol)
+    section = TABLE.run(workspace, tmp_path)
     assert section.data["clips"] == 20
     row = section.data["rows"][0]
-    assert row["accuracy"]["average"]["mean"] == pytest.approx(0.9)  # every score is .1 off
-    truth, floor = lab.tested()
+    assert row["accuracy"]["average"]["mean"] == pytest.approx(0.9)  # every score is off by .1
+    truth, floor = workspace.test_truth_and_floor()
     removed = 1 - 0.1 / np.abs(floor - truth)[:, :5].mean()
     assert row["error_removed"]["mean"] == pytest.approx(removed, abs=1e-6)
 
 
-def test_folds_are_trained_and_kept_apart_from_other_protocols(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(write_table, "png", lambda figure: b"picture")
-    monkeypatch.setattr("crnet.experiments.rendering.rendered_table.Grid.to_figure", lambda grid: None)
+def test_folds_are_trained_and_kept_apart_from_other_protocols(store: Path, tmp_path: Path) -> None:
     protocol, table = SplitProtocol.parse("grouped-kfold:3"), Table("face", "Face", TABLE.rows[:1])
     report = reproduce([table, OneFold()], store, tmp_path, TINY, seeds=(0,), workers=1, protocol=protocol)
     assert report.failures == {}
@@ -110,40 +102,40 @@ def test_folds_are_trained_and_kept_apart_from_other_protocols(
         reproduce([table], store, tmp_path, TINY, seeds=(0,), workers=1)
 
 
-def test_what_one_made_oneself_is_made_again_since_its_code_may_have_changed(store: Path, tmp_path: Path) -> None:
+def test_custom_experiments_run_every_time_because_their_code_may_have_changed(store: Path, tmp_path: Path) -> None:
     @dataclass(frozen=True)
-    class Mine(OneFold):
+    class Custom(OneFold):
         words: str = ""
 
-        def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
+        def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
             return ()
 
-        def run(self, lab: Lab, folder: Path) -> Section:
+        def run(self, workspace: Workspace, folder: Path) -> Section:
             return Section(self.title, self.words)
 
     for words in ("version one", "version two"):
-        reproduce([Mine(words=words)], store, tmp_path, TINY, seeds=(0,), workers=1)
+        reproduce([Custom(words=words)], store, tmp_path, TINY, seeds=(0,), workers=1)
         assert words in (tmp_path / "single" / "README.md").read_text()
 
 
-def test_clips_that_could_not_be_prepared_are_told_with_every_table(store: Path, tmp_path: Path) -> None:
+def test_every_table_mentions_clips_that_could_not_be_prepared(store: Path, tmp_path: Path) -> None:
     shutil.copytree(store, tmp_path / "store")
-    assert "could not be prepared" not in Lab.open(tmp_path / "store", tmp_path, TINY).conditions
+    assert "could not be prepared" not in Workspace.open(tmp_path / "store", tmp_path, TINY).conditions
     lost = "clip,path,reason,remedy,split\nlost.mp4,lost.mp4,broken,mend it,train\n"
     (tmp_path / "store" / "failures.csv").write_text(lost)
-    assert "1 annotated clips could not be prepared" in Lab.open(tmp_path / "store", tmp_path, TINY).conditions
+    assert "1 annotated clips could not be prepared" in Workspace.open(tmp_path / "store", tmp_path, TINY).conditions
 
 
-def test_the_ceiling_of_the_official_splits_is_not_that_of_others(
+def test_the_ceiling_applies_to_the_official_splits_only(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     best = {"streams": {name: {"all_cues": {"average": {"accuracy": 0.97}}} for name in ("scene", "all")}}
     monkeypatch.setattr(learning_curve, "read_ceiling", lambda folder: {"splits": {"test": best}})
     for protocol, ceiling in (("official", {"scene": 0.03, "fusion": 0.03}), ("identity-disjoint", {})):
-        lab = Lab.open(store, tmp_path, TINY, protocol=SplitProtocol.parse(protocol))
-        assert learning_curve.bounds_of(lab).ceiling == pytest.approx(ceiling)
+        workspace = Workspace.open(store, tmp_path, TINY, protocol=SplitProtocol.parse(protocol))
+        assert learning_curve.bounds_of(workspace).ceiling == pytest.approx(ceiling)
 
 
-def test_a_single_fold_is_no_protocol_for_tables(store: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="ask for all: grouped-kfold:4"):
-        Lab.open(store, tmp_path, TINY, protocol=SplitProtocol.parse("grouped-kfold:4:1"))
+def test_a_single_fold_is_refused_for_tables(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="use all folds: grouped-kfold:4"):
+        Workspace.open(store, tmp_path, TINY, protocol=SplitProtocol.parse("grouped-kfold:4:1"))

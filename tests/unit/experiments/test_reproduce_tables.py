@@ -1,4 +1,4 @@
-"""All tables on a small store of noise, with the smallest networks: that everything is there and fits together."""
+"""All tables on a small store of noise with the smallest networks: they are complete and consistent."""
 
 from __future__ import annotations
 
@@ -16,60 +16,49 @@ from tiny_workspace import TINY
 from crnet.config import Config
 from crnet.errors import ConfigError, FormatError, LabelError, UsageError
 from crnet.experiments import plan as plan_module
+from crnet.experiments.claims import Claim
 from crnet.experiments.config_overrides import with_losses, with_model
 from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, is_trained
-from crnet.experiments.paper.claims import Claim
 from crnet.experiments.paper.extremes import extremes
-from crnet.experiments.paper.open_choices import readings
+from crnet.experiments.paper.open_choices import open_choices
 from crnet.experiments.paper.published import COLUMNS
 from crnet.experiments.paper.tables import TABLES, table_4, table_6
 from crnet.experiments.predictors import predict
-from crnet.experiments.rendering import write_table
 from crnet.experiments.reproduce import Report, reproduce
 from crnet.experiments.table import Row, Table
-from crnet.experiments.workspace import Lab
+from crnet.experiments.workspace import Workspace
 from crnet.metrics import accuracy
 from crnet.types import TARGETS
 from synthetic import write_store
 
-EVERYTHING = (*TABLES, readings, extremes)
-CLAIMS = 70 + 8  # of the paper, and open readings
-
-
-def without_pictures(patch: pytest.MonkeyPatch) -> None:
-    """They are tested elsewhere and take long."""
-    patch.setattr(write_table, "png", lambda figure: b"picture")
-    patch.setattr("crnet.experiments.rendering.rendered_table.Grid.to_figure", lambda grid: None)
+EVERYTHING = (*TABLES, open_choices, extremes)
+CLAIMS = 70 + 8  # of the paper, and open choices
 
 
 @pytest.fixture(scope="module")
-def made(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
-    """Everything once, with one seed."""
-    out = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        without_pictures(patch)
-        report = reproduce(EVERYTHING, store, out, TINY, seeds=(0,), workers=1, command="crnet x", preset="smallest")
+def reproduced(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    """Reproduce everything once, with one seed."""
+    out = tmp_path_factory.mktemp("results")
+    report = reproduce(EVERYTHING, store, out, TINY, seeds=(0,), workers=1, command="crnet x", preset="smallest")
     return out, report
 
 
 @pytest.fixture(scope="module")
-def results(made: tuple[Path, Report]) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((made[0] / "results.json").read_text(encoding="utf-8"))
+def results(reproduced: tuple[Path, Report]) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((reproduced[0] / "results.json").read_text(encoding="utf-8"))
     return document
 
 
-def test_every_table_is_there_in_every_form(made: tuple[Path, Report]) -> None:
-    out, report = made
+def test_every_table_is_written_in_every_format(reproduced: tuple[Path, Report]) -> None:
+    out, report = reproduced
     assert report.failures == {}
-    assert report.made == tuple(experiment.name for experiment in EVERYTHING)
-    for name in report.made:
-        assert {path.name for path in (out / name).iterdir()} >= {
-            f"{name}.{kind}" for kind in ("md", "tex", "csv", "png")
-        }
+    assert report.sections == tuple(experiment.name for experiment in EVERYTHING)
+    for name in report.sections:
+        assert {path.name for path in (out / name).iterdir()} >= {f"{name}.{kind}" for kind in ("md", "tex", "csv")}
 
 
-def test_the_index_links_what_is_there_and_says_how_it_was_made(made: tuple[Path, Report]) -> None:
-    out, _ = made
+def test_the_index_links_every_file_and_states_how_it_was_made(reproduced: tuple[Path, Report]) -> None:
+    out, _ = reproduced
     text = (out / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert len(links) > 40
@@ -90,7 +79,7 @@ def test_no_row_is_empty_and_every_claim_is_judged(results: dict[str, Any]) -> N
     assert results["failures"] == {}
     claims = [claim for section in results["sections"].values() for claim in section["data"].get("claims", ())]
     assert len(claims) == CLAIMS
-    for name in ("table1", "table3", "table4", "table5", "table6", "table7", "readings"):
+    for name in ("table1", "table3", "table4", "table5", "table6", "table7", "open-choices"):
         for row in results["sections"][name]["data"]["rows"]:
             assert row["failure"] is None
             assert ("accuracy" in row) == (row["predictor"] is not None)
@@ -109,78 +98,79 @@ def test_equal_networks_give_equal_rows(results: dict[str, Any]) -> None:
     assert rows("table6")["Scene", "CR-block"] == rows("table4")["Scene", "CR-block"]
     assert rows("table3")["All, 3-D", "video + audio + text"] == rows("table1")["3-D, features summed", "all"]
     assert (
-        rows("table1")["2-D, features in a row", "all"]
-        == rows("readings")["Joining the streams", "extra-trees, features in a row"]
+        rows("table1")["2-D, features concatenated", "all"]
+        == rows("open-choices")["Joining the streams", "extra-trees, features concatenated"]
     )
 
 
-def test_a_row_is_what_its_network_says(made: tuple[Path, Report], store: Path, results: dict[str, Any]) -> None:
-    lab = Lab.open(store, made[0], TINY)
-    scores = np.clip(lab.outputs(lab.standard("scene"), 0, "test").scores.astype(np.float64), 0, 1)
+def test_a_row_holds_the_scores_of_its_network(
+    reproduced: tuple[Path, Report], store: Path, results: dict[str, Any]
+) -> None:
+    workspace = Workspace.open(store, reproduced[0], TINY)
+    scores = np.clip(workspace.outputs(workspace.standard_net("scene"), 0, "test").scores.astype(np.float64), 0, 1)
     row = next(
         r for r in results["sections"]["table7"]["data"]["rows"] if (r["group"], r["name"]) == ("Scene", "4 classes")
     )
     for i, target in enumerate(TARGETS):
-        assert row["accuracy"][target]["mean"] == accuracy(lab.truth("test")[:, i], scores[:, i])
-    median = np.median(lab.truth("train"), axis=0)
+        assert row["accuracy"][target]["mean"] == accuracy(workspace.truth("test")[:, i], scores[:, i])
+    median = np.median(workspace.truth("train"), axis=0)
     floor = results["sections"]["table7"]["data"]["floor"]
-    assert floor["openness"] == pytest.approx(1 - np.abs(lab.truth("test")[:, 4] - median[4]).mean())
+    assert floor["openness"] == pytest.approx(1 - np.abs(workspace.truth("test")[:, 4] - median[4]).mean())
 
 
-def test_csv_has_a_line_for_each_row_and_target(made: tuple[Path, Report]) -> None:
-    with (made[0] / "table6" / "table6.csv").open(newline="", encoding="utf-8") as file:
+def test_csv_has_a_line_for_each_row_and_target(reproduced: tuple[Path, Report]) -> None:
+    with (reproduced[0] / "table6" / "table6.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 9 * 7
     first = next(line for line in lines if line["row"] == "CR-block" and line["target"] == "average")
-    assert (first["group"], first["paper"], first["beside"]) == ("Face", "0.9072", "trees")
+    assert (first["group"], first["paper"], first["alternative"]) == ("Face", "0.9072", "trees")
     assert 0 < float(first["mean"]) < 1
 
 
-def test_claims_are_there_for_programs(made: tuple[Path, Report], results: dict[str, Any]) -> None:
+def test_claims_are_written_as_csv(reproduced: tuple[Path, Report], results: dict[str, Any]) -> None:
     def read(name: str) -> list[dict[str, str]]:
-        with (made[0] / name).open(newline="", encoding="utf-8") as file:
+        with (reproduced[0] / name).open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
 
-    assert (len(read("claims.csv")), len(read("open-readings.csv"))) == (70, 8)
+    assert (len(read("claims.csv")), len(read("open-choices.csv"))) == (70, 8)
     of_table = [line for line in read("claims.csv") if line.pop("section") == "table3"]
     assert of_table == read("table3/table3-claims.csv")
     joined = next(line for line in of_table if line["claim"] == "video + audio + text beat video alone (2-D)")
     assert float(joined["paper"]) == pytest.approx(0.9188 - 0.9172)
     judged = next(c for c in results["sections"]["table3"]["data"]["claims"] if c["claim"] == joined["claim"])
-    assert float(joined["here"]) == judged["here"]
-    for name in ("claims", "open-readings"):
-        assert all((made[0] / f"{name}.{kind}").is_file() for kind in ("md", "tex", "csv", "png"))
+    assert float(joined["ours"]) == judged["ours"]
+    for name in ("claims", "open-choices"):
+        assert all((reproduced[0] / f"{name}.{kind}").is_file() for kind in ("md", "tex", "csv"))
 
 
-def test_outputs_weighted_by_hand(made: tuple[Path, Report], store: Path) -> None:
-    lab = Lab.open(store, made[0], TINY)
-    specs = [lab.standard(stream) for stream in ("scene", "face", "audio-text")]
-    own = [predict(lab, [spec], 0, TINY.fusion, "network") for spec in specs]
-    joined = predict(lab, specs, 0, TINY.fusion, "weighted outputs")
+def test_weighted_outputs_match_hand_computation(reproduced: tuple[Path, Report], store: Path) -> None:
+    workspace = Workspace.open(store, reproduced[0], TINY)
+    specs = [workspace.standard_net(stream) for stream in ("scene", "face", "audio-text")]
+    own = [predict(workspace, [spec], 0, TINY.fusion, "network") for spec in specs]
+    joined = predict(workspace, specs, 0, TINY.fusion, "weighted outputs")
     np.testing.assert_allclose(joined, (7 * own[0] + 5 * own[1] + 3 * own[2]) / 15)
     with pytest.raises(ConfigError, match="no single output"):
-        predict(lab, specs, 0, TINY.fusion, "network")
+        predict(workspace, specs, 0, TINY.fusion, "network")
 
 
-def test_the_same_call_trains_and_makes_nothing_again(
-    made: tuple[Path, Report], store: Path, monkeypatch: pytest.MonkeyPatch
+def test_repeating_a_call_trains_and_writes_nothing_again(
+    reproduced: tuple[Path, Report], store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("done already")
+        raise AssertionError("already done")
 
-    without_pictures(monkeypatch)
     monkeypatch.setattr(plan_module, "train_stream", refuse)
     monkeypatch.setattr(Table, "run", refuse)
-    assert reproduce((table_4, table_6), store, made[0], TINY, seeds=(0,), workers=1).failures == {}
+    assert reproduce((table_4, table_6), store, reproduced[0], TINY, seeds=(0,), workers=1).failures == {}
 
 
-def test_another_configuration_does_not_get_into_the_folder(made: tuple[Path, Report], store: Path) -> None:
+def test_another_configuration_is_refused_in_the_same_folder(reproduced: tuple[Path, Report], store: Path) -> None:
     other = replace(TINY, model=replace(TINY.model, width=16))
     with pytest.raises(ConfigError, match=r"config\.model\.width was 8 and is now 16"):
-        reproduce((table_4,), store, made[0], other, seeds=(0,), workers=1)
+        reproduce((table_4,), store, reproduced[0], other, seeds=(0,), workers=1)
 
 
-def test_two_runs_do_not_share_a_folder(store: Path, tmp_path: Path) -> None:
+def test_two_runs_cannot_share_a_folder(store: Path, tmp_path: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
     with (tmp_path / ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -194,51 +184,54 @@ def diverging(config: Config) -> Config:
     return replace(config, training=replace(config.training, stages=stages))
 
 
-def test_a_network_that_diverges_leaves_its_row_empty_and_the_others_alone(store: Path, tmp_path: Path) -> None:
+def test_a_diverging_network_leaves_only_its_own_row_empty(store: Path, tmp_path: Path) -> None:
     rows = (Row("", "sound", ("face",)), Row("", "wild", ("face",), diverging))
-    table = Table("mine", "Mine", rows, (Claim("sound beats wild", "mine", "sound", "wild"),))
+    table = Table("custom", "Custom", rows, (Claim("sound beats wild", "me", "sound", "wild"),))
     report = reproduce((table,), store, tmp_path, TINY, seeds=(0,), workers=1)
     assert list(report.failures) == [NetSpec("face", diverging(TINY)).summary]
     assert "no longer a number" in next(iter(report.failures.values()))
-    data = json.loads((tmp_path / "results.json").read_text())["sections"]["mine"]["data"]
+    data = json.loads((tmp_path / "results.json").read_text())["sections"]["custom"]["data"]
     assert [row["failure"] is None for row in data["rows"]] == [True, False]
     assert data["claims"] == []
-    assert "no longer a number" in (tmp_path / "mine" / "mine.md").read_text(encoding="utf-8")
+    assert "no longer a number" in (tmp_path / "custom" / "custom.md").read_text(encoding="utf-8")
     assert "no longer a number" in (tmp_path / "README.md").read_text(encoding="utf-8")
     assert len(list(tmp_path.glob(f"nets/*/{FAILURE_NAME}"))) == 1
     assert sum(is_trained(folder) for folder in tmp_path.glob("nets/*/face")) == 1
 
 
-def test_seeds_give_a_mean_and_a_deviation(store: Path, tmp_path: Path) -> None:
-    table = Table("mine", "Mine", (Row("", "a", ("audio-text",)), Row("", "b", ("audio-text",), with_losses("l1"))))
+def test_several_seeds_give_mean_and_standard_deviation(store: Path, tmp_path: Path) -> None:
+    table = Table("custom", "Custom", (Row("", "a", ("audio-text",)), Row("", "b", ("audio-text",), with_losses("l1"))))
     reproduce((table,), store, tmp_path, TINY, seeds=(3, 5), workers=1)
-    data = json.loads((tmp_path / "results.json").read_text())["sections"]["mine"]["data"]
-    lab = Lab.open(store, tmp_path, TINY, (3, 5))
-    of_seed = [
-        np.mean([accuracy(lab.truth("test")[:, i], np.clip(scores[:, i], 0, 1)) for i in range(5)])
-        for scores in (lab.outputs(lab.standard("audio-text"), seed, "test").scores.astype(float) for seed in (3, 5))
+    data = json.loads((tmp_path / "results.json").read_text())["sections"]["custom"]["data"]
+    workspace = Workspace.open(store, tmp_path, TINY, (3, 5))
+    by_seed = [
+        np.mean([accuracy(workspace.truth("test")[:, i], np.clip(scores[:, i], 0, 1)) for i in range(5)])
+        for scores in (
+            workspace.outputs(workspace.standard_net("audio-text"), seed, "test").scores.astype(float)
+            for seed in (3, 5)
+        )
     ]
     value = data["rows"][0]["accuracy"]["average"]
-    assert value["mean"] == pytest.approx(np.mean(of_seed))
-    assert value["sd"] == pytest.approx(abs(of_seed[0] - of_seed[1]) / np.sqrt(2))
-    assert "±" in (tmp_path / "mine" / "mine.md").read_text(encoding="utf-8")
+    assert value["mean"] == pytest.approx(np.mean(by_seed))
+    assert value["sd"] == pytest.approx(abs(by_seed[0] - by_seed[1]) / np.sqrt(2))
+    assert "±" in (tmp_path / "custom" / "custom.md").read_text(encoding="utf-8")
 
 
-def test_outputs_of_a_subset_are_of_its_clips(store: Path, tmp_path: Path) -> None:
-    lab = Lab.open(store, tmp_path, TINY)
+def test_outputs_of_a_subset_cover_its_clips(store: Path, tmp_path: Path) -> None:
+    workspace = Workspace.open(store, tmp_path, TINY)
     spec = NetSpec("face", TINY, train_clips=7)
 
-    class Learning:
-        name = title = "learning"
+    class Subset:
+        name = title = "subset"
 
-        def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
+        def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
             return (spec,)
 
-    plan_module.train_plan(lab, plan_module.plan(lab, (Learning(),)), 1)  # type: ignore[arg-type]
-    assert lab.outputs(spec, 0, "train").scores.shape == (7, 6)
-    assert lab.outputs(spec, 0, "test").features.shape == (4, 6, 64)
+    plan_module.train_plan(workspace, plan_module.plan(workspace, (Subset(),)), 1)  # type: ignore[arg-type]
+    assert workspace.outputs(spec, 0, "train").scores.shape == (7, 6)
+    assert workspace.outputs(spec, 0, "test").features.shape == (4, 6, 64)
     with pytest.raises(ConfigError, match="not trained"):
-        lab.outputs(lab.standard("face"), 0, "test")
+        workspace.outputs(workspace.standard_net("face"), 0, "test")
 
 
 @pytest.mark.parametrize(
@@ -248,25 +241,25 @@ def test_outputs_of_a_subset_are_of_its_clips(store: Path, tmp_path: Path) -> No
         ((Row("a", "b"),), (Claim("", "", "a: b", "a: c"),)),
     ],
 )
-def test_tables_that_make_no_sense_are_refused(rows: tuple[Row, ...], claims: tuple[Claim, ...]) -> None:
+def test_inconsistent_tables_are_refused(rows: tuple[Row, ...], claims: tuple[Claim, ...]) -> None:
     with pytest.raises(ValueError, match="rows"):
         Table("t", "T", rows, claims)
 
 
-def test_a_lab_wants_a_store_with_all_splits(store: Path, tmp_path: Path) -> None:
+def test_a_workspace_needs_a_store_with_all_splits(store: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="seed"):
-        Lab.open(store, tmp_path, TINY, seeds=())
+        Workspace.open(store, tmp_path, TINY, seeds=())
     with pytest.raises(FormatError, match="not a clip store"):
-        Lab.open(tmp_path, tmp_path, TINY)
+        Workspace.open(tmp_path, tmp_path, TINY)
     no_test = write_store(tmp_path / "store", clips=4, pixels=16, duration_s=0.1, splits=("train", "val"))
     with pytest.raises(LabelError, match="test split"):
-        Lab.open(no_test, tmp_path, TINY)
+        Workspace.open(no_test, tmp_path, TINY)
 
 
-def test_a_damaged_cache_is_made_again(store: Path, made: tuple[Path, Report]) -> None:
-    lab = Lab.open(store, made[0], TINY)
+def test_a_damaged_cache_is_replaced(store: Path, reproduced: tuple[Path, Report]) -> None:
+    workspace = Workspace.open(store, reproduced[0], TINY)
     spec = NetSpec("face", with_model(classes=7)(TINY))
-    before = lab.outputs(spec, 0, "test").scores
-    path = next((lab.folder(spec, 0) / "outputs").glob("test-*"))
+    before = workspace.outputs(spec, 0, "test").scores
+    path = next((workspace.folder(spec, 0) / "outputs").glob("test-*"))
     path.write_bytes(path.read_bytes()[:50])
-    np.testing.assert_array_equal(lab.outputs(spec, 0, "test").scores, before)
+    np.testing.assert_array_equal(workspace.outputs(spec, 0, "test").scores, before)

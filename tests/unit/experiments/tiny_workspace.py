@@ -1,4 +1,4 @@
-"""The smallest configuration that is still all of CR-Net."""
+"""The smallest configuration with all parts of CR-Net."""
 
 from __future__ import annotations
 

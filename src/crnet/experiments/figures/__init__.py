@@ -1,4 +1,4 @@
-"""The paper's figures, one module each."""
+"""Figures of the paper, and two that it lacks (training diagnostics, learning curve), one module each."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from crnet.experiments.figures.bell_errors import BellErrors
 from crnet.experiments.figures.examples import Examples
 from crnet.experiments.figures.feature_maps import FeatureMaps
 from crnet.experiments.figures.histograms import Histograms
-from crnet.experiments.figures.loss_gradients import Slopes
+from crnet.experiments.figures.loss_gradients import LossGradients
 from crnet.experiments.figures.regressors import Regressors
 from crnet.experiments.workspace import Experiment
 
 FIGURES: tuple[Experiment, ...] = (
     BatchSum(),
-    Slopes(),
+    LossGradients(),
     Examples(),
     Histograms(),
     BellErrors(),
     Regressors(),
     FeatureMaps(),
 )
+"""The figures of the paper."""

@@ -1,6 +1,6 @@
-"""Fig. 10: the error against the truth, with and without the Bell loss.
+"""Fig. 10: errors over the true score, with and without the Bell loss.
 
-What it comes to at the ends of the scale, in numbers, is the experiment `crnet.experiments.paper.extremes`.
+The experiment `crnet.experiments.paper.extremes` measures the errors at the ends of the scale.
 """
 
 from __future__ import annotations
@@ -12,37 +12,44 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crnet.experiments.figures.drawing import image, leave, listed, of_seeds, over_seeds, prose
+from crnet.experiments.claims import Claim, Verdict, judge_share
+from crnet.experiments.columns import TRAIT_INDICES
 from crnet.experiments.net_spec import NetSpec, UntrainedError
-from crnet.experiments.paper.claims import Claim, Verdict, judge_share
 from crnet.experiments.paper.extremes import WITH, WITHOUT, outer
 from crnet.experiments.paper.tables import CR_ONLY
-from crnet.experiments.rendering.rendered_table import Grid, Line
-from crnet.experiments.rendering.write_table import judged_part
-from crnet.experiments.workspace import Lab, Section
+from crnet.experiments.predictors import scores_of_all_seeds
+from crnet.experiments.rendering.claims_table import claims_section
+from crnet.experiments.rendering.markdown import image_link, join_words, unwrap
+from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
+from crnet.experiments.rendering.write_figure import write_figure
+from crnet.experiments.seed_statistics import mean_sd_text
+from crnet.experiments.workspace import Section, Workspace
 from crnet.report.style import BLUE, FLOOR_LABEL, FLOOR_LINE, INK, VERMILION, legend_below, new_figure, tidy, title
-from crnet.types import TARGETS, TRAITS, Stream
+from crnet.types import TRAITS, Stream
 
 Scores = Float64[np.ndarray, "N 6"]
-OfSeeds = Float64[np.ndarray, "S N 6"]
+SeedScores = Float64[np.ndarray, "S N 6"]
+WithAndWithout = tuple[SeedScores, SeedScores]
+"""Scores of a network trained with the Bell loss, and of one trained without."""
 
-HIGH_ERROR = 0.2  # well beyond the floor's mean of .117 on FIv2; the paper gives no number
-FEWEST_IN_A_BIN = 3  # a mean of fewer scores is noise
-STYLES = {WITH: (BLUE, "o"), WITHOUT: (VERMILION, "^")}  # colours and marks of Fig. 10
-FIVE = [TARGETS.index(trait) for trait in TRAITS]
+HIGH_ERROR = 0.2  # well beyond the floor's mean error of .117 on FIv2; the paper gives no number
+MIN_SCORES_PER_BIN = 3  # the mean of fewer scores is noise
+STYLES = {WITH: (BLUE, "o"), WITHOUT: (VERMILION, "^")}  # colours and markers of Fig. 10
+CSV_HEADER = ("stream", "trait", "clip", "truth", "error_with_bell", "error_without_bell", "error_of_floor")
 
 
 @dataclass(frozen=True)
 class Errors:
-    """The errors of a network on the test split, the five traits together; one figure a seed.
+    """Errors of a network on the test split over the five traits, one number per seed.
 
     Attributes:
         mean: Mean absolute error.
-        outer: The same, of the lowest and highest tenth of each trait's truth.
-        high_share: Share above `HIGH_ERROR`.
-        largest: The largest.
+        outer: Mean absolute error in the lowest and highest tenths of each trait's truth.
+        high_share: Share of errors above `HIGH_ERROR`.
+        largest: Largest error.
     """
 
     mean: list[float]
@@ -51,14 +58,14 @@ class Errors:
     largest: list[float]
 
     @classmethod
-    def of(cls, truth: Scores, predictions: OfSeeds) -> Errors:
+    def of(cls, truth: Scores, predictions: SeedScores) -> Errors:
         """Measure the predictions of every seed."""
-        errors = np.abs(predictions - truth)[:, :, FIVE]
+        errors = np.abs(predictions - truth)[:, :, TRAIT_INDICES]
         low, high = outer(truth)
-        extreme = (low | high)[:, FIVE]
+        extreme = (low | high)[:, TRAIT_INDICES]
         return cls(
             mean=errors.mean(axis=(1, 2)).tolist(),
-            outer=[float(one[extreme].mean()) for one in errors],
+            outer=[float(by_seed[extreme].mean()) for by_seed in errors],
             high_share=(errors > HIGH_ERROR).mean(axis=(1, 2)).tolist(),
             largest=errors.max(axis=(1, 2)).tolist(),
         )
@@ -70,129 +77,146 @@ class BellErrors:
     name = "fig10"
     title = "Fig. 10: errors with and without the Bell loss"
 
-    def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
-        """The standard networks, and the same without Bell (Table 4, "CR -")."""
-        return tuple(spec for stream in lab.base.streams for spec in _pair(lab, stream))
+    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+        """Return the standard networks, and the same without Bell (Table 4, "CR -")."""
+        return tuple(spec for stream in workspace.base.streams for spec in _pair(workspace, stream))
 
-    def run(self, lab: Lab, folder: Path) -> Section:
-        """Draw the errors on the test split and judge their high ones; a stream whose training failed is left out."""
-        truth, drawn, failed = lab.truth("test"), {}, []
-        floor = np.broadcast_to(np.median(lab.truth("train"), axis=0), truth.shape)
-        for stream in lab.base.streams:
+    def run(self, workspace: Workspace, folder: Path) -> Section:
+        """Draw the errors on the test split and judge the high ones; leave out streams whose training failed."""
+        truth = workspace.truth("test")
+        floor = np.broadcast_to(np.median(workspace.truth("train"), axis=0), truth.shape)
+        scores: dict[Stream, WithAndWithout] = {}
+        for stream in workspace.base.streams:
             try:
-                drawn[stream] = [over_seeds(lab, spec, "test") for spec in _pair(lab, stream)]
+                with_bell, without_bell = (
+                    scores_of_all_seeds(workspace, spec, "test") for spec in _pair(workspace, stream)
+                )
+                scores[stream] = with_bell, without_bell
             except UntrainedError:
-                failed.append(stream)
-        if not drawn:
+                continue
+        if not scores:
             return Section(self.title, "Left out: training failed in every stream.\n")
-        found = {stream: [Errors.of(truth, one) for one in pair] for stream, pair in drawn.items()}
-        of_floor = Errors.of(truth, floor[None])
-        verdicts = [_fewer_high_errors(stream, truth, pair) for stream, pair in drawn.items()]
-        files = leave(folder, self.name, _figure(truth, floor, drawn), HEADER, _rows(lab, truth, floor, drawn))
+        errors = {stream: [Errors.of(truth, predictions) for predictions in pair] for stream, pair in scores.items()}
+        floor_errors = Errors.of(truth, floor[None])
+        verdicts = [_judge(stream, truth, pair) for stream, pair in scores.items()]
+        rows = _csv_rows(workspace, truth, floor, scores)
+        files = write_figure(folder, self.name, _figure(truth, floor, scores), CSV_HEADER, rows)
         data: dict[str, Any] = {
             stream: dict(zip(("with_bell", "without_bell"), map(asdict, pair), strict=True))
-            for stream, pair in found.items()
+            for stream, pair in errors.items()
         }
-        data |= {"floor": asdict(of_floor), "conditions": lab.conditions}
+        data |= {"floor": asdict(floor_errors), "conditions": workspace.conditions}
         data["claims"] = [verdict.to_dict() for verdict in verdicts]
-        judged, more = judged_part(folder, self.name, verdicts)
-        words = _words(files[0], lab, found, of_floor, failed)
-        return Section(self.title, f"{words}\n{judged}", (*files, *more), data)
+        claims, claims_files = claims_section(folder, self.name, verdicts)
+        text = _text(files[0], workspace, errors, _table(errors, floor_errors))
+        return Section(self.title, f"{text}\n{claims}", (*files, *claims_files), data)
 
 
-HEADER = ("stream", "trait", "clip", "truth", "error_with_bell", "error_without_bell", "error_of_floor")
+def _pair(workspace: Workspace, stream: Stream) -> tuple[NetSpec, NetSpec]:
+    """Return the networks with and without Bell."""
+    return workspace.standard_net(stream), NetSpec(stream, CR_ONLY(workspace.base))
 
 
-def _rows(lab: Lab, truth: Scores, floor: Scores, drawn: Mapping[Stream, Sequence[OfSeeds]]) -> list[list[object]]:
-    """Every score of the first seed."""
+def _judge(stream: Stream, truth: Scores, pair: WithAndWithout) -> Verdict:
+    claim = Claim(f"fewer errors above {HIGH_ERROR} with Bell ({stream})", "Sec. 5.2, Fig. 10", WITH, WITHOUT)
+    return judge_share(claim, truth, *pair, above=HIGH_ERROR)
+
+
+def _csv_rows(
+    workspace: Workspace, truth: Scores, floor: Scores, scores: Mapping[Stream, WithAndWithout]
+) -> list[list[object]]:
+    """Return every error of the first seed."""
     return [
         [
             *(stream, trait, row.clip_id, float(truth[n, i])),
-            *(float(abs(said[n, i] - truth[n, i])) for said in (with_bell[0], without[0], floor)),
+            *(float(abs(prediction[n, i] - truth[n, i])) for prediction in (with_bell[0], without_bell[0], floor)),
         ]
-        for stream, (with_bell, without) in drawn.items()
-        for trait, i in zip(TRAITS, FIVE, strict=True)
-        for n, row in enumerate(lab.rows("test"))
+        for stream, (with_bell, without_bell) in scores.items()
+        for trait, i in zip(TRAITS, TRAIT_INDICES, strict=True)
+        for n, row in enumerate(workspace.rows("test"))
     ]
 
 
-def _pair(lab: Lab, stream: Stream) -> tuple[NetSpec, NetSpec]:
-    return lab.standard(stream), NetSpec(stream, CR_ONLY(lab.base))
-
-
-def _fewer_high_errors(stream: Stream, truth: Scores, pair: Sequence[OfSeeds]) -> Verdict:
-    text = f"fewer errors above {HIGH_ERROR} with Bell ({stream})"
-    with_bell, without = pair
-    return judge_share(Claim(text, "Sec. 5.2, Fig. 10", WITH, WITHOUT), truth, with_bell, without, above=HIGH_ERROR)
-
-
-def _words(
-    picture: Path, lab: Lab, found: Mapping[Stream, Sequence[Errors]], floor: Errors, failed: Sequence[Stream]
-) -> str:
-    lines = [
-        Line((stream, word, *_cells(one)))
-        for stream, pair in found.items()
-        for word, one in zip(("with", "without"), pair, strict=True)
+def _table(errors: Mapping[Stream, Sequence[Errors]], floor: Errors) -> RenderedTable:
+    rows = [
+        RenderedRow((stream, word, *_cells(network)))
+        for stream, pair in errors.items()
+        for word, network in zip(("with", "without"), pair, strict=True)
     ]
-    lines.append(Line(("floor", "–", *_cells(floor)), "floor"))
+    rows.append(RenderedRow(("floor", "–", *_cells(floor)), "floor"))
     header = ("stream", "Bell", "mean error", "outer tenths", f"share above {HIGH_ERROR}", "largest error")
-    grid = Grid("Errors with and without the Bell loss", header, tuple(lines), words=2)
-    ratios = [float(np.mean(one.outer) / np.mean(one.mean)) for pair in found.values() for one in pair]
-    left_out = f" Left out, since training failed: {listed(failed)}." if failed else ""
-    return prose(f"""
-{image(picture, "Absolute error over the true score, with and without the Bell loss, for each stream")}
+    return RenderedTable("Errors with and without the Bell loss", header, tuple(rows), text_columns=2)
 
-The paper (Sec. 5.2, Fig. 10): without Bell apparently more samples have a high error, and some with an extreme truth
-are off by up to 0.8.
 
-{grid.to_markdown()}
+def _cells(errors: Errors) -> tuple[str, ...]:
+    return tuple(mean_sd_text(values) for values in (errors.mean, errors.outer, errors.high_share, errors.largest))
 
-Ours: the network's own scores on the test split, {len(lab.rows("test")):,} clips, the five traits together, mean and
-deviation over the seeds (the points of the picture: seed {lab.seeds[0]}). The floor is the training median for
-everyone. {lab.conditions} On the outer tenths the error is {min(ratios):.1f} to {max(ratios):.1f} times the mean, over
-all streams, with Bell and without. The paper does not say what a high error is: above {HIGH_ERROR} here.{left_out}
+
+def _text(picture: Path, workspace: Workspace, errors: Mapping[Stream, Sequence[Errors]], table: RenderedTable) -> str:
+    ratios = [float(np.mean(network.outer) / np.mean(network.mean)) for pair in errors.values() for network in pair]
+    failed = [stream for stream in workspace.base.streams if stream not in errors]
+    failed_note = f" Left out because training failed: {join_words(failed)}." if failed else ""
+    return unwrap(f"""
+{image_link(picture, "Absolute error over the true score, with and without the Bell loss, for each stream")}
+
+The paper (Sec. 5.2, Fig. 10): without Bell, more samples appear to have a high error, and for some with an extreme
+truth the error is as large as 0.8.
+
+{table.to_markdown()}
+
+Here: the networks' own scores of the test split, {len(workspace.rows("test")):,} clips, over the five traits; with
+several seeds, mean and standard deviation (the points in the picture: seed {workspace.seeds[0]}). The floor is the
+training median for everyone. {workspace.conditions} In the outer tenths the error is {min(ratios):.1f} to
+{max(ratios):.1f} times the mean, across all streams, with Bell and without. The paper does not define a high error; we
+count errors above {HIGH_ERROR}.{failed_note}
 """)
 
 
-def _cells(one: Errors) -> tuple[str, ...]:
-    return tuple(of_seeds(values) for values in (one.mean, one.outer, one.high_share, one.largest))
-
-
-def _figure(truth: Scores, floor: Scores, drawn: Mapping[Stream, Sequence[OfSeeds]]) -> Figure:
+def _figure(truth: Scores, floor: Scores, scores: Mapping[Stream, WithAndWithout]) -> Figure:
     figure = new_figure(5.6)
-    grid = figure.subplots(2, len(drawn), squeeze=False, sharex=True, sharey="row")
-    of_floor = _mean_by_tenth(truth[:, FIVE], np.abs(floor - truth)[None, :, FIVE])
-    for column, (stream, pair) in enumerate(drawn.items()):
-        above, below = tidy(grid[0][column]), tidy(grid[1][column])
-        for (label, (colour, mark)), predictions in zip(STYLES.items(), pair, strict=True):
-            errors = np.abs(predictions - truth)[:, :, FIVE]
-            style: dict[str, Any] = {"color": colour, "marker": mark}
-            above.plot(
-                truth[:, FIVE].ravel(),
-                errors[0].ravel(),
-                linestyle="none",
-                markersize=3.5,
-                markeredgewidth=0,
-                alpha=0.45 if errors[0].size < 3_000 else 0.2,
-                **style,
-            )
-            below.plot(*_mean_by_tenth(truth[:, FIVE], errors), linewidth=1.5, markersize=4.5, label=label, **style)
-        below.plot(*of_floor, label=FLOOR_LABEL, **FLOOR_LINE)
+    panels = figure.subplots(2, len(scores), squeeze=False, sharex=True, sharey="row")
+    trait_truth = truth[:, TRAIT_INDICES]
+    floor_curve = _mean_by_tenth(trait_truth, np.abs(floor - truth)[None, :, TRAIT_INDICES])
+    for (above, below), (stream, pair) in zip(panels.T, scores.items(), strict=True):
+        _draw_errors(tidy(above), tidy(below), trait_truth, [predictions[:, :, TRAIT_INDICES] for predictions in pair])
+        below.plot(*floor_curve, label=FLOOR_LABEL, **FLOOR_LINE)
         title(above, stream)
         below.set_xlim(-0.02, 1.02)
         below.set_xlabel("true score", fontsize=9, color=INK)
-    grid[0][0].set_ylabel("absolute error,\none clip and trait", fontsize=9, color=INK)
-    grid[1][0].set_ylabel("mean absolute error\nby tenth of the scale", fontsize=9, color=INK)
-    for axes in grid[:, 0]:
+    panels[0][0].set_ylabel("absolute error,\none clip and trait", fontsize=9, color=INK)
+    panels[1][0].set_ylabel("mean absolute error\nby tenth of the scale", fontsize=9, color=INK)
+    for axes in panels[:, 0]:
         axes.set_ylim(bottom=0)
-    legend_below(figure, grid[1][0])
+    legend_below(figure, panels[1][0])
     return figure
+
+
+def _draw_errors(
+    above: Axes,
+    below: Axes,
+    truth: Float64[np.ndarray, "N 5"],
+    with_and_without: Sequence[Float64[np.ndarray, "S N 5"]],
+) -> None:
+    """Draw the errors of the first seed as points, and the means of all seeds as lines."""
+    for (label, (colour, marker)), predictions in zip(STYLES.items(), with_and_without, strict=True):
+        errors = np.abs(predictions - truth)
+        style: dict[str, Any] = {"color": colour, "marker": marker}
+        above.plot(
+            truth.ravel(),
+            errors[0].ravel(),
+            linestyle="none",
+            markersize=3.5,
+            markeredgewidth=0,
+            alpha=0.45 if errors[0].size < 3_000 else 0.2,
+            **style,
+        )
+        below.plot(*_mean_by_tenth(truth, errors), linewidth=1.5, markersize=4.5, label=label, **style)
 
 
 def _mean_by_tenth(
     truth: Float64[np.ndarray, "N 5"], errors: Float64[np.ndarray, "S N 5"]
 ) -> tuple[list[float], list[float]]:
-    """Middle and mean error of each tenth of the scale that holds `FEWEST_IN_A_BIN` scores, over all seeds."""
-    place = np.minimum((truth * 10).astype(int), 9)
-    full = [tenth for tenth in range(10) if (place == tenth).sum() >= FEWEST_IN_A_BIN]
-    return [(tenth + 0.5) / 10 for tenth in full], [float(errors[:, place == tenth].mean()) for tenth in full]
+    """Return middle and mean error, over all seeds, of each tenth of the scale with `MIN_SCORES_PER_BIN` scores."""
+    tenth_of = np.minimum((truth * 10).astype(int), 9)
+    tenths = [tenth for tenth in range(10) if (tenth_of == tenth).sum() >= MIN_SCORES_PER_BIN]
+    return [(tenth + 0.5) / 10 for tenth in tenths], [float(errors[:, tenth_of == tenth].mean()) for tenth in tenths]

@@ -1,8 +1,9 @@
-"""Fig. 8: some clips with their true scores and ours; the paper chose four, here the errors choose."""
+"""Fig. 8: clips with their true and predicted scores. The paper chose four; here the errors choose."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,117 +12,145 @@ from matplotlib.figure import Figure
 
 from crnet.data.store import read_clip
 from crnet.data.transforms import decode_frame
-from crnet.experiments.figures.drawing import image, leave, listed, prose
+from crnet.experiments.columns import TRAIT_INDICES
 from crnet.experiments.net_spec import NetSpec
-from crnet.experiments.workspace import Lab, Section
+from crnet.experiments.rendering.markdown import image_link, join_words, unwrap
+from crnet.experiments.rendering.write_figure import write_figure
+from crnet.experiments.workspace import Section, Workspace
 from crnet.report.pictures import Picture
 from crnet.report.style import GREY, INK, new_figure
-from crnet.types import TARGETS, TRAITS, Clip
+from crnet.types import TARGETS, Clip
 from crnet.utils.number_format import decimal
 
 KINDS = ("best", "typical", "worst")
-EACH = 2  # clips of each kind
-FIVE = [TARGETS.index(trait) for trait in TRAITS]
+CLIPS_PER_KIND = 2
 FRAME_PX = 224
 
 
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A test clip with its scores.
+
+    Attributes:
+        kind: One of `KINDS`.
+        clip_id: The clip.
+        frame: The middle frame of the scene.
+        aspect: Width over height of the video.
+        truth, prediction: float64 [6] in [0, 1].
+        error: Mean absolute error over the five traits.
+    """
+
+    kind: str
+    clip_id: str
+    frame: Picture
+    aspect: float
+    truth: Float64[np.ndarray, " 6"]
+    prediction: Float64[np.ndarray, " 6"]
+    error: float
+
+
 class Examples:
-    """Fig. 8 of the paper, with the clips that the system judges best, typically and worst."""
+    """Fig. 8 of the paper, with the clips that the system scores best, typically and worst."""
 
     name = "fig8"
     title = "Fig. 8: clips with true and predicted scores"
 
-    def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
-        """The standard networks of all streams: the clips are scored by the whole system."""
-        return lab.standards()
+    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+        """Return the standard networks of all streams: the whole system scores the clips."""
+        return workspace.standard_nets()
 
-    def run(self, lab: Lab, folder: Path) -> Section:
-        """Choose the clips of the test split and show a frame of each."""
-        truth = lab.truth("test")
-        scores = lab.fused(self.nets(lab), lab.seeds[0], lab.base.fusion, "test")
-        errors = np.abs(scores - truth)[:, FIVE].mean(axis=1)
-        chosen = choose(errors)
-        rows = [lab.rows("test")[i] for _, i in chosen]
-        frames = [middle_frame(read_clip(lab.store / row.file)) for row in rows]
-        lines = [
-            [kind, row.clip_id, target, float(truth[i, t]), float(scores[i, t])]
-            for (kind, i), row in zip(chosen, rows, strict=True)
+    def run(self, workspace: Workspace, folder: Path) -> Section:
+        """Choose clips of the test split and show a frame of each."""
+        truth = workspace.truth("test")
+        scores = workspace.fused_scores(self.nets(workspace), workspace.seeds[0], workspace.base.fusion, "test")
+        errors = np.abs(scores - truth)[:, TRAIT_INDICES].mean(axis=1)
+        clips = workspace.rows("test")
+        examples = []
+        for kind, i in choose(errors):
+            frame, aspect = middle_frame(read_clip(workspace.store / clips[i].file))
+            examples.append(Example(kind, clips[i].clip_id, frame, aspect, truth[i], scores[i], float(errors[i])))
+        rows = [
+            [example.kind, example.clip_id, target, float(example.truth[t]), float(example.prediction[t])]
+            for example in examples
             for t, target in enumerate(TARGETS)
         ]
-        places = [i for _, i in chosen]
-        drawn = _figure([kind for kind, _ in chosen], frames, truth[places], scores[places], errors[places])
-        files = leave(folder, self.name, drawn, ["kind", "clip", "target", "truth", "prediction"], lines)
-        of_kinds = {kind: [float(errors[i]) for k, i in chosen if k == kind] for kind in KINDS}
-        data = {"mean_error": float(errors.mean()), "errors": of_kinds}
-        return Section(self.title, _words(files[0], lab, of_kinds, float(errors.mean())), files, data)
+        header = ["kind", "clip", "target", "truth", "prediction"]
+        files = write_figure(folder, self.name, _figure(examples), header, rows)
+        errors_by_kind = {kind: [example.error for example in examples if example.kind == kind] for kind in KINDS}
+        mean = float(errors.mean())
+        text = _text(files[0], workspace, errors_by_kind, mean)
+        return Section(self.title, text, files, {"mean_error": mean, "errors": errors_by_kind})
 
 
 def choose(errors: Float64[np.ndarray, " N"]) -> list[tuple[str, int]]:
-    """The clips with the smallest, the middle and the largest errors, `EACH` of each kind, none twice.
+    """Choose the clips with the smallest, the middle and the largest errors, `CLIPS_PER_KIND` of each kind.
 
-    Of fewer clips than that, every one is shown once, called by its place in the order.
+    No clip is chosen twice. With fewer clips than that, each one is chosen once, with the kind of its rank.
     """
     order = np.argsort(errors, kind="stable").tolist()
-    half = (len(order) - EACH) // 2
-    kinds = {"best": order[:EACH], "worst": order[-EACH:], "typical": order[max(half, 0) :][:EACH]}
-    seen: set[int] = set()
+    middle = max((len(order) - CLIPS_PER_KIND) // 2, 0)
+    candidates = {
+        "best": order[:CLIPS_PER_KIND],
+        "worst": order[-CLIPS_PER_KIND:],
+        "typical": order[middle:][:CLIPS_PER_KIND],
+    }
+    taken: set[int] = set()
     chosen: dict[str, list[int]] = {}
-    for kind, places in kinds.items():
-        chosen[kind] = [place for place in places if place not in seen]
-        seen.update(places)
+    for kind, places in candidates.items():
+        chosen[kind] = [place for place in places if place not in taken]
+        taken.update(places)
     return [(kind, place) for kind in KINDS for place in chosen[kind]]
 
 
 def middle_frame(clip: Clip) -> tuple[Picture, float]:
-    """The scene in the middle of a clip, and width over height as it was before it was stored as a square."""
+    """Return the scene in the middle of a clip, and the aspect ratio (width over height) before it became a square."""
     middle = len(clip.time_s) // 2
     return decode_frame(clip.jpeg("scene", middle), FRAME_PX), clip.width / clip.height
 
 
-def _words(picture: Path, lab: Lab, of_kinds: dict[str, list[float]], mean: float) -> str:
-    who = "drawn people" if lab.manifest.source == "simulated" else "clips of the store"
-    kinds = listed(
-        [f"{listed([decimal(error) for error in errors])} ({kind})" for kind, errors in of_kinds.items() if errors]
+def _text(picture: Path, workspace: Workspace, errors_by_kind: dict[str, list[float]], mean: float) -> str:
+    people = "synthetic people" if workspace.manifest.source == "simulated" else "clips of the store"
+    kinds = join_words(
+        [
+            f"{join_words([decimal(error) for error in errors])} ({kind})"
+            for kind, errors in errors_by_kind.items()
+            if errors
+        ]
     )
-    return prose(f"""
-{image(picture, "Frames of the best, typical and worst clips, with true and predicted scores")}
+    return unwrap(f"""
+{image_link(picture, "Frames of the best, typical and worst clips, with true and predicted scores")}
 
-The paper (Fig. 8) shows four clips of its choice, two with high and two with low scores, as truth/prediction.
+The paper (Fig. 8) shows four hand-picked clips, two with high and two with low scores, as truth/prediction.
 
-Ours: {who} of the test split, scored by the fusion of {listed(lab.base.streams)} (seed {lab.seeds[0]}) and chosen by
-their mean error over the five traits: {kinds}. The mean of the split is {decimal(mean)}. Frames are the middle ones.
+Here: {people} from the test split, scored by the fusion of {join_words(workspace.base.streams)} (seed
+{workspace.seeds[0]}) and chosen by their mean absolute error over the five traits: {kinds}. The mean over the split is
+{decimal(mean)}. The frames are the middle ones.
 """)
 
 
-def _figure(
-    kinds: Sequence[str],
-    frames: Sequence[tuple[Picture, float]],
-    truth: Float64[np.ndarray, "n 6"],
-    scores: Float64[np.ndarray, "n 6"],
-    errors: Float64[np.ndarray, " n"],
-) -> Figure:
+def _figure(examples: Sequence[Example]) -> Figure:
     figure = new_figure(2.9)
-    grid = figure.subplots(
-        2, len(kinds) + 1, squeeze=False, width_ratios=[1.15] + [1] * len(kinds), height_ratios=[1.0, 1.6]
+    columns = len(examples)
+    panels = figure.subplots(
+        2, columns + 1, squeeze=False, width_ratios=[1.15] + [1] * columns, height_ratios=[1.0, 1.6]
     )
-    for axes in grid.ravel():
+    for axes in panels.ravel():
         axes.set_axis_off()
         axes.set_xlim(0, 1)
-    names = grid[1][0]
-    for line, words in enumerate(("mean error", *TARGETS)):
-        names.text(0, _height(line), words, fontsize=8.5, color=INK, va="center")
-    grid[0][0].text(0, 0, "true/predicted", fontsize=8.5, color=GREY, va="bottom", transform=grid[0][0].transAxes)
-    for place, (kind, (frame, aspect)) in enumerate(zip(kinds, frames, strict=True), start=1):
-        above, below = grid[0][place], grid[1][place]
-        above.imshow(frame, extent=(0, 1, 0, 1 / aspect), interpolation="bilinear")
-        above.set_title(kind, fontsize=10, color=INK)
-        i = place - 1
-        cells = [f"{errors[i]:.3f}", *(f"{t:.2f}/{p:.2f}" for t, p in zip(truth[i], scores[i], strict=True))]
-        for line, words in enumerate(cells):
-            below.text(0.5, _height(line), words, fontsize=8.5, color=INK, ha="center", va="center")
+    corner, names = panels[0][0], panels[1][0]
+    for line, name in enumerate(("mean error", *TARGETS)):
+        names.text(0, _line_y(line), name, fontsize=8.5, color=INK, va="center")
+    corner.text(0, 0, "true/predicted", fontsize=8.5, color=GREY, va="bottom", transform=corner.transAxes)
+    for example, above, below in zip(examples, panels[0][1:], panels[1][1:], strict=True):
+        above.imshow(example.frame, extent=(0, 1, 0, 1 / example.aspect), interpolation="bilinear")
+        above.set_title(example.kind, fontsize=10, color=INK)
+        scores = zip(example.truth, example.prediction, strict=True)
+        cells = [f"{example.error:.3f}", *(f"{truth:.2f}/{prediction:.2f}" for truth, prediction in scores)]
+        for line, cell in enumerate(cells):
+            below.text(0.5, _line_y(line), cell, fontsize=8.5, color=INK, ha="center", va="center")
     return figure
 
 
-def _height(line: int) -> float:
-    """Where a line of words stands, in parts of its panel."""
+def _line_y(line: int) -> float:
+    """Return the height of a line of text, as a fraction of its panel."""
     return 1 - (line + 0.5) / (len(TARGETS) + 1)

@@ -1,4 +1,4 @@
-"""Fig. 9: how the scores are distributed, and how many clips the classes hold."""
+"""Fig. 9: the distribution of the scores, and the shares of the classes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crnet.experiments.figures.drawing import csv_text, image, leave, listed, prose
+from crnet.experiments.columns import TRAIT_INDICES
 from crnet.experiments.net_spec import NetSpec
-from crnet.experiments.workspace import Lab, Section
+from crnet.experiments.rendering.csv_text import csv_text
+from crnet.experiments.rendering.markdown import image_link, join_words, unwrap
+from crnet.experiments.rendering.write_figure import DECIMALS, write_figure
+from crnet.experiments.workspace import Section, Workspace
 from crnet.models.cr_block import EDGES, class_of
 from crnet.report.style import BLUE, GREY, INK, VERMILION, legend_below, new_figure, tidy, title
 from crnet.types import TARGETS, TRAITS, Split
@@ -19,9 +23,9 @@ from crnet.utils.files import write_text
 
 Scores = Float64[np.ndarray, "N 6"]
 
-BIN_EDGES = [tenth / 10 for tenth in range(11)]  # Sec. 4.2.2; written so that 0.6 and 0.7 are the labels' 0.6 and 0.7
-SHOWN: tuple[Split, ...] = ("train", "test")  # as in the caption of Fig. 9
-MIDDLE = slice(5, 7)  # the two bins from 0.5 to 0.7, in which the paper sees most scores
+BIN_EDGES = [tenth / 10 for tenth in range(11)]  # Sec. 4.2.2; each edge equals the label of the same decimal exactly
+SPLITS_SHOWN: tuple[Split, ...] = ("train", "test")  # as in the caption of Fig. 9
+MIDDLE = slice(5, 7)  # the bins from 0.5 to 0.7, where most scores lie according to the paper
 
 
 class Histograms:
@@ -30,67 +34,66 @@ class Histograms:
     name = "fig9"
     title = "Fig. 9: the distribution of the scores"
 
-    def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
-        """None: only labels are looked at."""
+    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+        """Return no networks: the figure shows labels only."""
         return ()
 
-    def run(self, lab: Lab, folder: Path) -> Section:
-        """Count, draw, and say how balanced the classes are."""
-        truth = {split: lab.truth(split) for split in SHOWN}
+    def run(self, workspace: Workspace, folder: Path) -> Section:
+        """Count the scores, draw the histograms and describe the balance of the classes."""
+        truth = {split: workspace.truth(split) for split in SPLITS_SHOWN}
         counts = {split: bin_counts(scores) for split, scores in truth.items()}
-        classes = lab.base.model.classes
-        held = class_shares(truth["train"], classes)
+        classes = workspace.base.model.classes
+        shares = class_shares(truth["train"], classes)
         rows = [
             [target, split, BIN_EDGES[b], BIN_EDGES[b + 1], int(counts[split][i, b])]
             for i, target in enumerate(TARGETS)
-            for split in SHOWN
+            for split in SPLITS_SHOWN
             for b in range(len(BIN_EDGES) - 1)
         ]
-        files = leave(folder, self.name, _figure(counts, held), ["target", "split", "from", "below", "clips"], rows)
+        header = ["target", "split", "from", "below", "clips"]
+        files = write_figure(folder, self.name, _figure(counts, shares), header, rows)
         table = folder / f"{self.name}_classes.csv"
         header = ["target", *(f"class_{k}" for k in range(classes))]
-        write_text(table, csv_text(header, [[t, *map(float, held[i])] for i, t in enumerate(TARGETS)]))
-        data = {"train_class_shares": dict(zip(TARGETS, held.tolist(), strict=True))}
-        return Section(self.title, _words(files[0], counts, held), (*files, table), data)
+        write_text(table, csv_text(header, [[t, *map(float, shares[i])] for i, t in enumerate(TARGETS)], DECIMALS))
+        data = {"train_class_shares": dict(zip(TARGETS, shares.tolist(), strict=True))}
+        return Section(self.title, _text(files[0], counts, shares), (*files, table), data)
 
 
 def bin_counts(scores: Scores) -> np.ndarray:
-    """Clips in each tenth of the scale, int [6, 10]; a score on an edge belongs to the upper bin, 1 to the last."""
+    """Count the clips in each tenth of the scale, int [6, 10]; an edge belongs to the upper bin, and 1 to the last."""
     return np.stack([np.histogram(column, BIN_EDGES)[0] for column in scores.T])
 
 
 def class_shares(scores: Scores, classes: int) -> np.ndarray:
-    """Share of the clips in each class, float [6, classes]."""
-    found = class_of(scores, classes)
-    return np.stack([np.bincount(column, minlength=classes) / len(column) for column in found.T])
+    """Return the share of the clips in each class, float [6, classes]."""
+    labels = class_of(scores, classes)
+    return np.stack([np.bincount(column, minlength=classes) / len(column) for column in labels.T])
 
 
-def _words(picture: Path, counts: Mapping[Split, np.ndarray], held: np.ndarray) -> str:
-    traits = [TARGETS.index(trait) for trait in TRAITS]
-    middle = counts["train"][traits, MIDDLE].sum(axis=1) / counts["train"][traits].sum(axis=1)
-    fullest = [trait for trait, row in zip(TRAITS, counts["train"][traits], strict=True) if row.argmax() in (5, 6)]
-    mean = held[traits].mean(axis=0)
+def _text(picture: Path, counts: Mapping[Split, np.ndarray], shares: np.ndarray) -> str:
+    by_trait = counts["train"][TRAIT_INDICES]
+    middle = by_trait[:, MIDDLE].sum(axis=1) / by_trait.sum(axis=1)
+    peaks_in_middle = sum(int(row.argmax()) in (5, 6) for row in by_trait)
+    mean = shares[TRAIT_INDICES].mean(axis=0)
     clips, classes = int(counts["train"][0].sum()), len(mean)
-    of_classes = listed([f"{share:.0%}" for share in mean])
-    always_largest = held[traits].max(axis=1).mean()
-    return prose(f"""
-{image(picture, "Histogram of the scores of each target, training and test split, with the edges of the classes")}
+    percentages = join_words([f"{share:.0%}" for share in mean])
+    always_largest = shares[TRAIT_INDICES].max(axis=1).mean()
+    return unwrap(f"""
+{image_link(picture, "Histogram of the scores of each target in the training and test splits, with the class edges")}
 
-The paper (Sec. 4.2.2, Fig. 9): most scores lie between 0.5 and 0.7, whatever the trait, and four classes with the
-edges {listed([str(edge) for edge in EDGES[4]])} are about balanced.
+The paper (Sec. 4.2.2, Fig. 9): most scores lie between 0.5 and 0.7 for every trait, and four classes with the edges
+{join_words([str(edge) for edge in EDGES[4]])} are about balanced.
 
-Ours ({clips:,} training clips): {middle.min():.0%} to {middle.max():.0%} of a trait's scores lie between 0.5 and 0.7,
-and there lies the fullest bin of {len(fullest)} of the {len(TRAITS)} traits. The {classes} classes, from the lowest
-scores up, hold {of_classes} of the labels (mean of the five traits): balanced would be {1 / classes:.0%} each. Naming
-the largest class for everybody is right {always_largest:.0%} of the time, which is what the class accuracy of a
-network has to be held against.
+Here ({clips:,} training clips): {middle.min():.0%} to {middle.max():.0%} of a trait's scores lie between 0.5 and 0.7,
+and the fullest bin lies there for {peaks_in_middle} of the {len(TRAITS)} traits. The {classes} classes, from low to
+high scores, hold {percentages} of the labels (mean over the five traits); balanced classes would hold
+{1 / classes:.0%} each. Always choosing the largest class is right {always_largest:.0%} of the time; compare a network's
+class accuracy with that.
 """)
 
 
-def _figure(counts: Mapping[Split, np.ndarray], held: np.ndarray) -> Figure:
+def _figure(counts: Mapping[Split, np.ndarray], class_shares: np.ndarray) -> Figure:
     figure = new_figure(5.2)
-    edges = EDGES[held.shape[1]]
-    middles = [0.0, *edges, 1.0]
     panels = figure.subplots(2, 3, sharex=True, sharey=True).ravel()
     shares = {split: rows / rows.sum(axis=1, keepdims=True) for split, rows in counts.items()}
     top = 1.22 * max(float(rows.max()) for rows in shares.values())
@@ -98,21 +101,9 @@ def _figure(counts: Mapping[Split, np.ndarray], held: np.ndarray) -> Figure:
         tidy(axes)
         axes.stairs(shares["train"][i], BIN_EDGES, fill=True, color=BLUE, alpha=0.45, label="training split")
         axes.stairs(shares["test"][i], BIN_EDGES, color=VERMILION, linewidth=1.8, label="test split")
-        for edge in edges:
-            axes.axvline(edge, color=GREY, linestyle=":", linewidth=1.1)
-        if len(edges) <= 3:  # more would not be legible
-            for k, share in enumerate(held[i]):
-                place = (middles[k] + middles[k + 1]) / 2
-                axes.text(place, 0.94 * top, f"{100 * share:.0f}", fontsize=8, ha="center", color=INK)
-        axes.plot(
-            [],
-            [],
-            color=GREY,
-            linestyle=":",
-            label="edges of the classes, and the percentage that each holds in training",
-        )
+        _draw_classes(axes, class_shares[i], text_y=0.94 * top)
         title(axes, target)
-        axes.set_xlim(-0.01, 1.01)  # so that the sides of the outer bins are seen whole
+        axes.set_xlim(-0.01, 1.01)  # shows the outer sides of the first and last bin
         axes.set_ylim(0, top)
         axes.set_xticks(np.linspace(0, 1, 6))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -122,3 +113,16 @@ def _figure(counts: Mapping[Split, np.ndarray], held: np.ndarray) -> Figure:
             axes.set_xlabel("score", fontsize=9, color=INK)
     legend_below(figure, panels[0])
     return figure
+
+
+def _draw_classes(axes: Axes, shares: np.ndarray, text_y: float) -> None:
+    """Draw the class edges and, for up to four classes, their percentages; more would be illegible."""
+    edges = EDGES[len(shares)]
+    for edge in edges:
+        axes.axvline(edge, color=GREY, linestyle=":", linewidth=1.1)
+    if len(edges) <= 3:
+        bounds = [0.0, *edges, 1.0]
+        for k, share in enumerate(shares):
+            x = (bounds[k] + bounds[k + 1]) / 2
+            axes.text(x, text_y, f"{100 * share:.0f}", fontsize=8, ha="center", color=INK)
+    axes.plot([], [], color=GREY, linestyle=":", label="class edges, and each class's percentage in the training split")

@@ -1,1 +1,1 @@
-"""What the paper prints and claims, and its tables."""
+"""Content of the paper: its published numbers, its tables with their claims, and its open choices."""

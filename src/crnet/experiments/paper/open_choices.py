@@ -1,60 +1,58 @@
-"""Where the paper can be read in more than one way, each way measured once (docs/paper.md, section 1)."""
+"""Points that the paper leaves open; each way to read them is measured (docs/paper.md, section 1)."""
 
 from __future__ import annotations
 
+from crnet.experiments.claims import OPEN_CHOICE, Claim
 from crnet.experiments.config_overrides import unchanged, with_fusion, with_model
-from crnet.experiments.paper.claims import Claim
 from crnet.experiments.table import Row, Table
 from crnet.types import STREAMS, Stream
 
-OPEN_READING = "open reading"
-"""Source of a claim that is not the paper's: which of two ways to read it does better."""
-
 JOINING = "Joining the streams"
-TREES_SUM, TREES_ROW = "extra-trees, features summed 7:5:3", "extra-trees, features in a row"
-OUTPUTS, LEARNED = "outputs averaged 7:5:3", "outputs, weights learned on validation"
+TREES_SUM, TREES_CONCAT = "extra-trees, features summed 7:5:3", "extra-trees, features concatenated"
+OUTPUTS_MEAN, OUTPUTS_LEARNED = "outputs averaged 7:5:3", "outputs, weights learned on validation"
 
 _JOINING_ROWS = (
     Row(JOINING, TREES_SUM, STREAMS, with_fusion(mode="sum")),
-    Row(JOINING, TREES_ROW, STREAMS, with_fusion(mode="concat")),
-    Row(JOINING, OUTPUTS, STREAMS, unchanged, predictor="weighted outputs"),
-    Row(JOINING, LEARNED, STREAMS, unchanged, predictor="learned weights"),
+    Row(JOINING, TREES_CONCAT, STREAMS, with_fusion(mode="concat")),
+    Row(JOINING, OUTPUTS_MEAN, STREAMS, unchanged, predictor="weighted outputs"),
+    Row(JOINING, OUTPUTS_LEARNED, STREAMS, unchanged, predictor="learned weights"),
 )
 _JOINING_CLAIMS = tuple(
-    Claim(text, OPEN_READING, f"{JOINING}: {better}", f"{JOINING}: {worse}")
+    Claim(text, OPEN_CHOICE, f"{JOINING}: {better}", f"{JOINING}: {worse}")
     for text, better, worse in (
-        ("features in a row beat their sum", TREES_ROW, TREES_SUM),
-        ("extra-trees (sum) beat the outputs averaged", TREES_SUM, OUTPUTS),
-        ("extra-trees (row) beat the outputs averaged", TREES_ROW, OUTPUTS),
-        ("learned weights beat 7:5:3", LEARNED, OUTPUTS),
+        ("concatenated features beat summed features", TREES_CONCAT, TREES_SUM),
+        ("extra-trees (summed) beat averaged outputs", TREES_SUM, OUTPUTS_MEAN),
+        ("extra-trees (concatenated) beat averaged outputs", TREES_CONCAT, OUTPUTS_MEAN),
+        ("learned weights beat 7:5:3", OUTPUTS_LEARNED, OUTPUTS_MEAN),
     )
 )
 
-MEAN, WEIGHED, FILM = "2-D, mean of the frames", "2-D, learned weight per frame", "3-D"
-_FRAMES = (
-    (MEAN, unchanged),
-    (WEIGHED, with_model(temporal="conv1x1")),
-    (FILM, with_model(backbone="r3d34")),
+FRAME_MEAN, FRAME_WEIGHTS, THREE_D = "2-D, mean of the frames", "2-D, learned weight per frame", "3-D"
+_FRAME_OVERRIDES = (
+    (FRAME_MEAN, unchanged),
+    (FRAME_WEIGHTS, with_model(temporal="conv1x1")),
+    (THREE_D, with_model(backbone="r3d34")),
 )
-_VISUAL: tuple[tuple[str, Stream], ...] = (("Frames, face", "face"), ("Frames, scene", "scene"))
+_FRAME_GROUPS: tuple[tuple[str, Stream], ...] = (("Frames, face", "face"), ("Frames, scene", "scene"))
+_FRAME_ROWS = tuple(
+    Row(group, name, (stream,), override) for group, stream in _FRAME_GROUPS for name, override in _FRAME_OVERRIDES
+)
+_FRAME_CLAIMS = tuple(
+    Claim(f"{text} ({stream})", OPEN_CHOICE, f"{group}: {better}", f"{group}: {worse}")
+    for group, stream in _FRAME_GROUPS
+    for text, better, worse in (
+        ("learned frame weights beat the mean", FRAME_WEIGHTS, FRAME_MEAN),
+        ("3-D beats the mean of 2-D", THREE_D, FRAME_MEAN),
+    )
+)
 
-readings = Table(
-    "readings",
-    "Readings: where the paper leaves a choice",
-    (*_JOINING_ROWS, *(Row(group, name, (stream,), change) for group, stream in _VISUAL for name, change in _FRAMES)),
+open_choices = Table(
+    "open-choices",
+    "Open choices: where the paper can be read in several ways",
+    (*_JOINING_ROWS, *_FRAME_ROWS),
+    (*_JOINING_CLAIMS, *_FRAME_CLAIMS),
     (
-        *_JOINING_CLAIMS,
-        *(
-            Claim(f"{text} ({stream})", OPEN_READING, f"{group}: {better}", f"{group}: {worse}")
-            for group, stream in _VISUAL
-            for text, better, worse in (
-                ("learned frame weights beat the mean", WEIGHED, MEAN),
-                ("3-D beats the mean of 2-D", FILM, MEAN),
-            )
-        ),
-    ),
-    (
-        "Learned weights: non-negative least squares for each target on the validation clips that chose no network, or "
-        "on all where those are too few.",
+        "Learned weights: non-negative least squares for each target on the validation clips that did not select a "
+        "network, or on all validation clips if too few of those remain.",
     ),
 )

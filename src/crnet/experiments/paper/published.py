@@ -1,33 +1,18 @@
-"""The numbers that the paper prints, each once: 1 - MAE on the test split of First Impressions v2, Tables 1 to 7."""
+"""The numbers that the paper prints in Tables 1 to 7: 1 - MAE on the test split of First Impressions v2."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from crnet.types import TARGETS, TRAITS
-
-AVERAGE = "average"
-COLUMNS = (*TRAITS, AVERAGE, "interview")
-"""The order of the printed columns."""
-
-Printed = Mapping[str, float]
-"""A printed row: `{target or "average": 1 - MAE}`; a number that is not printed is not there."""
+from crnet.experiments.columns import COLUMNS, PublishedScores
 
 
-def _row(numbers: str) -> Printed:
+def _row(numbers: str) -> PublishedScores:
     return {name: float(n) for name, n in zip(COLUMNS, numbers.split(), strict=True) if n != "-"}
 
 
-def _rows(text: str) -> dict[str, Printed]:
+def _rows(text: str) -> dict[str, PublishedScores]:
     lines = (line.split("|") for line in text.strip().splitlines())
     return {name.strip(): _row(numbers) for name, numbers in lines}
 
-
-FIV2_FLOOR = {
-    **dict(zip(TARGETS, (0.8806, 0.8790, 0.8994, 0.8740, 0.8844, 0.8832), strict=True)),
-    AVERAGE: 0.8835,
-}
-"""Not from the paper: the training median for everyone, on FIv2's validation split (docs/paper.md)."""
 
 TABLE_1 = _rows("""
 Our                             | .9202 .9146 .9177 .9218 .9195 .9188 .9247
@@ -49,8 +34,8 @@ FDMB (Escalante et al. 2018)    | .8788 .8632 .8910 .8659 .8747 .8747 .8721
 TABLE_1_OWN = ("Our", "Our-w/o text")
 TABLE_1_NOTES = (
     "* trained and evaluated on First Impressions v1",
-    "** trained on the training and the validation split",
-    "*** converted by the paper's authors from mean absolute errors",
+    "** trained on the training and validation splits",
+    "*** converted from mean absolute errors by the paper's authors",
 )
 
 TABLE_2 = (
@@ -73,7 +58,7 @@ TABLE_2 = (
         "0.8845",
     ),
 )
-"""Method, modality, network, number of networks, average of the five traits."""
+"""Method, modality, network, number of networks, average over the five traits."""
 
 TABLE_3 = _rows("""
 face        | .9167 .9090 .9130 .9151 .9125 .9133 .9177

@@ -1,28 +1,27 @@
-"""Tables 1 to 7 of the paper. Which predictor, losses and head stand in which row: docs/paper.md."""
+"""Tables 1 to 7 of the paper. docs/paper.md lists the predictor, the losses and the head of each row."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from crnet.experiments.claims import Claim
+from crnet.experiments.columns import PublishedScores
 from crnet.experiments.config_overrides import (
-    Change,
-    both,
-    expectation,
-    expectation_and_regression,
-    plain,
+    ConfigOverride,
+    chain,
     unchanged,
+    with_expectation_head,
     with_fusion,
     with_losses,
     with_model,
+    with_plain_head,
+    with_regressed_expectation_head,
 )
 from crnet.experiments.net_spec import NetSpec, training_log
-from crnet.experiments.paper.claims import Claim
 from crnet.experiments.paper.published import (
     TABLE_1,
     TABLE_1_NOTES,
@@ -33,98 +32,109 @@ from crnet.experiments.paper.published import (
     TABLE_5,
     TABLE_6,
     TABLE_7,
-    Printed,
 )
-from crnet.experiments.rendering.rendered_table import Grid, Line
-from crnet.experiments.rendering.write_table import write_grid
+from crnet.experiments.rendering.csv_text import csv_text
+from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
+from crnet.experiments.rendering.write_table import write_table
 from crnet.experiments.table import Row, Table, TablePerBackbone
-from crnet.experiments.workspace import Experiment, Lab, Section
+from crnet.experiments.workspace import Experiment, Section, Workspace
 from crnet.types import STREAMS, Stream
-from crnet.utils.files import write_text
 from crnet.utils.number_format import percent
 
 VISUAL: tuple[Stream, ...] = ("scene", "face")
 STREAM_NAMES: dict[Stream, str] = {"face": "Face", "scene": "Scene", "audio-text": "Audio + text"}
-"""In the order of the paper's tables."""
+"""Groups of rows, in the order of the paper's tables."""
 
 BACKBONES = {"r2d34": "2-D", "r3d34": "3-D"}
 CR_ONLY = with_losses("l1", "mse", "guide")
 
+TABLE_1_TITLE = "Table 1: the whole system beside published systems"
+
 
 def table_1(backbones: tuple[str, ...]) -> Table:
-    """The whole system, for both readings of the fusion, beside the published ones."""
+    """Return Table 1: the whole system with both ways to join the streams, beside the published systems."""
     rows: list[Row] = []
     claims: list[Claim] = []
     for backbone in backbones:
-        for mode, joined in (("sum", "summed"), ("concat", "in a row")):
+        for mode, joined in (("sum", "summed"), ("concat", "concatenated")):
             group = f"{BACKBONES[backbone]}, features {joined}"
-            change = both(with_model(backbone=backbone), with_fusion(mode=mode))
-            rows.append(Row(group, "all", STREAMS, change, TABLE_1["Our"]))
-            without = both(change, with_model(audio_text="audio"))
-            rows.append(Row(group, "w/o text", STREAMS, without, TABLE_1["Our-w/o text"]))
-            text = f"all beats w/o text ({group})"
-            claims.append(Claim(text, "Table 1", rows[-2].key, rows[-1].key))
-    published = (name for name in TABLE_1 if name not in TABLE_1_OWN)
-    rows += [Row("published", name, printed=TABLE_1[name]) for name in published]
-    return Table("table1", "Table 1: the whole system beside published ones", tuple(rows), tuple(claims), TABLE_1_NOTES)
+            override = chain(with_model(backbone=backbone), with_fusion(mode=mode))
+            without_text = chain(override, with_model(audio_text="audio"))
+            whole = Row(group, "all", STREAMS, override, TABLE_1["Our"])
+            part = Row(group, "w/o text", STREAMS, without_text, TABLE_1["Our-w/o text"])
+            rows += [whole, part]
+            claims.append(Claim(f"all beats w/o text ({group})", "Table 1", whole.label, part.label))
+    others = (name for name in TABLE_1 if name not in TABLE_1_OWN)
+    rows += [Row("published", name, published=TABLE_1[name]) for name in others]
+    return Table("table1", TABLE_1_TITLE, tuple(rows), tuple(claims), TABLE_1_NOTES)
 
 
 def table_3(backbones: tuple[str, ...]) -> Table:
-    """What each modality tells."""
-    rows: list[Row] = []
-    claims: list[Claim] = []
-    for backbone in backbones:
-        group, change = f"Video, {BACKBONES[backbone]}", with_model(backbone=backbone)
-        rows += [
-            Row(group, "face", ("face",), change, TABLE_3["face"]),
-            Row(group, "scene", ("scene",), change, TABLE_3["scene"]),
-            Row(group, "multi-focus", VISUAL, change, TABLE_3["multi-focus"]),
-        ]
-        face, scene, multi = (f"{group}: {name}" for name in ("face", "scene", "multi-focus"))
-        kind = BACKBONES[backbone]
-        claims += [
-            Claim(f"multi-focus beats face ({kind})", "Sec. 5.1", multi, face),
-            Claim(f"multi-focus beats scene ({kind})", "Sec. 5.1", multi, scene),
-            Claim(f"scene beats face ({kind})", "Sec. 5.1", scene, face),
-            Claim(
-                f"face beats scene on extraversion and neuroticism ({kind})",
-                "Sec. 5.1",
-                face,
-                scene,
-                ("extraversion", "neuroticism"),
-            ),
-            Claim(f"video beats audio + text ({kind})", "Sec. 5.1", multi, "Audio-text: audio + text"),
-        ]
-    for name, heard in (("audio only", "audio"), ("text only", "text"), ("audio + text", "both")):
-        printed = TABLE_3["audio+text" if heard == "both" else heard]
-        rows.append(Row("Audio-text", name, ("audio-text",), with_model(audio_text=heard), printed))
-    for backbone in backbones:
-        kind = BACKBONES[backbone]
-        row = Row(f"All, {kind}", "video + audio + text", STREAMS, with_model(backbone=backbone), TABLE_1["Our"])
-        rows.append(row)
-        claim = f"video + audio + text beat video alone ({kind})"
-        claims.append(Claim(claim, "Sec. 5.1, Tables 1 and 3", row.key, f"Video, {kind}: multi-focus"))
-    joined, audio, text = (f"Audio-text: {name}" for name in ("audio + text", "audio only", "text only"))
+    """Return Table 3: each modality alone and together."""
+    rows = [row for backbone in backbones for row in _video_rows(backbone)]
+    rows += [
+        Row("Audio-text", "audio only", ("audio-text",), with_model(audio_text="audio"), TABLE_3["audio"]),
+        Row("Audio-text", "text only", ("audio-text",), with_model(audio_text="text"), TABLE_3["text"]),
+        Row("Audio-text", "audio + text", ("audio-text",), with_model(audio_text="both"), TABLE_3["audio+text"]),
+    ]
+    rows += [
+        Row(f"All, {BACKBONES[b]}", "video + audio + text", STREAMS, with_model(backbone=b), TABLE_1["Our"])
+        for b in backbones
+    ]
+    claims = [claim for backbone in backbones for claim in _video_claims(BACKBONES[backbone])]
     claims += [
-        Claim("audio + text beats audio alone", "Table 3", joined, audio),
-        Claim("audio + text beats text alone", "Table 3", joined, text),
+        Claim(
+            f"video + audio + text beat video alone ({kind})",
+            "Sec. 5.1, Tables 1 and 3",
+            f"All, {kind}: video + audio + text",
+            f"Video, {kind}: multi-focus",
+        )
+        for kind in (BACKBONES[backbone] for backbone in backbones)
+    ]
+    both, audio, text = (f"Audio-text: {name}" for name in ("audio + text", "audio only", "text only"))
+    claims += [
+        Claim("audio + text beats audio alone", "Table 3", both, audio),
+        Claim("audio + text beats text alone", "Table 3", both, text),
         Claim("audio beats text", "Table 3", audio, text),
     ]
-    notes = ("Video + audio + text: not in the paper's Table 3; its numbers are those of Table 1.",)
+    notes = ("The paper's Table 3 has no row for video + audio + text; its numbers are those of Table 1.",)
     return Table("table3", "Table 3: modalities", tuple(rows), tuple(claims), notes)
 
 
-def _by_stream(changes: dict[str, tuple[str, Change]], printed: Mapping[str, Printed]) -> tuple[Row, ...]:
-    """The same rows for each stream; `changes` maps the key of the printed row to the row's name and change."""
+def _video_rows(backbone: str) -> tuple[Row, ...]:
+    group, override = f"Video, {BACKBONES[backbone]}", with_model(backbone=backbone)
+    return (
+        Row(group, "face", ("face",), override, TABLE_3["face"]),
+        Row(group, "scene", ("scene",), override, TABLE_3["scene"]),
+        Row(group, "multi-focus", VISUAL, override, TABLE_3["multi-focus"]),
+    )
+
+
+def _video_claims(kind: str) -> tuple[Claim, ...]:
+    face, scene, multi = (f"Video, {kind}: {name}" for name in ("face", "scene", "multi-focus"))
+    traits = ("extraversion", "neuroticism")
+    return (
+        Claim(f"multi-focus beats face ({kind})", "Sec. 5.1", multi, face),
+        Claim(f"multi-focus beats scene ({kind})", "Sec. 5.1", multi, scene),
+        Claim(f"scene beats face ({kind})", "Sec. 5.1", scene, face),
+        Claim(f"face beats scene on extraversion and neuroticism ({kind})", "Sec. 5.1", face, scene, traits),
+        Claim(f"video beats audio + text ({kind})", "Sec. 5.1", multi, "Audio-text: audio + text"),
+    )
+
+
+def _by_stream(
+    overrides: Mapping[str, tuple[str, ConfigOverride]], published: Mapping[str, PublishedScores]
+) -> tuple[Row, ...]:
+    """Return the same rows for each stream; `overrides` maps the paper's name of a row to our name and the override."""
     return tuple(
-        Row(group, name, (stream,), change, printed[f"{stream} {key}"])
+        Row(group, name, (stream,), override, published[f"{stream} {paper_name}"])
         for stream, group in STREAM_NAMES.items()
-        for key, (name, change) in changes.items()
+        for paper_name, (name, override) in overrides.items()
     )
 
 
 def _claims(source: str, *claims: tuple[str, str, str]) -> tuple[Claim, ...]:
-    """For each stream: text, name of the better row, name of the worse one."""
+    """Return the claims for each stream; a claim is its text, the name of the better row and that of the worse row."""
     return tuple(
         Claim(f"{text} ({group.lower()})", source, f"{group}: {better}", f"{group}: {worse}")
         for text, better, worse in claims
@@ -135,9 +145,9 @@ def _claims(source: str, *claims: tuple[str, str, str]) -> tuple[Claim, ...]:
 BASE_ROW, CR_ROW, BELL_ROW, FULL_ROW = "neither", "CR-block", "Bell loss", "CR-block and Bell loss"
 
 TABLE_4_ROWS = {
-    "-": (BASE_ROW, plain("l1", "mse")),
+    "-": (BASE_ROW, with_plain_head("l1", "mse")),
     "CR": (CR_ROW, CR_ONLY),
-    "Bell": (BELL_ROW, plain("l1", "mse", "bell")),
+    "Bell": (BELL_ROW, with_plain_head("l1", "mse", "bell")),
     "CR Bell": (FULL_ROW, unchanged),
 }
 
@@ -156,24 +166,26 @@ table_4 = Table(
         ("both beat CR-block alone", FULL_ROW, CR_ROW),
         ("both beat Bell loss alone", FULL_ROW, BELL_ROW),
     ),
-    ("Without CR-block: the backbone and one linear layer, L1 and L2, no classes and no first stage.",),
+    ("Rows without CR-block: the backbone and one linear layer, losses L1 and L2, no classes, no stage 1.",),
 )
 
 
-def outside_bell(lab: Lab, rows: tuple[Row, ...]) -> tuple[str, ...]:
-    """What share of the training scores Bell alone did not pull at, in the first and in the last epoch."""
+def outside_bell(workspace: Workspace, rows: tuple[Row, ...]) -> tuple[str, ...]:
+    """Return a note on the share of training scores beyond the reach of Bell, in the first and the last epoch."""
     shares = []
     for row in rows:
         if row.name != "Bell":
             continue
-        logs = [training_log(lab.folder(spec, seed)) for spec in row.nets(lab) for seed in lab.seeds]
+        folders = [workspace.folder(spec, seed) for spec in row.nets(workspace) for seed in workspace.seeds]
+        logs = [training_log(folder) for folder in folders]
         if all(logs):
-            first, last = (np.mean([log[place]["train"]["outside_bell"] for log in logs]) for place in (0, -1))
+            first, last = (np.mean([log[epoch]["train"]["outside_bell"] for log in logs]) for epoch in (0, -1))
             shares.append(f"{row.group.lower()} {percent(first)} and {percent(last)}")
     if not shares:
         return ()
     return (
-        f"Scores beyond the Bell's reach (4 sigma) in the first and last epoch of Bell alone: {'; '.join(shares)}.",
+        "Training with Bell alone, share of scores beyond its reach (4 sigma) in the first and the last epoch: "
+        f"{'; '.join(shares)}.",
     )
 
 
@@ -182,11 +194,11 @@ table_5 = Table(
     "Table 5: losses",
     _by_stream(
         {
-            "L1": ("L1", plain("l1")),
-            "L2": ("L2", plain("mse")),
-            "L1+L2": ("L1 + L2", plain("l1", "mse")),
-            "Bell": ("Bell", plain("bell")),
-            "all": ("all three", plain("l1", "mse", "bell")),
+            "L1": ("L1", with_plain_head("l1")),
+            "L2": ("L2", with_plain_head("mse")),
+            "L1+L2": ("L1 + L2", with_plain_head("l1", "mse")),
+            "Bell": ("Bell", with_plain_head("bell")),
+            "all": ("all three", with_plain_head("l1", "mse", "bell")),
         },
         TABLE_5,
     ),
@@ -200,7 +212,7 @@ table_5 = Table(
     ),
     (
         "All rows: the backbone and one linear layer, no CR-block, no classes.",
-        "Every score starts at its training mean. At 0, where the paper may have started, Bell has no gradient.",
+        "Predictions start at the training means. At 0, where the paper may have started, Bell has no gradient.",
     ),
     outside_bell,
 )
@@ -210,8 +222,8 @@ table_6 = Table(
     "Table 6: classification and regression together",
     _by_stream(
         {
-            "expectation": ("expectation", expectation),
-            "expectation+reg": ("expectation + regression", expectation_and_regression),
+            "expectation": ("expectation", with_expectation_head),
+            "expectation+reg": ("expectation + regression", with_regressed_expectation_head),
             "CR-block": ("CR-block", CR_ONLY),
         },
         TABLE_6,
@@ -222,7 +234,7 @@ table_6 = Table(
         ("CR-block beats expectation + regression", "CR-block", "expectation + regression"),
         ("CR-block beats expectation", "CR-block", "expectation"),
     ),
-    ("No row has the Bell loss. A class's centre is the training mean of its scores, for each target apart.",),
+    ("No row has the Bell loss. The centre of a class is the mean of its training scores, for each target.",),
 )
 
 table_7 = Table(
@@ -236,37 +248,34 @@ table_7 = Table(
 
 
 @dataclass(frozen=True)
-class Constants:
-    """A table of printed words and numbers, without anything measured."""
+class PrintedTable:
+    """A table of the paper that we print without measuring anything."""
 
     name: str
     title: str
     header: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[str, ...], ...]
 
-    def nets(self, lab: Lab) -> tuple[NetSpec, ...]:
-        """None."""
+    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+        """Return no networks."""
         return ()
 
-    def run(self, lab: Lab, folder: Path) -> Section:
-        """Write it down."""
-        grid = Grid(self.title, self.header, tuple(Line(cells) for cells in self.lines), words=3)
-        files = write_grid(folder, self.name, grid)
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.header, *self.lines])
-        write_text(folder / f"{self.name}.csv", text.getvalue())
-        return Section(self.title, grid.to_markdown(), (*files, folder / f"{self.name}.csv"))
+    def run(self, workspace: Workspace, folder: Path) -> Section:
+        """Write the table."""
+        table = RenderedTable(self.title, self.header, tuple(map(RenderedRow, self.rows)), text_columns=3)
+        files = write_table(folder, self.name, table, csv_text(self.header, self.rows))
+        return Section(self.title, table.to_markdown(), tuple(files))
 
 
-table_2 = Constants(
+table_2 = PrintedTable(
     "table2",
-    "Table 2: what the compared methods are made of (as printed)",
+    "Table 2: components of the compared systems (as printed)",
     ("method", "modality", "network", "networks", "average"),
     TABLE_2,
 )
 
 TABLES: tuple[Experiment, ...] = (
-    TablePerBackbone("table1", "Table 1: the whole system beside published ones", table_1),
+    TablePerBackbone("table1", TABLE_1_TITLE, table_1),
     table_2,
     TablePerBackbone("table3", "Table 3: modalities", table_3),
     table_4,

@@ -1,1 +1,1 @@
-"""Tables as Markdown, LaTeX, CSV and pictures."""
+"""Tables as Markdown, LaTeX and CSV, figures as PNG and CSV, and the index page."""

@@ -1,4 +1,4 @@
-"""README.md and results.json of a results' folder: everything that is there, and what it was made with."""
+"""README.md and results.json of a results folder: all sections in it and what they were made with."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from pathlib import Path
 from typing import Any
 
 from crnet.errors import FormatError
-from crnet.experiments.paper.claims import Verdict
-from crnet.experiments.paper.open_choices import OPEN_READING
-from crnet.experiments.registry import EXPERIMENTS
-from crnet.experiments.rendering.write_table import write_claims
+from crnet.experiments.claims import OPEN_CHOICE, Verdict
+from crnet.experiments.rendering.claims_table import write_claims
 from crnet.utils.files import read_json, write_json, write_text
 
+INDEX_FILE, RESULTS_FILE, SECTION_FILE = "README.md", "results.json", "section.json"
+
 SIMULATED = (
-    "**Simulated people.** These clips are drawings whose scores follow known rules. What holds here says whether the "
-    "method can learn such rules, not how good it is on real people; compare orderings, not numbers, with the paper's."
+    "**Synthetic people.** A simulator drew these clips, and their scores follow known rules. The results show whether "
+    "the method can learn such rules, not how good it is on real people. Compare orderings with the paper, not numbers."
 )
 
 
 @dataclass(frozen=True)
-class About:
-    """What results were made with.
+class RunInfo:
+    """Settings and environment of a run, for the index.
 
     Attributes:
         command: The command line.
         preset: Name of the configuration.
-        seeds: Of the repetitions.
-        store: Where the clips are.
-        source: What kind of clips.
-        conditions: What a reader of any number must know.
-        protocol: How they were dealt to splits.
-        clips: Number of clips of each split; of several folds, of the first.
-        device: Where the networks were trained.
-        versions: Of the packages.
-        git_revision: Of the code, None outside a checkout.
+        seeds: Seeds of the networks.
+        store: Path of the clip store.
+        source: Kind of clips in the store.
+        conditions: See `Workspace.conditions`.
+        protocol: The protocol that assigns clips to splits.
+        clips: Number of clips in each split; with cross-validation, of the first fold.
+        device: The device of the training.
+        versions: Versions of the packages.
+        git_revision: Revision of the code; None outside a checkout.
     """
 
     command: str
@@ -51,83 +51,91 @@ class About:
     git_revision: str | None
 
 
-def write_index(out: Path, about: About, failures: Mapping[str, str]) -> tuple[str, ...]:
-    """Write the index of all sections in `out`, whichever call made them.
+def write_index(out: Path, run: RunInfo, failures: Mapping[str, str], order: Sequence[str]) -> tuple[str, ...]:
+    """Write the index of all sections in `out`, including those of earlier calls.
+
+    Args:
+        out: The results folder.
+        run: Settings and environment.
+        failures: The reason for each failed network or section.
+        order: Names of sections, in the order of the index; other sections come last.
 
     Returns:
-        The sections' names.
+        Names of the sections.
+
+    Raises:
+        StorageError: The files cannot be written.
     """
-    sections = _sections(out)
+    sections = _read_sections(out, order)
     lines = ["# Tables and figures of CR-Net", ""]
-    lines += [SIMULATED, ""] if about.source == "simulated" else []
-    lines += [about.conditions, ""]
+    lines += [SIMULATED, ""] if run.source == "simulated" else []
+    lines += [run.conditions, ""]
     if failures:
-        lines += ["**Not everything could be made:**", ""]
+        lines += ["**Some networks or sections failed:**", ""]
         lines += [f"- {name}: {reason}" for name, reason in failures.items()] + [""]
-    lines += ["| section | seeds | files |", "|---|---|---|", *(_line(name, s) for name, s in sections.items()), ""]
-    lines += _judged(out, sections)
-    lines += ["## Made with", "", *_made_with(about), ""]
-    write_text(out / "README.md", "\n".join(lines))
-    write_json(out / "results.json", {"about": asdict(about), "failures": dict(failures), "sections": sections})
+    lines += ["| section | seeds | files |", "|---|---|---|"]
+    lines += [_section_line(name, section) for name, section in sections.items()] + [""]
+    lines += _claims_lines(out, sections)
+    lines += ["## How these results were made", "", *_run_lines(run), ""]
+    write_text(out / INDEX_FILE, "\n".join(lines))
+    write_json(out / RESULTS_FILE, {"about": asdict(run), "failures": dict(failures), "sections": sections})
     return tuple(sections)
 
 
-def _sections(out: Path) -> dict[str, Any]:
-    """What every finished section left, in the order of the registry; sections of one's own come last."""
-    found: dict[str, Any] = {}
-    for path in sorted(out.glob("*/section.json")):
+def _read_sections(out: Path, order: Sequence[str]) -> dict[str, Any]:
+    """Read every finished section; sections of versions before `fingerprint` are left out until they are made again."""
+    sections: dict[str, Any] = {}
+    for path in sorted(out.glob(f"*/{SECTION_FILE}")):
         try:
             document = read_json(path, "a section")
-            found[path.parent.name] = {name: document[name] for name in ("title", "files", "seeds", "data")}
+            _ = document["fingerprint"]
+            sections[path.parent.name] = {name: document[name] for name in ("title", "files", "seeds", "data")}
         except (FormatError, KeyError, TypeError):
-            continue  # not ours
-    order = [*EXPERIMENTS, *found]
-    return {name: found[name] for name in sorted(found, key=order.index)}
+            continue  # not a section of this version
+    places = [*order, *sections]
+    return {name: sections[name] for name in sorted(sections, key=places.index)}
 
 
-def _judged(out: Path, sections: Mapping[str, Any]) -> list[str]:
-    """All claims of all sections, the paper's and the open readings apart, and their files."""
-    found = [
+def _claims_lines(out: Path, sections: Mapping[str, Any]) -> list[str]:
+    """Write the claims of all sections, the paper's and the open choices apart; return the lines that show them."""
+    verdicts = [
         (name, Verdict.from_dict(document))
         for name, section in sections.items()
         for document in section["data"].get("claims", ())
     ]
     lines = []
     for stem, heading, is_open in (
-        ("claims", "Which of the paper's orderings hold here", False),
-        ("open-readings", "Open readings", True),
+        ("claims", "Which of the paper's claims hold", False),
+        ("open-choices", "Open choices", True),
     ):
-        chosen = [(name, verdict) for name, verdict in found if (verdict.source == OPEN_READING) == is_open]
+        chosen = [(name, verdict) for name, verdict in verdicts if (verdict.source == OPEN_CHOICE) == is_open]
         if chosen:
-            names, verdicts = zip(*chosen, strict=True)
-            grid, files = write_claims(out, stem, verdicts, names)
+            table, files = write_claims(out, stem, [verdict for _, verdict in chosen], [name for name, _ in chosen])
             links = ", ".join(f"[{path.name}]({path.name})" for path in files)
-            lines += [f"## {heading}", "", grid.to_markdown(), f"Files: {links}", ""]
+            lines += [f"## {heading}", "", table.to_markdown(), f"Files: {links}", ""]
     return lines
 
 
-def _line(name: str, section: Mapping[str, Any]) -> str:
+def _section_line(name: str, section: Mapping[str, Any]) -> str:
     by_stem: dict[str, list[str]] = {}
     for file in section["files"]:
-        stem, _, ending = file.rpartition(".")
-        by_stem.setdefault(stem, []).append(f"[{ending}]({name}/{file})")
+        stem, _, extension = file.rpartition(".")
+        by_stem.setdefault(stem, []).append(f"[{extension}]({name}/{file})")
     files = "; ".join(f"{stem}: {' '.join(links)}" for stem, links in by_stem.items())
     return f"| [{section['title']}]({name}/README.md) | {len(section['seeds'])} | {files} |"
 
 
-_OF_FOLDS = {False: "", True: " in the first fold, of which fig10 and fig11 are; tables and extremes pool all folds"}
-
-
-def _made_with(about: About) -> Sequence[str]:
-    packages = ", ".join(f"{name} {version}" for name, version in about.versions.items())
-    clips = ", ".join(f"{count} {split}" for split, count in about.clips.items())
-    folds = about.protocol.startswith("grouped-kfold")
+def _run_lines(run: RunInfo) -> list[str]:
+    packages = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    clips = ", ".join(f"{count} {split}" for split, count in run.clips.items())
+    if run.protocol.startswith("grouped-kfold"):
+        clips += " in the first fold, which fig10 and fig11 show; tables and extremes pool all folds"
     return [
-        f"- command: `{about.command or 'Python'}`",
-        f"- preset: {about.preset or 'its own configuration'}; seeds: {', '.join(map(str, about.seeds))}",
-        f"- store: `{about.store}` ({about.source}); splits: {about.protocol}; clips: {clips}{_OF_FOLDS[folds]}; "
-        "networks are chosen on val, numbers are of test",
-        f"- trained on: {about.device}",
-        f"- versions: {packages}; revision {about.git_revision or 'unknown'}",
-        "- numbers: [results.json](results.json), and a CSV in each section's folder",
+        f"- command: `{run.command or 'Python'}`",
+        f"- preset: {run.preset or 'custom configuration'}; seeds: {', '.join(map(str, run.seeds))}",
+        f"- store: `{run.store}` ({run.source}); splits: {run.protocol}; clips: {clips}; "
+        "the validation split selects the networks, and all numbers are from the test split",
+        f"- device: {run.device}",
+        f"- versions: {packages}; revision {run.git_revision or 'unknown'}",
+        f"- numbers: [{RESULTS_FILE}]({RESULTS_FILE}), and a CSV in each section's folder",
     ]

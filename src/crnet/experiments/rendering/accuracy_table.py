@@ -1,0 +1,130 @@
+"""Tables of 1 - MAE by target, with the paper's numbers below ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from crnet.experiments.claims import Verdict
+from crnet.experiments.columns import AVERAGE, COLUMNS, FIV2_FLOOR
+from crnet.experiments.rendering.claims_table import claims_section
+from crnet.experiments.rendering.csv_text import csv_text
+from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
+from crnet.experiments.rendering.write_table import write_table
+from crnet.experiments.workspace import Section
+from crnet.utils.number_format import decimal, percent
+
+SHORT_NAMES = {
+    "extraversion": "E",
+    "neuroticism": "N",
+    "agreeableness": "A",
+    "conscientiousness": "C",
+    "openness": "O",
+}
+OURS, PAPER = "ours", "paper"
+COLUMN_NOTES = (
+    "E, N, A, C, O: the five traits; a high N means emotionally stable. average: the mean of the five traits."
+)
+METRIC_NOTES = (
+    "error removed: share of the floor's error that is removed, average of the five traits; for the paper's rows, the "
+    "floor is that of the FIv2 validation split. spread: standard deviation of the predictions over that of the truth."
+)
+FLOOR_NAMES = ("floor", "training median for everyone")
+CSV_HEADER = (
+    *("group", "row", "predictor", "target", "mean", "sd", "paper", "floor"),
+    *("alternative", "alternative_mean", "alternative_sd"),
+)
+
+
+def write_accuracy_section(
+    folder: Path, name: str, title: str, data: Mapping[str, Any], notes: Sequence[str] = ()
+) -> Section:
+    """Write a measured table and its claims as Markdown, LaTeX and CSV.
+
+    Args:
+        folder: The folder.
+        name: Name of the files.
+        title: The heading.
+        data: The numbers that `crnet.experiments.table.Table.run` measured.
+        notes: Notes below the table.
+    """
+    table = accuracy_table(title, data, notes)
+    files = write_table(folder, name, table, accuracy_csv(data))
+    claims, claims_files = claims_section(folder, name, [Verdict.from_dict(document) for document in data["claims"]])
+    return Section(title, table.to_markdown() + claims, (*files, *claims_files), data)
+
+
+def accuracy_table(title: str, data: Mapping[str, Any], notes: Sequence[str] = ()) -> RenderedTable:
+    """Return a table with each measured row above the paper's, and the floor at the end."""
+    alternatives = sorted({row["alternative"]["predictor"] for row in data["rows"] if row.get("alternative")})
+    header = ("", "", "", *(SHORT_NAMES.get(name, name) for name in COLUMNS), "error removed", "spread", *alternatives)
+    rows = [rendered for row in data["rows"] for rendered in _rendered_rows(row, alternatives)]
+    empty = [""] * (2 + len(alternatives))
+    floor = [decimal(data["floor"][name]) for name in COLUMNS]
+    fiv2_floor = [decimal(FIV2_FLOOR[name]) for name in COLUMNS]
+    rows.append(RenderedRow((*FLOOR_NAMES, OURS, *floor, *empty), "floor"))
+    rows.append(RenderedRow(("", "", "FIv2, validation", *fiv2_floor, *empty), "paper"))
+    return RenderedTable(title, header, tuple(rows), text_columns=3, notes=(*notes, *_common_notes(data)))
+
+
+def _rendered_rows(row: Mapping[str, Any], alternatives: Sequence[str]) -> list[RenderedRow]:
+    """Return the measured row, or dashes if training failed, and the paper's row; each only if it exists."""
+    rows: list[RenderedRow] = []
+    names = (row["group"], row["name"])
+    if "accuracy" in row or row["failure"]:
+        rows.append(RenderedRow((*names, OURS, *_measured_cells(row, alternatives))))
+        names = ("", "")
+    if row["paper"]:
+        cells = [decimal(row["paper"].get(name)) for name in COLUMNS]
+        removed = 1 - (1 - row["paper"][AVERAGE]) / (1 - FIV2_FLOOR[AVERAGE])
+        rows.append(RenderedRow((*names, PAPER, *cells, percent(removed), *[""] * (1 + len(alternatives))), "paper"))
+    return rows
+
+
+def _measured_cells(row: Mapping[str, Any], alternatives: Sequence[str]) -> list[str]:
+    if "accuracy" not in row:
+        return [*["–"] * len(COLUMNS), *[""] * (2 + len(alternatives))]
+    cells = [_mean_sd(row["accuracy"][name]) for name in COLUMNS]
+    cells += [percent(row["error_removed"]["mean"]), decimal(row["spread"]["mean"], digits=2)]
+    alternative = row.get("alternative") or {"predictor": None}
+    return cells + [_mean_sd(alternative[AVERAGE]) if alternative["predictor"] == name else "" for name in alternatives]
+
+
+def _mean_sd(value: Mapping[str, float | None]) -> str:
+    """Return mean and standard deviation as text."""
+    return decimal(value["mean"], value["sd"])
+
+
+def _common_notes(data: Mapping[str, Any]) -> list[str]:
+    notes = [f"1 - MAE on {data['clips']} test clips, {seeds_note(data)}. {data['conditions']} {COLUMN_NOTES}"]
+    notes.append(METRIC_NOTES)
+    failed = [f"{row['group']} {row['name']}: {row['failure']}" for row in data["rows"] if row["failure"]]
+    return notes + [f"Not measured: {text}." for text in failed]
+
+
+def seeds_note(data: Mapping[str, Any]) -> str:
+    """Return what the cells of a table are, with the number of seeds."""
+    seeds = len(data["seeds"])
+    return f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+
+
+def accuracy_csv(data: Mapping[str, Any]) -> str:
+    """Return the table as CSV, one line per row and target, with unrounded numbers."""
+    rows = []
+    for row in data["rows"]:
+        for name in COLUMNS:
+            ours = row["accuracy"][name] if "accuracy" in row else {"mean": None, "sd": None}
+            alternative = row.get("alternative") if name == AVERAGE else None
+            rows.append(
+                [
+                    *(row["group"], row["name"], row["predictor"], name, ours["mean"], ours["sd"]),
+                    *((row["paper"] or {}).get(name), data["floor"][name]),
+                    *(
+                        (alternative["predictor"], alternative[AVERAGE]["mean"], alternative[AVERAGE]["sd"])
+                        if alternative
+                        else (None,) * 3
+                    ),
+                ]
+            )
+    return csv_text(CSV_HEADER, rows)
