@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measurements import Measurement
-from crnet.bundle.bundle import load_bundle
+from crnet.bundle.load import load_bundle
 from crnet.config import PRESET_NAMES, PRESETS
 from crnet.data.manifest import Manifest, read_manifest, write_manifest
 from crnet.data.store import clip_path, read_clip, write_clip

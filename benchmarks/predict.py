@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.clips import bare_decode
 from benchmarks.inputs import Inputs
 from benchmarks.measurements import Measurement, alternate, medians, timed, wall_ratio
-from crnet.bundle.bundle import load_bundle
+from crnet.bundle.load import load_bundle
 from crnet.predict import Predictor
 
 WARM_GOAL, COLD_GOAL_S = 2.5, 2.5

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.bundle.bundle import Bundle, save_bundle
+from crnet.bundle.bundle import Bundle
+from crnet.bundle.save import save_bundle
 from crnet.config import PRESETS, Config, Preset
 from crnet.fusion.forest import LEAF, Forest
 from crnet.fusion.fusion import Fusion

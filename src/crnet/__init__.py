@@ -50,7 +50,7 @@ def load(
     from crnet.bundle.verify import BundleFiles
 
     files = BundleFiles(Path(run))  # hashes the files while torch is being imported
-    from crnet.bundle.bundle import load_bundle
+    from crnet.bundle.load import load_bundle
     from crnet.predict import Predictor
     from crnet.training.distributed import choose_device
 

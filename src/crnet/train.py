@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crnet.bundle.bundle import VISUAL, VISUAL_FUSION_FILE, Bundle, load_bundle, save_bundle
+from crnet.bundle.bundle import Bundle
+from crnet.bundle.load import VISUAL, VISUAL_FUSION_FILE, load_bundle
+from crnet.bundle.save import save_bundle
 from crnet.bundle.verify import BUNDLE_FILE, BUNDLE_FOLDER
 from crnet.config import Config, to_dict
 from crnet.data.dataset import longest_audio_samples, stack_scores

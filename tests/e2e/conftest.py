@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crnet.bundle.bundle import load_bundle, save_bundle
+from crnet.bundle.load import load_bundle
+from crnet.bundle.save import save_bundle
 from crnet.demo import DemoResult, run_demo
 from crnet.fusion.conformal import Calibration
 from crnet.types import STREAMS, TARGETS

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crnet.bundle.bundle import load_bundle
+from crnet.bundle.load import load_bundle
 from crnet.config import PRESETS
 from crnet.data.store import as_clip_source
 from crnet.data.transforms import collate, read_sample

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crnet.bundle.bundle import load_bundle
+from crnet.bundle.load import load_bundle
 from synthetic import write_store
 
 SMALL = (

@@ -56,11 +56,11 @@ class Evaluate(Command):
 
     def __call__(self) -> int:
         """Evaluate the run, by another protocol too if one is given."""
-        from crnet.bundle.bundle import training_of
+        from crnet.bundle.load import read_training_config
         from crnet.data.splits import SplitProtocol
 
         protocol = None if self.protocol is None else SplitProtocol.parse(self.protocol)
-        if protocol is None or protocol == training_of(self.run)[1]:
+        if protocol is None or protocol == read_training_config(self.run)[1]:
             return self._evaluate()
         return self._compare_protocols(protocol)
 

@@ -101,7 +101,7 @@ class Explain(Command):
 
     def _explain_store(self) -> int:
         """Measure the key-point ratio of Sec. 5.6."""
-        from crnet.bundle.bundle import load_bundle
+        from crnet.bundle.load import load_bundle
         from crnet.explain.key_points import PAPER_RATIO, key_point_ratio
 
         bundle = load_bundle(self.run)

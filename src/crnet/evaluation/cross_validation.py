@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crnet.bundle.bundle import training_of
+from crnet.bundle.load import read_training_config
 from crnet.data.failures import missing_clips
 from crnet.data.manifest import read_manifest
 from crnet.data.splits import SplitProtocol, assign_splits
@@ -80,7 +80,7 @@ def evaluate_protocol(
     if split == "train" and len(protocol.parts) > 1:
         raise UsageError("the folds' training splits overlap", remedy="evaluate test or val")
     _refuse_before_training(store, protocol, split, allow_missing)
-    config, _ = training_of(run_dir)
+    config, _ = read_training_config(run_dir)
     config = replace(config, training=replace(config.training, device=device))
     parts = []
     for part in protocol.parts:

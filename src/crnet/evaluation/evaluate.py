@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.bundle.bundle import Bundle, load_bundle, load_visual_fusion
+from crnet.bundle.bundle import Bundle
+from crnet.bundle.load import load_bundle, load_visual_fusion
 from crnet.config import reads_words
 from crnet.data.ceiling import read_ceiling
 from crnet.data.failures import missing_clips

@@ -1,9 +1,10 @@
-"""How far a score may be off: split-conformal intervals, and how far a clip may lie from the training clips.
+"""Split-conformal intervals of the scores, and the distance of a clip from the training clips.
 
-Take clips that neither trained a network nor chose one, and see by how much the system misses them. If a new clip
-comes from where they came from, its true score lies within the ceil((n + 1) level)-th smallest of those n misses
-with a probability of at least `level` (split conformal prediction; Papadopoulos et al. 2002, Lei et al. 2018).
-Nothing is assumed of the system or of the errors' shape. It holds on average over clips, not for every kind of clip.
+Calibration takes clips that neither trained a network nor selected one, and measures the errors of the system on them.
+If a new clip comes from the same source, its true score lies within the ceil((n + 1) level)-th smallest of those n
+errors with a probability of at least `level` (split conformal prediction; Papadopoulos et al. 2002, Lei et al. 2018).
+The method assumes nothing about the system or the distribution of its errors. It holds on average over clips, not for
+every kind of clip.
 """
 
 from __future__ import annotations
@@ -23,13 +24,12 @@ from crnet.text.language import guess_language
 from crnet.types import STREAMS, TARGETS, TRAITS, Stream
 
 FORMAT = 1
+KIND = "split-conformal"
 LEVEL = 0.9
-"""The level of every interval that is not said to be of another."""
-LEVELS = (0.5, 0.8, LEVEL, 0.95)
-"""Levels whose quantiles are kept."""
+"""Nominal coverage of every interval."""
 NEAR_LEVEL = 0.99
 """Share of unseen clips that count as near the training clips."""
-ROUNDING = 1e-9  # 0.9 * 20 is a little more than 18
+ROUNDING = 1e-9  # 0.9 * 20 is slightly more than 18
 
 OTHER_LANGUAGE = "the transcript seems to be in {language}, most training transcripts are in {training_language}"
 UNLIKE_TRAINING: dict[Stream, str] = {
@@ -39,17 +39,17 @@ UNLIKE_TRAINING: dict[Stream, str] = {
 }
 
 
-def conformal_quantile(misses: ArrayLike, level: float) -> NDArray[np.float64]:
-    """The ceil((n + 1) level)-th smallest of n absolute misses, for each column: half an interval's width.
+def conformal_quantile(errors: ArrayLike, level: float) -> NDArray[np.float64]:
+    """Return the ceil((n + 1) level)-th smallest of n absolute errors in each column: half the width of an interval.
 
     Args:
-        misses: [n, ...], predictions minus truth.
-        level: Wanted coverage, in (0, 1).
+        errors: [n, ...], predictions minus truth.
+        level: Nominal coverage, in (0, 1).
 
     Returns:
-        float64 [...]; infinite where n is too small for the level.
+        float64 [...]; infinite if n is too small for the level.
     """
-    values = np.sort(np.abs(np.asarray(misses, dtype=np.float64)), axis=0)
+    values = np.sort(np.abs(np.asarray(errors, dtype=np.float64)), axis=0)
     rank = math.ceil((len(values) + 1) * level - ROUNDING)
     if rank > len(values):
         return np.full(values.shape[1:], np.inf)
@@ -57,25 +57,25 @@ def conformal_quantile(misses: ArrayLike, level: float) -> NDArray[np.float64]:
 
 
 def intervals(scores: ArrayLike, half_width: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lower and upper ends of intervals round scores, clipped to [0, 1], where every true score lies."""
+    """Return the lower and upper ends of intervals around scores, clipped to [0, 1], the range of true scores."""
     centre, half = np.asarray(scores, dtype=np.float64), np.asarray(half_width, dtype=np.float64)
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a system's misses on clips that it had never met tell about its scores; `calibration.json` of a bundle.
+    """What the errors of a system on unseen clips say about its scores; `calibration.json` of a bundle.
 
     Attributes:
-        clips: How many clips it was learned from.
-        half_widths: By level, half the width of the interval of each target, order of `TARGETS`, in score units.
-        nearness: By stream, the distance from the training clips (`Fusion.distances`) that `NEAR_LEVEL` of these
-            clips stay within.
-        language: What most training transcripts are in, by `crnet.text.language`; None if unknown.
+        clips: Number of calibration clips.
+        half_width: Half the width of the interval of each target, in the order of `TARGETS`, in score units.
+        nearness: For each stream, the distance from the training clips (`Fusion.distances`) within which `NEAR_LEVEL`
+            of the calibration clips lie.
+        language: Language of most training transcripts, as `crnet.text.language` names it; None if unknown.
     """
 
     clips: int
-    half_widths: Mapping[float, tuple[float, ...]]
+    half_width: tuple[float, ...]
     nearness: Mapping[Stream, float] = field(default_factory=dict)
     language: str | None = None
 
@@ -83,39 +83,32 @@ class Calibration:
     def fit(
         cls, truth: ArrayLike, scores: ArrayLike, distances: Mapping[Stream, NDArray[np.float64]], language: str | None
     ) -> Calibration:
-        """Learn from clips that took no part in training.
+        """Calibrate on clips that took no part in training.
 
         Args:
-            truth: [n, 6], as annotated.
-            scores: [n, 6], the fused system's.
-            distances: For each stream, [n].
-            language: See the class.
+            truth: [n, 6], the annotated scores.
+            scores: [n, 6], the fused scores of the system.
+            distances: [n] for each stream, see `Fusion.distances`.
+            language: Language of most training transcripts.
 
         Raises:
             FormatError: Fewer than `FEWEST_CALIBRATION_CLIPS` clips.
         """
-        misses = np.asarray(scores, dtype=np.float64) - np.asarray(truth, dtype=np.float64)
-        if len(misses) < FEWEST_CALIBRATION_CLIPS:
+        errors = np.asarray(scores, dtype=np.float64) - np.asarray(truth, dtype=np.float64)
+        if len(errors) < FEWEST_CALIBRATION_CLIPS:
             raise FormatError(
-                f"{len(misses)} clips are too few for intervals", remedy=f"at least {FEWEST_CALIBRATION_CLIPS}"
+                f"{len(errors)} clips are too few for intervals", remedy=f"at least {FEWEST_CALIBRATION_CLIPS}"
             )
-        half_widths = {level: tuple(conformal_quantile(misses, level).tolist()) for level in LEVELS}
-        near: dict[Stream, float] = {}
+        nearness: dict[Stream, float] = {}
         for stream, values in distances.items():
             ordered = np.sort(values)
-            # Too few clips for the level: the farthest of them has to do.
-            near[stream] = float(ordered[min(math.ceil((len(ordered) + 1) * NEAR_LEVEL - ROUNDING), len(ordered)) - 1])
-        return cls(len(misses), half_widths, near, language)
+            rank = math.ceil((len(ordered) + 1) * NEAR_LEVEL - ROUNDING)
+            nearness[stream] = float(ordered[min(rank, len(ordered)) - 1])  # too few clips: the farthest of them
+        return cls(len(errors), tuple(conformal_quantile(errors, LEVEL).tolist()), nearness, language)
 
-    def intervals(self, scores: Mapping[str, float], level: float = LEVEL) -> dict[str, tuple[float, float]]:
-        """The interval of each target's score.
-
-        Raises:
-            FormatError: No quantiles are kept for this level.
-        """
-        if level not in self.half_widths:
-            raise FormatError(f"no intervals of level {level}", remedy=f"one of {sorted(self.half_widths)}")
-        low, high = intervals([scores[target] for target in TARGETS], self.half_widths[level])
+    def intervals(self, scores: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+        """Return the interval of each target's score."""
+        low, high = intervals([scores[target] for target in TARGETS], self.half_width)
         return {t: (float(a), float(b)) for t, a, b in zip(TARGETS, low, high, strict=True)}
 
     def unlike_training(self, distances: Mapping[Stream, ArrayLike], transcript: str) -> Iterator[str]:
@@ -134,55 +127,50 @@ class Calibration:
                 share = f"{100 * NEAR_LEVEL:.0f}% of calibration clips are within {limit:.2f}"
                 yield f"{UNLIKE_TRAINING[stream]} (distance {distance:.2f}; {share})"
 
-    def coverage(self, truth: ArrayLike, scores: ArrayLike, level: float = LEVEL) -> dict[str, dict[str, float]]:
-        """How often the intervals of N clips hold their true score, and how wide they are on average.
+    def coverage(self, truth: ArrayLike, scores: ArrayLike) -> dict[str, dict[str, float]]:
+        """Return how often the intervals of N clips hold the true score, and their mean width.
 
         Args:
             truth, scores: [N, 6].
-            level: Of the intervals.
 
         Returns:
-            `{target: {"coverage", "width"}}` and the same under "average", over the five traits.
+            `{target: {"coverage", "width"}}` and the same under "average", the mean of the five traits.
         """
         true = np.asarray(truth, dtype=np.float64)
-        low, high = intervals(scores, self.half_widths[level])
+        low, high = intervals(scores, self.half_width)
         inside, width = ((low <= true) & (true <= high)).mean(axis=0), (high - low).mean(axis=0)
         figures = {t: {"coverage": float(inside[i]), "width": float(width[i])} for i, t in enumerate(TARGETS)}
         means = {name: float(np.mean([figures[trait][name] for trait in TRAITS])) for name in ("coverage", "width")}
         return {**figures, "average": means}
 
     def to_dict(self) -> dict[str, Any]:
-        """The document that `calibration.json` holds."""
+        """Return the document of `calibration.json`."""
         return {
             "format": FORMAT,
-            "kind": "split-conformal",
+            "kind": KIND,
             "clips": self.clips,
-            "half_widths": {
-                str(level): dict(zip(TARGETS, widths, strict=True)) for level, widths in self.half_widths.items()
-            },
+            "half_widths": {str(LEVEL): dict(zip(TARGETS, self.half_width, strict=True))},
             "nearness": dict(self.nearness),
             "language": self.language,
         }
 
     @classmethod
     def from_dict(cls, document: Any, path: Path) -> Calibration:
-        """The reverse of `to_dict`.
+        """Rebuild a calibration from the document of `to_dict`; widths of other levels are ignored.
 
         Raises:
-            FormatError: Something is missing, foreign, or no number.
+            FormatError: Something is missing, foreign, or not a number.
         """
         try:
-            if document["format"] != FORMAT or document["kind"] != "split-conformal":
+            if document["format"] != FORMAT or document["kind"] != KIND:
                 raise ValueError("another format")
-            levels = {
-                float(level): tuple(float(widths[target]) for target in TARGETS)
-                for level, widths in document["half_widths"].items()
-            }
-            near = {stream: float(document["nearness"][stream]) for stream in STREAMS if stream in document["nearness"]}
-            numbers = [number for widths in levels.values() for number in widths] + list(near.values())
-            if LEVEL not in levels or not all(math.isfinite(number) and number >= 0 for number in numbers):
-                raise ValueError("widths are missing or not numbers")
+            widths = {float(level): by_target for level, by_target in document["half_widths"].items()}[LEVEL]
+            half_width = tuple(float(widths[target]) for target in TARGETS)
+            stored = document["nearness"]
+            nearness = {stream: float(stored[stream]) for stream in STREAMS if stream in stored}
+            if not all(math.isfinite(number) and number >= 0 for number in (*half_width, *nearness.values())):
+                raise ValueError("a width or distance is negative or not finite")
             language = document["language"]
-            return cls(int(document["clips"]), levels, near, None if language is None else str(language))
+            return cls(int(document["clips"]), half_width, nearness, None if language is None else str(language))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FormatError(f"not a calibration of this version: {error}", path=path) from error

@@ -1,7 +1,7 @@
-"""From the streams' features to the final scores: standardise, weigh 7:5:3, extra-trees (Sec. 3.4).
+"""From the streams' features to the final scores: standardise, weight 7:5:3, extra-trees (Sec. 3.4).
 
-`Fusion.fit(config, features, scores)` learns from the training split, `predict` scores, `to_tensors` and
-`from_tensors` keep it in a safetensors file. The trees are `crnet.fusion.forest.Forest`.
+`Fusion.fit(config, features, scores)` learns from the training split, and `predict` scores clips. `to_tensors` and
+`from_tensors` convert it for a safetensors file. The trees are a `crnet.fusion.forest.Forest`.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ PAPER_WEIGHTS: dict[str, float] = {"scene": 7.0, "face": 5.0, "audio-text": 3.0}
 PAPER_TREES = 1000  # Sec. 3.4, k
 PAPER_MAX_FEATURES = 512  # Sec. 3.4, m
 
-CONSTANT = 1e-6  # a feature whose deviation is below this share of its magnitude is rounding, not information
+CONSTANT = 1e-6  # a feature whose deviation is a smaller share of its magnitude is constant up to rounding
 
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """How the streams' features become one vector and how the extra-trees are grown.
+    """How the streams' features become one vector, and how the extra-trees are fitted.
 
     Attributes:
-        mode: "sum": the standardised features of the streams are added with their weights, over the weights' total.
-            "concat": they stand in a row, where weights mean nothing to trees.
-        trees: Extra-trees of each target (k).
-        max_features: Features drawn at each node (m); all of them if there are fewer.
-        weights: Of the streams in the sum.
-        seed: Of the trees.
+        mode: "sum" adds the standardised features of the streams with their weights, divided by the sum of the weights.
+            "concat" concatenates them; weights then have no effect on trees.
+        trees: Number of extra-trees for each target (k).
+        max_features: Features sampled at each node (m); all of them if there are fewer.
+        weights: Weights of the streams in the sum.
+        seed: Random seed of the trees.
     """
 
     mode: Literal["sum", "concat"] = "sum"
@@ -57,10 +57,10 @@ class Fusion:
     """A fitted fusion of one or more streams.
 
     Attributes:
-        config: How it was fitted.
-        mean: For each stream, float64 [6, F], the training split's mean of each feature.
-        scale: For each stream, float64 [6, F]: what the centred feature is multiplied by; 1 / deviation, or 0 for a
-            feature that is constant in training.
+        config: Its configuration.
+        mean: For each stream, float64 [6, F], the mean of each feature over the training split.
+        scale: For each stream, float64 [6, F], the factor of the centred feature: 1 / deviation, or 0 for a feature
+            that is constant in training.
         forest: The trees of all targets.
     """
 
@@ -79,8 +79,8 @@ class Fusion:
         """Learn means, deviations and trees from the training split.
 
         Args:
-            config: How.
-            features: For each stream to fuse, f_reg_p of N clips, [N, 6, F], from the clips' middle frames.
+            config: The configuration.
+            features: For each stream to fuse, f_reg_p [N, 6, F] of N clips, from their middle frames.
             scores: [N, 6] in [0, 1].
 
         Raises:
@@ -103,16 +103,16 @@ class Fusion:
         return cls(config, mean, scale, forest)
 
     def fuse(self, features: Mapping[Stream, ArrayLike]) -> NDArray[np.float32]:
-        """Standardise and join features [N, 6, F] of each stream: [N, 6, F] summed or [N, 6, streams * F] in a row.
+        """Standardise and join features [N, 6, F] of each stream: to [N, 6, F] (sum) or [N, 6, streams * F] (concat).
 
-        Streams beyond those it was fitted on are ignored.
+        Streams that the fusion was not fitted on are ignored.
 
         Raises:
-            FormatError: A stream is missing, or features are not finite or of another shape than in training.
+            FormatError: A stream is missing, or features are not finite or differ in shape from training.
         """
         missing = [stream for stream in self.streams if stream not in features]
         if missing:
-            raise FormatError(f"no features of the stream {' and '.join(missing)}, which this fusion needs")
+            raise FormatError(f"this fusion needs the features of the stream {' and '.join(missing)}")
         arrays = _checked({stream: features[stream] for stream in self.streams})
         for stream, array in arrays.items():
             if array.shape[1:] != self.mean[stream].shape:
@@ -120,19 +120,19 @@ class Fusion:
         return _fuse(self.config, arrays, self.mean, self.scale)
 
     def distances(self, features: Mapping[Stream, ArrayLike]) -> dict[Stream, NDArray[np.float64]]:
-        """How far N clips lie from the middle of the training clips, for each stream: [N].
+        """Return the distance [N] of N clips from the centre of the training clips, for each stream.
 
-        The root mean square of the standardised features: about 1 for a training clip.
+        It is the root mean square of the standardised features, about 1 for a training clip.
         """
         standardised = _standardised(_checked({s: features[s] for s in self.streams}), self.mean, self.scale)
         return {stream: np.sqrt(np.square(array).mean(axis=(1, 2))) for stream, array in standardised.items()}
 
     def predict(self, features: Mapping[Stream, ArrayLike]) -> NDArray[np.float64]:
-        """Scores [N, 6] of N clips. They lie in the range of the training scores; see `fuse` for the errors."""
+        """Return the scores [N, 6] of N clips, in the range of the training scores; see `fuse` for the errors."""
         return self.forest.predict(self.fuse(features))
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
-        """Everything but the configuration, as named arrays for safetensors."""
+        """Return everything but the configuration as named arrays, for safetensors."""
         tensors: dict[str, NDArray[np.generic]] = {}
         for stream in self.streams:
             tensors[f"mean.{stream}"] = self.mean[stream]
@@ -141,10 +141,10 @@ class Fusion:
 
     @classmethod
     def from_tensors(cls, config: FusionConfig, tensors: Mapping[str, NDArray[np.generic]]) -> Fusion:
-        """The reverse of `to_tensors`; safe with any content.
+        """Rebuild a fusion from the untrusted arrays of `to_tensors`.
 
         Raises:
-            FormatError: Something is missing, foreign, or would make the trees read out of bounds or walk for ever.
+            FormatError: Something is missing or foreign, or would make a tree read out of bounds or never end.
         """
         kinds: dict[str, dict[str, NDArray[np.generic]]] = {"mean": {}, "scale": {}, "forest": {}}
         for key, array in tensors.items():
@@ -201,7 +201,7 @@ def _checked(features: Mapping[Stream, ArrayLike]) -> dict[Stream, NDArray[np.fl
         if not np.isfinite(array).all():
             raise FormatError(f"{stream} features are not finite", remedy="the training of this stream diverged")
     if len({len(array) for array in arrays.values()}) > 1:
-        raise FormatError("the streams' features are of different numbers of clips")
+        raise FormatError("the streams have features of different numbers of clips")
     return arrays
 
 

@@ -148,9 +148,10 @@ class StreamNet(nn.Module):
         if stream != "audio-text" and config.temporal == "conv1x1":
             self.frame_weights = nn.Parameter(torch.full((config.frames,), 1 / config.frames))
         self.head = HEADS[config.head](8 * config.width, config.classes, generator)
-        # Not in the state dict: they belong to the configuration.
-        self.register_buffer("pixel_mean", torch.tensor(config.pixel_mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(config.pixel_std).view(3, 1, 1), persistent=False)
+        # Not in the state dict, because they belong to the configuration; so they are real even in a network that is
+        # built on the meta device and filled from a file.
+        for name, values in (("pixel_mean", config.pixel_mean), ("pixel_std", config.pixel_std)):
+            self.register_buffer(name, torch.tensor(values, device="cpu").view(3, 1, 1), persistent=False)
         if stream != "audio-text" and config.init is not None:
             load_backbone(self.backbone, config.init)
 

@@ -143,7 +143,8 @@ class ResNet(nn.Module):
         self.layer3 = _stage(geometry, 2 * width, 4 * width, blocks[2], stride=geometry.stride)
         self.layer4 = _stage(geometry, 4 * width, 8 * width, blocks[3], stride=geometry.stride)
         for module in self.modules():
-            if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            # On the meta device weights come from a file, and sampling would import torch's compiler.
+            if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
 
     def forward(self, x: Float[Tensor, "N C *space"]) -> Float[Tensor, "N F *map"]:

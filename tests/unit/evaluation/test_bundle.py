@@ -12,7 +12,9 @@ import pytest
 import torch
 from safetensors.numpy import save
 
-from crnet.bundle.bundle import Bundle, load_bundle, save_bundle
+from crnet.bundle.bundle import Bundle
+from crnet.bundle.load import load_bundle
+from crnet.bundle.save import save_bundle
 from crnet.bundle.verify import document_sha256
 from crnet.data.dataset import ClipDataset, load_batches
 from crnet.data.store import read_manifest
@@ -60,7 +62,7 @@ def test_a_bundle_that_is_being_written_is_none(bundle: Bundle, saved: Path, mon
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("crnet.bundle.bundle.sha256", fail)
+    monkeypatch.setattr("crnet.bundle.save.sha256", fail)
     with pytest.raises(KeyboardInterrupt):
         save_bundle(bundle, saved)
     with pytest.raises(FormatError, match="no trained system"):

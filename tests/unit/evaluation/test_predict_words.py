@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from crnet.bundle.bundle import Bundle, load_bundle, save_bundle
+from crnet.bundle.bundle import Bundle
+from crnet.bundle.load import load_bundle
+from crnet.bundle.save import save_bundle
 from crnet.cli.evaluation_tables import tables
 from crnet.data.store import read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError

@@ -12,7 +12,9 @@ import av
 import numpy as np
 import pytest
 
-from crnet.bundle.bundle import Bundle, load_bundle, save_bundle
+from crnet.bundle.bundle import Bundle
+from crnet.bundle.load import load_bundle
+from crnet.bundle.save import save_bundle
 from crnet.cli import main as cli
 from crnet.errors import LabelError, MediaError, UsageError
 from crnet.explain.explain import VideoExplanation, explain_video

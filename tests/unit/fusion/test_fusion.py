@@ -104,7 +104,7 @@ def test_the_forest_equals_scikit_learn(max_features: int, trees: int) -> None:
 def test_walking_in_small_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     fusion, features = fit()
     whole = fusion.predict(features)
-    monkeypatch.setattr(forest_module, "WALKS_AT_ONCE", 5 * CLIPS)
+    monkeypatch.setattr(forest_module, "MAX_PARALLEL_WALKS", 5 * CLIPS)
     np.testing.assert_allclose(fusion.predict(features), whole, atol=1e-12)
 
 

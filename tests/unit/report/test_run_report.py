@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crnet.bundle.bundle import Bundle, save_bundle
+from crnet.bundle.bundle import Bundle
+from crnet.bundle.save import save_bundle
 from crnet.errors import FormatError
 from crnet.evaluation.evaluate import evaluate_run
 from crnet.evaluation.record import Evaluation
