@@ -125,7 +125,7 @@ def test_a_stream(tmp_path: Path) -> None:
 
 def test_a_network_of_an_experiment() -> None:
     # The name of the network's folder, nets/KEY.
-    assert NetSpec("scene", config()).key(0, "data") == "283edd6959fdedd4"
+    assert NetSpec("scene", config()).fingerprint(0, "data") == "283edd6959fdedd4"
 
 
 def test_simulated_data(tmp_path: Path) -> None:

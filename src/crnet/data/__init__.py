@@ -1,1 +1,1 @@
-"""Data sets: sources, the clip store, samples."""
+"""Datasets: sources, the clip store, samples and batches."""

@@ -1,4 +1,4 @@
-"""Another text encoder for a prepared store: new vectors from the transcripts of its manifest, no video is read."""
+"""Change the text encoder of a prepared store: encode the transcripts of its manifest again, without reading videos."""
 
 from __future__ import annotations
 
@@ -23,64 +23,73 @@ from crnet.utils.files import read_json, remove_leftovers, write_error_remedy, w
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import short_fingerprint
 
-CLIPS_AT_ONCE = 64  # texts of so many clips are encoded together
+CLIPS_PER_BATCH = 64  # transcripts encoded together
 TASK = "embedding transcripts"
 
 
 @dataclass(frozen=True)
 class EmbedReport:
-    """What `embed` did: clips that got new vectors, clips that had them already, and those without a transcript."""
+    """Result of `embed`.
+
+    Attributes:
+        done: Number of clips with new vectors.
+        skipped: Number of clips that had the encoder's vectors already.
+        without_words: Number of clips without a transcript.
+    """
 
     done: int
     skipped: int
     without_words: int
 
 
-def embed(store: Path, encoder: TextEncoder, progress: Progress = no_progress) -> EmbedReport:
-    """Replace the text vectors of every clip of a store, one clip file after the other.
+def embed(store: Path | str, encoder: TextEncoder, progress: Progress = no_progress) -> EmbedReport:
+    """Replace the text vectors of all clips of a store, one clip file at a time.
 
-    The manifest is put aside first and written anew last, so a store that a kill left half done is no store to anyone,
-    and the same call goes on with it. A run that was trained on the old vectors is refused by `crnet evaluate`.
+    The manifest is renamed first and written again last, so that no command mistakes an interrupted store for a whole
+    one, and the same call resumes. `crnet evaluate` refuses a run that was trained on the old vectors.
 
     Args:
         store: A store that `crnet prepare` finished.
-        encoder: Whose vectors to write.
-        progress: Told of every clip.
+        encoder: The new text encoder.
+        progress: Called after every batch of clips.
 
     Raises:
-        FormatError: No store, or a clip file is damaged.
+        FormatError: Not a store, or a clip file is damaged.
         StorageError: The disk is full or the store cannot be written.
     """
-    manifest = _open(store)
+    store = Path(store)
+    manifest = _read_manifest(store)
     if is_same_encoder(manifest.encoder, encoder.name) and (store / MANIFEST_NAME).is_file():
-        # The vectors are right; the weights may have moved.
+        # The vectors are right; only the path of the encoder's weights may have changed.
         write_manifest(store, replace(manifest, encoder=encoder.name))
         (store / EMBEDDING_NAME).unlink(missing_ok=True)
-        return EmbedReport(0, len(manifest.clips), _wordless(manifest.clips))
-    fingerprint = _begin(store, manifest, encoder)
-    origin = f"text by {encoder_label(encoder.name)}, the rest as prepared with {manifest.fingerprint}"
+        return EmbedReport(0, len(manifest.clips), _count_without_words(manifest.clips))
+    store_fingerprint = _begin(store, manifest, encoder)
+    # The text of version 0.1, which stores in the middle of `embed` contain.
+    clip_fingerprint = f"text by {encoder_label(encoder.name)}, the rest as prepared with {manifest.fingerprint}"
     done = 0
-    for start in range(0, len(manifest.clips), CLIPS_AT_ONCE):
-        rows = manifest.clips[start : start + CLIPS_AT_ONCE]
-        done += _embed(store, [row for row in rows if not _is_done(store / row.file, origin)], encoder, origin)
-        progress(TASK, min(start + CLIPS_AT_ONCE, len(manifest.clips)), len(manifest.clips))
-    write_manifest(store, replace(manifest, encoder=encoder.name, fingerprint=fingerprint))
+    for start in range(0, len(manifest.clips), CLIPS_PER_BATCH):
+        rows = manifest.clips[start : start + CLIPS_PER_BATCH]
+        remaining = [row for row in rows if ClipFile(store / row.file).fingerprint != clip_fingerprint]
+        _embed_clips(store, remaining, encoder, clip_fingerprint)
+        done += len(remaining)
+        progress(TASK, min(start + CLIPS_PER_BATCH, len(manifest.clips)), len(manifest.clips))
+    write_manifest(store, replace(manifest, encoder=encoder.name, fingerprint=store_fingerprint))
     (store / EMBEDDING_NAME).unlink(missing_ok=True)
-    return EmbedReport(done, len(manifest.clips) - done, _wordless(manifest.clips))
+    return EmbedReport(done, len(manifest.clips) - done, _count_without_words(manifest.clips))
 
 
-def _open(store: Path) -> Manifest:
-    """The manifest, or the one that a stopped call put aside."""
-    put_aside = store / EMBEDDING_NAME
-    if put_aside.is_file() and not (store / MANIFEST_NAME).is_file():
-        return read_manifest_file(put_aside)
+def _read_manifest(store: Path) -> Manifest:
+    """Read the manifest, or the one that an interrupted call renamed."""
+    renamed = store / EMBEDDING_NAME
+    if renamed.is_file() and not (store / MANIFEST_NAME).is_file():
+        return read_manifest_file(renamed)
     return read_manifest(store)
 
 
 def _begin(store: Path, manifest: Manifest, encoder: TextEncoder) -> str:
-    """Mark the store as unfinished and as one of the new encoder's; returns its new fingerprint."""
+    """Mark the store as unfinished and record the new encoder in its settings. Return the store's new fingerprint."""
     settings_path = store / SETTINGS_NAME
-    fingerprint = short_fingerprint({"prepared": manifest.fingerprint, "encoder": encoder_label(encoder.name)})
     try:
         remove_leftovers(store)
         if (store / MANIFEST_NAME).is_file():
@@ -89,18 +98,14 @@ def _begin(store: Path, manifest: Manifest, encoder: TextEncoder) -> str:
         reason = f"cannot be written: {error.strerror or error}"
         raise StorageError(reason, path=store, remedy=write_error_remedy(error)) from error
     if settings_path.is_file():
-        # `crnet prepare` with the old encoder must not take these clips for its own.
-        described = read_json(settings_path, "the settings of a clip store")
-        described = {**described, "encoder": encoder_label(encoder.name)}
-        write_json(settings_path, {**described, "fingerprint": settings_fingerprint(described)})
-    return fingerprint
+        # `crnet prepare` with the old encoder must not reuse these clips.
+        settings = read_json(settings_path, "the settings of a clip store")
+        settings = {**settings, "encoder": encoder_label(encoder.name)}
+        write_json(settings_path, {**settings, "fingerprint": settings_fingerprint(settings)})
+    return short_fingerprint({"prepared": manifest.fingerprint, "encoder": encoder_label(encoder.name)})
 
 
-def _is_done(path: Path, origin: str) -> bool:
-    return ClipFile(path).metadata.get("origin") == origin
-
-
-def _embed(store: Path, rows: Sequence[ClipRow], encoder: TextEncoder, origin: str) -> int:
+def _embed_clips(store: Path, rows: Sequence[ClipRow], encoder: TextEncoder, clip_fingerprint: str) -> None:
     vectors = encoder.encode([row.transcript for row in rows])
     for row, vector in zip(rows, vectors, strict=True):
         clip = read_clip(store / row.file)
@@ -110,9 +115,8 @@ def _embed(store: Path, rows: Sequence[ClipRow], encoder: TextEncoder, origin: s
                 path=store / row.file,
                 remedy="run `crnet prepare` again",
             )
-        write_clip(store / row.file, replace(clip, text=vector), origin)
-    return len(rows)
+        write_clip(store / row.file, replace(clip, text=vector), clip_fingerprint)
 
 
-def _wordless(rows: Sequence[ClipRow]) -> int:
+def _count_without_words(rows: Sequence[ClipRow]) -> int:
     return sum(not row.transcript.strip() for row in rows)

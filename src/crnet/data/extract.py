@@ -1,23 +1,22 @@
-"""One clip: from a video to a clip file. What a worker of `prepare` does, and where prediction starts."""
+"""Extract one clip: from a video to a `Clip`, and from there to a clip file of a store."""
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from crnet.data.manifest import ClipRow
 from crnet.data.sources.source import Failure, LabelledClip, Video
-from crnet.data.store import RECOGNISED, ClipSource, clip_path, open_whole, write_clip
+from crnet.data.store import RECOGNISED, ClipSource, clip_path, open_if_current, write_clip
 from crnet.errors import ConfigError, CrnetError, FormatError, MediaError, MissingDependencyError, StorageError
 from crnet.text.asr import SpeechRecogniser, recognition_warning
 from crnet.text.base import TextEncoder
@@ -35,24 +34,33 @@ CHUNK_BYTES = 1 << 20
 _log = logging.getLogger(__name__)
 
 ClipExtractor = Callable[..., Clip]
-"""Has the signature of `extract_clip`."""
+"""A function with the signature of `extract_clip`."""
 
 
 @dataclass(frozen=True)
 class ExtractContext:
-    """What every job needs, sent to a worker once."""
+    """Everything that the jobs of one `prepare` share; sent to each worker once.
 
-    out: Path
+    Attributes:
+        store: The clip store.
+        encoder: Turns transcripts into vectors.
+        settings: How videos are read.
+        fingerprint: Fingerprint of the store's settings.
+        extract: Turns a video into a clip.
+        recogniser: Speech recogniser for clips without a transcript; None disables it.
+    """
+
+    store: Path
     encoder: TextEncoder
     settings: MediaSettings
     fingerprint: str
-    make_clip: ClipExtractor
+    extract: ClipExtractor
     recogniser: SpeechRecogniser | None = None
 
 
 @dataclass(frozen=True)
-class Job:
-    """A clip to make, from which video, and of which group of the source that is."""
+class ExtractJob:
+    """A clip to extract, its video, and the number of the video group that the video belongs to."""
 
     clip: LabelledClip
     video: Video
@@ -61,15 +69,21 @@ class Job:
 
 @dataclass(frozen=True)
 class ExtractedClip:
-    """A finished clip file: its row, and whether it was there already."""
+    """A finished clip file.
+
+    Attributes:
+        row: Its row in the manifest.
+        reused: Whether an earlier run wrote the file.
+        simulated: Whether the clip shows a synthetic person.
+    """
 
     row: ClipRow
-    was_there: bool
+    reused: bool
     simulated: bool
 
 
 def extract_clip(
-    path: Path,
+    path: Path | str,
     *,
     clip_id: str,
     transcript: str,
@@ -77,15 +91,15 @@ def extract_clip(
     settings: MediaSettings,
     recogniser: SpeechRecogniser | None = None,
 ) -> Clip:
-    """Decode a video into a clip: what `prepare` stores and what prediction starts from.
+    """Decode a video into a clip. `prepare` stores the result; prediction starts from it.
 
     Args:
         path: The video.
-        clip_id: Its name.
-        transcript: What is said, "" if not known.
+        clip_id: Name of the clip.
+        transcript: Transcript of the clip, "" if unknown.
         encoder: Turns the transcript into a vector.
-        settings: How frames, faces and sound are taken.
-        recogniser: Listens where `transcript` is empty; None: nobody does.
+        settings: How frames, faces and sound are read.
+        recogniser: Speech recogniser for an empty `transcript`; None disables it.
 
     Raises:
         MediaError: The video cannot be read.
@@ -102,11 +116,11 @@ def extract_clip(
 
 
 def count_faces(source: ClipSource, boxes: NDArray[np.float32]) -> Faces:
-    """In how many segments the middle frame shows the person's face.
+    """Count the segments whose middle frame shows the person's face.
 
     Args:
         source: The clip.
-        boxes: [k, 4], the person's face in each frame; NaN where there is none.
+        boxes: float32 [k, 4], the person's face in each frame; NaN where there is none.
     """
     from crnet.media.frame_sampling import middle_frames
 
@@ -114,56 +128,70 @@ def count_faces(source: ClipSource, boxes: NDArray[np.float32]) -> Faces:
     return Faces(int(np.isfinite(boxes[middles]).all(axis=1).sum()), len(middles))
 
 
-def extract_to_store(shared: ExtractContext, job: Job) -> ExtractedClip | Failure:
-    """One job, in a worker: make the clip file unless it is there, whole and up to date."""
+def extract_to_store(context: ExtractContext, job: ExtractJob) -> ExtractedClip | Failure:
+    """Write a clip file unless a current one exists. Runs in a worker.
+
+    Returns:
+        The finished clip, or why it could not be extracted.
+
+    Raises:
+        ConfigError, StorageError, MissingDependencyError, ImportError: Every other clip would fail in the same way.
+    """
     try:
-        return _make(shared, job)
+        return _extract(context, job)
     except (ConfigError, StorageError, MissingDependencyError, ImportError):
-        raise  # every other clip would fail alike
+        raise
     except CrnetError as error:
-        return Failure(job.clip.clip_id, job.video.shown, error.reason, error.remedy or "")
+        return Failure(job.clip.clip_id, job.video.display_path, error.reason, error.remedy or "")
     except Exception as error:
         # One odd file must not end a run of hours.
-        _log.debug("unexpected error in %s", job.video.shown, exc_info=True)
+        _log.debug("unexpected error in %s", job.video.display_path, exc_info=True)
         reason = f"unexpected {type(error).__name__}: {error}"
-        return Failure(job.clip.clip_id, job.video.shown, reason, "report it as a bug, with the file if possible")
+        return Failure(
+            job.clip.clip_id, job.video.display_path, reason, "report it as a bug, with the file if possible"
+        )
 
 
-def _make(shared: ExtractContext, job: Job) -> ExtractedClip:
+def _extract(context: ExtractContext, job: ExtractJob) -> ExtractedClip:
     if not _is_utf8(job.clip.clip_id):
-        raise MediaError("its name is not UTF-8", path=job.video.shown, remedy="rename it")
-    relative = clip_path(job.clip.clip_id)
-    path = shared.out / relative
-    with _on_disk(job.video, shared.out / WORK_NAME / PurePosixPath(relative).stem) as (video, content):
-        origin = short_fingerprint(
+        raise MediaError("its name is not UTF-8", path=job.video.display_path, remedy="rename it")
+    file = clip_path(job.clip.clip_id)
+    with _LocalVideo(job.video, context.store / WORK_NAME / PurePosixPath(file).stem) as video:
+        fingerprint = short_fingerprint(
             {
-                "settings": shared.fingerprint,
+                "settings": context.fingerprint,
                 "clip": job.clip.clip_id,
                 "transcript": job.clip.transcript,
-                "content": content(),
+                "content": video.size_and_crc32(),
             }
         )
-        made = _made(path, relative, job.clip, origin)
-        if made is not None:
-            return replace(made, was_there=True)
-        unheard = not job.clip.transcript and not job.clip.transcribed
-        listening = {"recogniser": shared.recogniser} if shared.recogniser is not None and unheard else {}
-        clip = shared.make_clip(
-            video(),
-            clip_id=job.clip.clip_id,
-            transcript=job.clip.transcript,
-            encoder=shared.encoder,
-            settings=shared.settings,
-            **listening,
-        )
-    write_clip(path, clip, origin)
-    del clip  # tens of MB for a minute, which reading the file back would come on top of
-    made = _made(path, relative, job.clip, origin)
-    if made is None:
+        earlier = _read_extracted(context.store, file, job.clip, fingerprint)
+        if earlier is not None:
+            return replace(earlier, reused=True)
+        clip = _call_extractor(context, job.clip, video.path)
+    write_clip(context.store / file, clip, fingerprint)
+    del clip  # tens of MB for a minute of video, which reading the file back would add to
+    extracted = _read_extracted(context.store, file, job.clip, fingerprint)
+    if extracted is None:
         raise FormatError(
-            "the clip file reads back different from what was written", path=path, remedy="check the disk"
+            "the clip file reads back different from what was written",
+            path=context.store / file,
+            remedy="check the disk",
         )
-    return made
+    return extracted
+
+
+def _call_extractor(context: ExtractContext, clip: LabelledClip, video: Path) -> Clip:
+    needs_transcript = not clip.transcript and not clip.transcribed
+    speech = {"recogniser": context.recogniser} if context.recogniser is not None and needs_transcript else {}
+    return context.extract(
+        video,
+        clip_id=clip.clip_id,
+        transcript=clip.transcript,
+        encoder=context.encoder,
+        settings=context.settings,
+        **speech,
+    )
 
 
 def _is_utf8(name: str) -> bool:
@@ -174,49 +202,63 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _made(path: Path, relative: str, clip: LabelledClip, origin: str) -> ExtractedClip | None:
-    """What the clip file holds; None if there is none that is whole and made from the same things."""
-    file = open_whole(path, origin)
-    if file is None:
+def _read_extracted(store: Path, file: str, clip: LabelledClip, fingerprint: str) -> ExtractedClip | None:
+    """Read the clip file back; None if it is missing, damaged or has another fingerprint."""
+    source = open_if_current(store / file, fingerprint)
+    if source is None:
         return None
-    faces = count_faces(file, file.read_face_boxes())
+    faces = count_faces(source, source.read_face_boxes())
     row = ClipRow(
         clip_id=clip.clip_id,
-        file=relative,
+        file=file,
         split=clip.split,
         scores=clip.scores,
         person=clip.person,
         groups=clip.groups,
-        transcript=clip.transcript or file.metadata.get(RECOGNISED, ""),
-        duration_s=file.duration_s,
-        frames=len(file.time_s),
+        transcript=clip.transcript or source.metadata.get(RECOGNISED, ""),
+        duration_s=source.duration_s,
+        frames=len(source.time_s),
         faces_found=faces.found,
         faces_looked_at=faces.looked_at,
-        warnings=tuple(json.loads(file.metadata["warnings"])),
+        warnings=tuple(json.loads(source.metadata["warnings"])),
     )
-    return ExtractedClip(row, was_there=False, simulated=file.metadata["simulated"] == "true")
+    return ExtractedClip(row, reused=False, simulated=source.metadata["simulated"] == "true")
 
 
-@contextmanager
-def _on_disk(video: Video, temporary: Path) -> Iterator[tuple[Callable[[], Path], Callable[[], list[int]]]]:
-    """How to get the video as a file, and its size and CRC-32; a member of an archive is unpacked only if needed."""
-    if isinstance(video.where, Path):
-        original = video.where
-        yield lambda: original, lambda: _size_and_crc32(original)
-        return
-    member = video.where
-    unpacked = temporary.with_name(temporary.name + PurePosixPath(member.name).suffix)
+class _LocalVideo:
+    """A video as a local file. A member of an archive is unpacked when its path is first needed, and deleted on exit.
 
-    @functools.cache
-    def unpack() -> Path:
-        member.extract(unpacked)
+    Args:
+        video: The video.
+        temporary: Path for the unpacked file, without its suffix.
+    """
+
+    def __init__(self, video: Video, temporary: Path) -> None:
+        self._location = video.location
+        self._temporary = temporary
+
+    @cached_property
+    def path(self) -> Path:
+        """The file."""
+        if isinstance(self._location, Path):
+            return self._location
+        unpacked = self._temporary.with_name(self._temporary.name + PurePosixPath(self._location.name).suffix)
+        self._temporary = unpacked
+        self._location.extract(unpacked)
         return unpacked
 
-    try:
-        known = member.crc32 != 0
-        yield unpack, lambda: [member.bytes_unpacked, member.crc32] if known else _size_and_crc32(unpack())
-    finally:
-        unpacked.unlink(missing_ok=True)
+    def size_and_crc32(self) -> list[int]:
+        """Return size in bytes and CRC-32 of the content, if possible from the archive's own directory."""
+        if isinstance(self._location, Path) or self._location.crc32 == 0:
+            return _size_and_crc32(self.path)
+        return [self._location.bytes_unpacked, self._location.crc32]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not isinstance(self._location, Path):
+            self._temporary.unlink(missing_ok=True)
 
 
 def _size_and_crc32(path: Path) -> list[int]:
@@ -227,6 +269,8 @@ def _size_and_crc32(path: Path) -> list[int]:
                 crc32 = zlib.crc32(chunk, crc32)
             return [os.fstat(file.fileno()).st_size, crc32]
     except FileNotFoundError as error:
-        raise MediaError("is not there any more, or is a link to nothing", path=path, remedy="put it back") from error
+        raise MediaError("no longer exists, or is a broken link", path=path, remedy="restore it") from error
     except OSError as error:
-        raise MediaError(f"cannot be read: {error.strerror or error}", path=path, remedy="check its rights") from error
+        raise MediaError(
+            f"cannot be read: {error.strerror or error}", path=path, remedy="check its permissions"
+        ) from error

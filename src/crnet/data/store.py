@@ -1,12 +1,11 @@
-"""The clip store: one safetensors file a clip. What `crnet prepare` writes and everything later reads.
+"""The clip store: one safetensors file for each clip, written by `crnet prepare` and read by everything after it.
 
 A store is a folder with `manifest.parquet` (see `crnet.data.manifest`) and `clips/<shard>/<name>.safetensors`.
-Equal clips give equal bytes, and every file appears in one step, so a killed run leaves nothing half-written.
+Equal clips give equal bytes. Every file appears in one step, so a killed run leaves no half-written file.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -20,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.data.manifest import ClipRow, Manifest, read_manifest, write_manifest
-from crnet.data.tensor_file import TensorFile
+from crnet.data.tensor_file import TensorFile, write_tensor_file
 from crnet.errors import FormatError
 from crnet.types import TEXT_DIMENSIONS, Clip, VisualStream
-from crnet.utils.files import atomic_write
+from crnet.utils.resumable import content_fingerprint
 
 __all__ = [
     "FORMAT",
@@ -40,7 +39,7 @@ __all__ = [
 ]
 
 FORMAT = 1
-"""Version of the clip file; raised when a reader of the older one could misread the new one."""
+"""Version of the clip file. It increases when a reader of the older version could misread the newer one."""
 
 TENSORS = {  # name: (safetensors type, NumPy type on disk: little-endian)
     "scene_jpeg": ("U8", "|u1"),
@@ -55,16 +54,16 @@ TENSORS = {  # name: (safetensors type, NumPy type on disk: little-endian)
     "audio": ("I16", "<i2"),
     "text": ("F32", "<f4"),
 }
-CHECKSUM = "sha256"  # its name among the file's texts
-RECOGNISED = "recognised"  # the name of the words that speech recognition heard, if it was asked
-HEADER_ALIGNMENT_BYTES = 8
+FINGERPRINT_ENTRY = "origin"  # metadata entry with the clip's fingerprint
+CONTENT_ENTRY = "sha256"  # metadata entry with the hash of the file's content
+RECOGNISED = "recognised"  # metadata entry with the words from speech recognition, if it was used
 LONGEST_NAME = 80  # of the readable part of a file name; file systems allow 255 bytes in all
-NO_CLIP = "not a clip file"
+NOT_A_CLIP = "not a clip file"
 PREPARE_AGAIN = "delete it and run `crnet prepare` again"
 
 
 class ClipSource(Protocol):
-    """What a sample is cut from: a clip file on disk (`ClipFile`) or a clip in memory (`as_clip_source`)."""
+    """The source of a sample: a clip file on disk (`ClipFile`) or a clip in memory (`as_clip_source`)."""
 
     @property
     def time_s(self) -> NDArray[np.float64]:
@@ -76,20 +75,20 @@ class ClipSource(Protocol):
 
     @property
     def segments(self) -> int:
-        """Number of equal segments the video was cut into."""
+        """Number of equal segments that the video was divided into."""
 
     @property
     def duration_s(self) -> float:
         """Length of the video in seconds."""
 
     def jpeg(self, stream: VisualStream, frame: int) -> bytes:
-        """The JPEG file of one frame."""
+        """Return the JPEG file of one frame."""
 
     def read_audio(self) -> NDArray[np.int16]:
-        """Int16 [n], mono, 16 kHz."""
+        """Return the sound: int16 [n], mono, 16 kHz."""
 
     def read_text(self) -> NDArray[np.float32]:
-        """Float32 [4800]."""
+        """Return the transcript's vector: float32 [4800]."""
 
 
 class _ClipInMemory:
@@ -103,40 +102,40 @@ class _ClipInMemory:
         self.duration_s = clip.duration_s
 
     def jpeg(self, stream: VisualStream, frame: int) -> bytes:
-        """The JPEG file of one frame."""
+        """Return the JPEG file of one frame."""
         return self.clip.jpeg(stream, frame)
 
     def read_audio(self) -> NDArray[np.int16]:
-        """Int16 [n], mono, 16 kHz."""
+        """Return the sound: int16 [n], mono, 16 kHz."""
         return self.clip.audio
 
     def read_text(self) -> NDArray[np.float32]:
-        """Float32 [4800]."""
+        """Return the transcript's vector: float32 [4800]."""
         return self.clip.text
 
 
 def as_clip_source(clip: Clip) -> ClipSource:
-    """A clip in memory as something to cut samples from."""
+    """Wrap a clip in memory as the source of samples."""
     return _ClipInMemory(clip)
 
 
 class ClipFile:
-    """A clip file, open: only what is asked for is read.
+    """An open clip file; only what is requested is read.
 
     Attributes:
         path: The file.
-        metadata: The header's texts, by name.
+        metadata: The metadata entries of the header.
         time_s, segment, segments, duration_s: As in `Clip`.
 
     Raises:
-        FormatError: Missing, damaged, foreign, or of another format version; also later, when a part is read.
+        FormatError: Missing, damaged, foreign, or of another format version; also raised later, when a part is read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with _reading(path):
+    def __init__(self, path: Path | str) -> None:
+        self.path = path = Path(path)
+        with _format_errors(path):
             self._file = TensorFile(path)
-            self.metadata = self._file.texts
+            self.metadata = self._file.metadata
             _check_version(self.metadata)
             self.segments = int(self.metadata["segments"])
             self.duration_s = float(self.metadata["duration_s"])
@@ -149,15 +148,20 @@ class ClipFile:
             }
 
     def _read_offsets(self, stream: VisualStream, frames: int) -> NDArray[np.int64]:
-        """Where each picture begins and ends in the file."""
+        """Return where each JPEG file begins and ends in the clip file."""
         offsets = _array(self._file, f"{stream}_offsets", (frames + 1,))
-        start, end = self._file.place(f"{stream}_jpeg")
+        start, end = self._file.byte_range(f"{stream}_jpeg")
         if offsets[0] != 0 or offsets[-1] != end - start or not (offsets[1:] > offsets[:-1]).all():
-            raise ValueError(f"{stream}_offsets do not cut {stream}_jpeg into frames")
+            raise ValueError(f"{stream}_offsets do not divide {stream}_jpeg into frames")
         return offsets + start
 
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of everything the clip was made from; "" if it was written without one."""
+        return self.metadata.get(FINGERPRINT_ENTRY, "")
+
     def jpeg(self, stream: VisualStream, frame: int) -> bytes:
-        """The JPEG file of one frame."""
+        """Return the JPEG file of one frame."""
         start, end = self._offsets[stream][frame : frame + 2].tolist()
         try:
             return self._file.read(start, end)
@@ -165,37 +169,37 @@ class ClipFile:
             raise FormatError(f"cannot be read: {error.strerror}", path=self.path, remedy=PREPARE_AGAIN) from error
 
     def read_audio(self) -> NDArray[np.int16]:
-        """Int16 [n], mono, 16 kHz."""
-        with _reading(self.path):
+        """Return the sound: int16 [n], mono, 16 kHz."""
+        with _format_errors(self.path):
             return _array(self._file, "audio", (None,))
 
     def read_face_boxes(self) -> NDArray[np.float32]:
-        """Float32 [k, 4], x0 y0 x1 y1 in source pixels; NaN where there is no face."""
-        with _reading(self.path):
+        """Return the face boxes: float32 [k, 4], x0 y0 x1 y1 in source pixels; NaN where there is no face."""
+        with _format_errors(self.path):
             return _array(self._file, "face_box", (len(self.time_s), 4))
 
     def read_text(self) -> NDArray[np.float32]:
-        """Float32 [4800]."""
-        with _reading(self.path):
+        """Return the transcript's vector: float32 [4800]."""
+        with _format_errors(self.path):
             return _array(self._file, "text", (TEXT_DIMENSIONS,))
 
     def check(self) -> None:
-        """Read the whole file and compare it with the SHA-256 of when it was written.
+        """Read the whole file and compare it with the SHA-256 in its metadata.
 
         Raises:
-            FormatError: It has changed since.
+            FormatError: It has changed since it was written.
         """
-        with _reading(self.path):
+        with _format_errors(self.path):
             _check_content(self.metadata, partial(_array, self._file))
 
 
-def open_whole(path: Path, origin: str) -> ClipFile | None:
-    """A clip file that is there, undamaged to its last byte, and was written with this `origin`; else None."""
+def open_if_current(path: Path, fingerprint: str) -> ClipFile | None:
+    """Open a clip file that is complete, undamaged and has this fingerprint; return None if there is none."""
     if not path.is_file():
         return None
     try:
         file = ClipFile(path)
-        if file.metadata.get("origin") != origin:
+        if file.fingerprint != fingerprint:
             return None
         file.check()
     except FormatError:
@@ -204,23 +208,23 @@ def open_whole(path: Path, origin: str) -> ClipFile | None:
 
 
 def clip_path(clip_id: str) -> str:
-    """Where a clip's file lies in a store, with `/`: readable, safe for any id, apart from every other id's.
+    """Return the path of a clip's file within a store, with `/`. It is readable, safe for any id, and unique.
 
-    The hash keeps ids apart that differ only in letter case or in characters that file names cannot have.
+    The hash distinguishes ids that differ only in letter case or in characters that file names cannot contain.
     """
-    digest = hashlib.sha256(clip_id.encode("utf-8", "surrogatepass")).hexdigest()
+    id_hash = content_fingerprint([clip_id.encode("utf-8", "surrogatepass")])
     readable = re.sub(r"[^A-Za-z0-9._-]", "_", clip_id).lstrip(".-")[:LONGEST_NAME]
-    return f"clips/{digest[:2]}/{readable}-{digest[:12]}.safetensors"
+    return f"clips/{id_hash[:2]}/{readable}-{id_hash[:12]}.safetensors"
 
 
-def write_clip(path: Path, clip: Clip, origin: str = "") -> None:
-    """Write a clip file in one step; equal arguments give equal bytes.
+def write_clip(path: Path | str, clip: Clip, fingerprint: str = "") -> None:
+    """Write a clip file in one step. Equal arguments give equal bytes.
 
     Args:
-        path: The file; its folder is made if it is missing.
-        clip: What to write.
-        origin: Fingerprint of everything the clip was made from (source, transcript, settings, encoder), kept as
-            metadata, by which `prepare` knows that it need not be made again.
+        path: The file; missing folders are created.
+        clip: The clip.
+        fingerprint: Fingerprint of everything the clip was made from (video, transcript, settings, encoder). It is
+            stored in the file, and `prepare` skips a clip whose file has the right one.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
@@ -229,73 +233,64 @@ def write_clip(path: Path, clip: Clip, origin: str = "") -> None:
         name: np.ascontiguousarray(getattr(clip, name), dtype=dtype)
         for name, (_, dtype) in sorted(TENSORS.items(), key=lambda item: (-np.dtype(item[1][1]).itemsize, item[0]))
     }
-    metadata = _metadata_of(clip, origin)
-    metadata[CHECKSUM] = _checksum(metadata, arrays.__getitem__)
-    # Written here because safetensors' own writer puts metadata in random order: bytes would differ between runs.
-    header: dict[str, Any] = {"__metadata__": metadata}
-    end = 0
-    for name, array in arrays.items():
-        start, end = end, end + array.nbytes
-        header[name] = {"dtype": TENSORS[name][0], "shape": list(array.shape), "data_offsets": [start, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % HEADER_ALIGNMENT_BYTES)
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        for array in arrays.values():
-            file.write(array.data)
+    metadata = _clip_metadata(clip, fingerprint)
+    metadata[CONTENT_ENTRY] = _content_sha256(metadata, arrays.__getitem__)
+    write_tensor_file(Path(path), arrays, {name: kind for name, (kind, _) in TENSORS.items()}, metadata)
 
 
-def read_clip(path: Path) -> Clip:
+def read_clip(path: Path | str) -> Clip:
     """Read a whole clip file.
 
     Raises:
         FormatError: Missing, damaged, foreign, or of another format version.
     """
-    with _reading(path):
+    path = Path(path)
+    with _format_errors(path):
         file = TensorFile(path)
-        metadata = file.texts
-        _check_version(metadata)
+        _check_version(file.metadata)
         arrays: dict[str, Any] = {name: _array(file, name) for name in TENSORS}
-        _check_content(metadata, arrays.__getitem__)
-        return Clip(**arrays, **_parsed(metadata))
+        _check_content(file.metadata, arrays.__getitem__)
+        return Clip(**arrays, **_parse_metadata(file.metadata))
 
 
 def _array(file: TensorFile, name: str, shape: tuple[int | None, ...] | None = None) -> NDArray[Any]:
     return file.array(name, TENSORS[name], shape)
 
 
-def _metadata_of(clip: Clip, origin: str) -> dict[str, str]:
-    texts = {"format": str(FORMAT), "origin": origin}
+def _clip_metadata(clip: Clip, fingerprint: str) -> dict[str, str]:
+    metadata = {"format": str(FORMAT), FINGERPRINT_ENTRY: fingerprint}
     for field in fields(clip):
         value = getattr(clip, field.name)
-        # Files of clips that no recogniser listened to stay what they were before there were any.
+        # The entry for speech recognition came later: without it, files are the same as in the first version.
         if field.name not in TENSORS and (value or field.name != RECOGNISED):
-            # JSON writes floats so that they read back the same, and keeps the flags apart from the numbers.
-            texts[field.name] = value if isinstance(value, str) else json.dumps(_plain(value), allow_nan=False)
-    return dict(sorted(texts.items()))
+            # JSON writes floats so that they read back the same, and distinguishes flags from numbers.
+            metadata[field.name] = value if isinstance(value, str) else json.dumps(_scalar(value), allow_nan=False)
+    return dict(sorted(metadata.items()))
 
 
-def _checksum(metadata: Mapping[str, str], array_of: Callable[[str], NDArray[Any]]) -> str:
-    """SHA-256 of a clip file's texts and arrays, in a fixed order; asks for one array after the other."""
-    texts = {name: text for name, text in metadata.items() if name != CHECKSUM}
-    digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
-    for name in TENSORS:
-        content = np.ascontiguousarray(array_of(name))
-        digest.update(content.data.cast("B") if content.size else b"")
-    return digest.hexdigest()
+def _content_sha256(metadata: Mapping[str, str], read_array: Callable[[str], NDArray[Any]]) -> str:
+    """Return the SHA-256 of a clip's metadata and arrays in a fixed order; reads one array at a time."""
+
+    def parts() -> Iterator[bytes | memoryview]:
+        hashed = {name: text for name, text in metadata.items() if name != CONTENT_ENTRY}
+        yield json.dumps(hashed, sort_keys=True).encode()
+        for name in TENSORS:
+            content = np.ascontiguousarray(read_array(name))
+            yield content.data.cast("B") if content.size else b""
+
+    return content_fingerprint(parts())
 
 
-def _check_content(metadata: Mapping[str, str], array_of: Callable[[str], NDArray[Any]]) -> None:
-    if _checksum(metadata, array_of) != metadata[CHECKSUM]:
+def _check_content(metadata: Mapping[str, str], read_array: Callable[[str], NDArray[Any]]) -> None:
+    if _content_sha256(metadata, read_array) != metadata[CONTENT_ENTRY]:
         raise FormatError("damaged: its content is not what was written")
 
 
-def _plain(value: Any) -> Any:
+def _scalar(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _parsed(metadata: Mapping[str, str]) -> dict[str, Any]:
+def _parse_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
     number = (int, float)
     kinds: dict[str, type | tuple[type, ...]] = {
         "segments": int,
@@ -321,17 +316,17 @@ def _parsed(metadata: Mapping[str, str]) -> dict[str, Any]:
 def _check_version(metadata: Mapping[str, str]) -> None:
     version = metadata.get("format")
     if "clip_id" not in metadata or version is None:
-        raise FormatError(NO_CLIP, remedy="give a file that `crnet prepare` wrote")
+        raise FormatError(NOT_A_CLIP, remedy="give a file that `crnet prepare` wrote")
     if version != str(FORMAT):
         raise FormatError(
-            f"a clip file of format {version}, this version of crnet reads format {FORMAT}",
+            f"a clip file of format {version}; this version of crnet reads format {FORMAT}",
             remedy="run `crnet prepare` with this version, or use the version that wrote it",
         )
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged or foreign file raises into a `FormatError` that names it."""
+def _format_errors(path: Path) -> Iterator[None]:
+    """Turn everything that a damaged or foreign file raises into a `FormatError` that names the file."""
     try:
         yield
     except FormatError as error:
@@ -339,6 +334,6 @@ def _reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise FormatError("clip file not found", path=path, remedy="run `crnet prepare` again") from error
     except KeyError as error:
-        raise FormatError(f"{NO_CLIP}: it lacks {error}", path=path, remedy=PREPARE_AGAIN) from error
+        raise FormatError(f"{NOT_A_CLIP}: it lacks {error}", path=path, remedy=PREPARE_AGAIN) from error
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise FormatError(f"{NO_CLIP}, or damaged: {error}", path=path, remedy=PREPARE_AGAIN) from error
+        raise FormatError(f"{NOT_A_CLIP}, or damaged: {error}", path=path, remedy=PREPARE_AGAIN) from error

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from crnet.data.manifest import ClipRow, Manifest, write_manifest
-from crnet.data.store import FORMAT, clip_path, open_whole, write_clip
+from crnet.data.store import FORMAT, clip_path, open_if_current, write_clip
 from crnet.errors import ConfigError, CrnetError, FormatError
 from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg, with_margin
 from crnet.media.frame_sampling import select_frames
@@ -98,11 +98,11 @@ def _stored(
     """One job: make the clip file unless it is there and whole."""
     relative = clip_path(plan.name)
     path = store / relative
-    file = open_whole(path, fingerprint)
+    file = open_if_current(path, fingerprint)
     if file is None:
         cv2.setNumThreads(1)
         write_clip(path, draw_clip(plan, config, settings), fingerprint)
-        file = open_whole(path, fingerprint)
+        file = open_if_current(path, fingerprint)
     if file is None:
         raise FormatError("the clip file reads back different from what was written", path=path)
     return ClipRow(

@@ -1,1 +1,1 @@
-"""Helpers that know nothing about the domain: files, processes, devices, provenance."""
+"""Domain-independent helpers: files, resumable folders, processes, devices, provenance."""

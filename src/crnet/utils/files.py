@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written is ever taken for whole."""
+"""Read and write files. A file appears in one step, so no reader ever sees a half-written one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEMPORARY_PREFIX = ".tmp-"  # names of files that are still being written
 
 
 def write_error_remedy(error: OSError) -> str:
-    """What to do about a file that could not be written."""
+    """Return what the user can do about a file that could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free some space or choose another folder"
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
@@ -32,10 +32,9 @@ def write_error_remedy(error: OSError) -> str:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; on success it becomes `path` in one step.
+    """Yield a temporary path in the folder of `path`; on success, rename it to `path` in one step.
 
-    After an exception or a kill, `path` is what it was before. A kill leaves the temporary file; see
-    `remove_leftovers`.
+    After an exception or a kill, `path` is unchanged. A kill leaves the temporary file behind; see `remove_leftovers`.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
@@ -82,9 +81,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write named arrays as safetensors in one step.
+    """Write named arrays to a safetensors file in one step.
 
-    safetensors writes memory as it lies: a transposed array would come back scrambled, so each is put in C's order.
+    safetensors writes an array's memory as it is and would scramble a transposed array, so all are made contiguous.
     """
     import numpy as np
     from safetensors.numpy import save
@@ -98,16 +97,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write `document` as indented JSON in one step; NaN and infinity are refused."""
+    """Write `document` as indented JSON in one step. NaN and infinity raise ValueError."""
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path, what: str) -> Any:
-    """Read a JSON file of ours.
+    """Read a JSON file that crnet wrote.
 
     Args:
         path: The file.
-        what: What the file should be, for the error ("a bundle", "a run's configuration").
+        what: What the file should be, for the error: "a bundle", "a run's configuration".
 
     Raises:
         FormatError: Missing, not UTF-8, or not JSON.
@@ -121,11 +120,11 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file as 64 hexadecimal digits, read in bounded memory."""
-    digest = hashlib.sha256()
-    # Large pieces: after each one a thread waits for its turn, which takes long while others import modules.
+    """Return the SHA-256 of a file's content as 64 hexadecimal digits. The file is read in bounded memory."""
+    content_hash = hashlib.sha256()
+    # Large pieces, because a thread waits for the GIL after each one: long, while other threads import modules.
     piece = memoryview(bytearray(min(HASH_PIECE_BYTES, path.stat().st_size)))
     with path.open("rb", buffering=0) as file:
         while read := file.readinto(piece):
-            digest.update(piece[:read])
-    return digest.hexdigest()
+            content_hash.update(piece[:read])
+    return content_hash.hexdigest()

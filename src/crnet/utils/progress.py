@@ -1,4 +1,4 @@
-"""How long work tells the outside how far it is, without printing."""
+"""How long-running functions report their progress, without printing."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives the state of a piece of work; the command line draws it as a bar with an ETA."""
+    """A function that receives the progress of a task; the command line draws it as a bar with an ETA."""
 
     def __call__(self, task: str, done: int, total: int, note: str = "") -> None:
-        """Say that `done` of `total` steps of `task` are finished.
+        """Report that `done` of `total` steps of `task` are finished.
 
         Args:
-            task: What is going on, in a few words; a new name begins a new bar.
-            done: Steps finished, from 0.
-            total: Steps in all.
-            note: What a watcher may want to know right now (a score, a failure).
+            task: The task in a few words; a new name starts a new bar.
+            done: Finished steps, from 0.
+            total: All steps.
+            note: What a watcher may want to know at this moment, such as a score or a failure.
         """
 
 
 def no_progress(task: str, done: int, total: int, note: str = "") -> None:
-    """The progress of a caller who does not look."""
+    """Ignore progress reports."""

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, git revision, machine. Recorded in every run and bundle."""
+"""Provenance of runs and bundles: versions of packages and the git revision."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ RECORDED_PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the installed packages that influence results."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the installed packages that influence results."""
+    installed = {"python": platform.python_version()}
     for name in RECORDED_PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def git_revision() -> str | None:
-    """The commit of the source tree this package runs from, `-dirty` if changed; None outside a checkout."""
+    """Return the commit this package runs from, with `-dirty` if files have changed; None outside a git checkout."""
     folder = Path(__file__).resolve().parent
     try:
         top = _git(folder, "rev-parse", "--show-toplevel")
@@ -50,5 +50,5 @@ def git_revision() -> str | None:
 
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
-    return done.stdout.strip()
+    result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+    return result.stdout.strip()

@@ -54,10 +54,10 @@ def test_members_are_read_whole(tmp_path: Path) -> None:
     one = pickle.loads(pickle.dumps(archive.members[0]))  # as it travels to a worker
     assert b"".join(one.chunks()) == contents["a/one.mp4"]
     assert one.crc32 == zlib.crc32(contents["a/one.mp4"])
-    assert one.shown == f"{tmp_path}/x.zip/a/one.mp4"
+    assert one.display_path == f"{tmp_path}/x.zip/a/one.mp4"
     one.extract(tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == contents["a/one.mp4"]
-    with pytest.raises(ArchiveError, match="at most 10"):
+    with pytest.raises(ArchiveError, match="the limit is 10"):
         one.read(10)
 
 
@@ -70,7 +70,7 @@ def test_an_archive_in_an_archive_in_an_archive(tmp_path: Path, compression: int
     innermost_archive = inner.inner(inner.members[0], tmp_path / "spill2.zip")
     (member,) = innermost_archive.members
     assert zlib.crc32(member.read(10_000)) == member.crc32
-    assert member.shown.endswith("outer.zip/in.zip/deeper/in.zip/deep.mp4")
+    assert member.display_path.endswith("outer.zip/in.zip/deeper/in.zip/deep.mp4")
     # A stored archive is read in place, nothing is unpacked.
     assert (tmp_path / "spill1.zip").exists() == (compression == zipfile.ZIP_DEFLATED)
 

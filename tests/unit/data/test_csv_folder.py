@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crnet.data.prepare import open_source
 from crnet.data.sources import csv_folder
 from crnet.data.sources.csv_folder import open_folder
+from crnet.data.sources.open_source import open_source
 from crnet.data.sources.source import Failure, Source, VideoGroup, find_files
 from crnet.errors import LabelError, UsageError
 from crnet.types import TARGETS
@@ -18,8 +18,8 @@ HEADER = "clip,split,person," + ",".join(TARGETS) + ",transcript,group_age"
 
 
 def videos_of(source: Source, work: Path) -> dict[str, Path]:
-    (group,) = (group for group in source.groups(work) if isinstance(group, VideoGroup))
-    return {video.clip_id: video.where for video in group.videos}  # type: ignore[misc]
+    (group,) = (group for group in source.video_groups(work) if isinstance(group, VideoGroup))
+    return {video.clip_id: video.location for video in group.videos}  # type: ignore[misc]
 
 
 def write(root: Path, text: str, *videos: str, encoding: str = "utf-8") -> Path:
@@ -136,9 +136,9 @@ def test_clips_without_video_and_videos_without_clip(tmp_path: Path, caplog: pyt
     with caplog.at_level(logging.WARNING):
         source = open_folder(tmp_path)
     assert set(source.clips) == {"a.mp4", "gone.mp4"} and set(videos_of(source, tmp_path)) == {"a.mp4"}
-    assert source.absent("gone.mp4") == str(tmp_path / "gone.mp4")
+    assert source.expected_path("gone.mp4") == str(tmp_path / "gone.mp4")
     assert "mood" in caplog.text
-    failures = [group for group in source.groups(tmp_path) if isinstance(group, Failure)]
+    failures = [group for group in source.video_groups(tmp_path) if isinstance(group, Failure)]
     assert [(one.clip, one.reason) for one in failures] == [("unlisted.mp4", "has no row in the CSV")]
 
 
@@ -148,7 +148,7 @@ def test_a_row_may_name_any_file_in_the_folder(tmp_path: Path) -> None:
     write(tmp_path, "\n".join(["clip", *names]), *on_disk)
     source = open_folder(tmp_path)
     assert videos_of(source, tmp_path) == {name: tmp_path / file for name, file in zip(names, on_disk, strict=True)}
-    assert not [group for group in source.groups(tmp_path) if isinstance(group, Failure)]
+    assert not [group for group in source.video_groups(tmp_path) if isinstance(group, Failure)]
 
 
 @pytest.mark.parametrize("suffix", ["ts", "m2ts", "vob", "asf", "mpe", "f4v", "mxf", "dv", "ogm", "qt", "divx", "MOV"])

@@ -58,7 +58,7 @@ def store(source: Path, tmp_path: Path) -> Path:
 
 
 def make(source: Path, store: Path, encoder: object = None) -> tuple[int, int]:
-    report = prepare(source, store, workers=0, settings=FakeSettings(), encoder=encoder, make_clip=fake_clip)  # type: ignore[arg-type]
+    report = prepare(source, store, workers=0, settings=FakeSettings(), encoder=encoder, extract=fake_clip)  # type: ignore[arg-type]
     return report.done, report.skipped
 
 
@@ -107,7 +107,7 @@ def test_a_kill_leaves_no_store_and_the_same_call_goes_on(
 ) -> None:
     from crnet.data import embed as module
 
-    monkeypatch.setattr(module, "CLIPS_AT_ONCE", 1)
+    monkeypatch.setattr(module, "CLIPS_PER_BATCH", 1)
     steps = 0
 
     def counted(function: object) -> object:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from release_files import annotation, dictionary, locked, transcription, write_release, zipped
 
-from crnet.data.prepare import open_source
 from crnet.data.sources.archives import Member
 from crnet.data.sources.first_impressions import open_release
+from crnet.data.sources.open_source import open_source
 from crnet.data.sources.source import Failure, Source, VideoGroup
 from crnet.errors import ArchiveError, LabelError
 
@@ -23,11 +23,11 @@ def read_all(source: Source, work: Path) -> dict[str, bytes]:
     """The contents of all videos by clip id; deletes the temporary archives as `prepare` does."""
     work.mkdir(exist_ok=True)
     found = {}
-    for group in source.groups(work):
+    for group in source.video_groups(work):
         assert isinstance(group, VideoGroup), group
         for video in group.videos:
             assert video.clip_id not in found
-            where = video.where
+            where = video.location
             found[video.clip_id] = where.read(1 << 20) if isinstance(where, Member) else where.read_bytes()
         for spill in group.spills:
             spill.unlink(missing_ok=True)
@@ -111,7 +111,7 @@ def test_a_damaged_inner_archive_costs_its_clips_not_the_rest(tmp_path: Path) ->
     (tmp_path / "fi" / "train-2.zip").write_bytes(zipped({"training80_09.zip": b"damaged"}))
     source = open_source(tmp_path / "fi", no_keys)
     (tmp_path / "work").mkdir()
-    groups = list(source.groups(tmp_path / "work"))
+    groups = list(source.video_groups(tmp_path / "work"))
     (failure,) = (group for group in groups if isinstance(group, Failure))
     assert failure.path.endswith("train-2.zip/training80_09.zip") and "damaged" in failure.reason and failure.remedy
     assert sum(len(group.videos) for group in groups if isinstance(group, VideoGroup)) == 3
@@ -124,13 +124,13 @@ def test_archives_nested_without_end_are_refused(tmp_path: Path) -> None:
         content = zipped({"in.zip": content})
     (tmp_path / "fi" / "train-3.zip").write_bytes(content)
     (tmp_path / "work").mkdir()
-    groups = list(open_source(tmp_path / "fi", no_keys).groups(tmp_path / "work"))
-    assert any(isinstance(group, Failure) and "nested too deep" in group.reason for group in groups)
+    groups = list(open_source(tmp_path / "fi", no_keys).video_groups(tmp_path / "work"))
+    assert any(isinstance(group, Failure) and "nested too deeply" in group.reason for group in groups)
 
 
 def test_a_video_without_annotation_is_a_failure_unless_it_is_the_one_that_is_known(tmp_path: Path) -> None:
     def failures() -> list[Failure]:
-        groups = open_source(tmp_path / "fi", no_keys).groups(tmp_path / "work")
+        groups = open_source(tmp_path / "fi", no_keys).video_groups(tmp_path / "work")
         return [group for group in groups if isinstance(group, Failure)]
 
     write_release(tmp_path / "fi")
@@ -144,7 +144,7 @@ def test_a_damaged_outer_archive_is_a_failure_and_the_rest_is_read(tmp_path: Pat
     (tmp_path / "fi" / "train-9.zip").write_bytes(b"PK\x03\x04 cut off")
     source = open_source(tmp_path / "fi", no_keys)
     (tmp_path / "work").mkdir(exist_ok=True)
-    found = list(source.groups(tmp_path / "work"))
+    found = list(source.video_groups(tmp_path / "work"))
     assert [Path(one.path).name for one in found if isinstance(one, Failure)] == ["train-9.zip"]
     assert any(one.videos for one in found if not isinstance(one, Failure))
 

@@ -123,7 +123,7 @@ def test_damage_is_a_label_error(content: bytes) -> None:
 
 def test_a_huge_file_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(label_pickles, "LARGEST_PICKLE_BYTES", 100)
-    with pytest.raises(LabelError, match="at most 100"):
+    with pytest.raises(LabelError, match="the limit is 100"):
         read_label_pickle(annotation(SCORES), "x.pkl")
 
 

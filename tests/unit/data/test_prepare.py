@@ -12,7 +12,7 @@ import pytest
 from fake_clips import FakeSettings, fake_clip
 from release_files import write_release, zipped
 
-from crnet.data.extract import ExtractContext, Job, extract_to_store
+from crnet.data.extract import ExtractContext, ExtractJob, extract_to_store
 from crnet.data.prepare import PrepareReport, prepare
 from crnet.data.sources.source import Failure, LabelledClip, Video
 from crnet.data.store import read_clip, read_manifest
@@ -26,7 +26,7 @@ SETTINGS = FakeSettings()
 def run(
     source: Path, out: Path, *, settings: FakeSettings = SETTINGS, workers: int = 0, **more: object
 ) -> PrepareReport:
-    return prepare(source, out, settings=settings, workers=workers, make_clip=fake_clip, **more)  # type: ignore[arg-type]
+    return prepare(source, out, settings=settings, workers=workers, extract=fake_clip, **more)  # type: ignore[arg-type]
 
 
 def folder(root: Path, contents: dict[str, bytes]) -> Path:
@@ -78,7 +78,7 @@ def test_bad_clips_are_listed_and_shift_no_labels(tmp_path: Path, workers: int) 
     assert [row["reason"] for row in listed] == [
         "not a video",
         "unexpected ZeroDivisionError: a bug",
-        "there is no such video",
+        "no such video",
     ]
     assert all(row["remedy"] for row in listed)
 
@@ -230,14 +230,14 @@ def test_a_split_without_any_video_is_left_out_of_the_release(tmp_path: Path, ca
     with caplog.at_level(logging.WARNING):
         report = run(tmp_path / "fi", tmp_path / "store")
     assert [failure.clip for failure in report.failures] == ["aB-1.002.mp4"]
-    assert "no video of the val split" in caplog.text
+    assert "the val split has no videos" in caplog.text
 
 
 def test_labels_without_any_video_are_a_usage_error(tmp_path: Path) -> None:
     write_release(tmp_path / "fi")
     for video in (tmp_path / "fi").rglob("*.mp4"):
         video.rename(video.with_name("other" + video.name))
-    with pytest.raises(UsageError, match="no video of the labels' 3 clips") as caught:
+    with pytest.raises(UsageError, match="has no video of its 3 labelled clips") as caught:
         run(tmp_path / "fi", tmp_path / "store")
     assert caught.value.path == tmp_path / "fi" and "failures.csv" in str(caught.value.remedy)
     assert {row["reason"] for row in failures_of(tmp_path / "store")} == {"has no annotation"}
@@ -254,8 +254,8 @@ def test_a_split_that_a_bad_archive_may_hold_is_not_left_out(tmp_path: Path, nam
         nested = zipped({"in.zip": nested})
     (tmp_path / "fi" / name).write_bytes(nested)
     failures = {failure.clip: failure.reason for failure in run(tmp_path / "fi", tmp_path / "store").failures}
-    assert "nested too deep" in failures.pop("")
-    assert failures == ({"c_D2.000.mp4": "there is no such video"} if is_listed else {})
+    assert "nested too deeply" in failures.pop("")
+    assert failures == ({"c_D2.000.mp4": "no such video"} if is_listed else {})
 
 
 def test_only_regular_files_are_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -269,7 +269,7 @@ def test_only_regular_files_are_read(tmp_path: Path, caplog: pytest.LogCaptureFi
     (source / "linked.mp4").symlink_to("a.mp4")
     run(source, tmp_path / "store")
     assert [row.clip_id for row in read_manifest(tmp_path / "store").clips] == ["a.mp4", "linked.mp4"]
-    assert caplog.text.count("no regular file") == 4
+    assert caplog.text.count("not a regular file") == 4
     # A row that names one is a failure, and nothing waits for the pipe.
     (source / "clips.csv").write_text("clip\na.mp4\nlinked.mp4\npipe.mp4\n")
     assert [failure.clip for failure in run(source, tmp_path / "store").failures] == ["pipe.mp4"]
@@ -290,8 +290,8 @@ def test_a_name_that_is_not_utf8_costs_its_clip_only(tmp_path: Path, workers: in
 def test_a_link_to_nothing_is_told_from_a_file_without_rights(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").symlink_to("gone")
     shared = ExtractContext(tmp_path / "store", HashedNgrams(), SETTINGS, "", fake_clip)  # type: ignore[arg-type]
-    failure = extract_to_store(shared, Job(LabelledClip("a.mp4"), Video("a.mp4", tmp_path / "a.mp4"), 0))
-    assert isinstance(failure, Failure) and "link to nothing" in failure.reason and "rights" not in failure.remedy
+    failure = extract_to_store(shared, ExtractJob(LabelledClip("a.mp4"), Video("a.mp4", tmp_path / "a.mp4"), 0))
+    assert isinstance(failure, Failure) and "broken link" in failure.reason and "rights" not in failure.remedy
 
 
 def test_workers_are_not_negative(tmp_path: Path) -> None:

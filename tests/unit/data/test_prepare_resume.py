@@ -22,7 +22,7 @@ sys.path.insert(0, sys.argv[1])
 from fake_clips import FakeSettings, fake_clip
 from crnet.data.prepare import prepare
 if __name__ == "__main__":
-    prepare(Path(sys.argv[2]), Path(sys.argv[3]), workers=1, settings=FakeSettings(sleep_s=0.02), make_clip=fake_clip)
+    prepare(Path(sys.argv[2]), Path(sys.argv[3]), workers=1, settings=FakeSettings(sleep_s=0.02), extract=fake_clip)
 """
 
 

@@ -11,7 +11,7 @@ from fake_clips import FakeSettings, fake_clip
 from numpy.typing import NDArray
 
 from crnet.data.embed import embed
-from crnet.data.extract import ExtractContext, ExtractedClip, Job, extract_clip, extract_to_store
+from crnet.data.extract import ExtractContext, ExtractedClip, ExtractJob, extract_clip, extract_to_store
 from crnet.data.prepare import PrepareReport, prepare
 from crnet.data.sources.source import LabelledClip, Video
 from crnet.data.store import read_clip, read_manifest
@@ -119,7 +119,7 @@ def test_who_said_nothing_by_the_transcribers_is_not_listened_to(
     recogniser = FakeRecogniser()
     shared = ExtractContext(tmp_path / "store", HashedNgrams(), FakeSettings(), "", extract_clip, recogniser)  # type: ignore[arg-type]
     clip = LabelledClip("b.mp4", transcribed=transcribed)
-    made = extract_to_store(shared, Job(clip, Video("b.mp4", source / "b.mp4"), 0))
+    made = extract_to_store(shared, ExtractJob(clip, Video("b.mp4", source / "b.mp4"), 0))
     assert isinstance(made, ExtractedClip) and recogniser.asked == asked
 
 
@@ -134,4 +134,4 @@ def test_a_model_that_cannot_be_loaded_ends_the_run(source: Path, tmp_path: Path
 
 def test_clips_without_words_are_counted_aloud(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     prepare(source, tmp_path / "store", workers=0, settings=FakeSettings())
-    assert "4 of 5 clips have no words" in caplog.text  # all but a.txt
+    assert "4 of 5 clips have no transcript" in caplog.text  # all but a.txt

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def clip(tmp_path: Path) -> Clip:
 @pytest.fixture
 def path(tmp_path: Path, clip: Clip) -> Path:
     path = tmp_path / "clip.safetensors"
-    write_clip(path, clip, origin="made from this")
+    write_clip(path, clip, fingerprint="made from this")
     return path
 
 
@@ -64,13 +65,14 @@ def test_a_clip_reads_back_the_same(path: Path, clip: Clip) -> None:
 
 
 def test_the_same_clip_gives_the_same_bytes_also_in_another_process(path: Path, clip: Clip, tmp_path: Path) -> None:
-    write_clip(tmp_path / "again", clip, origin="made from this")
+    write_clip(tmp_path / "again", clip, fingerprint="made from this")
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
     code = (
         "import sys; from pathlib import Path; from crnet.data.store import read_clip, write_clip;"
-        "write_clip(Path(sys.argv[2]), read_clip(Path(sys.argv[1])), origin='made from this')"
+        "write_clip(Path(sys.argv[2]), read_clip(Path(sys.argv[1])), fingerprint='made from this')"
     )
-    subprocess.run([sys.executable, "-c", code, path, tmp_path / "other"], check=True, env={"PYTHONHASHSEED": "7"})
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-c", code, path, tmp_path / "other"], check=True, env=environment)
     assert (tmp_path / "other").read_bytes() == path.read_bytes()
 
 

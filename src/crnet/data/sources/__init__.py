@@ -1,1 +1,1 @@
-"""Data sets that `crnet prepare` reads."""
+"""Datasets that `crnet prepare` reads."""

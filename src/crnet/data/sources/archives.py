@@ -1,7 +1,7 @@
-"""Zip archives, also inside one another and encrypted, read member by member and never trusted.
+"""Read zip archives member by member, also encrypted and nested ones, without trusting them.
 
-A member's name never becomes a path: contents go to files that the caller names. Archives with members that climb
-out of their folder, links, doubled names or absurd sizes are refused as a whole.
+The name of a member never becomes a path: content goes to files that the caller names. An archive is refused as a whole
+if a member leaves its folder, is a link, has an absurd size, or has the name of another member.
 """
 
 from __future__ import annotations
@@ -27,80 +27,82 @@ from crnet.utils.files import write_error_remedy
 KEY_VARIABLE = "CRNET_FIV2_KEY"
 CHUNK_BYTES = 1 << 20
 MOST_MEMBERS = 200_000
-LARGEST_MEMBER_BYTES = 64 << 30  # an inner zip of the release has some 300 MB, an outer one some 7 GB
-LARGEST_RATIO = 100  # unpacked to packed; videos hardly shrink, labels by less than 10
-FREE_OF_RATIO_BYTES = 1 << 20  # below this size a high ratio is harmless
+LARGEST_MEMBER_BYTES = 64 << 30  # in the release, an inner zip has about 300 MB and an outer one about 7 GB
+LARGEST_RATIO = 100  # unpacked to packed size; videos hardly shrink, labels by less than 10
+UNLIMITED_RATIO_BYTES = 1 << 20  # below this size a high ratio is harmless
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., length of the name, length of the extra field
 ENCRYPTED_FLAG = 0x1
-PUBLISHER = "get the archive from its publisher"
+PUBLISHER = "download the archive from its publisher"
 UNPACK_YOURSELF = "unpack it yourself and give the folder"
 
-Keys = Callable[[str], str]
-"""Given an archive's name without `.zip`, its key. Raises ArchiveError if there is none."""
+KeyLookup = Callable[[str], str]
+"""A function from an archive's name, without `.zip`, to its key. Raises ArchiveError if there is none."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One file inside an archive, enough to read it from another process.
+    """One file inside an archive, with everything that another process needs to read it.
 
     Attributes:
-        file: The file on disk that holds the archive.
-        start, size: Where in that file the archive lies, in bytes.
-        name: The member's name in the archive.
-        shown: Path for messages.
-        bytes_unpacked: Its size.
-        crc32: Of the content; 0 where the archive keeps none (AES).
-        encrypted: Whether a key is needed.
-        key: The key, if the archive needs one.
+        file: The file on disk that contains the archive.
+        start, size: Position and size of the archive in that file, in bytes.
+        name: Name of the member in the archive.
+        display_path: Path for messages.
+        bytes_unpacked: Size of the content.
+        crc32: CRC-32 of the content; 0 if the archive has none (AES).
+        encrypted: Whether reading needs a key.
+        key: The key, if reading needs one.
     """
 
     file: Path
     start: int
     size: int
     name: str
-    shown: str
+    display_path: str
     bytes_unpacked: int
     crc32: int
     encrypted: bool
     key: str | None = field(default=None, repr=False)
 
     def chunks(self) -> Generator[bytes, None, None]:
-        """The content, piece by piece, never more than `bytes_unpacked`.
+        """Yield the content in pieces, never more than `bytes_unpacked`.
 
         Raises:
-            ArchiveError: Damaged, locked, or longer than announced.
+            ArchiveError: Damaged, encrypted, or longer than the archive's directory says.
         """
         total = 0
-        with _reporting(self.shown), _opened(self.file, self.start, self.size) as (raw, archive):
+        with _archive_errors(self.display_path), _opened(self.file, self.start, self.size) as (raw, archive):
             info = archive.getinfo(self.name)
-            read = _decrypted(raw, archive, info, self) if self.encrypted else _plain(archive, info)
-            with closing(read):
-                for chunk in read:
+            chunks = _decrypted(raw, archive, info, self) if self.encrypted else _plain(archive, info)
+            with closing(chunks):
+                for chunk in chunks:
                     total += len(chunk)
                     if total > self.bytes_unpacked:
                         raise ArchiveError(
-                            "unpacks to more than the archive announces", path=self.shown, remedy=PUBLISHER
+                            "unpacks to more than the archive's directory says",
+                            path=self.display_path,
+                            remedy=PUBLISHER,
                         )
                     yield chunk
         if total != self.bytes_unpacked:
-            raise ArchiveError("ends early", path=self.shown, remedy="download the archive again")
+            raise ArchiveError("ends early", path=self.display_path, remedy="download the archive again")
 
     def read(self, limit_bytes: int) -> bytes:
-        """The whole content.
+        """Return the whole content.
 
         Raises:
-            ArchiveError: As `chunks`, or larger than `limit_bytes`.
+            ArchiveError: As for `chunks`, or the content is larger than `limit_bytes`.
         """
         if self.bytes_unpacked > limit_bytes:
-            reason = f"has {self.bytes_unpacked} bytes, at most {limit_bytes} are read"
-            raise ArchiveError(reason, path=self.shown, remedy=UNPACK_YOURSELF)
+            reason = f"has {self.bytes_unpacked} bytes, the limit is {limit_bytes}"
+            raise ArchiveError(reason, path=self.display_path, remedy=UNPACK_YOURSELF)
         return b"".join(self.chunks())
 
     def extract(self, path: Path) -> None:
         """Write the content to `path`.
 
         Raises:
-            ArchiveError: As `chunks`.
+            ArchiveError: As for `chunks`.
             StorageError: The disk is full or the file cannot be written.
         """
         with closing(self.chunks()) as chunks:
@@ -114,32 +116,32 @@ class Member:
 
 
 class Archive:
-    """A zip archive that has been checked: its members are safe to read.
+    """A checked zip archive, whose members are safe to read.
 
     Args:
-        file: The file on disk that holds it.
+        file: The file on disk that contains it.
         keys: Called once if a member is encrypted.
-        start, size: Where in the file it lies; the whole file by default.
-        shown: Path for messages.
+        start, size: Position and size in the file, in bytes; by default the whole file.
+        display_path: Path for messages.
 
     Raises:
         ArchiveError: Damaged or dangerous.
     """
 
     def __init__(
-        self, file: Path, keys: Keys, *, start: int = 0, size: int | None = None, shown: str | None = None
+        self, file: Path, keys: KeyLookup, *, start: int = 0, size: int | None = None, display_path: str | None = None
     ) -> None:
         self.file = file
-        self.shown = str(file) if shown is None else shown
+        self.display_path = str(file) if display_path is None else display_path
         self.start = start
         self.keys = keys
-        with _reporting(self.shown):
+        with _archive_errors(self.display_path):
             self.size = file.stat().st_size if size is None else size
             with _opened(file, start, self.size) as (_, archive):
                 infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
-        _check(infos, self.size, self.shown)
+        _check(infos, self.size, self.display_path)
         encrypted = any(info.flag_bits & ENCRYPTED_FLAG for info in infos)
-        key = keys(Path(self.shown).stem) if encrypted else None
+        key = keys(Path(self.display_path).stem) if encrypted else None
         self._infos = {info.filename: info for info in infos}
         self.members = tuple(self._member(info, key) for info in infos if not _is_clutter(info.filename))
         self._check_key()
@@ -151,7 +153,7 @@ class Archive:
             self.start,
             self.size,
             info.filename,
-            f"{self.shown}/{info.filename}",
+            f"{self.display_path}/{info.filename}",
             info.file_size,
             info.CRC,
             encrypted,
@@ -159,19 +161,19 @@ class Archive:
         )
 
     def _check_key(self) -> None:
-        """Fail now, not once for each member, if the key is wrong."""
-        locked = [member for member in self.members if member.encrypted and member.bytes_unpacked > 0]
-        if locked:
-            with closing(min(locked, key=lambda member: member.bytes_unpacked).chunks()) as chunks:
+        """If the key is wrong, fail now instead of once for each member."""
+        encrypted = [member for member in self.members if member.encrypted and member.bytes_unpacked > 0]
+        if encrypted:
+            with closing(min(encrypted, key=lambda member: member.bytes_unpacked).chunks()) as chunks:
                 next(chunks)
 
     def inner(self, member: Member, spill: Path) -> Archive:
-        """An archive inside this one.
+        """Open an archive inside this one.
 
-        A stored one is read in place; a packed or encrypted one is unpacked to `spill` first (and left there).
+        A stored archive is read in place. A compressed or encrypted one is first unpacked to `spill` and stays there.
 
         Raises:
-            ArchiveError: Damaged, locked or dangerous.
+            ArchiveError: Damaged, encrypted without a key, or dangerous.
             StorageError: The disk is full.
         """
         info = self._infos[member.name]
@@ -181,44 +183,46 @@ class Archive:
                 self._inner_keys(member),
                 start=self._data_start(info),
                 size=info.file_size,
-                shown=member.shown,
+                display_path=member.display_path,
             )
         member.extract(spill)
-        return Archive(spill, self._inner_keys(member), shown=member.shown)
+        return Archive(spill, self._inner_keys(member), display_path=member.display_path)
 
-    def _inner_keys(self, member: Member) -> Keys:
-        # Where the outer archive is locked, the same key opens what is inside, unless that has its own.
+    def _inner_keys(self, member: Member) -> KeyLookup:
+        # The key of an encrypted outer archive also opens the inner one, unless that has its own key.
         return (
             self.keys if member.key is None else lambda stem: key_from_environment(stem, exact=True) or str(member.key)
         )
 
     def _data_start(self, info: zipfile.ZipInfo) -> int:
-        with _reporting(self.shown), self.file.open("rb") as file:
+        with _archive_errors(self.display_path), self.file.open("rb") as file:
             file.seek(self.start + info.header_offset)
             signature, name_bytes, extra_bytes = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
         if signature != b"PK\x03\x04":
-            raise ArchiveError("damaged: a member does not start where it should", path=self.shown, remedy=PUBLISHER)
+            raise ArchiveError(
+                "damaged: a member does not start where it should", path=self.display_path, remedy=PUBLISHER
+            )
         return self.start + info.header_offset + LOCAL_HEADER.size + name_bytes + extra_bytes
 
 
 def key_from_environment(stem: str, *, exact: bool = False) -> str | None:
-    """The key of an archive: `CRNET_FIV2_KEY_<NAME>` or, unless `exact`, `CRNET_FIV2_KEY`.
+    """Return the key of an archive from `CRNET_FIV2_KEY_<NAME>` or, unless `exact`, from `CRNET_FIV2_KEY`.
 
-    `<NAME>` is the archive's name without `.zip`, in capitals, everything but letters and digits an underscore.
+    `<NAME>` is the archive's name without `.zip`, in capitals, with underscores for everything but letters and digits.
     """
     own = f"{KEY_VARIABLE}_{re.sub('[^A-Z0-9]', '_', stem.upper())}"
     return os.environ.get(own) or (None if exact else os.environ.get(KEY_VARIABLE)) or None
 
 
 def ask_for_key(stem: str) -> str:
-    """The default `Keys`: from the environment, or typed in where there is a terminal.
+    """Return a key from the environment or, on a terminal, from the user: the default `KeyLookup`.
 
     Raises:
         ArchiveError: There is no key.
     """
     key = key_from_environment(stem)
     if key is None and sys.stdin is not None and sys.stdin.isatty():
-        key = getpass.getpass(f"Key of {stem}.zip (from the organisers): ")
+        key = getpass.getpass(f"Key of {stem}.zip (the organisers provide it): ")
     if not key:
         own = f"{KEY_VARIABLE}_{re.sub('[^A-Z0-9]', '_', stem.upper())}"
         raise ArchiveError(
@@ -228,7 +232,7 @@ def ask_for_key(stem: str) -> str:
 
 
 class _Window(io.RawIOBase):
-    """Part of a file as a file of its own, read only."""
+    """A part of a file as a read-only file."""
 
     def __init__(self, file: IO[bytes], start: int, size: int) -> None:
         self._file, self._start, self._size, self._at = file, start, size, 0
@@ -242,7 +246,7 @@ class _Window(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
         if base + offset < 0:
-            raise OSError("before the start")  # what zipfile expects of a file that is too short
+            raise OSError("before the start")  # zipfile expects this error from a file that is too short
         self._at = base + offset
         return self._at
 
@@ -250,12 +254,12 @@ class _Window(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        wanted = max(0, min(len(buffer), self._size - self._at))
+        count = max(0, min(len(buffer), self._size - self._at))
         self._file.seek(self._start + self._at)
-        read = self._file.read(wanted)
-        buffer[: len(read)] = read
-        self._at += len(read)
-        return len(read)
+        content = self._file.read(count)
+        buffer[: len(content)] = content
+        self._at += len(content)
+        return len(content)
 
 
 @contextmanager
@@ -277,52 +281,54 @@ def _plain(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Generator[bytes, 
 def _decrypted(
     raw: IO[bytes], archive: zipfile.ZipFile, info: zipfile.ZipInfo, member: Member
 ) -> Generator[bytes, None, None]:
-    """One encrypted member. Python's own reader does about 1 MB/s and no AES; stream-unzip is compiled."""
+    """Yield the content of an encrypted member. Python's own reader is slow (1 MB/s) and cannot read AES."""
     try:
         from stream_unzip import PasswordError, UnzipError, stream_unzip
     except ImportError as error:
         raise MissingDependencyError(
             "reading an encrypted archive needs the package stream-unzip",
-            path=member.shown,
+            path=member.display_path,
             remedy=f"pip install 'crnet[release]', or {UNPACK_YOURSELF}",
         ) from error
 
-    def packed() -> Iterator[bytes]:
+    def raw_bytes() -> Iterator[bytes]:
         raw.seek(info.header_offset)
-        left = member.size - info.header_offset  # to the end: past the last member, stream-unzip looks for what follows
+        left = member.size - info.header_offset  # to the end, because stream-unzip looks for what follows a member
         while left > 0 and (chunk := raw.read(min(CHUNK_BYTES, left))):
             left -= len(chunk)
             yield chunk
 
     try:
-        for _, _, chunks in stream_unzip(packed(), password=str(member.key).encode()):
+        for _, _, chunks in stream_unzip(raw_bytes(), password=str(member.key).encode()):
             yield from chunks
             return
     except PasswordError as error:
-        raise ArchiveError("the key is wrong", path=member.shown, remedy=f"see {KEY_VARIABLE}") from error
+        raise ArchiveError("the key is wrong", path=member.display_path, remedy=f"see {KEY_VARIABLE}") from error
     except UnzipError as error:
         raise ArchiveError(
-            f"damaged, or the key is wrong ({type(error).__name__})", path=member.shown, remedy=UNPACK_YOURSELF
+            f"damaged, or the key is wrong ({type(error).__name__})", path=member.display_path, remedy=UNPACK_YOURSELF
         ) from error
 
 
 @contextmanager
-def _reporting(shown: str) -> Iterator[None]:
-    """Turn whatever a damaged archive raises into an `ArchiveError`."""
+def _archive_errors(display_path: str) -> Iterator[None]:
+    """Turn everything that a damaged archive raises into an `ArchiveError`."""
     try:
         yield
     except NotImplementedError as error:
-        raise ArchiveError(f"cannot be read: {error}", path=shown, remedy=UNPACK_YOURSELF) from error
+        raise ArchiveError(f"cannot be read: {error}", path=display_path, remedy=UNPACK_YOURSELF) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, struct.error, RuntimeError) as error:
-        raise DamagedArchiveError(f"damaged: {error}", path=shown, remedy="download the archive again") from error
+        raise DamagedArchiveError(
+            f"damaged: {error}", path=display_path, remedy="download the archive again"
+        ) from error
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
-        raise ArchiveError(reason, path=shown, remedy="check its rights and its disk") from error
+        raise ArchiveError(reason, path=display_path, remedy="check its permissions and its disk") from error
 
 
-def _check(infos: list[zipfile.ZipInfo], archive_bytes: int, shown: str) -> None:
+def _check(infos: list[zipfile.ZipInfo], archive_bytes: int, display_path: str) -> None:
     def refuse(reason: str) -> None:
-        raise ArchiveError(f"refused: {reason}", path=shown, remedy=PUBLISHER)
+        raise ArchiveError(f"refused: {reason}", path=display_path, remedy=PUBLISHER)
 
     if len(infos) > MOST_MEMBERS:
         refuse(f"{len(infos)} members")
@@ -335,12 +341,12 @@ def _check(infos: list[zipfile.ZipInfo], archive_bytes: int, shown: str) -> None
         if not PurePosixPath(name).parts:
             refuse("a member has no name")
         if name.startswith("/") or "\\" in name or ".." in PurePosixPath(name).parts or re.match("[A-Za-z]:", name):
-            refuse(f"member {name!r} climbs out of its folder")
+            refuse(f"member {name!r} leaves its folder")
         if stat.S_ISLNK(info.external_attr >> 16):
             refuse(f"member {name!r} is a link")
         if info.file_size > LARGEST_MEMBER_BYTES:
             refuse(f"member {name!r} has {info.file_size} bytes")
-        if info.file_size > max(FREE_OF_RATIO_BYTES, LARGEST_RATIO * info.compress_size):
+        if info.file_size > max(UNLIMITED_RATIO_BYTES, LARGEST_RATIO * info.compress_size):
             refuse(f"member {name!r} unpacks to more than {LARGEST_RATIO} times its size")
 
 

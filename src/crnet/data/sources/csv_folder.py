@@ -1,4 +1,4 @@
-"""A folder of videos with one CSV of labels, or without labels: any data set but the official release."""
+"""A folder of videos with one CSV of labels, or without labels: any dataset other than the official release."""
 
 from __future__ import annotations
 
@@ -29,53 +29,55 @@ def open_folder(path: Path, files: list[Path] | None = None) -> Source:
     """Open a folder of videos, or a CSV that lists them.
 
     Args:
-        path: The folder, with at most one CSV directly inside; or the CSV. Clips are named by their path relative to
-            it, with `/`.
-        files: All files of the folder, if they are listed already.
+        path: The folder, with at most one CSV directly inside; or the CSV. The name of a clip is its path relative to
+            this folder, with `/`.
+        files: All files of the folder, if the caller has listed them.
 
     Raises:
-        LabelError: The CSV is unusable; names the line.
-        UsageError: There is neither a CSV nor a video.
+        LabelError: The CSV is unusable; the error names the line.
+        UsageError: The folder has neither a CSV nor a video.
     """
     table = path if path.is_file() else _find_csv(path)
     root = path.parent if path.is_file() else path
-    by_name = {file.relative_to(root).as_posix(): file for file in (find_files(root) if files is None else files)}
-    videos = {clip_id: file for clip_id, file in by_name.items() if is_video(file.name)}
-    spelled = {unicodedata.normalize("NFC", clip_id): file for clip_id, file in by_name.items()}
+    files_by_name = {file.relative_to(root).as_posix(): file for file in (find_files(root) if files is None else files)}
+    videos = {clip_id: file for clip_id, file in files_by_name.items() if is_video(file.name)}
+    normalised = {unicodedata.normalize("NFC", clip_id): file for clip_id, file in files_by_name.items()}
 
-    def named(clip_id: str) -> Path | None:
-        """The file that a row means, whatever its suffix, hidden or not, also if its accents are encoded otherwise."""
+    def find_video(clip_id: str) -> Path | None:
+        """Return the file of a row, with any suffix, hidden or not, and with accents in any Unicode encoding."""
         file = root / clip_id
-        return file if is_regular(file) else spelled.get(unicodedata.normalize("NFC", clip_id))
+        return file if is_regular(file) else normalised.get(unicodedata.normalize("NFC", clip_id))
 
     if table is None:
         if not videos:
-            raise UsageError("holds no video", path=path, remedy="give a folder with videos, or the official release")
+            raise UsageError(
+                "contains no video", path=path, remedy="give a folder with videos, or the official release"
+            )
         clips = {clip_id: _with_sidecar(LabelledClip(clip_id), file) for clip_id, file in videos.items()}
-        found = videos
+        labelled_videos = videos
     else:
-        clips = read_csv(table, named)
-        found = {clip_id: file for clip_id in clips if (file := named(clip_id)) is not None}
-    listed = set(found.values())
+        clips = read_csv(table, find_video)
+        labelled_videos = {clip_id: file for clip_id in clips if (file := find_video(clip_id)) is not None}
+    listed = set(labelled_videos.values())
 
-    def groups(work_dir: Path) -> Iterator[VideoGroup | Failure]:
+    def video_groups(work_dir: Path) -> Iterator[VideoGroup | Failure]:
         for clip_id in sorted(clip_id for clip_id, file in videos.items() if file not in listed):
-            remedy = f"give it a row in {table}, or take it out of the folder"
+            remedy = f"add a row for it to {table}, or move it out of the folder"
             yield Failure(clip_id, str(videos[clip_id]), "has no row in the CSV", remedy)
-        yield VideoGroup(tuple(Video(clip_id, file) for clip_id, file in found.items()))
+        yield VideoGroup(tuple(Video(clip_id, file) for clip_id, file in labelled_videos.items()))
 
-    return Source("folder", clips, groups, absent=lambda clip_id: str(root / clip_id))
+    return Source("folder", clips, video_groups, expected_path=lambda clip_id: str(root / clip_id))
 
 
-def read_csv(path: Path, named: Callable[[str], Path | None] = lambda clip_id: None) -> dict[str, LabelledClip]:
+def read_csv(path: Path, find_video: Callable[[str], Path | None] = lambda clip_id: None) -> dict[str, LabelledClip]:
     """Read a CSV of clips; columns as in docs/data.md, separated by comma, semicolon or tab.
 
     Args:
         path: The CSV.
-        named: Given a clip id, its video if there is one, for the transcript that lies beside it.
+        find_video: Returns the video of a clip id, if there is one, to look for a transcript beside it.
 
     Raises:
-        LabelError: Unusable; names the line and what to do.
+        LabelError: Unusable; the error names the line and the remedy.
     """
     rows = _rows(path)
     line, header = next(rows, (1, []))
@@ -92,12 +94,12 @@ def read_csv(path: Path, named: Callable[[str], Path | None] = lambda clip_id: N
         clip = _clip(path, line, values)
         if clip.clip_id in clips:
             _fail(path, line, f"clip {clip.clip_id} is already in line {lines[clip.clip_id]}", "list each clip once")
-        if "transcript" not in names and (video := named(clip.clip_id)) is not None:
+        if "transcript" not in names and (video := find_video(clip.clip_id)) is not None:
             clip = _with_sidecar(clip, video)
         clips[clip.clip_id] = clip
         lines[clip.clip_id] = line
     if not clips:
-        _fail(path, line, "lists no clip", "add a row for each video")
+        _fail(path, line, "lists no clips", "add a row for each video")
     return clips
 
 
@@ -107,23 +109,27 @@ def _find_csv(folder: Path) -> Path | None:
     tables = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".csv" and p.is_file() and p.name[0] != ".")
     if len(tables) > 1:
         names = ", ".join(table.name for table in tables)
-        raise LabelError(f"holds several CSVs: {names}", path=folder, remedy="give the path of the one to use")
+        raise LabelError(f"contains several CSVs: {names}", path=folder, remedy="give the path of the one to use")
     return tables[0] if tables else None
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The number of each row's first line, and its cells."""
+    """Yield the number of each row's first line, and its cells."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_CSV_BYTES + 1)
         text = content.decode("utf-8-sig")
     except OSError as error:
-        raise LabelError(f"cannot be read: {error.strerror or error}", path=path, remedy="check its rights") from error
+        raise LabelError(
+            f"cannot be read: {error.strerror or error}", path=path, remedy="check its permissions"
+        ) from error
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         _fail(path, line, "is not UTF-8", "save the CSV as UTF-8", error)
     if len(content) > LARGEST_CSV_BYTES:
-        raise LabelError(f"larger than {LARGEST_CSV_BYTES >> 20} MB", path=path, remedy="give the table of clips alone")
+        raise LabelError(
+            f"larger than {LARGEST_CSV_BYTES >> 20} MB", path=path, remedy="give a table with the clips only"
+        )
     header = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=header.count), strict=True)
     while True:
@@ -137,18 +143,23 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _check_header(path: Path, names: list[str]) -> None:
     if not any(names):
-        _fail(path, 1, "is empty, where the names of the columns should be", "begin the CSV with clip,split,...")
+        _fail(path, 1, "is empty; it should name the columns", "begin the CSV with clip,split,...")
     if "clip" not in names:
-        _fail(path, 1, f"has no column clip, only {', '.join(names)[:200]}", "name the column of video paths clip")
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        _fail(path, 1, f"has the column {doubled[0]} twice", "keep one of them")
+        _fail(
+            path,
+            1,
+            f"has no column clip, only {', '.join(names)[:200]}",
+            "name the column with the paths of the videos: clip",
+        )
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        _fail(path, 1, f"has the column {repeated[0]} twice", "keep one of the two")
     missing = [target for target in TARGETS if target not in names]
     if 0 < len(missing) < len(TARGETS):
-        _fail(path, 1, f"lacks {', '.join(missing)}", "give all six targets, or none to predict only")
+        _fail(path, 1, f"lacks {', '.join(missing)}", "give all six targets, or none for prediction only")
     unknown = [name for name in names if name not in COLUMNS and not name.startswith(GROUP_PREFIX)]
     if unknown:
-        _log.warning("%s: columns that crnet does not use: %s", path, ", ".join(unknown))
+        _log.warning("%s: crnet does not use these columns: %s", path, ", ".join(unknown))
 
 
 def _clip(path: Path, line: int, values: dict[str, str]) -> LabelledClip:
@@ -156,7 +167,7 @@ def _clip(path: Path, line: int, values: dict[str, str]) -> LabelledClip:
     split = _split(path, line, values.get("split", ""))
     scores = _scores(path, line, values)
     if split is not None and scores is None:
-        _fail(path, line, f"is in split {split} without scores", "leave the split empty for clips to predict only")
+        _fail(path, line, f"is in split {split} without scores", "leave the split empty for clips without scores")
     return LabelledClip(
         clip_id,
         split,
@@ -195,28 +206,33 @@ def _scores(path: Path, line: int, values: dict[str, str]) -> tuple[float, ...] 
         return None
     missing = [target for target in TARGETS if target not in texts]
     if missing:
-        _fail(path, line, f"has no score for {', '.join(missing)}", "give all six targets, or none to predict only")
+        _fail(path, line, f"has no score for {', '.join(missing)}", "give all six targets, or none for prediction only")
     scores = []
     for target, text in texts.items():
         try:
             score = float(text)
         except ValueError as error:
-            _fail(path, line, f"{target} {text!r} is not a number", "write it as in 0.5, with a point", error)
-        if not 0 <= score <= 1:  # also true for NaN
-            _fail(path, line, f"{target} is {text}, not in [0, 1]", "scale the scores so that 0 is lowest, 1 highest")
+            _fail(path, line, f"{target} {text!r} is not a number", "write numbers like 0.5, with a point", error)
+        if not 0 <= score <= 1:  # NaN also fails this test
+            _fail(
+                path,
+                line,
+                f"{target} is {text}, not in [0, 1]",
+                "scale the scores so that 0 is the lowest and 1 the highest",
+            )
         scores.append(score)
     return tuple(scores)
 
 
 def _with_sidecar(clip: LabelledClip, video: Path) -> LabelledClip:
-    """The clip with the transcript that lies beside its video, if any; an empty file says that nothing is said."""
+    """Return the clip with the transcript beside its video, if there is one. An empty file means no speech."""
     sidecar = find_sidecar(video)
     if sidecar is None:
         return clip
     try:
         return replace(clip, transcript=read_transcript(sidecar), transcribed=True)
     except LabelError as error:
-        _log.warning("transcript left out: %s", error)
+        _log.warning("transcript ignored: %s", error)
         return clip
 
 

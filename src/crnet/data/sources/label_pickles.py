@@ -1,8 +1,8 @@
-"""The label files of First Impressions v2: Python 2 pickles, read without running anything from them.
+"""Read the label files of First Impressions v2, which are Python 2 pickles, without running code from them.
 
-Only text, numbers and dictionaries come out. The three names that such a file may call (NumPy's scalar and dtype
-reconstructors, and the encoder by which Python 3 writes bytes) are played by functions of this module; any other
-name, and any instruction that such files do not need, is refused before a thing is built.
+The result contains only text, numbers and dictionaries. Functions of this module replace the three names that such a
+file may call: NumPy's scalar and dtype reconstructors, and the encoder that Python 3 uses to write bytes. Any other
+name and any instruction that such files do not need are refused before an object is created.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 from crnet.errors import LabelError
 
-LARGEST_PICKLE_BYTES = 64 << 20  # the training annotation has some 2 MB
-GET_AGAIN = "get the file again from the organisers"
+LARGEST_PICKLE_BYTES = 64 << 20  # the training annotation has about 2 MB
+GET_AGAIN = "download the file again from the organisers"
 
 _BUILDING = (
     "PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE",
@@ -37,53 +37,55 @@ _DAMAGE = (ValueError, TypeError, LookupError, EOFError, AttributeError, Overflo
 _NUMBER_FORMATS = {"f8": "d", "f4": "f", "i8": "q", "i4": "i"}
 
 
-def read_label_pickle(content: bytes, shown: str) -> dict[Any, Any]:
+def read_label_pickle(content: bytes, display_path: str) -> dict[Any, Any]:
     """Read a label pickle of any protocol from 2 on.
 
     Args:
         content: The file's bytes.
-        shown: Path for messages.
+        display_path: Path for messages.
 
     Returns:
         The dictionary in it; its values are dictionaries, texts and numbers.
 
     Raises:
-        LabelError: Too large, damaged, not a dictionary, or it asks for anything that labels do not need.
+        LabelError: Too large, damaged, not a dictionary, or it uses anything that labels do not need.
     """
     if len(content) > LARGEST_PICKLE_BYTES:
         raise LabelError(
-            f"has {len(content)} bytes, at most {LARGEST_PICKLE_BYTES} are read", path=shown, remedy=GET_AGAIN
+            f"has {len(content)} bytes, the limit is {LARGEST_PICKLE_BYTES}", path=display_path, remedy=GET_AGAIN
         )
     try:
         _check_instructions(content)
-        found = _LabelUnpickler(io.BytesIO(content), encoding="latin1").load()
+        labels = _LabelUnpickler(io.BytesIO(content), encoding="latin1").load()
     except _RefusedError as error:
         raise LabelError(
-            f"refused: {error}", path=shown, remedy="get the file from the organisers; this one is not theirs"
+            f"refused: {error}",
+            path=display_path,
+            remedy="download the file from the organisers; this one is not theirs",
         ) from error
     except (pickle.UnpicklingError, struct.error, *_DAMAGE) as error:
-        raise LabelError(f"not a label file, or damaged: {error}", path=shown, remedy=GET_AGAIN) from error
-    if not isinstance(found, dict):
-        raise LabelError(f"holds a {type(found).__name__}, not a dictionary", path=shown, remedy=GET_AGAIN)
-    return found
+        raise LabelError(f"not a label file, or damaged: {error}", path=display_path, remedy=GET_AGAIN) from error
+    if not isinstance(labels, dict):
+        raise LabelError(f"contains a {type(labels).__name__}, not a dictionary", path=display_path, remedy=GET_AGAIN)
+    return labels
 
 
 class _RefusedError(Exception):
-    """The pickle asks for something that labels do not need."""
+    """The pickle uses something that labels do not need."""
 
 
 def _check_instructions(content: bytes) -> None:
-    """Refuse instructions by name, tuples that are not arguments (they could nest without end), and memo bombs."""
+    """Refuse unneeded instructions, tuples that are not arguments (they could nest without limit), and memo bombs."""
     memorised = 0
     awaits_call = False
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name not in _ALLOWED:
             raise _RefusedError(f"it uses the instruction {opcode.name}")
         if opcode.name in ("BINPUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(content):
-            raise _RefusedError(f"it numbers an object {argument}")
+            raise _RefusedError(f"it gives an object the number {argument}")
         memorised += opcode.name in _MEMO_PUTS
         if awaits_call and opcode.name not in (*_MEMO_PUTS, *_CALLS):
-            raise _RefusedError("it holds a tuple")
+            raise _RefusedError("it contains a tuple")
         if opcode.name in _TUPLES:
             awaits_call = True
         elif opcode.name in _CALLS:
@@ -91,7 +93,7 @@ def _check_instructions(content: bytes) -> None:
 
 
 class _Call:
-    """A function as a pickle may call it, and do nothing else with it: it cannot be given a state."""
+    """A function that a pickle may call. The pickle cannot do anything else with it, such as set its state."""
 
     __slots__ = ("_function",)
 
@@ -106,20 +108,20 @@ class _Call:
 
 
 class _Dtype:
-    """Stands in for `numpy.dtype`: a number's kind and, once its state is set, its byte order."""
+    """Replaces `numpy.dtype`: the type of a number and, after its state is set, its byte order."""
 
     def __init__(self, code: str, align: object = False, copy: object = True) -> None:
         self.code = code.lstrip("<>|=")
         self.order = ">" if code.startswith(">") else "<"
         if self.code not in _NUMBER_FORMATS:
-            raise _RefusedError(f"it holds numbers of type {code!r}")
+            raise _RefusedError(f"it contains numbers of type {code!r}")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.order = ">" if state[1] == ">" else "<"
 
 
 def _scalar(dtype: _Dtype, raw: str | bytes) -> float:
-    """Stands in for NumPy's `multiarray.scalar`."""
+    """Replace NumPy's `multiarray.scalar`."""
     content = raw.encode("latin1") if isinstance(raw, str) else raw
     if not isinstance(dtype, _Dtype):
         raise _RefusedError("it builds a number without a type")
@@ -127,7 +129,7 @@ def _scalar(dtype: _Dtype, raw: str | bytes) -> float:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Stands in for `_codecs.encode`."""
+    """Replace `_codecs.encode`."""
     if encoding != "latin1":
         raise _RefusedError(f"it encodes text as {encoding!r}")
     return text.encode("latin1")
@@ -144,5 +146,5 @@ _NAMES = {
 class _LabelUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _NAMES:
-            raise _RefusedError(f"it asks for {module}.{name}")
+            raise _RefusedError(f"it uses {module}.{name}")
         return _NAMES[module, name]

@@ -1,4 +1,4 @@
-"""What every kind of data set hands to `prepare`: labelled clips, and where their videos are."""
+"""The common form of all datasets: labelled clips and their videos."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ VIDEO_SUFFIXES = frozenset(
         ".vob", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogm", ".ts", ".mts", ".m2ts", ".mxf", ".dv", ".3gp", ".3g2",
     )
 )  # fmt: skip
-"""What is taken for a video without being named; a CSV may name files with any suffix."""
+"""Suffixes of files that count as videos; a CSV may list files with any suffix."""
 
-MOST_FILES = 1_000_000  # in one source: bounds memory when a whole disk is given by mistake
+MOST_FILES = 1_000_000  # limits memory when somebody gives a whole disk by mistake
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LabelledClip:
-    """What a data set says about one clip.
+    """The labels of one clip.
 
     Attributes:
-        clip_id: Its name, as in the annotation or the CSV.
-        split: Train, val or test; None if the clip is only to be predicted.
-        scores: The six targets in [0, 1], order of `TARGETS`; None without annotation.
-        person: Who is seen, if known.
-        groups: Words by name of the grouping.
-        transcript: What is said, without the transcriber's notes; "" if nothing or not known.
-        transcribed: True if someone wrote down what is said, be it nothing: speech recognition is not asked.
+        clip_id: Name of the clip, as in the annotation or the CSV.
+        split: Train, val or test; None for a clip without annotation.
+        scores: The six targets in [0, 1], in the order of `TARGETS`; None without annotation.
+        person: Name of the person in the clip, if known.
+        groups: Group of the clip by name of the grouping, such as {"gender": "female"}.
+        transcript: The words, without the transcriber's notes; "" if there are none or they are unknown.
+        transcribed: Whether the dataset has a transcript, even an empty one. Speech recognition then skips the clip.
     """
 
     clip_id: str
@@ -50,20 +50,20 @@ class LabelledClip:
 
 @dataclass(frozen=True)
 class Video:
-    """Where the video of a clip is: a file, or a member of an archive."""
+    """The video of a clip: a file, or a member of an archive."""
 
     clip_id: str
-    where: Path | Member
+    location: Path | Member
 
     @property
-    def shown(self) -> str:
-        """The path for messages; archives count as folders."""
-        return self.where.shown if isinstance(self.where, Member) else str(self.where)
+    def display_path(self) -> str:
+        """The path for messages, with archives as folders."""
+        return self.location.display_path if isinstance(self.location, Member) else str(self.location)
 
 
 @dataclass(frozen=True)
 class VideoGroup:
-    """Videos that become available together; `spills` are temporary files to delete once all of them are read."""
+    """Videos that become available together; `spills` are temporary files to delete after the last one is read."""
 
     videos: tuple[Video, ...]
     spills: tuple[Path, ...] = ()
@@ -81,77 +81,81 @@ class Failure:
 
 @dataclass(frozen=True)
 class Source:
-    """An opened data set.
+    """An opened dataset.
 
     Attributes:
-        kind: What a store made from it records.
-        clips: By clip id.
-        groups: Given a folder for temporary files, yields the videos of `clips` group by group, each clip at most
-            once, and a `Failure` for each part of the data set that cannot be read.
-        absent: Given a clip without a video, the path where it was looked for.
-        skip_missing_splits: Whether a split of which no video exists is left out, not a failure for each clip.
+        kind: The kind of dataset, which the store records.
+        clips: The labelled clips by clip id.
+        video_groups: Given a folder for temporary files, yields the videos of `clips` group by group, each clip at
+            most once, and a `Failure` for each part of the dataset that cannot be read.
+        expected_path: Returns the path where the video of a clip should be.
+        skip_missing_splits: Whether to skip a split that has no videos at all, instead of reporting every clip.
     """
 
     kind: TrainingSource
     clips: Mapping[str, LabelledClip]
-    groups: Callable[[Path], Iterator[VideoGroup | Failure]]
-    absent: Callable[[str], str]
+    video_groups: Callable[[Path], Iterator[VideoGroup | Failure]]
+    expected_path: Callable[[str], str]
     skip_missing_splits: bool = False
 
 
 def is_video(name: str) -> bool:
-    """Whether a file name looks like a video's; the AppleDouble files of macOS (`._*`) do not count."""
-    stem, suffix = os.path.splitext(name.rsplit("/", 1)[-1])  # noqa: PTH122  # members of archives are no paths
+    """Whether a file name is that of a video. The AppleDouble files of macOS (`._*`) are not videos."""
+    stem, suffix = os.path.splitext(name.rsplit("/", 1)[-1])  # noqa: PTH122  # a member of an archive is not a path
     return suffix.lower() in VIDEO_SUFFIXES and not stem.startswith(".")
 
 
 def is_regular(path: Path) -> bool:
-    """Whether there is a regular file, also at the end of links: reading a pipe or a device could wait for ever."""
-    return os.path.isfile(path)  # noqa: PTH113  # unlike Path.is_file, False for any path that cannot be looked at
+    """Whether the path, after links, is a regular file. Reading a pipe or a device could block forever."""
+    return os.path.isfile(path)  # noqa: PTH113  # unlike Path.is_file, returns False for any inaccessible path
 
 
 def find_files(root: Path, exclude: Path | None = None) -> list[Path]:
-    """All regular files below a folder in a stable order; folder links are followed once, hidden names left out.
+    """Return all regular files below a folder in a stable order. Links to folders are followed once.
 
     Args:
-        root: The folder, or one file.
-        exclude: A folder below it that is not looked into (the store that is being written).
+        root: The folder, or one file. Hidden files and folders below it are skipped.
+        exclude: A folder below it to skip: the store that is being written.
 
     Raises:
-        UsageError: There are more files than any data set has.
+        UsageError: There are more files than any dataset has.
     """
     if root.is_file():
         return [root]
-    found: list[Path] = []
+    files: list[Path] = []
     visited: set[Path] = set()
-    left_out = None if exclude is None else exclude.resolve()
-    for folder, names, files in os.walk(root, followlinks=True):
-        here = Path(folder).resolve()
-        if here in visited or here == left_out:
-            names.clear()
+    excluded = None if exclude is None else exclude.resolve()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        resolved = Path(folder).resolve()
+        if resolved in visited or resolved == excluded:
+            subfolders.clear()
             continue
-        visited.add(here)
-        names[:] = sorted(name for name in names if not name.startswith(".") and name != "__MACOSX")
-        for file in (Path(folder, name) for name in sorted(files) if not name.startswith(".")):
+        visited.add(resolved)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name != "__MACOSX")
+        for file in (Path(folder, name) for name in sorted(names) if not name.startswith(".")):
             if is_regular(file):
-                found.append(file)
+                files.append(file)
             else:
-                _log.warning("%s is left out: it is no regular file, or a link to nothing", file)
-        if len(found) > MOST_FILES:
-            raise UsageError(f"holds more than {MOST_FILES} files", path=root, remedy="give the data set's own folder")
-    return found
+                _log.warning("%s is skipped: not a regular file, or a broken link", file)
+        if len(files) > MOST_FILES:
+            raise UsageError(f"holds more than {MOST_FILES} files", path=root, remedy="give the dataset's own folder")
+    return files
 
 
 def list_videos(paths: Iterable[Path | str]) -> list[Path]:
-    """The files given, and the videos below each folder given, in a stable order; a folder without any stays as it is.
+    """Return the given files and the videos below the given folders, in a stable order.
 
-    Nothing is looked into: a file that is missing or no video is kept, for its error to be told.
+    Nothing is opened. A missing file, a file that is not a video and a folder without videos stay in the list, so that
+    reading them gives an error that names them.
+
+    Raises:
+        UsageError: A name is empty.
     """
-    found: list[Path] = []
+    videos: list[Path] = []
     for path in paths:
         if not str(path):
-            raise UsageError("an empty name is no video", remedy="name a file or a folder")
+            raise UsageError("an empty name is not a video", remedy="name a file or a folder")
     for path in map(Path, paths):
-        below = [file for file in find_files(path) if is_video(file.name)] if path.is_dir() else []
-        found += below or [path]
-    return found
+        videos_below = [file for file in find_files(path) if is_video(file.name)] if path.is_dir() else []
+        videos += videos_below or [path]
+    return videos
