@@ -1,7 +1,8 @@
-"""What is done faster than exactly, beside the exact way: on real clips, with a trained system.
+"""Tests of the approximations against exact computation, on real clips with a trained system.
 
-With one that learns from 30 drawn clips in a minute, and is touchy; and, on more clips and with the bound that counts,
-.005 for every score, with one that has seen as many as follows (twenty minutes; without it these tests skip):
+One system learns from 30 synthetic clips in a minute and is sensitive to small changes. The other is stable: it
+has learned from 1,200 clips, and on more clips every score must stay within .005. Train it first (twenty
+minutes; without it its tests skip):
 
     crnet simulate store --to-store --clips 1200 --seconds 4 --frames-per-segment 4
     crnet train store run --preset tiny --transforms.frames 32 --model.frames 32 --transforms.shift 0.1
@@ -37,42 +38,45 @@ SYSTEM = os.environ.get("CRNET_TEST_SYSTEM")
 CLIPS = ("address_3.mp4", "speaker_a.mpg", "speaker_b.mpg", "speaker_d.mpg", "speaker_e.mpg")
 MORE_CLIPS = ("address_1.mp4", "address_2.mp4", "presenter_outdoors.mp4", "speaker_c.mpg", "speaker_f1.mpg",
               "speaker_f2.mpg")  # fmt: skip
-SMALLEST_FACE_PIXELS = 20.0  # MTCNN's own default; faces here have 60 pixels and more
-SETTLING = 2  # times that O-Net corrects its own box
+SMALLEST_FACE_PIXELS = 20.0  # MTCNN's default; the faces in these clips have 60 pixels or more
+REFINEMENTS = 2  # times that O-Net corrects its own box
 FRAMES, SHIFT = 32, 0.1
 SAME_FACE_IOU = 0.5
-MEAN_IOU, MISSED, EXTRA = 0.95, 0.01, 0.01
-"""Of boxes: their overlap, and the shares of faces that one way finds and the other does not."""
-MEAN_APART, TARGET_APART = 0.003, 0.005
-MOST_APART = {"few-clips": 0.015, "many-clips": 0.005}
-"""Of scores: the mean of all, the mean over the clips in any target, and the largest. How touchy a system is depends on
-how many people it saw, see docs/performance.md: with 30 drawn clips, five seeds gave up to 0.0101, with 1,200 it was
-0.0031."""
+MIN_MEAN_IOU, MAX_MISSED, MAX_EXTRA = 0.95, 0.01, 0.01
+"""Bounds on the boxes: their mean IoU, and the shares of faces that only one of the two methods finds."""
 
-STREAM_APART = 0.005
-"""Of the networks' own scores, bfloat16 from float32."""
+MAX_MEAN_DIFFERENCE, MAX_TARGET_DIFFERENCE = 0.003, 0.005
+MAX_DIFFERENCE = {"few-clips": 0.015, "many-clips": 0.005}
+"""Bounds on the differences of scores: the mean, the mean over the clips for each target, and the largest. The
+sensitivity of a system depends on the number of its training clips (docs/performance.md): with 30 synthetic clips, five
+seeds gave up to 0.0101; with 1,200 clips the largest difference was 0.0031."""
+
+MAX_STREAM_DIFFERENCE = 0.005
+"""Bound on the difference of each network's own scores between bfloat16 and float32."""
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A clip as the product reads it, and with the faces that the whole detector finds in the whole frames."""
+    """A clip as `crnet` reads it, and with the faces that the full detector finds in whole frames."""
 
-    quick: Clip
+    fast: Clip
     exact: Clip
 
 
-@pytest.fixture(scope="module", params=list(MOST_APART))
-def seen(request: pytest.FixtureRequest) -> str:
-    """How many clips the system has seen."""
+@pytest.fixture(scope="module", params=list(MAX_DIFFERENCE))
+def training_size(request: pytest.FixtureRequest) -> str:
+    """Size of the system's training set."""
     if request.param == "many-clips" and SYSTEM is None:
-        pytest.skip("needs a system that has seen 1,200 clips, see above: set CRNET_TEST_SYSTEM to its folder")
+        pytest.skip(
+            "needs a system trained on 1,200 clips (see the top of this file): set CRNET_TEST_SYSTEM to its folder"
+        )
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def system(seen: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    """Like the paper's: 32 frames a clip, where chance averages out; with moved pictures, as few clips need it."""
-    if seen == "many-clips":
+def system(training_size: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """A system with 32 frames per clip, as in the paper, trained on shifted frames because it has few clips."""
+    if training_size == "many-clips":
         return Predictor(load_bundle(Path(str(SYSTEM))))
     tiny = PRESETS["tiny"]
     transforms = replace(tiny.transforms, frames=FRAMES, shift=SHIFT)
@@ -84,73 +88,78 @@ def system(seen: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.T
 
 
 @pytest.fixture(scope="module")
-def cases(media_dir: Path, seen: str, system: Predictor) -> list[Case]:
-    more = MORE_CLIPS if seen == "many-clips" else ()
+def cases(media_dir: Path, training_size: str, system: Predictor) -> list[Case]:
+    more = MORE_CLIPS if training_size == "many-clips" else ()
     return [read_case(media_dir / name, system) for name in (*CLIPS, *more)]
 
 
 def read_case(path: Path, system: Predictor) -> Case:
-    quick = system.read(path, "")
+    fast = system.read(path, "")
     info, detector = probe(path), Mtcnn()
-    indices = [int(np.abs(info.frame_times_s - time_s).argmin()) for time_s in quick.time_s]
-    followed = dict(zip(indices, quick.face_box, strict=True))
-    faces = {frame.index: exact_face(frame, detector, followed[frame.index])
-             for frame in decode(path, info) if frame.index in followed}  # fmt: skip
-    return Case(quick, with_faces(quick, [faces[index] for index in indices]))
+    indices = [int(np.abs(info.frame_times_s - time_s).argmin()) for time_s in fast.time_s]
+    tracked = dict(zip(indices, fast.face_box, strict=True))
+    faces = {frame.index: exact_face(frame, detector, tracked[frame.index])
+             for frame in decode(path, info) if frame.index in tracked}  # fmt: skip
+    return Case(fast, with_faces(fast, [faces[index] for index in indices]))
 
 
 def with_faces(clip: Clip, faces: list[tuple[bytes, np.ndarray] | None]) -> Clip:
     files = [clip.jpeg("face", i) if face is None else face[0] for i, face in enumerate(faces)]
-    nowhere = np.full(4, np.nan, np.float32)
-    boxes = np.stack([nowhere if face is None else face[1] for face in faces])
+    no_box = np.full(4, np.nan, np.float32)
+    boxes = np.stack([no_box if face is None else face[1] for face in faces])
     face_jpeg, face_offsets = JpegBuffer(files).arrays()
     return replace(clip, face_jpeg=face_jpeg, face_offsets=face_offsets, face_box=boxes)
 
 
-def exact_face(frame: Frame, detector: Mtcnn, followed: np.ndarray) -> tuple[bytes, np.ndarray] | None:
-    """The person's face in a frame at its full resolution: its picture as a clip keeps it, and its box.
+def exact_face(frame: Frame, detector: Mtcnn, tracked: np.ndarray) -> tuple[bytes, np.ndarray] | None:
+    """Return the person's face in a frame at full resolution: its JPEG as a clip stores it, and its box.
 
-    The face of the person who was followed, if it is among those found; else the largest one.
-    Where the detector leaves a box depends on what has nothing to do with the face: told to look for faces from 24
-    pixels on instead of 20, it moves this one by some percent. O-Net, given its own box again, does away with most of
-    that.
+    This is the detected face that overlaps the tracked one, or else the largest. The detector's box depends on settings
+    that have nothing to do with the face: with 24 pixels as the smallest face instead of 20, it moves by a few percent.
+    Running O-Net again on its own box removes most of that.
     """
     width, height = frame.stored_size
     displayed = np.array([frame.info.width / width, frame.info.height / height] * 2, np.float32)
     image = frame.rgb_full()
-    found = detector.detect(image[None], SMALLEST_FACE_PIXELS)[0]
-    if not len(found):
+    detections = detector.detect(image[None], SMALLEST_FACE_PIXELS)[0]
+    if not len(detections):
         return None
-    near = np.nan_to_num([overlap(box, followed / displayed) for box in found.boxes])
-    areas = np.prod(found.boxes[:, 2:] - found.boxes[:, :2], axis=1)
-    box = found.boxes[int(near.argmax() if near.max() >= SAME_FACE_IOU else areas.argmax())]
-    for _ in range(SETTLING):
+    boxes = detections.boxes
+    ious = np.nan_to_num([iou(box, tracked / displayed) for box in boxes])
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    box = boxes[int(ious.argmax() if ious.max() >= SAME_FACE_IOU else areas.argmax())]
+    for _ in range(REFINEMENTS):
         square = pixel_squares(box[None])
         box = detector.judge(crop_resize(image, square[0], ONET_PIXELS)[None], square).boxes[0]
     crop = crop_resize(image, with_margin(box, FACE_MARGIN), MediaSettings().pixels)
     return encode_jpeg(crop, MediaSettings().jpeg_quality), box * displayed
 
 
-def test_followed_boxes_are_those_of_the_whole_detector(cases: list[Case]) -> None:
-    exact, quick = (np.concatenate([getattr(case, way).face_box for case in cases]) for way in ("exact", "quick"))
-    shown, followed = (np.isfinite(boxes[:, 0]) for boxes in (exact, quick))
-    both = shown & followed
-    assert (shown & ~followed).sum() <= MISSED * shown.sum() and both.any()
-    assert (followed & ~shown).sum() <= EXTRA * followed.sum()  # there, the exact clip shows the followed face
-    assert np.mean([overlap(a, b) for a, b in zip(exact[both], quick[both], strict=True)]) >= MEAN_IOU
+def test_tracked_boxes_agree_with_the_full_detector(cases: list[Case]) -> None:
+    exact = np.concatenate([case.exact.face_box for case in cases])
+    fast = np.concatenate([case.fast.face_box for case in cases])
+    detected, tracked = np.isfinite(exact[:, 0]), np.isfinite(fast[:, 0])
+    both = detected & tracked
+    assert (detected & ~tracked).sum() <= MAX_MISSED * detected.sum() and both.any()
+    assert (tracked & ~detected).sum() <= MAX_EXTRA * tracked.sum()  # there, the exact clip shows the tracked face
+    assert np.mean([iou(a, b) for a, b in zip(exact[both], fast[both], strict=True)]) >= MIN_MEAN_IOU
 
 
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
+def iou(a: np.ndarray, b: np.ndarray) -> float:
     sides = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0)
     shared = float(np.prod(sides))
     return shared / float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared)
 
 
-def test_scores_are_nearly_those_of_the_whole_detector(seen: str, cases: list[Case], system: Predictor) -> None:
-    quick, exact = ([system.predict_clip(getattr(case, way)) for case in cases] for way in ("quick", "exact"))
-    found = apart(quick, exact)
-    assert found.mean() <= MEAN_APART
-    assert found.mean(axis=0).max() <= TARGET_APART and found.max() <= MOST_APART[seen]
+def test_scores_are_close_to_those_with_the_full_detector(
+    training_size: str, cases: list[Case], system: Predictor
+) -> None:
+    fast = [system.predict_clip(case.fast) for case in cases]
+    exact = [system.predict_clip(case.exact) for case in cases]
+    difference = differences(fast, exact)
+    assert difference.mean() <= MAX_MEAN_DIFFERENCE
+    assert difference.mean(axis=0).max() <= MAX_TARGET_DIFFERENCE
+    assert difference.max() <= MAX_DIFFERENCE[training_size]
 
 
 def scores(prediction: Prediction) -> np.ndarray:
@@ -158,54 +167,60 @@ def scores(prediction: Prediction) -> np.ndarray:
     return np.array(list(prediction.scores.values()))
 
 
-def test_scores_in_bfloat16_are_nearly_those_in_float32(seen: str, cases: list[Case], system: Predictor) -> None:
-    """With the same faces; and, with the system that is not touchy, with all approximations at once."""
-    halved = Predictor(system.bundle, precision="bfloat16")
-    quick = [halved.predict_clip(case.quick) for case in cases]
-    same, exact = ([system.predict_clip(getattr(case, way)) for case in cases] for way in ("quick", "exact"))
-    own, own_same = (np.stack([stream_scores(one) for one in of_way]) for of_way in (quick, same))
-    assert 0 < np.abs(own - own_same).max() <= STREAM_APART
-    assert apart(quick, same).mean() <= MEAN_APART
-    if seen == "many-clips":  # trees of 18 training clips jump: a score moved by 0.018
-        assert max(apart(quick, same).max(), apart(quick, exact).max()) <= MOST_APART[seen]
+def test_scores_in_bfloat16_are_close_to_those_in_float32(
+    training_size: str, cases: list[Case], system: Predictor
+) -> None:
+    """With the same faces; and, for the stable system, with all approximations together."""
+    predictor = Predictor(system.bundle, precision="bfloat16")
+    in_bfloat16 = [predictor.predict_clip(case.fast) for case in cases]
+    in_float32 = [system.predict_clip(case.fast) for case in cases]
+    exact = [system.predict_clip(case.exact) for case in cases]
+    stream_difference = np.abs(
+        np.stack([stream_scores(a) - stream_scores(b) for a, b in zip(in_bfloat16, in_float32, strict=True)])
+    )
+    assert 0 < stream_difference.max() <= MAX_STREAM_DIFFERENCE
+    assert differences(in_bfloat16, in_float32).mean() <= MAX_MEAN_DIFFERENCE
+    if training_size == "many-clips":  # trees grown on 18 clips jump: a score moved by 0.018
+        assert differences(in_bfloat16, in_float32).max() <= MAX_DIFFERENCE[training_size]
+        assert differences(in_bfloat16, exact).max() <= MAX_DIFFERENCE[training_size]
 
 
-def apart(some: list[Prediction], others: list[Prediction]) -> np.ndarray:
-    return np.abs(np.stack([scores(one) - scores(other) for one, other in zip(some, others, strict=True)]))
+def differences(left: list[Prediction], right: list[Prediction]) -> np.ndarray:
+    return np.abs(np.stack([scores(a) - scores(b) for a, b in zip(left, right, strict=True)]))
 
 
 def stream_scores(prediction: Prediction) -> np.ndarray:
-    return np.array([list(of_stream.values()) for of_stream in prediction.streams.values()])
+    return np.array([list(by_target.values()) for by_target in prediction.streams.values()])
 
 
-def test_scores_do_not_depend_on_how_memory_lies(cases: list[Case], system: Predictor) -> None:
-    """Colours side by side in memory, pictures decoded into one piece: the same scores as plain planes, in float32."""
+def test_scores_do_not_depend_on_the_memory_layout(cases: list[Case], system: Predictor) -> None:
+    """Channels-last frames in one buffer give the same scores as contiguous planes, in float32."""
     for case in cases[:2]:
         config = system.bundle.config.transforms
-        batch = collate([read_sample(as_clip_source(case.quick), config, None, tuple(system.bundle.nets))])
+        batch = collate([read_sample(as_clip_source(case.fast), config, None, tuple(system.bundle.nets))])
         plain = replace(batch, **{name: getattr(batch, name).contiguous() for name in ("scene", "face")})
-        for one, other in zip(system.features(batch)[1].values(), system.features(plain)[1].values(), strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-4)
+        for a, b in zip(system.features(batch)[1].values(), system.features(plain)[1].values(), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_frames_that_nobody_needs_are_left_out_without_a_trace(media_dir: Path, name: str) -> None:
+def test_skipping_unneeded_frames_changes_no_other_frame(media_dir: Path, name: str) -> None:
     info = probe(media_dir / name)
-    wanted = set(range(3, len(info.frame_times_s), 11))
-    everything = {frame.index: frame.rgb(64, 64) for frame in decode(media_dir / name, info)}
-    needed = {frame.index: frame.rgb(64, 64) for frame in decode(media_dir / name, info, wanted)}
-    assert wanted <= set(needed) <= set(everything)
-    assert all((image == everything[index]).all() for index, image in needed.items())
+    requested = set(range(3, len(info.frame_times_s), 11))
+    all_frames = {frame.index: frame.rgb(64, 64) for frame in decode(media_dir / name, info)}
+    decoded = {frame.index: frame.rgb(64, 64) for frame in decode(media_dir / name, info, requested)}
+    assert requested <= set(decoded) <= set(all_frames)
+    assert all((image == all_frames[index]).all() for index, image in decoded.items())
 
 
-def test_h264_leaves_out_a_good_part(media_dir: Path) -> None:
+def test_h264_skips_many_unneeded_frames(media_dir: Path) -> None:
     info = probe(media_dir / "presenter_outdoors.mp4")
     decoded = sum(1 for _ in decode(info.path, info, set(range(0, len(info.frame_times_s), 11))))
     assert decoded < 0.75 * len(info.frame_times_s)
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_a_part_of_a_frame_is_that_part_of_the_whole(media_dir: Path, name: str) -> None:
+def test_a_region_of_a_frame_equals_that_region_of_the_whole(media_dir: Path, name: str) -> None:
     rng = np.random.default_rng(0)
     frame = next(iter(decode(media_dir / name, probe(media_dir / name))))
     whole = frame.rgb_full()
@@ -217,8 +232,8 @@ def test_a_part_of_a_frame_is_that_part_of_the_whole(media_dir: Path, name: str)
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_what_else_is_kept_changes_no_face(media_dir: Path, name: str) -> None:
+def test_the_number_of_stored_frames_changes_no_face(media_dir: Path, name: str) -> None:
     one, four = (read_video(media_dir / name, MediaSettings(frames_per_segment=k, segments=8)) for k in (1, 4))
-    places = [int(np.flatnonzero(four.time_s == time_s)[0]) for time_s in one.time_s]
-    np.testing.assert_array_equal(one.face_box, four.face_box[places])
-    np.testing.assert_allclose(one.face_score, four.face_score[places], atol=1e-5)
+    indices = [int(np.flatnonzero(four.time_s == time_s)[0]) for time_s in one.time_s]
+    np.testing.assert_array_equal(one.face_box, four.face_box[indices])
+    np.testing.assert_allclose(one.face_score, four.face_score[indices], atol=1e-5)
