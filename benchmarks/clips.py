@@ -12,7 +12,7 @@ import numpy as np
 
 from crnet.errors import MediaError
 from crnet.media.video import NOT_A_VIDEO_REMEDY, SIMULATED_COMMENT, decode, probe
-from crnet.simulate.encode_video import film
+from crnet.simulate.encode_video import encode_video
 from crnet.simulate.planning import SimulationConfig, plan_clips
 
 HEIGHT, FPS = 720, 30  # 16:9
@@ -36,7 +36,7 @@ def standard_clip(source: Path | None, out: Path, seconds: float, height: int = 
     if source is None:
         source = out.with_name("synthetic.mp4")
         config = SimulationConfig(clips=5, seconds=min(SYNTHETIC_S, seconds), fps=FPS, height=height)
-        film(plan_clips(config)[0], config, source)
+        encode_video(plan_clips(config)[0], config, source)
     info = probe(source)
     with av.open(str(out), "w") as container:
         if info.simulated:

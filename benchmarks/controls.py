@@ -27,7 +27,7 @@ from crnet.evaluation.record import Evaluation
 from crnet.metrics import AVERAGE
 from crnet.simulate.cues import MODALITIES, Modality
 from crnet.simulate.planning import SimulationConfig
-from crnet.simulate.write_store import simulate_to_store
+from crnet.simulate.write_store import write_store
 from crnet.train import train_system
 from crnet.types import STREAMS, Stream
 
@@ -88,7 +88,7 @@ def silenced_rows(
     name = "-".join(modalities)
     store, run = options.out / f"{name}-store", options.out / f"{name}-run"
     config = SimulationConfig(options.clips, SEED, seconds=2.5, difficulty="easy", silent=modalities)
-    simulate_to_store(store, config, frames_per_segment=2)
+    write_store(store, config, frames_per_segment=2)
     train_system(store, run, PRESETS[options.preset])
     scores = r2(evaluate(load_bundle(run), store))
     title, limit = f"controls: no cues in {' '.join(modalities)}", "the floor of a stream without cues"

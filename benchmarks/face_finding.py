@@ -16,8 +16,8 @@ from benchmarks.faces import best_overlap
 from benchmarks.measurements import Measurement, torch_threads
 from crnet.media.mtcnn import Mtcnn
 from crnet.media.settings import DetectionSettings
-from crnet.simulate.drawing import Presenter
-from crnet.simulate.performance import act
+from crnet.simulate.drawing import PersonRenderer
+from crnet.simulate.performance import perform
 from crnet.simulate.planning import ClipPlan, SimulationConfig, plan_clips
 
 OVERALL_GOAL, GROUP_GOAL = 0.99, 0.98
@@ -61,12 +61,12 @@ def one_clip_per_person(config: SimulationConfig, count: int) -> Iterator[ClipPl
 
 def count_found(plan: ClipPlan, config: SimulationConfig, detector: Mtcnn, frames: int) -> int:
     """Return in how many of the first frames the detector finds the synthetic face."""
-    motion, presenter = act(plan, config).motion, Presenter(plan.look, plan.cues, config.width, config.height)
-    images = np.stack([presenter.frame(motion, index) for index in range(frames)])
+    motion, renderer = perform(plan, config).motion, PersonRenderer(plan.look, plan.cues, config.width, config.height)
+    images = np.stack([renderer.render(motion, index) for index in range(frames)])
     min_face_pixels = DetectionSettings().min_face * config.height
     hits = 0
     for index, detections in enumerate(detector.detect(images, min_face_pixels)):
-        true_box, _ = presenter.face(motion, index)
+        true_box, _ = renderer.locate_face(motion, index)
         hits += best_overlap(detections.boxes, np.asarray(true_box, np.float32)) >= MIN_IOU
     return hits
 

@@ -31,7 +31,7 @@ from crnet.errors import UsageError
 from crnet.models.crnet import StreamNet, StreamOutput
 from crnet.models.resnet import average
 from crnet.simulate.planning import SimulationConfig
-from crnet.simulate.write_store import simulate_to_store
+from crnet.simulate.write_store import write_store
 from crnet.training.loop import Run
 from crnet.training.stream import split_of, train_stream
 from crnet.types import Batch
@@ -71,7 +71,7 @@ def simulated_store(options: argparse.Namespace) -> tuple[Path, Config]:
     config = PRESETS["tiny" if options.tiny else "paper"]
     training = replace(config.training, device=options.device, workers=0 if options.tiny else options.workers)
     seconds, height, frames = (1.0, 180, 1) if options.tiny else (4.0, 360, 2)
-    store = simulate_to_store(
+    store = write_store(
         options.out / "store",
         SimulationConfig(clips=options.clips, seconds=seconds, height=height, voice="built-in"),
         frames_per_segment=frames,

@@ -17,7 +17,7 @@ from crnet.predict import Predictor
 from crnet.report.run_report import REPORT_FILE, write_run_report
 from crnet.simulate.planning import SimulationConfig
 from crnet.simulate.speech import best_voice
-from crnet.simulate.write_dataset import simulate
+from crnet.simulate.write_dataset import write_dataset
 from crnet.train import train_system
 from crnet.types import Prediction
 from crnet.utils.files import write_json
@@ -77,7 +77,7 @@ def run_demo(out: Path | str, *, clips: int, seed: int, progress: Progress = no_
     out, timer = Path(out), _Timer()
     videos, store = out / "people", out / "store"
     config = SimulationConfig(clips, seed, SECONDS, FPS, HEIGHT, "easy", voice=best_voice())
-    simulate(videos, config, progress=progress)
+    write_dataset(videos, config, progress=progress)
     timer.end("simulating")
     failures = prepare(videos, store, progress=progress).failures
     if failures:

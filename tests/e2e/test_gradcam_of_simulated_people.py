@@ -27,7 +27,7 @@ from crnet.media.settings import MediaSettings
 from crnet.metrics import r2
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.simulate.planning import SimulationConfig
-from crnet.simulate.write_store import simulate_to_store
+from crnet.simulate.write_store import write_store
 from crnet.training.checkpoint import load_net
 from crnet.training.config import CLASSIFICATION, JOINT, TrainingConfig
 from crnet.training.features import extract
@@ -53,7 +53,7 @@ CLIPS, CONTROLS = 40, range(100, 104)
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return simulate_to_store(tmp_path_factory.mktemp("people") / "store", PEOPLE, frames_per_segment=1)
+    return write_store(tmp_path_factory.mktemp("people") / "store", PEOPLE, frames_per_segment=1)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from crnet.data.prepare import STORE_FOLDER, settings_fingerprint, store_setting
 from crnet.errors import ConfigError
 from crnet.experiments.net_spec import NetSpec
 from crnet.media.settings import MediaSettings
-from crnet.simulate.folder import begin
+from crnet.simulate.folder import begin_folder
 from crnet.simulate.planning import SimulationConfig
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.text.skip_thoughts.training import ENCODER_FOLDER, SkipThoughtsConfig, run_settings
@@ -139,7 +139,9 @@ def test_simulated_data(tmp_path: Path) -> None:
     }  # fmt: skip
     write_json(tmp_path / "simulated.json", marker)
     (tmp_path / "train").mkdir()
-    assert len(begin(tmp_path, SimulationConfig(clips=320, seconds=2.5, fps=10, height=240, voice="espeak"))) == 320
+    assert (
+        len(begin_folder(tmp_path, SimulationConfig(clips=320, seconds=2.5, fps=10, height=240, voice="espeak"))) == 320
+    )
 
 
 def test_a_text_encoder(tmp_path: Path) -> None:

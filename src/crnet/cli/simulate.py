@@ -106,9 +106,9 @@ class Simulate(Command):
     def _simulate(self, out: Path, config: SimulationConfig) -> None:
         with progress_display(self.quiet) as progress:
             if self.to_store:
-                from crnet.simulate.write_store import simulate_to_store
+                from crnet.simulate.write_store import write_store
 
-                simulate_to_store(
+                write_store(
                     out,
                     config,
                     frames_per_segment=self.frames_per_segment,
@@ -116,6 +116,6 @@ class Simulate(Command):
                     progress=progress,
                 )
             else:
-                from crnet.simulate.write_dataset import simulate
+                from crnet.simulate.write_dataset import write_dataset
 
-                simulate(out, config, workers=self.workers, progress=progress)
+                write_dataset(out, config, workers=self.workers, progress=progress)

@@ -1,5 +1,5 @@
-"""Simulated people: drawn presenters whose scores and cues are known.
+"""Synthetic people: drawn talking heads whose scores and cues are known.
 
-`writing.simulate` writes a data set in the layout of the official release, `storing.simulate_to_store` a clip store at
-once; `sheet.draw_sheet` shows the people and the cues.
+`write_dataset.write_dataset` writes a dataset in the layout of the official release, `write_store.write_store` writes
+a clip store directly, and `sheet.draw_sheet` draws samples of people and cues.
 """

@@ -1,4 +1,4 @@
-"""A known bias in the labels: raters who judge one group otherwise than another, for testing audits."""
+"""A known bias in the labels, for testing audits: raters who judge one group differently from another."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from jaxtyping import Float64
 
 from crnet.errors import ConfigError
 from crnet.simulate.people import ETHNICITY_SHARE, GENDER_SHARE, Look
-from crnet.simulate.scores import on_steps
+from crnet.simulate.scores import round_to_steps
 from crnet.types import TARGETS
 
 GROUPS: dict[str, tuple[str, ...]] = {"gender": tuple(GENDER_SHARE), "ethnicity": tuple(ETHNICITY_SHARE)}
-"""What a look can be grouped by, and the groups."""
+"""Groupings of looks, and their groups."""
 
 FORM = "write GROUPING=GROUP:TARGET:SHIFT, such as gender=female:interview:-0.05"
 
 
 @dataclass(frozen=True)
 class LabelBias:
-    """One target's scores of one group are shifted.
+    """A shift of one group's scores of one target.
 
     Attributes:
         grouping: One of `GROUPS`.
@@ -38,41 +38,41 @@ class LabelBias:
 
     @classmethod
     def parse(cls, text: str) -> LabelBias:
-        """Read `gender=female:interview:-0.05`; upper and lower case are alike.
+        """Parse a bias such as `gender=female:interview:-0.05`; case does not matter.
 
         Raises:
-            ConfigError: Not of this form, or an unknown group or target.
+            ConfigError: The text does not have this form, or the group or target is unknown.
         """
-        who, _, rest = text.strip().lower().partition(":")
-        grouping, _, wanted = who.partition("=")
+        selector, _, rest = text.strip().lower().partition(":")
+        grouping, _, group_name = selector.partition("=")
         target, _, number = rest.partition(":")
-        group = next((g for g in GROUPS.get(grouping, ()) if g.lower() == wanted), None)
+        group = next((g for g in GROUPS.get(grouping, ()) if g.lower() == group_name), None)
         if group is None:
-            known = ", ".join(f"{name}={g.lower()}" for name, groups in GROUPS.items() for g in groups)
-            raise ConfigError(f"label bias {text!r}: no group {who!r}; known: {known}", remedy=FORM)
+            choices = ", ".join(f"{name}={g.lower()}" for name, groups in GROUPS.items() for g in groups)
+            raise ConfigError(f"label bias {text!r}: unknown group {selector!r}; use {choices}", remedy=FORM)
         if target not in TARGETS:
-            raise ConfigError(f"label bias {text!r}: no target {target!r}", remedy=FORM)
+            raise ConfigError(f"label bias {text!r}: unknown target {target!r}", remedy=FORM)
         try:
             shift = float(number)
         except ValueError:
             shift = math.nan
         if not -1.0 < shift < 1.0:
-            raise ConfigError(f"label bias {text!r}: {number!r} is no shift between -1 and 1", remedy=FORM)
+            raise ConfigError(f"label bias {text!r}: {number!r} is not a shift between -1 and 1", remedy=FORM)
         return cls(grouping, group, target, shift)
 
 
-def biased(
+def apply_biases(
     scores: Float64[np.ndarray, "count 6"], looks: Sequence[Look], biases: Sequence[LabelBias]
 ) -> Float64[np.ndarray, "count 6"]:
-    """The scores that biased raters give.
+    """Return the scores that biased raters give.
 
     Args:
-        scores: Without bias, in [0, 1].
-        looks: Who is seen, one look a row.
-        biases: Shifts that add up; the sum is clipped to [0, 1] and laid on the release's steps.
+        scores: Scores without bias, in [0, 1].
+        looks: The look of the person in each row.
+        biases: Shifts. They add up; the sum is clipped to [0, 1] and rounded to the release's steps.
     """
     shifted = scores.copy()
     for bias in biases:
         members = np.array([getattr(look, bias.grouping) == bias.group for look in looks])
         shifted[members, TARGETS.index(bias.target)] += bias.shift
-    return on_steps(shifted)
+    return round_to_steps(shifted)

@@ -1,4 +1,4 @@
-"""Painting: smooth shapes, soft shadows and gradients on a transparent canvas, and laying layers on a picture."""
+"""Paint smooth shapes, soft shadows and gradients on a transparent canvas, and composite layers on a picture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPLINE_STEPS = 8
 
 
 def spline(points: Sequence[Point], *, closed: bool = True) -> Float64[np.ndarray, "n 2"]:
-    """A smooth curve through points (Catmull-Rom)."""
+    """Return a smooth curve through points (Catmull-Rom)."""
     knots = np.asarray(points, dtype=np.float64)
     if closed:
         before, after, beyond = np.roll(knots, 1, 0), np.roll(knots, -1, 0), np.roll(knots, -2, 0)
@@ -33,22 +33,22 @@ def spline(points: Sequence[Point], *, closed: bool = True) -> Float64[np.ndarra
     return curve.reshape(-1, 2) if closed else np.concatenate([curve.reshape(-1, 2), knots[-1:]])
 
 
-def mirrored(right: Sequence[Point]) -> list[Point]:
-    """A symmetric outline from its right half, given from the top of the middle line to its bottom."""
+def mirror(right: Sequence[Point]) -> list[Point]:
+    """Return a symmetric outline from its right half, which runs from the top of the middle line to its bottom."""
     return [*right, *((-x, y) for x, y in reversed(right) if x != 0.0)]
 
 
 def ellipse(
     x: float, y: float, rx: float, ry: float, angle: float = 0.0, steps: int = 40
 ) -> Float64[np.ndarray, "n 2"]:
-    """Points of an ellipse; `angle` in radians."""
+    """Return the points of an ellipse; `angle` is in radians."""
     turn = np.linspace(0.0, 2 * np.pi, steps, endpoint=False)
     px, py = rx * np.cos(turn), ry * np.sin(turn)
     return np.stack([x + px * np.cos(angle) - py * np.sin(angle), y + px * np.sin(angle) + py * np.cos(angle)], axis=1)
 
 
 def ribbon(points: Sequence[Point], widths: Sequence[float]) -> Float64[np.ndarray, "n 2"]:
-    """Outline of a smooth stroke whose width changes from point to point."""
+    """Return the outline of a smooth stroke whose width changes from point to point."""
     line = spline(points, closed=False)
     width = np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, len(widths)), widths)[:, None] / 2
     along = np.gradient(line, axis=0)
@@ -56,37 +56,39 @@ def ribbon(points: Sequence[Point], widths: Sequence[float]) -> Float64[np.ndarr
     return np.concatenate([line + across * width, (line - across * width)[::-1]])
 
 
-def hsv(hue: float, saturation: float, value: float) -> Colour:
-    """A colour from hue, saturation and value in [0, 1], as RGB up to 255."""
+def rgb_from_hsv(hue: float, saturation: float, value: float) -> Colour:
+    """Return a colour from hue, saturation and value in [0, 1], as RGB up to 255."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
     return red * 255.0, green * 255.0, blue * 255.0
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """The colour `share` of the way from the first to the second."""
+    """Return the colour that is `share` of the way from the first to the second."""
     red, green, blue = (a + (b - a) * share for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
-def darker(colour: Colour, factor: float) -> Colour:
-    """The colour times a factor, at most white."""
+def shade(colour: Colour, factor: float) -> Colour:
+    """Return the colour times a factor, at most 255 per channel."""
     red, green, blue = (min(255.0, channel * factor) for channel in colour)
     return red, green, blue
 
 
 class Canvas:
-    """A transparent picture to paint on in one's own unit of length.
+    """A transparent picture to paint on, in any unit of length.
 
     Args:
         width, height: Size in pixels.
         scale: Pixels per unit.
-        origin: Where the point (0, 0) lies, in pixels.
+        origin: Position of the point (0, 0), in pixels.
     """
 
     def __init__(self, width: int, height: int, scale: float, origin: Point) -> None:
         self.scale = scale
         self.origin = np.array(origin, dtype=np.float64)
-        self.rgba: Float32[np.ndarray, "h w 4"] = np.zeros((height, width, 4), np.float32)  # colour times alpha
+        self.rgba: Float32[np.ndarray, "h w 4"] = np.zeros(
+            (height, width, 4), np.float32
+        )  # colours are multiplied by alpha
 
     def fill(
         self,
@@ -101,12 +103,12 @@ class Canvas:
         """Fill an outline.
 
         Args:
-            points: [n, 2] in units.
+            points: Corners [n, 2] in units.
             colour: RGB up to 255.
             to: Colour at the lowest point, for a vertical gradient.
-            opacity: In [0, 1].
+            opacity: Opacity in [0, 1].
             blur: Softness of the edge, in units.
-            inside: Paint only on what is already painted, keeping its outline.
+            inside: Paint only where the canvas is already painted.
         """
         sigma = blur * self.scale
         corners = points * self.scale + self.origin
@@ -118,7 +120,7 @@ class Canvas:
             return
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
         fill_polygon(mask, corners - (x0, y0), 255)
-        soft = blurred(mask.astype(np.float32) * np.float32(opacity / 255.0), sigma)
+        soft = blur_mask(mask.astype(np.float32) * np.float32(opacity / 255.0), sigma)
         self._blend(slice(y0, y1), slice(x0, x1), soft[..., None], self._paint(colour, to, y0, y1, corners), inside)
 
     def _paint(
@@ -140,34 +142,34 @@ class Canvas:
             paint = np.multiply(paint, under[..., 3:] / np.float32(255.0), dtype=np.float32)
         under += mask * (paint - under)
 
-    def lay(self, other: Canvas) -> None:
-        """Lay another canvas of the same size on top."""
+    def composite(self, other: Canvas) -> None:
+        """Composite another canvas of the same size on top."""
         self.rgba *= 1.0 - other.rgba[..., 3:] / np.float32(255.0)
         self.rgba += other.rgba
 
     def tint(self, gain: Colour) -> None:
-        """Multiply the colours: coloured light."""
-        light = np.array([*gain, 1.0])  # OpenCV's scalar: one factor a channel
+        """Multiply the colours, like coloured light."""
+        light = np.array([*gain, 1.0])  # OpenCV takes one factor per channel
         cv2.multiply(self.rgba, light, dst=self.rgba)
 
     def pixels(self) -> Pixels:
-        """The picture as uint8 [h, w, 4], colours multiplied by alpha."""
+        """Return the picture as uint8 [h, w, 4], with colours multiplied by alpha."""
         return np.asarray(cv2.convertScaleAbs(self.rgba))  # rounds and saturates
 
 
-def blurred(mask: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """The mask with soft edges; `sigma` in pixels, nothing happens below a third of one."""
+def blur_mask(mask: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Return the mask with soft edges; `sigma` is in pixels, and below 0.3 the mask stays as it is."""
     return mask if sigma < 0.3 else np.asarray(cv2.GaussianBlur(mask, (0, 0), sigma), np.float32)
 
 
 def fill_polygon(picture: Pixels, corners: NDArray[np.float64], colour: int | tuple[int, ...]) -> None:
-    """Fill a polygon with smooth edges; corners in pixels with fractions."""
+    """Fill a polygon with smooth edges; the corners are in fractional pixels."""
     fixed = np.rint(corners * (1 << SUBPIXEL_BITS)).astype(np.int32)
     cv2.fillPoly(picture, [fixed], colour, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
-def lay_on(picture: Pixels, layer: Pixels, x: int, y: int) -> None:
-    """Lay premultiplied RGBA on an RGB picture in place, its corner at (x, y); what sticks out is cut."""
+def composite(picture: Pixels, layer: Pixels, x: int, y: int) -> None:
+    """Composite premultiplied RGBA on an RGB picture in place, its corner at (x, y); parts outside are cut off."""
     height, width = picture.shape[:2]
     x0, y0 = max(0, x), max(0, y)
     x1, y1 = min(width, x + layer.shape[1]), min(height, y + layer.shape[0])
@@ -181,8 +183,8 @@ def lay_on(picture: Pixels, layer: Pixels, x: int, y: int) -> None:
     under[:] = colour
 
 
-def lay_moved(picture: Pixels, layer: Pixels, matrix: NDArray[np.float64]) -> None:
-    """Lay premultiplied RGBA on an RGB picture in place, moved by a 2x3 affine matrix (layer -> picture pixels)."""
+def composite_warped(picture: Pixels, layer: Pixels, matrix: NDArray[np.float64]) -> None:
+    """Composite premultiplied RGBA on an RGB picture in place, warped by a 2x3 affine matrix (layer -> picture)."""
     height, width = layer.shape[:2]
     corners = matrix[:, :2] @ np.array([[0, width, 0, width], [0, 0, height, height]], float) + matrix[:, 2:]
     x0, y0 = np.maximum(np.floor(corners.min(1)).astype(int), 0)
@@ -192,4 +194,4 @@ def lay_moved(picture: Pixels, layer: Pixels, matrix: NDArray[np.float64]) -> No
     shifted = matrix.copy()
     shifted[:, 2] -= (x0, y0)
     moved = cv2.warpAffine(layer, shifted, (int(x1 - x0), int(y1 - y0)), flags=cv2.INTER_LINEAR)
-    lay_on(picture, np.asarray(moved, np.uint8), int(x0), int(y0))
+    composite(picture, np.asarray(moved, np.uint8), int(x0), int(y0))

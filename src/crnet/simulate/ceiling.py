@@ -1,7 +1,7 @@
-"""How much of the scores there is to see, hear and read: what no system that learns from these clips can surpass.
+"""The ceiling: the accuracy that a system trained on these clips cannot exceed.
 
-For each stream, ridge regression from the true values of the cues that show in it to the scores, fitted on the
-training clips, is the best that a linear reader with perfect senses reaches; the networks must measure the cues first.
+For each stream, ridge regression predicts the scores from the true values of the cues that the stream shows. Fitted on
+the training clips, it is the best linear predictor with perfect measurements; networks must measure the cues first.
 """
 
 from __future__ import annotations
@@ -28,85 +28,89 @@ VIEWS: dict[str, tuple[Modality, ...]] = {
     "scene+face": ("scene", "face"),
     "all": MODALITIES,
 }
-"""The modalities in each stream's sight. With `Cue.modality` and `Cue.also` this is the table of who sees what."""
+"""Modalities that each stream shows; with `Cue.modality` and `Cue.side_modalities` they decide its cues."""
 
 SCORED: tuple[Split, ...] = ("val", "test")
-FEWEST_TRAINING, FEWEST_SCORED = 60, 10  # clips; below, a ceiling would be chance
+MIN_TRAINING, MIN_SCORED = 60, 10  # clips; with fewer, the ceiling would be chance
 PENALTIES = np.logspace(-1, 4, 11)
 
 
-def cues_of(stream: str, *, in_order: bool = True) -> tuple[Cue, ...]:
-    """The cues that show in a stream.
+def visible_cues(stream: str, *, frame_order: bool = True) -> tuple[Cue, ...]:
+    """Return the cues that a stream shows.
 
     Args:
         stream: One of `VIEWS`.
-        in_order: Whether those count that need the order of frames.
+        frame_order: Whether to include cues that need the order of frames.
     """
-    seen = set(VIEWS[stream])
-    return tuple(cue for cue in CUES if seen & {cue.modality, *cue.also} and (in_order or not cue.in_time))
+    shown = set(VIEWS[stream])
+    return tuple(
+        cue
+        for cue in CUES
+        if shown & {cue.modality, *cue.side_modalities} and (frame_order or not cue.needs_frame_order)
+    )
 
 
 def cue_table() -> str:
-    """The table of cues in Markdown, as it stands in docs/simulation.md."""
+    """Return the table of cues in Markdown, as docs/simulation.md shows it."""
     lines = [
         "| cue | modality | low | high | unit | follows | noise: easy, fivalike, hard | scene | face | audio | text |"
     ]
     lines.append("|---" * 11 + "|")
     noise = np.array([noise_shares(difficulty) for difficulty in NOISE_SHARE])
     for cue, shares in zip(CUES, noise.T, strict=True):
-        seen = (_mark(cue, stream) for stream in ("scene", "face", "audio", "text"))
+        visibility = (_visibility(cue, stream) for stream in ("scene", "face", "audio", "text"))
         follows = " ".join(f"{letter}{weight:+g}" for letter, weight in cue.weights.items())
-        name = cue.name + (" (order)" if cue.in_time else "")
+        name = cue.name + (" (order)" if cue.needs_frame_order else "")
         noises = ", ".join(f"{share:.2f}" for share in shares)
-        cells = (name, cue.modality, f"{cue.low:g}", f"{cue.high:g}", cue.unit, follows, noises, *seen)
+        cells = (name, cue.modality, f"{cue.low:g}", f"{cue.high:g}", cue.unit, follows, noises, *visibility)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _mark(cue: Cue, stream: str) -> str:
-    """How a cue shows in a stream: in its own modality, on the side, or not."""
+def _visibility(cue: Cue, stream: str) -> str:
+    """Return "yes" for a cue in its own modality, "side" for a side effect, else ""."""
     if cue.modality in VIEWS[stream]:
         return "yes"
-    return "side" if cue in cues_of(stream) else ""
+    return "side" if cue in visible_cues(stream) else ""
 
 
-def ceiling(plans: Sequence[ClipPlan]) -> dict[str, Any] | None:
-    """The document of `ceiling.json`; None if there are too few clips.
+def compute_ceiling(plans: Sequence[ClipPlan]) -> dict[str, Any] | None:
+    """Return the document of `ceiling.json`; None if there are too few clips.
 
     Args:
-        plans: All clips of a data set.
+        plans: All clips of a dataset.
     """
     training = [plan for plan in plans if plan.split == "train"]
     scored = {split: [plan for plan in plans if plan.split == split] for split in SCORED}
-    if len(training) < FEWEST_TRAINING or min(map(len, scored.values())) < FEWEST_SCORED:
+    if len(training) < MIN_TRAINING or min(map(len, scored.values())) < MIN_SCORED:
         return None
     return {
         "format": CEILING_FORMAT,
         "what": "ridge on the true cues, fitted on the training clips; the floor is the training median for everyone",
         "training_clips": len(training),
-        "cues": {stream: [cue.name for cue in cues_of(stream)] for stream in VIEWS},
-        "need_the_order_of_frames": [cue.name for cue in CUES if cue.in_time],
-        "splits": {split: {"clips": len(clips), **_on(training, clips)} for split, clips in scored.items()},
+        "cues": {stream: [cue.name for cue in visible_cues(stream)] for stream in VIEWS},
+        "need_the_order_of_frames": [cue.name for cue in CUES if cue.needs_frame_order],
+        "splits": {split: {"clips": len(clips), **_figures(training, clips)} for split, clips in scored.items()},
     }
 
 
-def _on(training: Sequence[ClipPlan], clips: Sequence[ClipPlan]) -> dict[str, Any]:
-    """The floor's and every stream's figures on some clips."""
-    known, truth = _scores(training), _scores(clips)
-    medians = np.median(known, axis=0)
+def _figures(training: Sequence[ClipPlan], clips: Sequence[ClipPlan]) -> dict[str, Any]:
+    """Return the figures of the floor and of every stream on some clips."""
+    training_scores, scores = _scores(training), _scores(clips)
+    medians = np.median(training_scores, axis=0)
 
     def figures(predicted: Float64[np.ndarray, "n 6"]) -> dict[str, dict[str, float | None]]:
-        described = describe(truth, predicted, medians, resamples=0)
+        described = describe(scores, predicted, medians, resamples=0)
         return {target: {name: values[name] for name in FIGURES} for target, values in described.items()}
 
     def best(cues: Sequence[Cue]) -> dict[str, dict[str, float | None]]:
-        seen, unseen = _values(training, cues), _values(clips, cues)
-        mean, scale = seen.mean(axis=0), np.maximum(seen.std(axis=0), 1e-9)
-        model = RidgeCV(PENALTIES).fit((seen - mean) / scale, known)
-        return figures(model.predict((unseen - mean) / scale))
+        training_values, values = _values(training, cues), _values(clips, cues)
+        mean, scale = training_values.mean(axis=0), np.maximum(training_values.std(axis=0), 1e-9)
+        model = RidgeCV(PENALTIES).fit((training_values - mean) / scale, training_scores)
+        return figures(model.predict((values - mean) / scale))
 
     streams = {
-        stream: {IN_ORDER: best(cues_of(stream)), SINGLE_FRAMES: best(cues_of(stream, in_order=False))}
+        stream: {IN_ORDER: best(visible_cues(stream)), SINGLE_FRAMES: best(visible_cues(stream, frame_order=False))}
         for stream in VIEWS
     }
     return {FLOOR: figures(np.tile(medians, (len(clips), 1))), "streams": streams}

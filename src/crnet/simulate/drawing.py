@@ -1,4 +1,4 @@
-"""The picture: room, body, head and hands, put together frame by frame."""
+"""Render a person in a room: background, body, head and hands, composited frame by frame."""
 
 from __future__ import annotations
 
@@ -10,37 +10,41 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from crnet.simulate.body import NECK_Y, SLUMP_TILT, paint_body, paint_hand
-from crnet.simulate.canvas import Canvas, Colour, Pixels, lay_moved, mix
+from crnet.simulate.canvas import Canvas, Colour, Pixels, composite_warped, mix
 from crnet.simulate.features import Expression, FeaturePainter
 from crnet.simulate.hair import paint_hair, paint_hair_behind
 from crnet.simulate.head import MOUTH_Y, paint_head, paint_inner
 from crnet.simulate.motion import Motion
 from crnet.simulate.people import Look
-from crnet.simulate.room import light_gain, paint_room
+from crnet.simulate.scenery import light_gain, paint_background
 
-EYE_LINE = 0.415  # of the picture's height
-SLUMP_DROP = 0.15  # head heights that the head sinks between the shoulders
-HEAD_BOX = (0.76, 0.86, 0.76, 1.10)  # head heights left, above, right, below the eyes that the head's layer covers
+EYE_LINE = 0.415  # share of the frame height
+SLUMP_DROP = 0.15  # head heights by which the head sinks between the shoulders
+HEAD_BOX = (
+    0.76,
+    0.86,
+    0.76,
+    1.10,
+)  # extent of the head's layer from the eyes: left, above, right, below, in head heights
 HAND_BOX = (0.36, 0.42, 0.36, 1.75)
 HAND_X = 0.84  # head heights from the middle
-HAND_TOP_Y = 0.52  # where a hand is at the gesture 1
-# Measured: where MTCNN sees the face, head heights left, top, right, bottom of the eyes; how far a turn moves the box.
+HAND_TOP_Y = 0.52  # height of a hand at gesture 1
+# Measured: the box that MTCNN finds, in head heights left, top, right, bottom of the eyes; how far a turn moves it.
 FACE_BOX = (-0.335, -0.370, 0.340, 0.525)
 FACE_TURN = 0.6
-EYES_Y, NOSE_TIP, MOUTH_CORNER = -0.013, 0.022, 1.1  # landmarks: the nose's above its end; of the mouth's half width
-FACE_LIGHT = 0.58  # share of light on the person that does not come from the room's lamps
+EYES_Y, NOSE_TIP, MOUTH_CORNER = -0.013, 0.022, 1.1  # landmarks; the corner is in half widths of the mouth
+FACE_LIGHT = 0.58  # share of the light on the person that does not come from the room
 
 
-class Presenter:
-    """One person in one room, ready to be drawn at any moment of a clip.
+class PersonRenderer:
+    """Renders one person in one room at any moment of a clip.
 
-    What does not change is painted once: the room, the body, the head, the hands. A frame moves these layers and
-    draws eyes, brows and mouth.
+    Background, body, head and hands are painted once. Each frame moves these layers and draws eyes, brows and mouth.
 
     Args:
         look: The person.
-        cues: Values of the cues by name.
-        width, height: Size of the picture in pixels.
+        cues: Value of every cue by name.
+        width, height: Frame size in pixels.
     """
 
     def __init__(self, look: Look, cues: Mapping[str, float], width: int, height: int) -> None:
@@ -48,9 +52,11 @@ class Presenter:
         self.size = (width, height)
         self.head_px = cues["closeness"] * height
         self.slump = 1.0 - cues["posture"]
-        self.detail = 2.0 if height <= 400 else 1.3  # pixels of the head's layer for one of the picture
+        self.detail = 2.0 if height <= 400 else 1.3  # pixels of the head's layer per pixel of the frame
         gain = person_gain(cues)
-        self.room = paint_room(width, height, look, cues["tidiness"], cues["room_brightness"], cues["room_warmth"])
+        self.background = paint_background(
+            width, height, look, cues["tidiness"], cues["room_brightness"], cues["room_warmth"]
+        )
         self._paint_body(gain)
         self._paint_head(gain)
         self._paint_hands(gain)
@@ -91,28 +97,30 @@ class Presenter:
         canvas.tint(gain)
         self.hand, self.hand_origin = canvas.pixels(), canvas.origin
 
-    def frame(self, motion: Motion, index: int) -> Pixels:
-        """The picture at one moment, uint8 RGB [height, width, 3]."""
-        picture = self.room.copy()
+    def render(self, motion: Motion, index: int) -> Pixels:
+        """Return the frame at one moment, uint8 RGB [height, width, 3]."""
+        picture = self.background.copy()
         middle = self._middle()
         body = middle + np.array([motion.body_x[index], motion.body_y[index]]) * self.head_px
         head, roll = self._head(motion, index)
-        head_matrix = _placed(head, self.head_origin, roll, 1.0 / self.detail, (0.0, NECK_Y * self.head_px))
+        head_matrix = _placement(head, self.head_origin, roll, 1.0 / self.detail, (0.0, NECK_Y * self.head_px))
         if self.behind is not None:
-            lay_moved(picture, self.behind, _placed(head, self.behind_origin, roll, 1.0, (0.0, NECK_Y * self.head_px)))
+            composite_warped(
+                picture, self.behind, _placement(head, self.behind_origin, roll, 1.0, (0.0, NECK_Y * self.head_px))
+            )
         lean = SLUMP_TILT * self.slump * -self.look.light_side
-        lay_moved(picture, self.body, _placed(body, self.body_origin, lean, 1.0, (0.0, 0.8 * self.head_px)))
-        lay_moved(picture, self._living_head(motion, index), head_matrix)
-        self._lay_hands(picture, middle, motion, index)
+        composite_warped(picture, self.body, _placement(body, self.body_origin, lean, 1.0, (0.0, 0.8 * self.head_px)))
+        composite_warped(picture, self._animated_head(motion, index), head_matrix)
+        self._composite_hands(picture, middle, motion, index)
         return picture
 
-    def face(self, motion: Motion, index: int) -> tuple[Float32[np.ndarray, " 4"], Float32[np.ndarray, "5 2"]]:
-        """Where the face is: the box that a detector gives, x0 y0 x1 y1, and its five landmarks, in pixels."""
+    def locate_face(self, motion: Motion, index: int) -> tuple[Float32[np.ndarray, " 4"], Float32[np.ndarray, "5 2"]]:
+        """Return the box that a detector finds, x0 y0 x1 y1, and the five landmarks, in pixels."""
         head, roll = self._head(motion, index)
         turn = np.array([motion.turn_x[index], motion.turn_y[index]])
         mouth_x = self.look.mouth_width * MOUTH_CORNER
         eye_x = self.look.eye_distance
-        marks = turn + np.array(
+        landmarks = turn + np.array(
             [
                 (-eye_x, EYES_Y),
                 (eye_x, EYES_Y),
@@ -123,30 +131,30 @@ class Presenter:
         )
         corners = np.array(FACE_BOX).reshape(2, 2)
         centre, half = corners.mean(axis=0) + FACE_TURN * turn, (corners[1] - corners[0]) / 2
-        placed = _placed(head, np.zeros(2), roll, self.head_px, (0.0, NECK_Y * self.head_px))
-        points = np.concatenate([centre[None], marks]) @ placed[:, :2].T + placed[:, 2]
+        matrix = _placement(head, np.zeros(2), roll, self.head_px, (0.0, NECK_Y * self.head_px))
+        points = np.concatenate([centre[None], landmarks]) @ matrix[:, :2].T + matrix[:, 2]
         box = np.concatenate([points[0] - half * self.head_px, points[0] + half * self.head_px])
         return box.astype(np.float32), points[1:].astype(np.float32)
 
     def _middle(self) -> NDArray[np.float64]:
-        """Where the eyes of an upright person who does not move are, pixels."""
+        """Return the point between the eyes of an upright person at rest, in pixels."""
         width, height = self.size
         return np.array([width * (0.5 + self.look.camera_x), height * EYE_LINE])
 
     def _head(self, motion: Motion, index: int) -> tuple[NDArray[np.float64], float]:
-        """Where the point between the eyes is, pixels, before the head is tilted about the neck; and the tilt."""
-        moved = (
+        """Return the point between the eyes before the head tilts about the neck (pixels), and the tilt (radians)."""
+        offset = (
             motion.head_x[index] + 0.7 * motion.body_x[index],
             motion.head_y[index] + motion.body_y[index] + SLUMP_DROP * self.slump,
         )
         roll = float(motion.roll[index]) + SLUMP_TILT * self.slump * self.look.light_side
-        return self._middle() + self.head_px * np.array(moved), roll
+        return self._middle() + self.head_px * np.array(offset), roll
 
-    def _living_head(self, motion: Motion, index: int) -> Pixels:
+    def _animated_head(self, motion: Motion, index: int) -> Pixels:
         turn = (float(motion.turn_x[index]), float(motion.turn_y[index]))
         picture = self.head.copy()
         shift = np.rint(np.array(turn) * self.head_px * self.detail).astype(int)
-        _lay_inside(picture, self.inner, int(shift[0]), int(shift[1]))
+        _composite_inside(picture, self.inner, int(shift[0]), int(shift[1]))
         expression = Expression(
             eye_opening=float(self.cues["eye_opening"] * motion.lid[index]),
             gaze=(float(motion.gaze_x[index]), float(motion.gaze_y[index])),
@@ -158,39 +166,41 @@ class Presenter:
         self.features.draw(picture, expression)
         return picture
 
-    def _lay_hands(self, picture: Pixels, middle: NDArray[np.float64], motion: Motion, index: int) -> None:
+    def _composite_hands(self, picture: Pixels, middle: NDArray[np.float64], motion: Motion, index: int) -> None:
         height = self.size[1]
         hidden_y = (1.0 - EYE_LINE) * height / self.head_px + 0.45
         for side, raised in ((-1.0, motion.hand_left[index]), (1.0, motion.hand_right[index])):
             y = hidden_y + (HAND_TOP_Y - hidden_y) * raised
             if y > hidden_y - 0.02:
                 continue
-            at = middle + self.head_px * np.array([side * HAND_X, y])
-            matrix = _placed(at, self.hand_origin, side * (0.22 + float(motion.hand_angle[index])), 1.0, (0.0, 0.0))
+            position = middle + self.head_px * np.array([side * HAND_X, y])
+            matrix = _placement(
+                position, self.hand_origin, side * (0.22 + float(motion.hand_angle[index])), 1.0, (0.0, 0.0)
+            )
             if side > 0:
                 matrix[:, 2] += matrix[:, 0] * 2 * self.hand_origin[0]
                 matrix[:, 0] *= -1.0
-            lay_moved(picture, self.hand, matrix)
+            composite_warped(picture, self.hand, matrix)
 
 
 def person_gain(cues: Mapping[str, float]) -> Colour:
-    """Light on the person: partly the room's, partly the camera's own."""
+    """Return the light on the person, which multiplies colours: partly the room's, partly the camera's own."""
     return mix((1.0, 1.0, 1.0), light_gain(cues["room_brightness"], cues["room_warmth"]), 1.0 - FACE_LIGHT)
 
 
-def _placed(
-    at: NDArray[np.float64], origin: NDArray[np.float64], angle: float, scale: float, pivot: tuple[float, float]
+def _placement(
+    position: NDArray[np.float64], origin: NDArray[np.float64], angle: float, scale: float, pivot: tuple[float, float]
 ) -> NDArray[np.float64]:
-    """Affine matrix that puts a layer's origin at a point of the picture, turned around `pivot` (relative to it)."""
+    """Return the affine matrix that puts a layer's origin at a position, turned about `pivot` (relative to it)."""
     c, s = np.cos(angle), np.sin(angle)
     turn = np.array([[c, -s], [s, c]])
     fixed = np.array(pivot)
-    offset = at + fixed - turn @ (fixed + origin * scale)
+    offset = position + fixed - turn @ (fixed + origin * scale)
     return np.concatenate([turn * scale, offset[:, None]], axis=1)
 
 
-def _lay_inside(picture: Pixels, layer: Pixels, x: int, y: int) -> None:
-    """Lay premultiplied RGBA on opaque parts of a premultiplied RGBA picture of the same size, shifted."""
+def _composite_inside(picture: Pixels, layer: Pixels, x: int, y: int) -> None:
+    """Composite a premultiplied RGBA layer, shifted, on the opaque parts of a picture of the same size, in place."""
     height, width = picture.shape[:2]
     x0, x1, y0, y1 = max(0, x), min(width, width + x), max(0, y), min(height, height + y)
     top = layer[y0 - y : y1 - y, x0 - x : x1 - x]

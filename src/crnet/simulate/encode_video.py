@@ -1,4 +1,4 @@
-"""From the plan of a clip to its mp4: frames, voice, H.264 and AAC."""
+"""Encode a planned clip as an mp4 file with H.264 video and AAC sound."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import cv2
 import numpy as np
 
 from crnet.media.video import SIMULATED_COMMENT
-from crnet.simulate.performance import act, draw_frames
+from crnet.simulate.performance import perform, render_frames
 from crnet.simulate.planning import ClipPlan, SimulationConfig
 from crnet.simulate.speech import Speech
 from crnet.types import SAMPLE_RATE_HZ
 from crnet.utils.files import atomic_write
 
-# Without cpu-independent, x264 spends bits now this way, now that on the very same pixels.
+# Without cpu-independent, x264 may encode the same pixels differently on different CPUs.
 VIDEO_OPTIONS = {"preset": "veryfast", "crf": "23", "threads": "1", "x264-params": "cpu-independent=1"}
 AUDIO_OPTIONS = {"aac_coder": "fast"}
 AUDIO_BITS_PER_S = 64_000
 AUDIO_BLOCK = 1024  # samples of an AAC frame
 
 
-def film(plan: ClipPlan, config: SimulationConfig, path: Path) -> None:
-    """Draw, voice and encode one clip; `path` appears only when it is whole.
+def encode_video(plan: ClipPlan, config: SimulationConfig, path: Path) -> None:
+    """Perform, draw and encode one clip; `path` appears only when it is complete.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
     """
-    take = act(plan, config)
+    performance = perform(plan, config)
     with (
         atomic_write(path) as temporary,
         av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container,
@@ -40,16 +40,16 @@ def film(plan: ClipPlan, config: SimulationConfig, path: Path) -> None:
         video.width, video.height, video.pix_fmt = config.width, config.height, "yuv420p"
         audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono", options=AUDIO_OPTIONS)
         audio.bit_rate = AUDIO_BITS_PER_S
-        sound = _sound_blocks(take.speech)
-        heard_s = 0.0
-        for index, pixels in enumerate(draw_frames(take, config)):
+        sound = _sound_blocks(performance.speech)
+        audio_s = 0.0
+        for index, pixels in enumerate(render_frames(performance, config)):
             planes = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2YUV_I420), np.uint8)
             frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
             frame.pts, frame.time_base = index, 1 / config.rate
             container.mux(video.encode(frame))
-            while heard_s <= index / config.fps and (block := next(sound, None)) is not None:
+            while audio_s <= index / config.fps and (block := next(sound, None)) is not None:
                 container.mux(audio.encode(block))
-                heard_s += block.samples / SAMPLE_RATE_HZ
+                audio_s += block.samples / SAMPLE_RATE_HZ
         for block in sound:
             container.mux(audio.encode(block))
         container.mux(video.encode(None))

@@ -1,7 +1,7 @@
-"""A small binding to eSpeak NG, the synthesiser that the package `espeakng-loader` brings as a shared library.
+"""A small binding to eSpeak NG, the speech synthesiser in the package `espeakng-loader`, a shared library.
 
-eSpeak NG is licensed under the GPL, version 3 or later; it is loaded at run time where it is installed, and is no
-part of this project.
+eSpeak NG is licensed under the GPL, version 3 or later. It is not part of this project; it is loaded at run time if it
+is installed.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from numpy.typing import NDArray
 from crnet.errors import MissingDependencyError
 
 PACKAGE = "espeakng_loader"
-RATE_HZ = 22_050  # what the library's voices are made for
-LONGEST_DATA_PATH = 130  # the library cuts the path of its data off at 160 bytes, file names included
+RATE_HZ = 22_050  # sample rate of the library's voices
+MAX_DATA_PATH = 130  # the library truncates paths of its data files at 160 bytes
 
-# From the library's public header, speak_lib.h.
+# Constants of the library's public header, speak_lib.h.
 _SYNCHRONOUS, _UTF8, _BY_CHARACTER, _DONE = 2, 1, 1, 0
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
 _END_OF_EVENTS, _WORD = 0, 1
 _BUFFER_MS = 200
 
 VOLUME = 60  # of 100; louder voices clip
-LOWEST_WPM, HIGHEST_WPM = 80, 450
-HIGHEST_PITCH = HIGHEST_RANGE = 99
+MIN_WPM, MAX_WPM = 80, 450
+MAX_PITCH = MAX_RANGE = 99
 
-_one_at_a_time = threading.Lock()  # the library keeps its state in globals
+_lock = threading.Lock()  # the library keeps its state in global variables
 
 
 class _Event(ctypes.Structure):
@@ -57,11 +57,11 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 @dataclass(frozen=True, eq=False)
 class Utterance:
-    """What was said.
+    """A spoken text.
 
     Attributes:
         wave: float64 [n] in [-1, 1] at `RATE_HZ`.
-        word_starts: Sample at which each word begins, ascending.
+        word_starts: Samples at which the words begin, ascending.
     """
 
     wave: NDArray[np.float64]
@@ -69,39 +69,39 @@ class Utterance:
 
 
 def is_installed() -> bool:
-    """Whether the synthesiser is there."""
+    """Return whether the synthesiser is installed."""
     return importlib.util.find_spec(PACKAGE) is not None
 
 
-class Talker:
-    """The library, loaded and set to one voice; see `talker`."""
+class Synthesiser:
+    """The loaded library, set to one voice; `open_synthesiser` returns it."""
 
     def __init__(self, library: Any) -> None:
         self._library = library
         self._pieces: list[NDArray[np.int16]] = []
         self._word_starts: list[int] = []
-        self._callback = _Callback(self._receive)  # kept alive as long as the library may call it
+        self._callback = _Callback(self._receive)  # keeps the callback alive while the library may call it
         library.espeak_SetSynthCallback(self._callback)
         library.espeak_SetParameter(_VOLUME, VOLUME, 0)
 
-    def say(self, text: str, words_per_minute: float, pitch: float, pitch_range: float) -> Utterance:
-        """Say a text.
+    def synthesise(self, text: str, words_per_minute: float, pitch: float, pitch_range: float) -> Utterance:
+        """Speak a text.
 
         Args:
             text: Any text.
-            words_per_minute: Speed, `LOWEST_WPM` to `HIGHEST_WPM`; values beyond are held there.
-            pitch: 0 to 99; 50 is the voice's own, every 50 an octave.
-            pitch_range: 0 to 99: how far the melody moves; 0 is monotonous.
+            words_per_minute: Speed; it is limited to `MIN_WPM` to `MAX_WPM`.
+            pitch: 0 to 99; 50 is the voice's normal pitch, and 50 more is an octave higher.
+            pitch_range: 0 to 99, the range of the melody; 0 is monotonous.
         """
         set_parameter = self._library.espeak_SetParameter
-        set_parameter(_RATE, round(min(max(words_per_minute, LOWEST_WPM), HIGHEST_WPM)), 0)
-        set_parameter(_PITCH, round(min(max(pitch, 0), HIGHEST_PITCH)), 0)
-        set_parameter(_RANGE, round(min(max(pitch_range, 0), HIGHEST_RANGE)), 0)
+        set_parameter(_RATE, round(min(max(words_per_minute, MIN_WPM), MAX_WPM)), 0)
+        set_parameter(_PITCH, round(min(max(pitch, 0), MAX_PITCH)), 0)
+        set_parameter(_RANGE, round(min(max(pitch_range, 0), MAX_RANGE)), 0)
         self._pieces, self._word_starts = [], []
         data = text.replace("\0", " ").encode()
         size = ctypes.c_size_t(len(data) + 1)
         if self._library.espeak_Synth(data, size, 0, _BY_CHARACTER, 0, _UTF8, None, None) != _DONE:
-            raise RuntimeError("eSpeak NG refuses a text")
+            raise RuntimeError("eSpeak NG refused a text")
         wave = np.concatenate([np.zeros(0, np.int16), *self._pieces]) / 32768.0
         starts = sorted({min(start, len(wave)) for start in self._word_starts})
         return Utterance(wave, tuple(starts))
@@ -114,30 +114,30 @@ class Talker:
             index += 1
         if count > 0:
             self._pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        return 0  # go on
+        return 0  # continue
 
 
 @contextmanager
-def talker(voice: str, seed: int) -> Iterator[Talker]:
-    """The synthesiser in a fresh state, so that the same calls give the same samples whatever was said before.
+def open_synthesiser(voice: str, seed: int) -> Iterator[Synthesiser]:
+    """Open the synthesiser in a fresh state, so that earlier texts do not change the samples.
 
     Args:
         voice: Name of one of the library's voices, such as "en-us+f3".
-        seed: Of its noise.
+        seed: Random seed of its noise.
 
     Raises:
         MissingDependencyError: The package is not installed, or its library cannot be loaded.
     """
-    with _one_at_a_time:
+    with _lock:
         library = _load()
         try:
             with _data_folder() as data:
                 if library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, data.encode(), 0) != RATE_HZ:
-                    raise _broken("it does not find its data")
+                    raise _broken("it cannot find its data")
                 if library.espeak_SetVoiceByName(voice.encode()) != _DONE:
                     raise _broken(f"it has no voice {voice}")
                 library.espeak_ng_SetRandSeed(ctypes.c_long(seed & 0x7FFFFFFF))
-                yield Talker(library)
+                yield Synthesiser(library)
         finally:
             library.espeak_Terminate()
             _unload(library)
@@ -163,7 +163,7 @@ def _broken(reason: str) -> MissingDependencyError:
 
 
 def _unload(library: Any) -> None:
-    """Unload the library: it remembers the phase of its flutter between texts, and nothing else resets it."""
+    """Unload the library; nothing else resets the phase of its flutter, which it keeps between texts."""
     if sys.platform != "win32":
         import _ctypes
 
@@ -172,11 +172,11 @@ def _unload(library: Any) -> None:
 
 @contextmanager
 def _data_folder() -> Iterator[str]:
-    """The library's data, by a path that is short enough for it."""
+    """Yield a path of the library's data that is short enough for the library."""
     import espeakng_loader
 
     path = espeakng_loader.get_data_path()
-    if len(path.encode()) <= LONGEST_DATA_PATH:
+    if len(path.encode()) <= MAX_DATA_PATH:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="espeak-") as folder:

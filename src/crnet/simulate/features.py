@@ -1,4 +1,4 @@
-"""What moves in a face: eyes, brows, mouth. Drawn anew in every frame on the still head. Units as in head.py."""
+"""Draw the moving features of a face in every frame: eyes, brows, mouth. Units are those of head.py."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
-from crnet.simulate.canvas import SUBPIXEL_BITS, Colour, Pixels, Point, darker, ellipse, fill_polygon, mix, ribbon
-from crnet.simulate.head import BROW_Y, MOUTH_Y, shadow_of
+from crnet.simulate.canvas import SUBPIXEL_BITS, Colour, Pixels, Point, ellipse, fill_polygon, mix, ribbon, shade
+from crnet.simulate.head import BROW_Y, MOUTH_Y, shadow_colour
 from crnet.simulate.people import Look
 
 IRIS_RADIUS = 0.037
@@ -24,15 +24,15 @@ LARGEST_OPENING = 0.075
 
 @dataclass(frozen=True)
 class Expression:
-    """A face at one moment.
+    """The expression of a face at one moment.
 
     Attributes:
-        eye_opening: 1 = relaxed, 0 = shut.
-        gaze: Where the eyes look, in iris radii right and down of the camera.
-        brow: -1 = knit and low, 1 = raised.
-        smile: -1 to 1, curve of the mouth.
-        mouth_opening: 0 = closed, 1 = wide open.
-        turn: How far the features are shifted on the head (right, down): the head turns and nods.
+        eye_opening: Opening of the eyes, 1 = relaxed, 0 = shut.
+        gaze: Gaze direction in iris radii right and down of the camera.
+        brow: Position of the brows, -1 = knit and low, 1 = raised.
+        smile: Curve of the mouth, -1 to 1.
+        mouth_opening: Opening of the mouth, 0 = closed, 1 = wide open.
+        turn: Shift of the features on the head (right, down) when it turns and nods.
     """
 
     eye_opening: float = 1.0
@@ -50,36 +50,36 @@ class FeaturePainter:
         look: The person.
         scale: Pixels per head height.
         origin: Pixel between the eyes.
-        gain: Light on the face; multiplies the colours.
+        gain: Light on the face, which multiplies the colours.
     """
 
     def __init__(self, look: Look, scale: float, origin: Point, gain: Colour) -> None:
         self.look, self.scale = look, scale
         self.origin = np.array(origin)
         skin: Colour = look.skin
-        dark = shadow_of(shadow_of(skin))
+        dark = shadow_colour(shadow_colour(skin))
         lash = mix((28.0, 20.0, 20.0), look.hair, 0.25)
-        brow = mix(darker(look.hair, 0.72), dark, 0.30)
+        brow = mix(shade(look.hair, 0.72), dark, 0.30)
         if sum(look.hair) > 480:  # fair or grey hair goes with darker brows
-            brow = mix(darker(look.hair, 0.55), dark, 0.4)
+            brow = mix(shade(look.hair, 0.55), dark, 0.4)
         colours: dict[str, Colour] = {
             "white": mix((246.0, 242.0, 238.0), skin, 0.06),
             "white_shade": mix((196.0, 186.0, 184.0), skin, 0.15),
             "iris": look.iris,
-            "iris_rim": darker(look.iris, 0.45),
-            "iris_light": mix(darker(look.iris, 1.5), (230.0, 200.0, 150.0), 0.2),
+            "iris_rim": shade(look.iris, 0.45),
+            "iris_light": mix(shade(look.iris, 1.5), (230.0, 200.0, 150.0), 0.2),
             "pupil": (14.0, 11.0, 12.0),
             "glint": (255.0, 255.0, 255.0),
-            "lid": mix(skin, shadow_of(skin), 0.55),
-            "crease": mix(shadow_of(skin), dark, 0.35),
+            "lid": mix(skin, shadow_colour(skin), 0.55),
+            "crease": mix(shadow_colour(skin), dark, 0.35),
             "lash": lash,
-            "lower_lash": mix(shadow_of(skin), lash, 0.30),
+            "lower_lash": mix(shadow_colour(skin), lash, 0.30),
             "brow": brow,
             "corner": mix(skin, (214.0, 120.0, 112.0), 0.5),
-            "upper_lip": darker(look.lip, 0.84),
+            "upper_lip": shade(look.lip, 0.84),
             "lower_lip": look.lip,
             "lip_light": mix(look.lip, (255.0, 226.0, 220.0), 0.40),
-            "lip_line": darker(look.lip, 0.45),
+            "lip_line": shade(look.lip, 0.45),
             "mouth": (62.0, 20.0, 24.0),
             "tongue": (168.0, 74.0, 76.0),
             "teeth": (244.0, 240.0, 232.0),
@@ -107,7 +107,7 @@ class FeaturePainter:
     def _eye(self, picture: Pixels, middle: NDArray[np.float64], side: float, face: Expression) -> None:
         half = self.look.eye_size / 2
         x = side * LID_X * half
-        # Corners: the outer one lies higher by the tilt; the upper lid peaks a little outside the middle.
+        # The tilt raises the outer corner; the upper lid peaks slightly outside the middle.
         corner = -self.look.eye_tilt * LID_X
         upper = corner - UPPER_LID * face.eye_opening * np.clip(1 - np.abs(LID_X - 0.08 * (1 - LID_X**2)) ** 2.3, 0, 1)
         lower = corner + LOWER_LID * min(1.0, 0.35 + 0.65 * face.eye_opening) * (1 - LID_X**2) ** 0.8
@@ -117,9 +117,9 @@ class FeaturePainter:
         self._fill(picture, np.concatenate([lid, top[::-1]]), "lid")
         if face.eye_opening > 0.08:
             self._eyeball(picture, np.concatenate([top, bottom[::-1]]), middle, side, face)
-        thick = 0.010 if self.look.gender == "male" else 0.014
+        thickness = 0.010 if self.look.gender == "male" else 0.014
         lash = top - np.stack(
-            [-side * 0.010 * np.clip(LID_X, 0, 1) ** 3, thick * (0.45 + 0.55 * (LID_X + 1) / 2) * (1 - LID_X**8)], 1
+            [-side * 0.010 * np.clip(LID_X, 0, 1) ** 3, thickness * (0.45 + 0.55 * (LID_X + 1) / 2) * (1 - LID_X**8)], 1
         )
         flick = np.array([[side * (half + 0.012), corner[-1] - 0.010 * face.eye_opening]]) + middle
         self._fill(picture, np.concatenate([lash, flick, top[::-1] + np.array([0.0, 0.004])]), "lash")
@@ -129,7 +129,7 @@ class FeaturePainter:
     def _eyeball(
         self, picture: Pixels, opening: NDArray[np.float64], middle: NDArray[np.float64], side: float, face: Expression
     ) -> None:
-        """White, iris, pupil and glint on a small patch, seen through the opening of the lids."""
+        """Draw white, iris, pupil and glint on a small patch, visible through the opening of the lids."""
         corners = opening * self.scale + self.origin
         x0, y0 = np.floor(corners.min(0)).astype(int) - 1
         x1, y1 = np.ceil(corners.max(0)).astype(int) + 2
@@ -149,10 +149,10 @@ class FeaturePainter:
         draw(ellipse(ix, iy, IRIS_RADIUS * 0.84, IRIS_RADIUS * 0.84, steps=24), "iris")
         draw(ellipse(ix, iy + IRIS_RADIUS * 0.36, IRIS_RADIUS * 0.55, IRIS_RADIUS * 0.36, steps=16), "iris_light")
         draw(ellipse(ix, iy, IRIS_RADIUS * 0.46, IRIS_RADIUS * 0.46, steps=16), "pupil")
-        # The upper lid throws a shadow on the ball.
+        # The upper lid casts a shadow on the eyeball.
         rows = ((np.arange(y0, y1) - self.origin[1]) / self.scale - y + UPPER_LID * face.eye_opening) / 0.022
-        shade = (1.0 - 0.32 * np.clip(1.0 - rows, 0.0, 1.0)).astype(np.float32)[:, None, None]
-        patch[..., :3] = patch[..., :3] * shade  # rounded down
+        lid_shadow = (1.0 - 0.32 * np.clip(1.0 - rows, 0.0, 1.0)).astype(np.float32)[:, None, None]
+        patch[..., :3] = patch[..., :3] * lid_shadow  # rounded down
         glint = self.look.light_side * IRIS_RADIUS * 0.34
         draw(ellipse(ix + glint, iy - IRIS_RADIUS * 0.36, IRIS_RADIUS * 0.24, IRIS_RADIUS * 0.24, steps=12), "glint")
         mask = np.zeros(under.shape[:2], np.uint8)
@@ -178,10 +178,10 @@ class FeaturePainter:
         x = LIP_X * width
         corner, centre = -0.040 * smile, 0.016 * smile - 0.010 * face.mouth_opening
         line = corner + (centre - corner) * LIP_ARC
-        full = 0.021 if self.look.gender == "male" else 0.027
-        top = line - full * (1.0 - 0.3 * max(0.0, smile)) * CUPIDS_BOW
+        fullness = 0.021 if self.look.gender == "male" else 0.027
+        top = line - fullness * (1.0 - 0.3 * max(0.0, smile)) * CUPIDS_BOW
         inner = line + opening * LIP_ARC**0.65
-        bottom = inner + (full * 1.25) * LIP_ARC**0.8
+        bottom = inner + (fullness * 1.25) * LIP_ARC**0.8
 
         def curve(y: NDArray[np.float64]) -> NDArray[np.float64]:
             return np.stack([x, y], 1) + middle
@@ -231,7 +231,7 @@ class FeaturePainter:
 
 
 def _blend(under: Pixels, over: Pixels, mask: NDArray[np.uint8]) -> None:
-    """Replace `under` by `over` where the mask is 255, smoothly between, in place."""
+    """Blend `over` into `under` in place, with the weight mask / 255."""
     through = cv2.merge([mask] * under.shape[2])
-    kept = cv2.multiply(under, 255 - through, scale=1.0 / 255.0)
-    under[:] = cv2.add(kept, cv2.multiply(over, through, scale=1.0 / 255.0))
+    remainder = cv2.multiply(under, 255 - through, scale=1.0 / 255.0)
+    under[:] = cv2.add(remainder, cv2.multiply(over, through, scale=1.0 / 255.0))

@@ -1,4 +1,4 @@
-"""The folder that simulated clips are written into: marked, so that the same call goes on and no other one meddles."""
+"""The folder of a simulated dataset; a marker file lets the same call resume and refuses others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crnet.data.ceiling import CEILING_NAME
-from crnet.simulate.ceiling import ceiling
+from crnet.simulate.ceiling import compute_ceiling
 from crnet.simulate.labels import write_truth
 from crnet.simulate.planning import ClipPlan, SimulationConfig, plan_clips
 from crnet.utils.files import remove_leftovers, write_json
@@ -27,35 +27,36 @@ def _decisive(marker: dict[str, Any]) -> dict[str, Any]:
 SIMULATED_FOLDER = ResumableFolder("simulated data", MARKER, _decisive)
 
 
-def begin(out: Path, config: SimulationConfig, **more: Any) -> list[ClipPlan]:
-    """Make the folder, or find that the same call began it; write down the truth and the ceiling.
+def begin_folder(out: Path, config: SimulationConfig, **more: Any) -> list[ClipPlan]:
+    """Create the folder, or check that the same call began it; write the true values and the ceiling.
 
     Args:
-        out: New, empty, or begun by the same call.
-        config: What is simulated.
-        more: Settings beside the configuration that decide what the folder holds, as JSON values.
+        out: A folder that is new, empty, or begun by the same call.
+        config: Configuration of the dataset.
+        more: Other settings that decide the content of the folder, as JSON values.
 
     Returns:
-        All clips.
+        The plans of all clips.
 
     Raises:
         ConfigError: The folder was begun with another configuration.
-        UsageError: It holds something else.
-        StorageError: It cannot be written.
+        UsageError: The folder holds something else.
+        StorageError: The folder cannot be written.
     """
     marker = _marker(config, more)
-    begun = SIMULATED_FOLDER.check(out, marker)
+    has_begun = SIMULATED_FOLDER.check(out, marker)
     plans = plan_clips(config)
-    if not begun:
+    if not has_begun:
         write_json(out / MARKER, {**marker, "versions": versions(), "complete": False})
     write_truth(out, plans)
-    if (best := ceiling(plans)) is not None:
-        write_json(out / CEILING_NAME, best)
+    ceiling = compute_ceiling(plans)
+    if ceiling is not None:
+        write_json(out / CEILING_NAME, ceiling)
     return plans
 
 
-def finish(out: Path, config: SimulationConfig, **more: Any) -> None:
-    """Mark the folder as complete and remove what killed runs left; the same arguments as `begin`."""
+def finish_folder(out: Path, config: SimulationConfig, **more: Any) -> None:
+    """Mark the folder as complete and remove temporary files of killed runs; takes the arguments of `begin_folder`."""
     remove_leftovers(out)
     write_json(out / MARKER, {**_marker(config, more), "versions": versions(), "complete": True})
 

@@ -1,4 +1,4 @@
-"""Hair in ten styles: what lies behind the head and what lies over it. Unit and origin as in head.py."""
+"""Paint hair in ten styles, behind the head and over it. Unit and origin are those of head.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.simulate.canvas import Canvas, Colour, Point, blurred, darker, ellipse, mirrored, mix, ribbon, spline
+from crnet.simulate.canvas import Canvas, Colour, Point, blur_mask, ellipse, mirror, mix, ribbon, shade, spline
 from crnet.simulate.people import HairStyle, Look
 
 
@@ -27,38 +27,38 @@ def paint_hair_behind(canvas: Canvas, look: Look) -> None:
         return
     if look.hair_style == "curly" and look.gender == "male":
         return
-    dark = darker(look.hair, 0.62)
-    outline = spline(mirrored(shapes[look.hair_style]))
+    dark = shade(look.hair, 0.62)
+    outline = spline(mirror(shapes[look.hair_style]))
     canvas.fill(outline, mix(look.hair, dark, 0.4), to=dark)
     for strand in np.linspace(-0.9, 0.9, 15):
         x = strand * (w + 0.07)
         line: list[Point] = [(x * 0.8, -0.3), (x, 0.1), (x * 1.05, 0.5), (x * 1.1, 0.95)]
-        tone = darker(look.hair, 0.95 if int(strand * 50) % 2 else 0.55)
+        tone = shade(look.hair, 0.95 if int(strand * 50) % 2 else 0.55)
         canvas.fill(ribbon(line, (0.004, 0.014, 0.012, 0.004)), tone, opacity=0.45, blur=0.004, inside=True)
 
 
 def paint_hair(canvas: Canvas, look: Look) -> None:
     """Paint the hair over the head."""
     if look.hair_style == "bald":
-        shade = mix(look.skin, look.hair, 0.35)
-        canvas.fill(_cap(look, 0.002, -0.30), shade, opacity=0.22, blur=0.03, inside=True)
+        stubble = mix(look.skin, look.hair, 0.35)
+        canvas.fill(_cap(look, 0.002, -0.30), stubble, opacity=0.22, blur=0.03, inside=True)
         return
-    # A shadow of the hair on the forehead first.
-    own = Canvas(canvas.rgba.shape[1], canvas.rgba.shape[0], canvas.scale, (canvas.origin[0], canvas.origin[1]))
-    PAINTERS[look.hair_style](own, look)
-    _shade(own, look)
+    # First the shadow of the hair on the forehead.
+    hair = Canvas(canvas.rgba.shape[1], canvas.rgba.shape[0], canvas.scale, (canvas.origin[0], canvas.origin[1]))
+    PAINTERS[look.hair_style](hair, look)
+    _shade_hair(hair, look)
     shift = max(1, round(0.018 * canvas.scale))
-    cast = np.zeros_like(own.rgba[..., 3])
-    cast[shift:] = own.rgba[:-shift, :, 3]
-    soft = blurred(cast, 0.012 * canvas.scale)[..., None] * np.float32(0.42 / 255.0)
+    cast = np.zeros_like(hair.rgba[..., 3])
+    cast[shift:] = hair.rgba[:-shift, :, 3]
+    soft = blur_mask(cast, 0.012 * canvas.scale)[..., None] * np.float32(0.42 / 255.0)
     inside = canvas.rgba[..., 3:] / np.float32(255.0)
     dark = np.array((*(channel * 0.45 for channel in look.skin), 255.0), np.float32) * inside
     canvas.rgba += soft * (dark - canvas.rgba)
-    canvas.lay(own)
+    canvas.composite(hair)
 
 
 def _cap(look: Look, volume: float, hairline: float, side_y: float = -0.02) -> NDArray[np.float64]:
-    """Hair close to the skull: outer contour raised by `volume`, lower edge at the hairline and the sideburns."""
+    """Return the outline of hair close to the skull, raised by `volume`, down to the hairline and the sideburns."""
     w = look.face_width + 0.6 * volume
     v = volume
     right: list[Point] = [
@@ -66,7 +66,7 @@ def _cap(look: Look, volume: float, hairline: float, side_y: float = -0.02) -> N
         (w + 0.004, side_y), (look.face_width - 0.035, side_y - 0.01), (look.face_width - 0.045, -0.16),
         (look.face_width - 0.085, hairline + 0.06), (0.19, hairline - 0.005), (0.0, hairline),
     ]  # fmt: skip
-    return spline(mirrored(right))
+    return spline(mirror(right))
 
 
 def _short(canvas: Canvas, look: Look) -> None:
@@ -92,12 +92,12 @@ def _crop(canvas: Canvas, look: Look) -> None:
 
 
 def _bun(canvas: Canvas, look: Look) -> None:
-    canvas.fill(ellipse(0.0, -0.60, 0.145, 0.125), darker(look.hair, 0.92))
+    canvas.fill(ellipse(0.0, -0.60, 0.145, 0.125), shade(look.hair, 0.92))
     canvas.fill(_cap(look, 0.025, -0.315, -0.02), look.hair)
 
 
 def _curtain(length_y: float, volume: float, wave: float) -> Callable[[Canvas, Look], None]:
-    """Hair parted near the middle that frames the face down to `length_y`."""
+    """Return a painter of hair that is parted near the middle and frames the face down to `length_y`."""
 
     def paint(canvas: Canvas, look: Look) -> None:
         w, v = look.face_width, volume
@@ -129,7 +129,7 @@ def _bob(canvas: Canvas, look: Look) -> None:
 
 
 def _curls(volume: float, low_y: float, size: float) -> Callable[[Canvas, Look], None]:
-    """Many round curls around the skull."""
+    """Return a painter of many round curls around the skull."""
 
     def paint(canvas: Canvas, look: Look) -> None:
         canvas.fill(_cap(look, volume * 0.8, -0.30, min(low_y, 0.0)), look.hair)
@@ -141,7 +141,7 @@ def _curls(volume: float, low_y: float, size: float) -> Callable[[Canvas, Look],
                 x = np.cos(turn) * (w + volume * ring * 0.75)
                 y = -0.10 + np.sin(turn) * (0.40 + volume * ring) + (low_y if abs(np.cos(turn)) > 0.93 else 0.0)
                 radius = size * rng.uniform(0.8, 1.15)
-                tone = darker(look.hair, rng.uniform(0.86, 1.10))
+                tone = shade(look.hair, rng.uniform(0.86, 1.10))
                 canvas.fill(ellipse(x, y, radius, radius, steps=16), tone)
         for x in np.linspace(-0.24, 0.24, 8):
             radius = size * rng.uniform(0.7, 1.0)
@@ -152,10 +152,10 @@ def _curls(volume: float, low_y: float, size: float) -> Callable[[Canvas, Look],
     return paint
 
 
-def _shade(canvas: Canvas, look: Look) -> None:
-    """Light from one side, strands along the skull, darker towards the tips."""
-    light: Colour = mix(darker(look.hair, 1.45), (255.0, 235.0, 205.0), 0.20)
-    dark = darker(look.hair, 0.55)
+def _shade_hair(canvas: Canvas, look: Look) -> None:
+    """Add light from one side, strands along the skull, and darker tips."""
+    light: Colour = mix(shade(look.hair, 1.45), (255.0, 235.0, 205.0), 0.20)
+    dark = shade(look.hair, 0.55)
     side = look.light_side
     curly = look.hair_style in ("curly", "afro", "crop")
     if not curly:

@@ -1,51 +1,51 @@
-"""The still parts of a head: skull, ears, shading, nose, beard. Unit: head height; (0, 0) between the eyes."""
+"""Paint the still parts of a head: skull, ears, shading, nose, beard. Unit: head height; (0, 0) between the eyes."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.simulate.canvas import Canvas, Colour, Point, darker, ellipse, mirrored, mix, ribbon, spline
+from crnet.simulate.canvas import Canvas, Colour, Point, ellipse, mirror, mix, ribbon, shade, spline
 from crnet.simulate.people import Look
 
 WHITE: Colour = (255.0, 246.0, 236.0)
 MOUTH_Y = 0.305
 BROW_Y = -0.098
-EAR_X = 0.012  # how far an ear stands in the face
+EAR_X = 0.012  # how far an ear overlaps the face
 
 
 def face_outline(look: Look) -> NDArray[np.float64]:
-    """Crown, temples, cheeks, jaw, chin."""
+    """Return the outline of crown, temples, cheeks, jaw and chin."""
     w, jaw, chin = look.face_width, look.jaw_width, look.chin_width
     right: list[Point] = [
         (0.0, -0.500), (0.13, -0.486), (0.25, -0.420), (w - 0.025, -0.27), (w, -0.08), (w - 0.008, 0.08),
         (jaw + 0.040, 0.225), (jaw - 0.010, 0.335), (chin + 0.080, 0.435), (chin, 0.484), (0.0, 0.500),
     ]  # fmt: skip
-    return spline(mirrored(right))
+    return spline(mirror(right))
 
 
-def shadow_of(colour: Colour) -> Colour:
-    """Skin in shadow: darker, and redder rather than greyer."""
+def shadow_colour(colour: Colour) -> Colour:
+    """Return the colour of skin in shadow: darker, and redder rather than greyer."""
     red, green, blue = colour
     return red * 0.74, green * 0.63, blue * 0.60
 
 
-def light_of(colour: Colour) -> Colour:
-    """Skin in full light."""
-    # Dark skin shines more than it scatters.
-    return mix(darker(colour, 1.06), WHITE, 0.28 + 0.16 * (1.0 - sum(colour) / 765.0))
+def highlight_colour(colour: Colour) -> Colour:
+    """Return the colour of skin in full light."""
+    # Dark skin reflects more light than it scatters.
+    return mix(shade(colour, 1.06), WHITE, 0.28 + 0.16 * (1.0 - sum(colour) / 765.0))
 
 
 def paint_head(canvas: Canvas, look: Look, smile: float) -> None:
-    """Paint ears, face and its shading, without hair and without what moves."""
+    """Paint ears, face and shading, without hair and without moving features."""
     skin: Colour = look.skin
-    shadow, light = shadow_of(skin), light_of(skin)
+    shadow, light = shadow_colour(skin), highlight_colour(skin)
     outline = face_outline(look)
     for side in (-1.0, 1.0):
         _paint_ear(canvas, look, side, shadow)
     canvas.fill(outline, mix(skin, light, 0.12), to=mix(skin, shadow, 0.10))
     side = look.light_side
-    # The side away from the light, the rim of the cheeks and the underside of the jaw turn away.
+    # The side away from the light, the rim of the cheeks and the underside of the jaw are in shadow.
     far = outline.copy()
     far[:, 0] = far[:, 0] * 0.55 - side * 0.34
     canvas.fill(far, shadow, opacity=0.20 + 0.30 * look.light_contrast, blur=0.075, inside=True)
@@ -96,22 +96,22 @@ def _paint_cheeks(canvas: Canvas, look: Look, smile: float, shadow: Colour) -> N
 
 def _paint_beard(canvas: Canvas, look: Look) -> None:
     full = look.beard >= 1.0
-    hair: Colour = mix(look.hair, shadow_of(look.skin), 0.15 if full else 0.5)
+    hair: Colour = mix(look.hair, shadow_colour(look.skin), 0.15 if full else 0.5)
     jaw, chin, w = look.jaw_width, look.chin_width, look.face_width
     right: list[Point] = [
         (0.0, 0.225), (0.085, 0.232), (0.155, 0.285), (0.205, 0.255), (w - 0.045, 0.06), (w + 0.01, 0.05),
         (jaw + 0.05, 0.26), (jaw + 0.01, 0.36), (chin + 0.09, 0.46), (chin, 0.51), (0.0, 0.53),
     ]  # fmt: skip
-    canvas.fill(spline(mirrored(right)), hair, opacity=0.90 if full else 0.34, blur=0.016, inside=True)
+    canvas.fill(spline(mirror(right)), hair, opacity=0.90 if full else 0.34, blur=0.016, inside=True)
     bare = ellipse(0.0, MOUTH_Y + 0.052, 0.05, 0.018)
     canvas.fill(bare, look.skin, opacity=0.25, blur=0.01, inside=True)
 
 
 def paint_inner(canvas: Canvas, look: Look) -> None:
-    """Paint what moves with a turn of the head: eye sockets, nose, the hollow above and below the lips."""
+    """Paint the parts that shift when the head turns: eye sockets, nose, and the hollows above and below the lips."""
     skin: Colour = look.skin
-    shadow, light = shadow_of(skin), light_of(skin)
-    dark = shadow_of(shadow)
+    shadow, light = shadow_colour(skin), highlight_colour(skin)
+    dark = shadow_colour(shadow)
     side, nose, tip = look.light_side, look.nose_width, look.nose_length
     for eye in (-1.0, 1.0):
         x = eye * look.eye_distance

@@ -1,4 +1,4 @@
-"""The files beside the clips: the official release's annotations, and the truth that only a simulator has."""
+"""Write the files beside the clips: annotations as in the official release, and the simulator's true values."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ GROUP_FILES: dict[str, tuple[Split, ...]] = {"dev": ("train", "val"), "test": ("
 def write_labels(out: Path, plans: Sequence[ClipPlan]) -> None:
     """Write annotations, transcripts, groups and persons into `out`."""
     for split in SPLITS:
-        mine = [plan for plan in plans if plan.split == split]
-        write_bytes(out / f"annotation_{OFFICIAL_NAME[split]}.pkl", _pickled(_annotation(mine)))
-        transcripts = {plan.name: plan.transcript for plan in mine}
+        split_plans = [plan for plan in plans if plan.split == split]
+        write_bytes(out / f"annotation_{OFFICIAL_NAME[split]}.pkl", _pickled(_annotation(split_plans)))
+        transcripts = {plan.name: plan.transcript for plan in split_plans}
         write_bytes(out / f"transcription_{OFFICIAL_NAME[split]}.pkl", _pickled(transcripts))
     for name, splits in GROUP_FILES.items():
         rows = [
@@ -46,11 +46,11 @@ def write_labels(out: Path, plans: Sequence[ClipPlan]) -> None:
 def write_truth(out: Path, plans: Sequence[ClipPlan]) -> None:
     """Write truth.parquet into `out`."""
     with atomic_write(out / "truth.parquet") as temporary:
-        pq.write_table(truth(plans), temporary)
+        pq.write_table(truth_table(plans), temporary)
 
 
-def truth(plans: Sequence[ClipPlan]) -> pa.Table:
-    """Everything that decided each clip: `score_*` (the labels), `unbiased_*`, `latent_*`, `cue_*` and `look_*`."""
+def truth_table(plans: Sequence[ClipPlan]) -> pa.Table:
+    """Return everything that decided each clip: `score_*` (the labels), `unbiased_*`, `latent_*`, `cue_*`, `look_*`."""
     rows = [
         {
             "clip": plan.name,
@@ -68,7 +68,7 @@ def truth(plans: Sequence[ClipPlan]) -> pa.Table:
 
 
 def _annotation(plans: Sequence[ClipPlan]) -> dict[str, dict[str, float]]:
-    """`{target: {clip: score}}` in the release's order of keys; its interview scores are numpy numbers."""
+    """Return `{target: {clip: score}}` in the release's order of keys; its interview scores are NumPy numbers."""
     table: dict[str, dict[str, float]] = {}
     for key in OFFICIAL_KEYS:
         column = TARGETS.index(key)

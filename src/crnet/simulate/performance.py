@@ -1,4 +1,4 @@
-"""From the plan of a clip to what can be filmed: the voice, the movements, the drawn frames."""
+"""Perform a planned clip: its voice, its movements and its frames."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from crnet.simulate.canvas import Pixels
-from crnet.simulate.drawing import Presenter
-from crnet.simulate.motion import Motion, move
+from crnet.simulate.drawing import PersonRenderer
+from crnet.simulate.motion import Motion, sample_motion
 from crnet.simulate.planning import RNG_MOTION, RNG_VOICE, ClipPlan, SimulationConfig
 from crnet.simulate.speech import Speech, speak
 
 
 @dataclass(frozen=True, eq=False)
-class Take:
-    """A clip acted out, not yet drawn.
+class Performance:
+    """Voice and movements of a clip, before it is drawn.
 
     Attributes:
-        plan: What was planned.
-        speech: The voice.
-        motion: The movements, one value a frame.
+        plan: The clip's plan.
+        speech: The voice track.
+        motion: The movements, one value per frame.
     """
 
     plan: ClipPlan
@@ -29,7 +29,7 @@ class Take:
     motion: Motion
 
 
-def act(plan: ClipPlan, config: SimulationConfig) -> Take:
+def perform(plan: ClipPlan, config: SimulationConfig) -> Performance:
     """Speak and move as planned."""
     look = plan.look
     voice_rng = config.rng(RNG_VOICE, plan.index)
@@ -44,11 +44,13 @@ def act(plan: ClipPlan, config: SimulationConfig) -> Take:
         variant=look.voice,
     )
     time_s = np.arange(config.frames) / config.fps
-    return Take(plan, speech, move(time_s, plan.cues, speech.envelope, config.rng(RNG_MOTION, plan.index)))
+    return Performance(
+        plan, speech, sample_motion(time_s, plan.cues, speech.envelope, config.rng(RNG_MOTION, plan.index))
+    )
 
 
-def draw_frames(take: Take, config: SimulationConfig) -> Iterator[Pixels]:
-    """The frames of a take, uint8 RGB [height, width, 3]."""
-    presenter = Presenter(take.plan.look, take.plan.cues, config.width, config.height)
+def render_frames(performance: Performance, config: SimulationConfig) -> Iterator[Pixels]:
+    """Yield the frames of a performance, uint8 RGB [height, width, 3]."""
+    renderer = PersonRenderer(performance.plan.look, performance.plan.cues, config.width, config.height)
     for index in range(config.frames):
-        yield presenter.frame(take.motion, index)
+        yield renderer.render(performance.motion, index)

@@ -1,4 +1,4 @@
-"""What a simulated data set will hold: who, in which split, with which scores, cues and words. Nothing is drawn yet."""
+"""Plan a simulated dataset: people, splits, scores, cues and words of all clips, before anything is drawn."""
 
 from __future__ import annotations
 
@@ -9,45 +9,46 @@ from fractions import Fraction
 import numpy as np
 
 from crnet.errors import ConfigError
-from crnet.simulate.bias import LabelBias, biased
-from crnet.simulate.cues import MODALITIES, NOISE_SHARE, Difficulty, Modality, draw_latents, values
-from crnet.simulate.people import Look, draw_look
-from crnet.simulate.scores import draw_scores
-from crnet.simulate.speech import VOICES, Voice, syllables_spoken
+from crnet.simulate.bias import LabelBias, apply_biases
+from crnet.simulate.cues import MODALITIES, NOISE_SHARE, Difficulty, Modality, cue_values, sample_latents
+from crnet.simulate.people import Look, sample_look
+from crnet.simulate.scores import sample_scores
+from crnet.simulate.speech import VOICES, Voice, spoken_syllable_count
 from crnet.simulate.words import write_transcript
 from crnet.types import SPLITS, Split
 
-CLIPS_OF_A_PERSON = {1: 0.22, 2: 0.18, 3: 0.16, 4: 0.18, 5: 0.15, 6: 0.11}
-"""Chosen so that, dealt at random over the splits, 84% of the validation clips share their source video with training,
-as 1,674 of 2,000 do on First Impressions v2, and 10,000 clips come from about 3,100 videos."""
+CLIPS_PER_PERSON = {1: 0.22, 2: 0.18, 3: 0.16, 4: 0.18, 5: 0.15, 6: 0.11}
+"""Shares of people by their number of clips. With random splits, 84% of the validation clips then share their source
+video with training (First Impressions v2: 1,674 of 2,000), and 10,000 clips come from about 3,100 videos."""
 ID_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 ID_LENGTH = 11
 TRANSCRIPT_MIN_S = 10.0
-"""A clip is cut out of a take at least this long; the transcript is that of the take and the clip speaks its beginning.
-Without it a clip of 2 s would have six words."""
-SHORTEST_S, LONGEST_S = 0.5, 120.0
-SMALLEST_PX, LARGEST_PX = 96, 2160
-SLOWEST_FPS, FASTEST_FPS = 2, 60
+"""The transcript has the words of at least this much speech, and a shorter clip speaks its beginning. Otherwise a clip
+of 2 s would have only six words."""
+MIN_S, MAX_S = 0.5, 120.0
+MIN_PX, MAX_PX = 96, 2160
+MIN_FPS, MAX_FPS = 2, 60
 
-# Every random number comes from (seed, one of these, index): nothing depends on order or workers.
+# Every random number follows from (seed, one of these purposes, index), so order and workers do not matter.
 RNG_SPLITS, RNG_SCORES, RNG_NOISE, RNG_LOOK, RNG_WORDS, RNG_MOTION, RNG_VOICE = range(7)
 
 
 @dataclass(frozen=True)
 class SimulationConfig:
-    """Everything that decides what a simulated data set holds.
+    """Everything that decides the content of a simulated dataset.
 
     Attributes:
         clips: Number of clips.
-        seed: Of all randomness, at least 0.
-        seconds: Length of a clip.
+        seed: Random seed, at least 0.
+        seconds: Length of a clip in seconds.
         fps: Frames per second.
-        height: Of the picture in pixels, even; the width is 16/9 of it.
-        difficulty: Share of noise in the cues, see `cues.NOISE_SHARE`.
-        identity_disjoint: Whether each person is in one split only.
-        label_bias: Shifts of a group's labels, as `LabelBias.parse` reads them; the cues follow the unbiased scores.
-        silent: Modalities whose cues carry nothing but noise.
-        voice: Which voice the people have.
+        height: Frame height in pixels, even; the width is 16/9 of it.
+        difficulty: Share of noise in the cues; see `cues.NOISE_SHARE`.
+        identity_disjoint: Whether each person appears in one split only.
+        label_bias: Shifts of a group's labels, in the form that `LabelBias.parse` reads; the cues follow the unbiased
+            scores.
+        silent: Modalities whose cues consist of noise alone.
+        voice: Voice of the people.
 
     Raises:
         ConfigError: A value is out of range.
@@ -65,20 +66,22 @@ class SimulationConfig:
     voice: Voice = "espeak"
 
     def __post_init__(self) -> None:
-        _within("clips", self.clips, 1, 1_000_000)
-        _within("seed", self.seed, 0, 2**63 - 1)
-        _within("seconds", self.seconds, SHORTEST_S, LONGEST_S)
-        _within("fps", self.fps, SLOWEST_FPS, FASTEST_FPS)
-        _within("height", self.height, SMALLEST_PX, LARGEST_PX)
+        _check_range("clips", self.clips, 1, 1_000_000)
+        _check_range("seed", self.seed, 0, 2**63 - 1)
+        _check_range("seconds", self.seconds, MIN_S, MAX_S)
+        _check_range("fps", self.fps, MIN_FPS, MAX_FPS)
+        _check_range("height", self.height, MIN_PX, MAX_PX)
         if self.height % 2:
-            raise ConfigError(f"height = {self.height} is odd", remedy="the video codec needs an even height")
+            raise ConfigError(
+                f"height = {self.height} is odd", remedy="use an even height, as the video codec requires"
+            )
         if self.difficulty not in NOISE_SHARE:
-            raise ConfigError(f"unknown difficulty {self.difficulty!r}", remedy=f"one of {', '.join(NOISE_SHARE)}")
+            raise ConfigError(f"unknown difficulty {self.difficulty!r}", remedy=f"use one of {', '.join(NOISE_SHARE)}")
         if not set(self.silent) <= set(MODALITIES):
-            raise ConfigError(f"unknown modality in {self.silent}", remedy=f"some of {', '.join(MODALITIES)}")
+            raise ConfigError(f"unknown modality in {self.silent}", remedy=f"use some of {', '.join(MODALITIES)}")
         if self.voice not in VOICES:
-            raise ConfigError(f"unknown voice {self.voice!r}", remedy=f"one of {', '.join(VOICES)}")
-        _ = self.biases  # refused here, before anything is written
+            raise ConfigError(f"unknown voice {self.voice!r}", remedy=f"use one of {', '.join(VOICES)}")
+        _ = self.biases  # refuses a bad bias before anything is written
 
     @property
     def biases(self) -> tuple[LabelBias, ...]:
@@ -87,7 +90,7 @@ class SimulationConfig:
 
     @property
     def width(self) -> int:
-        """Width of the picture in pixels, even."""
+        """Frame width in pixels, even."""
         return 2 * round(Fraction(self.height * 8, 9))
 
     @property
@@ -97,30 +100,30 @@ class SimulationConfig:
 
     @property
     def frames(self) -> int:
-        """Number of frames of a clip."""
+        """Number of frames in a clip."""
         return max(1, round(self.seconds * self.fps))
 
     def rng(self, purpose: int, index: int = 0) -> np.random.Generator:
-        """The generator of one purpose and one clip or person."""
+        """Return the random generator for one purpose and one clip or person."""
         return np.random.default_rng([self.seed, purpose, index])
 
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """One clip to be made.
+    """Plan of one clip.
 
     Attributes:
-        index: Position in the data set; with the seed it decides motion and voice.
+        index: Position in the dataset; decides motion and voice, together with the seed.
         name: File name, with `.mp4`.
-        split: Its part.
+        split: Split of the clip.
         person: Number of the person; decides the look.
         video_id: Id of the source video, the first part of the name.
         look: The person's appearance.
-        scores: Six scores in the order of `TARGETS`: the labels.
+        scores: The labels: six scores in the order of `TARGETS`.
         unbiased: The scores without label bias, which the cues follow.
-        latents: Standard normal, in the order of `CUES`.
+        latents: Latents of the cues, standard normal, in the order of `CUES`.
         cues: Value of every cue by name.
-        transcript: What is said.
+        transcript: The words.
     """
 
     index: int
@@ -137,24 +140,24 @@ class ClipPlan:
 
 
 def plan_clips(config: SimulationConfig) -> list[ClipPlan]:
-    """Draw scores, cues, people and words of every clip, in a stable order."""
-    scores = draw_scores(config.clips, config.rng(RNG_SCORES))
-    latents = draw_latents(scores, config.difficulty, config.rng(RNG_NOISE), config.silent)
-    split_of, person_of = _deal(config)
-    looks = [draw_look(config.rng(RNG_LOOK, person)) for person in range(max(person_of) + 1)]
-    labels = biased(scores, [looks[person] for person in person_of], config.biases)
+    """Sample the scores, cues, people and words of every clip, in a stable order."""
+    scores = sample_scores(config.clips, config.rng(RNG_SCORES))
+    latents = sample_latents(scores, config.difficulty, config.rng(RNG_NOISE), config.silent)
+    splits, people = _assign_clips(config)
+    looks = [sample_look(config.rng(RNG_LOOK, person)) for person in range(max(people) + 1)]
+    labels = apply_biases(scores, [looks[person] for person in people], config.biases)
     ids = _video_ids(len(looks), config.rng(RNG_SPLITS, 1))
-    numbers = dict.fromkeys(range(len(looks)), 0)
+    next_number = dict.fromkeys(range(len(looks)), 0)
     plans = []
     for index in range(config.clips):
-        person = person_of[index]
-        cues = values(latents[index])
-        take_s = max(config.seconds, TRANSCRIPT_MIN_S)
+        person = people[index]
+        cues = cue_values(latents[index])
+        speech_s = max(config.seconds, TRANSCRIPT_MIN_S)
         plans.append(
             ClipPlan(
                 index=index,
-                name=f"{ids[person]}.{numbers[person]:03d}.mp4",
-                split=split_of[index],
+                name=f"{ids[person]}.{next_number[person]:03d}.mp4",
+                split=splits[index],
                 person=person,
                 video_id=ids[person],
                 look=looks[person],
@@ -162,32 +165,32 @@ def plan_clips(config: SimulationConfig) -> list[ClipPlan]:
                 unbiased=tuple(scores[index].tolist()),
                 latents=tuple(latents[index].tolist()),
                 cues=cues,
-                transcript=write_transcript(cues, syllables_spoken(take_s, cues), config.rng(RNG_WORDS, index)),
+                transcript=write_transcript(cues, spoken_syllable_count(speech_s, cues), config.rng(RNG_WORDS, index)),
             )
         )
-        numbers[person] += 1
+        next_number[person] += 1
     return plans
 
 
 def split_sizes(clips: int) -> dict[Split, int]:
-    """3:1:1; what does not divide goes to training."""
+    """Return the sizes of the splits, 3:1:1; the remainder goes to training."""
     held_out = clips // 5
     return {"train": clips - 2 * held_out, "val": held_out, "test": held_out}
 
 
-def _deal(config: SimulationConfig) -> tuple[list[Split], list[int]]:
-    """Split and person of every clip."""
+def _assign_clips(config: SimulationConfig) -> tuple[list[Split], list[int]]:
+    """Return the split and the person of every clip."""
     rng = config.rng(RNG_SPLITS)
     splits: list[Split] = [split for split in SPLITS for _ in range(split_sizes(config.clips)[split])]
-    counts = np.array(list(CLIPS_OF_A_PERSON))
-    shares = np.array(list(CLIPS_OF_A_PERSON.values()))
+    counts = np.array(list(CLIPS_PER_PERSON))
+    shares = np.array(list(CLIPS_PER_PERSON.values()))
     people: list[int] = []
     person = 0
     while len(people) < config.clips:
-        room = config.clips - len(people)
-        if config.identity_disjoint:  # nobody goes on into the next split
-            room = splits[len(people) :].count(splits[len(people)])
-        people += [person] * min(room, int(rng.choice(counts, p=shares)))
+        remaining = config.clips - len(people)
+        if config.identity_disjoint:  # a person's clips end with the split
+            remaining = splits[len(people) :].count(splits[len(people)])
+        people += [person] * min(remaining, int(rng.choice(counts, p=shares)))
         person += 1
     if not config.identity_disjoint:
         splits = [splits[i] for i in rng.permutation(config.clips)]
@@ -201,6 +204,6 @@ def _video_ids(count: int, rng: np.random.Generator) -> list[str]:
     return list(ids)
 
 
-def _within(name: str, value: float, low: float, high: float) -> None:
+def _check_range(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise ConfigError(f"{name} = {value} is out of range", remedy=f"{name} must lie in [{low}, {high}]")
+        raise ConfigError(f"{name} = {value} is out of range", remedy=f"use a value in [{low}, {high}]")

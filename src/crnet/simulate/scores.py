@@ -1,4 +1,4 @@
-"""Scores of simulated people: drawn with the moments, correlations and steps of First Impressions v2."""
+"""Scores of synthetic people, sampled with the moments, correlations and steps of First Impressions v2."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ FIV2_STEPS = {
     "openness": 90,
     "interview": 107,
 }
-"""The release's scores are whole multiples of 1 / steps: its raters' ranking was scaled to [0, 1] so."""
+"""The release's scores are whole multiples of 1 / steps, because its raters' ranking was scaled to [0, 1]."""
 
 LETTERS = {target[0].upper(): target for target in TARGETS}
 SMALLEST_EIGENVALUE = 1e-4
 
 
-def mean() -> Float64[np.ndarray, " 6"]:
-    """Mean of each target, order of `TARGETS`."""
+def score_means() -> Float64[np.ndarray, " 6"]:
+    """Return the mean of each target, in the order of `TARGETS`."""
     return np.array([FIV2_MEAN[target] for target in TARGETS])
 
 
-def deviation() -> Float64[np.ndarray, " 6"]:
-    """Standard deviation of each target, order of `TARGETS`."""
+def score_deviations() -> Float64[np.ndarray, " 6"]:
+    """Return the standard deviation of each target, in the order of `TARGETS`."""
     return np.array([FIV2_DEVIATION[target] for target in TARGETS])
 
 
-def correlation() -> Float64[np.ndarray, "6 6"]:
-    """Correlations of the targets, order of `TARGETS`, made positive definite if rounding broke that."""
+def score_correlations() -> Float64[np.ndarray, "6 6"]:
+    """Return the correlations of the targets, in the order of `TARGETS`, positive definite in spite of rounding."""
     matrix = np.eye(len(TARGETS))
     letters = {target: letter for letter, target in LETTERS.items()}
     for (i, first), (j, second) in combinations(enumerate(TARGETS), 2):
@@ -70,23 +70,23 @@ def correlation() -> Float64[np.ndarray, "6 6"]:
     return positive / np.outer(scale, scale)
 
 
-def draw_scores(count: int, rng: np.random.Generator) -> Float64[np.ndarray, "count 6"]:
-    """Draw scores in [0, 1] from a Gaussian copula, on the release's steps.
+def sample_scores(count: int, rng: np.random.Generator) -> Float64[np.ndarray, "count 6"]:
+    """Sample scores in [0, 1] from a Gaussian copula, on the release's steps.
 
     Args:
         count: Number of clips.
         rng: Source of randomness.
     """
-    normal = rng.standard_normal((count, len(TARGETS))) @ np.linalg.cholesky(correlation()).T
-    return on_steps(mean() + deviation() * normal)
+    normal = rng.standard_normal((count, len(TARGETS))) @ np.linalg.cholesky(score_correlations()).T
+    return round_to_steps(score_means() + score_deviations() * normal)
 
 
-def on_steps(scores: Float64[np.ndarray, "count 6"]) -> Float64[np.ndarray, "count 6"]:
-    """The scores clipped to [0, 1] and rounded to the release's steps."""
+def round_to_steps(scores: Float64[np.ndarray, "count 6"]) -> Float64[np.ndarray, "count 6"]:
+    """Return the scores clipped to [0, 1] and rounded to the release's steps."""
     steps = np.array([FIV2_STEPS[target] for target in TARGETS], dtype=np.float64)
     return np.rint(np.clip(scores, 0.0, 1.0) * steps) / steps
 
 
 def standardise(scores: Float64[np.ndarray, "count 6"]) -> Float64[np.ndarray, "count 6"]:
-    """Scores in units of the data set's deviation around its mean: what cues follow."""
-    return (scores - mean()) / deviation()
+    """Return the deviation of scores from the dataset's means, in standard deviations; cues follow these."""
+    return (scores - score_means()) / score_deviations()

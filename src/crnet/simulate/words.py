@@ -1,4 +1,4 @@
-"""What the drawn people say: sentences whose subjects, length and fillers follow the text cues."""
+"""Write transcripts of synthetic people, whose subjects, sentence length and fillers follow the text cues."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 SUBJECTS = ("social", "kind", "worry", "work", "ideas", "plain")
-PLAIN_WEIGHT = 0.5  # sentences about nothing in particular are always among the others
+PLAIN_WEIGHT = 0.5  # weight of sentences about nothing in particular
 
 # `{a|b}` is a choice. Every clause can stand alone or be joined to others.
 CLAUSES: dict[str, tuple[str, ...]] = {
@@ -61,16 +61,16 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "you can {see|find} the {link|number|list} below",
     ),
 }
-CLAUSE_WORDS = 8  # about as long as a clause with its joint is
-JOINTS = ("and", "because", "so", "but", "and then", "while")
+CLAUSE_WORDS = 8  # typical length of a clause with its conjunction
+CONJUNCTIONS = ("and", "because", "so", "but", "and then", "while")
 FILLERS = ("um", "uh", "like", "you know", "I mean", "well")
 
 _CHOICE = re.compile(r"\{([^{}]*)\}")
 _VOWELS = re.compile(r"[aeiouy]+")
 
 
-def syllables(word: str) -> int:
-    """How many syllables an English word has, by its vowel groups; at least 1."""
+def count_syllables(word: str) -> int:
+    """Return the number of syllables of an English word, at least 1, from its vowel groups."""
     letters = re.sub(r"[^a-z]", "", word.lower())
     groups = len(_VOWELS.findall(letters))
     silent_e = letters.endswith("e") and not letters.endswith("le") and groups > 1
@@ -78,11 +78,11 @@ def syllables(word: str) -> int:
 
 
 def write_transcript(cues: Mapping[str, float], syllable_count: int, rng: np.random.Generator) -> str:
-    """Write what a person says.
+    """Write a transcript.
 
     Args:
         cues: Values of the text cues by name; others are ignored.
-        syllable_count: Length to reach; the last sentence may be cut.
+        syllable_count: Number of syllables to reach; the last sentence may be cut short.
         rng: Source of randomness.
 
     Returns:
@@ -90,55 +90,55 @@ def write_transcript(cues: Mapping[str, float], syllable_count: int, rng: np.ran
     """
     subjects = _subjects(cues, rng)
     sentences: list[str] = []
-    said = 0
-    while said < syllable_count:
+    syllables = 0
+    while syllables < syllable_count:
         words = _sentence(subjects, cues["sentence_length"], rng)
-        words = _with_fillers(words, cues["filler_rate"], rng)
-        kept: list[str] = []
+        words = _insert_fillers(words, cues["filler_rate"], rng)
+        sentence: list[str] = []
         for word in words:
-            if said >= syllable_count:
+            if syllables >= syllable_count:
                 break
-            kept.append(word)
-            said += syllables(word)
-        text = " ".join(kept)
+            sentence.append(word)
+            syllables += count_syllables(word)
+        text = " ".join(sentence)
         sentences.append(text[0].upper() + text[1:] + ".")
     return " ".join(sentences)
 
 
 def _subjects(cues: Mapping[str, float], rng: np.random.Generator) -> Iterator[str]:
-    """Subjects in the cues' proportions: each time the one that lags most behind its share."""
+    """Yield subjects in the proportions of the cues: each time the one that lags most behind its share."""
     share = np.array([PLAIN_WEIGHT if s == "plain" else cues[f"words_{s}"] for s in SUBJECTS])
     share /= share.sum()
     owed = rng.uniform(0.0, 0.5, len(SUBJECTS)) * share
     while True:
         owed += share
-        chosen = int(owed.argmax())
-        owed[chosen] -= 1.0
-        yield SUBJECTS[chosen]
+        index = int(owed.argmax())
+        owed[index] -= 1.0
+        yield SUBJECTS[index]
 
 
 def _sentence(subjects: Iterator[str], length: float, rng: np.random.Generator) -> list[str]:
-    """Clauses joined until the sentence has about `length` words."""
+    """Join clauses until the sentence has about `length` words."""
     words: list[str] = []
     while not words or len(words) + CLAUSE_WORDS / 2 < length:
         clauses = CLAUSES[next(subjects)]
-        clause = _CHOICE.sub(lambda match: _one_of(match[1].split("|"), rng), _one_of(clauses, rng)).split()
-        words += [*_one_of(JOINTS, rng).split(), *clause] if words else clause
+        clause = _CHOICE.sub(lambda match: _choose(match[1].split("|"), rng), _choose(clauses, rng)).split()
+        words += [*_choose(CONJUNCTIONS, rng).split(), *clause] if words else clause
     return words
 
 
-def _one_of(options: Sequence[str], rng: np.random.Generator) -> str:
+def _choose(options: Sequence[str], rng: np.random.Generator) -> str:
     return options[int(rng.integers(len(options)))]
 
 
-def _with_fillers(words: list[str], rate: float, rng: np.random.Generator) -> list[str]:
-    """Fillers at an even rate with a random start, so that a short text already shows the rate."""
+def _insert_fillers(words: list[str], rate: float, rng: np.random.Generator) -> list[str]:
+    """Insert fillers at an even rate with a random start, so that even a short text shows the rate."""
     filled: list[str] = []
     owed = rng.random()
     for word in words:
         owed += rate
         if owed >= 1.0:
             owed -= 1.0
-            filled += _one_of(FILLERS, rng).split()
+            filled += _choose(FILLERS, rng).split()
         filled.append(word)
     return filled

@@ -1,13 +1,13 @@
-"""Simulated people straight into a clip store: drawn frames, face crops, sound and text, without a video between.
+"""Write synthetic people directly into a clip store: drawn frames, face crops, sound and text, without videos.
 
-Nothing is encoded, decoded or searched for faces: the drawing knows where the face is. So a store for training is made
-many times faster than by `simulate` and `prepare`, and without PyAV and the face detector.
+Nothing is encoded or decoded, and no face detector runs, because the renderer knows where the face is. This is many
+times faster than `write_dataset` and `prepare`, and needs neither PyAV nor the face detector.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ from crnet.errors import ConfigError, CrnetError, FormatError
 from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg, with_margin
 from crnet.media.frame_sampling import select_frames
 from crnet.media.settings import MediaSettings
-from crnet.simulate.drawing import Presenter
-from crnet.simulate.folder import begin, finish
+from crnet.simulate.drawing import PersonRenderer
+from crnet.simulate.folder import begin_folder, finish_folder
 from crnet.simulate.motion import Motion
-from crnet.simulate.performance import act
+from crnet.simulate.performance import perform
 from crnet.simulate.planning import ClipPlan, SimulationConfig
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import SAMPLE_RATE_HZ, Clip
@@ -33,15 +33,13 @@ from crnet.utils.executors import WorkerDied, available_cores, run_jobs
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import short_fingerprint
 
-TASK = "drawing people"
-STORING_VERSION = 1
-"""Raise it when the same configuration gives other clips than before."""
-
-log = logging.getLogger(__name__)
+TASK = "drawing synthetic people"
+CLIP_VERSION = 1
+"""Increase it if the same configuration gives other clips than before."""
 
 
-def simulate_to_store(
-    store: Path,
+def write_store(
+    store: str | Path,
     config: SimulationConfig,
     *,
     frames_per_segment: int | None = 4,
@@ -49,37 +47,46 @@ def simulate_to_store(
     workers: int | None = None,
     progress: Progress = no_progress,
 ) -> Path:
-    """Draw simulated people into a clip store, ready for training. The same call goes on where it was stopped.
+    """Write synthetic people into a clip store, ready for training. The same call resumes a stopped one.
 
     Args:
-        store: Folder to fill; new, empty, or begun by the same call.
-        config: What to draw.
-        frames_per_segment: Frames drawn of each of the 32 segments; None: all of them.
+        store: A folder that is new, empty, or begun by the same call.
+        config: Configuration of the dataset.
+        frames_per_segment: Frames to draw for each of the 32 segments; None draws all of them.
         pixels: Height and width of the stored frames.
-        workers: Processes; None: one for each core; 0: no extra process.
-        progress: Told after each clip.
+        workers: Number of processes; None starts one per core, 0 works in this process.
+        progress: Called after each clip.
 
     Returns:
-        `store`.
+        `store` as a path.
 
     Raises:
         ConfigError: A value is out of range, or the folder was begun with another configuration.
         UsageError: `store` holds something else.
-        MissingDependencyError: Real speech is asked for and not installed.
+        MissingDependencyError: The configuration needs the speech synthesiser, which is not installed.
         StorageError: The disk is full or the folder cannot be written.
     """
     if workers is not None and workers < 0:
         raise ConfigError(f"workers = {workers} is out of range", remedy="give at least 0")
-    settings = MediaSettings(pixels=pixels, frames_per_segment=frames_per_segment)
-    described: dict[str, Any] = {
-        "media": settings.to_dict(), "encoder": HashedNgrams.name, "store format": FORMAT, "storing": STORING_VERSION,
+    store = Path(store)
+    media = MediaSettings(pixels=pixels, frames_per_segment=frames_per_segment)
+    settings: dict[str, Any] = {
+        "media": media.to_dict(), "encoder": HashedNgrams.name, "store format": FORMAT, "storing": CLIP_VERSION,
     }  # fmt: skip
-    plans = begin(store, config, **described)
-    fingerprint = short_fingerprint({**described, "config": asdict(config)})
-    job = functools.partial(_stored, store, config, settings, fingerprint)
+    plans = begin_folder(store, config, **settings)
+    fingerprint = short_fingerprint({**settings, "config": asdict(config)})
+    job = functools.partial(_write_clip, store, config, media, fingerprint)
+    rows = _run(job, plans, available_cores() if workers is None else workers, progress)
+    write_manifest(store, Manifest(tuple(rows), "simulated", settings["media"], fingerprint, HashedNgrams.name))
+    finish_folder(store, config, **settings)
+    return store
+
+
+def _run(job: functools.partial[ClipRow], plans: Sequence[ClipPlan], workers: int, progress: Progress) -> list[ClipRow]:
+    """Write all clips and return their rows in the order in which they are finished."""
     rows: list[ClipRow] = []
     progress(TASK, 0, len(plans))
-    for plan, row in run_jobs(job, plans, available_cores() if workers is None else workers):
+    for plan, row in run_jobs(job, plans, workers):
         if isinstance(row, WorkerDied):
             raise CrnetError(
                 f"the worker process that drew {plan.name} died (exit code {row.exit_code})",
@@ -87,21 +94,19 @@ def simulate_to_store(
             )
         rows.append(row)
         progress(TASK, len(rows), len(plans))
-    write_manifest(store, Manifest(tuple(rows), "simulated", described["media"], fingerprint, HashedNgrams.name))
-    finish(store, config, **described)
-    return store
+    return rows
 
 
-def _stored(
-    store: Path, config: SimulationConfig, settings: MediaSettings, fingerprint: str, plan: ClipPlan
+def _write_clip(
+    store: Path, config: SimulationConfig, media: MediaSettings, fingerprint: str, plan: ClipPlan
 ) -> ClipRow:
-    """One job: make the clip file unless it is there and whole."""
+    """Write one clip file, unless a complete one exists, and return its row."""
     relative = clip_path(plan.name)
     path = store / relative
     file = open_if_current(path, fingerprint)
     if file is None:
         cv2.setNumThreads(1)
-        write_clip(path, draw_clip(plan, config, settings), fingerprint)
+        write_clip(path, render_clip(plan, config, media), fingerprint)
         file = open_if_current(path, fingerprint)
     if file is None:
         raise FormatError("the clip file reads back different from what was written", path=path)
@@ -115,48 +120,48 @@ def _stored(
         transcript=plan.transcript,
         duration_s=file.duration_s,
         frames=len(file.time_s),
-        faces_found=settings.segments,
-        faces_looked_at=settings.segments,
+        faces_found=media.segments,
+        faces_looked_at=media.segments,
     )
 
 
-def draw_clip(plan: ClipPlan, config: SimulationConfig, settings: MediaSettings) -> Clip:
-    """One clip as `prepare` would make it of the video, less the losses of video and sound compression.
+def render_clip(plan: ClipPlan, config: SimulationConfig, media: MediaSettings) -> Clip:
+    """Return the clip that `prepare` would extract from the video, but without its compression losses.
 
     Args:
-        plan: Which clip.
-        config: Of the data set.
-        settings: What is kept of a clip.
+        plan: Plan of the clip.
+        config: Configuration of the dataset.
+        media: Settings of the extraction.
     """
-    take = act(plan, config)
-    presenter = Presenter(plan.look, plan.cues, config.width, config.height)
+    performance = perform(plan, config)
+    renderer = PersonRenderer(plan.look, plan.cues, config.width, config.height)
     times_s = np.arange(config.frames) / float(config.rate)
     duration_s = config.frames / float(config.rate)
-    selection = select_frames(times_s, duration_s, settings.segments, settings.frames_per_segment)
-    frames = selection.frames.tolist()
-    shots = {index: _shot(presenter, take.motion, index, settings) for index in sorted(set(frames))}
-    scene_jpeg, scene_offsets = JpegBuffer(shots[index].scene for index in frames).arrays()
-    face_jpeg, face_offsets = JpegBuffer(shots[index].face for index in frames).arrays()
+    selection = select_frames(times_s, duration_s, media.segments, media.frames_per_segment)
+    indices = selection.frames.tolist()
+    frames = {index: _render_frame(renderer, performance.motion, index, media) for index in sorted(set(indices))}
+    scene_jpeg, scene_offsets = JpegBuffer(frames[index].scene for index in indices).arrays()
+    face_jpeg, face_offsets = JpegBuffer(frames[index].face for index in indices).arrays()
     return Clip(
         clip_id=plan.name,
         scene_jpeg=scene_jpeg,
         scene_offsets=scene_offsets,
         face_jpeg=face_jpeg,
         face_offsets=face_offsets,
-        time_s=times_s[frames],
+        time_s=times_s[indices],
         segment=selection.segment,
-        face_box=np.stack([shots[index].box for index in frames]),
-        face_landmarks=np.stack([shots[index].landmarks for index in frames]),
-        face_score=np.ones(len(frames), np.float32),
-        audio=take.speech.audio[: round(settings.max_audio_s * SAMPLE_RATE_HZ)],
+        face_box=np.stack([frames[index].box for index in indices]),
+        face_landmarks=np.stack([frames[index].landmarks for index in indices]),
+        face_score=np.ones(len(indices), np.float32),
+        audio=performance.speech.audio[: round(media.max_audio_s * SAMPLE_RATE_HZ)],
         text=HashedNgrams().encode([plan.transcript])[0],
-        segments=settings.segments,
+        segments=media.segments,
         duration_s=duration_s,
         width=config.width,
         height=config.height,
         fps=float(config.rate),
         source_sha256="",
-        settings=settings.fingerprint(),
+        settings=media.fingerprint(),
         simulated=True,
         has_audio=True,
         has_transcript=True,
@@ -164,8 +169,8 @@ def draw_clip(plan: ClipPlan, config: SimulationConfig, settings: MediaSettings)
 
 
 @dataclass(frozen=True, eq=False)
-class _Shot:
-    """One drawn frame as a clip keeps it: two JPEG files, and where the face is."""
+class _RenderedFrame:
+    """A frame in the form that a clip stores: two JPEG files, and the position of the face."""
 
     scene: bytes
     face: bytes
@@ -173,10 +178,9 @@ class _Shot:
     landmarks: Float32[np.ndarray, "5 2"]
 
 
-def _shot(presenter: Presenter, motion: Motion, index: int, settings: MediaSettings) -> _Shot:
-    picture = presenter.frame(motion, index)
-    box, landmarks = presenter.face(motion, index)
-    scene = np.asarray(cv2.resize(picture, (settings.pixels, settings.pixels), interpolation=cv2.INTER_AREA), np.uint8)
-    face = crop_resize(picture, with_margin(box, settings.face_margin), settings.pixels)
-    quality = settings.jpeg_quality
-    return _Shot(encode_jpeg(scene, quality), encode_jpeg(face, quality), box, landmarks)
+def _render_frame(renderer: PersonRenderer, motion: Motion, index: int, media: MediaSettings) -> _RenderedFrame:
+    picture = renderer.render(motion, index)
+    box, landmarks = renderer.locate_face(motion, index)
+    scene = np.asarray(cv2.resize(picture, (media.pixels, media.pixels), interpolation=cv2.INTER_AREA), np.uint8)
+    face = crop_resize(picture, with_margin(box, media.face_margin), media.pixels)
+    return _RenderedFrame(encode_jpeg(scene, media.jpeg_quality), encode_jpeg(face, media.jpeg_quality), box, landmarks)

@@ -11,8 +11,8 @@ import pytest
 
 from crnet.data.ceiling import CEILING_NAME, attainable_metrics, ceiling_share, read_ceiling
 from crnet.errors import FormatError
-from crnet.simulate.ceiling import VIEWS, ceiling, cue_table, cues_of
-from crnet.simulate.cues import CUE, CUES
+from crnet.simulate.ceiling import VIEWS, compute_ceiling, cue_table, visible_cues
+from crnet.simulate.cues import CUE_BY_NAME, CUES
 from crnet.simulate.planning import ClipPlan, SimulationConfig, plan_clips
 from crnet.types import STREAMS, TARGETS
 
@@ -28,7 +28,7 @@ def plans() -> list[ClipPlan]:
 
 @pytest.fixture(scope="module")
 def document(plans: list[ClipPlan]) -> dict:
-    return json.loads(json.dumps(ceiling(plans), allow_nan=False))
+    return json.loads(json.dumps(compute_ceiling(plans), allow_nan=False))
 
 
 def r2(document: dict, stream: str, kind: str = "all_cues") -> float:
@@ -36,15 +36,15 @@ def r2(document: dict, stream: str, kind: str = "all_cues") -> float:
 
 
 def test_who_sees_what() -> None:
-    seen = {stream: {cue.name for cue in cues_of(stream)} for stream in VIEWS}
+    seen = {stream: {cue.name for cue in visible_cues(stream)} for stream in VIEWS}
     assert seen["scene"] == seen["scene+face"] > seen["face"]
-    assert seen["all"] == set(CUE)
+    assert seen["all"] == set(CUE_BY_NAME)
     assert "loudness" in seen["face"]  # the mouth follows it
     assert "smile" not in seen["audio-text"]
     assert "pitch_level" not in seen["scene"]
     assert seen["audio-text"] == seen["audio"] | seen["text"]
     assert "words_kind" not in seen["audio"]
-    assert {cue.name for cue in cues_of("face", in_order=False)} == seen["face"] - {"blink_rate", "nod_rate"}
+    assert {cue.name for cue in visible_cues("face", frame_order=False)} == seen["face"] - {"blink_rate", "nod_rate"}
 
 
 def test_every_stream_has_a_way_to_go_and_all_together_the_longest(document: dict) -> None:
@@ -62,7 +62,7 @@ def test_the_ceiling_is_the_one_that_least_squares_by_hand_gives(plans: list[Cli
     names = [cue.name for cue in CUES if cue.modality == "audio"]
 
     def matrix(clips: list[ClipPlan]) -> np.ndarray:
-        return np.array([[1.0, *(CUE[name].level(p.cues[name]) for name in names)] for p in clips])
+        return np.array([[1.0, *(CUE_BY_NAME[name].level(p.cues[name]) for name in names)] for p in clips])
 
     scores = np.array([p.scores for p in test])
     weights, *_ = np.linalg.lstsq(matrix(train), np.array([p.scores for p in train]), rcond=None)
@@ -75,7 +75,7 @@ def test_the_ceiling_is_the_one_that_least_squares_by_hand_gives(plans: list[Cli
 def test_cues_permuted_between_clips_give_nothing_away(plans: list[ClipPlan]) -> None:
     order = np.random.default_rng(0).permutation(len(plans))
     mixed = [dataclasses.replace(plan, cues=plans[other].cues) for plan, other in zip(plans, order, strict=True)]
-    found = ceiling(mixed)
+    found = compute_ceiling(mixed)
     assert found is not None
     for split in ("val", "test"):
         for stream in VIEWS:
@@ -92,25 +92,25 @@ def test_sound_and_text_changed_between_clips_leave_scene_and_face_alone(plans: 
         dataclasses.replace(plan, cues={**plan.cues, **{name: plans[other].cues[name] for name in heard}})
         for plan, other in zip(plans, order, strict=True)
     ]
-    found = ceiling(mixed)
+    found = compute_ceiling(mixed)
     assert found is not None
     assert abs(r2(found, "audio-text")) < 0.03
     assert r2(found, "scene") > 0.3
 
 
 def test_a_stream_none_of_whose_cues_carries_weight_is_at_its_floor() -> None:
-    document = ceiling(plans_of(silent=("audio", "text")))
+    document = compute_ceiling(plans_of(silent=("audio", "text")))
     assert document is not None
     assert abs(r2(document, "audio-text")) < 0.03
     assert r2(document, "face") > 0.3
-    blind = ceiling(plans_of(silent=("face", "scene", "audio")))
+    blind = compute_ceiling(plans_of(silent=("face", "scene", "audio")))
     assert blind is not None
     assert max(abs(r2(blind, "face")), abs(r2(blind, "scene"))) < 0.03
 
 
 def test_too_few_clips_have_no_ceiling() -> None:
-    assert ceiling(plans_of(clips=40)) is None
-    assert ceiling(plans_of(clips=100)) is not None
+    assert compute_ceiling(plans_of(clips=40)) is None
+    assert compute_ceiling(plans_of(clips=100)) is not None
 
 
 def test_ceiling_share_by_hand() -> None:

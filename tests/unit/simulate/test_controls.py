@@ -12,7 +12,7 @@ from sklearn.linear_model import RidgeCV
 
 from crnet.data.store import read_clip, read_manifest, write_clip
 from crnet.simulate.planning import SimulationConfig
-from crnet.simulate.write_store import simulate_to_store
+from crnet.simulate.write_store import write_store
 from crnet.types import Clip
 
 CONFIG = SimulationConfig(clips=120, seconds=1.0, fps=2, height=96, difficulty="easy", voice="built-in")
@@ -23,7 +23,7 @@ def stored(store: Path) -> dict[str, Clip]:
 
 
 def draw(folder: Path, config: SimulationConfig) -> dict[str, Clip]:
-    return stored(simulate_to_store(folder, config, frames_per_segment=1, pixels=16, workers=0))
+    return stored(write_store(folder, config, frames_per_segment=1, pixels=16, workers=0))
 
 
 @pytest.fixture(scope="module")

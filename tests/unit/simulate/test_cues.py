@@ -9,46 +9,48 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from crnet.simulate.cues import (
-    CUE,
+    CUE_BY_NAME,
     CUES,
     MODALITIES,
     NOISE_SHARE,
     Difficulty,
-    draw_latents,
+    cue_values,
+    cue_weights,
     noise_shares,
-    values,
-    weights,
+    sample_latents,
 )
-from crnet.simulate.scores import draw_scores, standardise
+from crnet.simulate.scores import sample_scores, standardise
 from crnet.types import TARGETS
 
 
 @pytest.fixture(scope="module")
 def scores() -> np.ndarray:
-    return draw_scores(6_000, np.random.default_rng(1))
+    return sample_scores(6_000, np.random.default_rng(1))
 
 
 @pytest.mark.parametrize("difficulty", NOISE_SHARE)
 def test_latents_are_standard_normal_with_the_known_share_of_noise(scores: np.ndarray, difficulty: Difficulty) -> None:
-    latents = draw_latents(scores, difficulty, np.random.default_rng(2))
+    latents = sample_latents(scores, difficulty, np.random.default_rng(2))
     np.testing.assert_allclose(latents.mean(0), 0.0, atol=0.06)
     np.testing.assert_allclose(latents.std(0), 1.0, atol=0.05)
     share = noise_shares(difficulty)
-    noise = latents - np.sqrt(1 - share) * (standardise(scores) @ weights().T)
+    noise = latents - np.sqrt(1 - share) * (standardise(scores) @ cue_weights().T)
     np.testing.assert_allclose(noise.var(0), share, rtol=0.08)
 
 
 def test_noise_shares_by_hand() -> None:
     # fivalike, clarity 1: .75 noise to .25 signal. Clarity 2.5: .75 / (.75 + .625).
-    shares = dict(zip(CUE, noise_shares("fivalike"), strict=True))
-    assert CUE["gaze"].clarity == 1.0
-    assert CUE["loudness"].clarity == 2.5
+    shares = dict(zip(CUE_BY_NAME, noise_shares("fivalike"), strict=True))
+    assert CUE_BY_NAME["gaze"].clarity == 1.0
+    assert CUE_BY_NAME["loudness"].clarity == 2.5
     assert shares["gaze"] == pytest.approx(0.75)
     assert shares["loudness"] == pytest.approx(0.75 / 1.375)
 
 
 def test_silent_modalities_carry_nothing_and_leave_the_others_as_they_are(scores: np.ndarray) -> None:
-    heard, deaf = (draw_latents(scores, "easy", np.random.default_rng(5), silent) for silent in ((), ("audio", "text")))
+    heard, deaf = (
+        sample_latents(scores, "easy", np.random.default_rng(5), silent) for silent in ((), ("audio", "text"))
+    )
     for i, cue in enumerate(CUES):
         found = max(abs(np.corrcoef(deaf[:, i], scores[:, j])[0, 1]) for j in range(6))
         if cue.modality in ("audio", "text"):
@@ -63,8 +65,8 @@ def test_difficulties_are_ordered() -> None:
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_each_modality_tells_every_target_when_easy(scores: np.ndarray, modality: str) -> None:
-    latents = draw_latents(scores, "easy", np.random.default_rng(3))
-    seen = latents[:, [i for i, cue in enumerate(CUES) if cue.modality == modality and not cue.in_time]]
+    latents = sample_latents(scores, "easy", np.random.default_rng(3))
+    seen = latents[:, [i for i, cue in enumerate(CUES) if cue.modality == modality and not cue.needs_frame_order]]
     model = Ridge().fit(seen[:4000], scores[:4000])
     error = ((model.predict(seen[4000:]) - scores[4000:]) ** 2).mean(0)
     r2 = dict(zip(TARGETS, 1 - error / scores[4000:].var(0), strict=True))
@@ -72,7 +74,7 @@ def test_each_modality_tells_every_target_when_easy(scores: np.ndarray, modality
 
 
 def test_sound_carries_most_of_what_sound_and_text_tell(scores: np.ndarray) -> None:
-    latents = draw_latents(scores, "fivalike", np.random.default_rng(6))
+    latents = sample_latents(scores, "fivalike", np.random.default_rng(6))
 
     def r2(*modalities: str) -> float:
         seen = latents[:, [i for i, cue in enumerate(CUES) if cue.modality in modalities]]
@@ -84,7 +86,7 @@ def test_sound_carries_most_of_what_sound_and_text_tell(scores: np.ndarray) -> N
 
 def test_permuted_cues_tell_nothing(scores: np.ndarray) -> None:
     rng = np.random.default_rng(4)
-    latents = rng.permutation(draw_latents(scores, "easy", rng))
+    latents = rng.permutation(sample_latents(scores, "easy", rng))
     model = Ridge().fit(latents[:4000], scores[:4000])
     error = ((model.predict(latents[4000:]) - scores[4000:]) ** 2).mean(0)
     assert np.all(1 - error / scores[4000:].var(0) < 0.01)
@@ -97,14 +99,14 @@ def test_values_rise_with_the_latent_and_stay_in_range(cue, first: float, second
 
 
 def test_values_at_hand_worked_points() -> None:
-    smile = CUE["smile"]
+    smile = CUE_BY_NAME["smile"]
     assert smile.value(0.0) == pytest.approx((-0.45 + 1.0) / 2)
     assert smile.value(-2.2) == -0.45
     assert smile.value(99.0) == 1.0
     assert smile.level(1.0) == 1.0
-    assert set(values(np.zeros(len(CUES)))) == {cue.name for cue in CUES}
+    assert set(cue_values(np.zeros(len(CUES)))) == {cue.name for cue in CUES}
 
 
 def test_names_are_unique_and_every_weighted_sum_has_unit_variance(scores: np.ndarray) -> None:
-    assert len(CUE) == len(CUES)
-    np.testing.assert_allclose((standardise(scores) @ weights().T).std(0), 1.0, atol=0.04)
+    assert len(CUE_BY_NAME) == len(CUES)
+    np.testing.assert_allclose((standardise(scores) @ cue_weights().T).std(0), 1.0, atol=0.04)

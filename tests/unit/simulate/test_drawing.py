@@ -8,34 +8,34 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from crnet.simulate.canvas import Canvas, ellipse, lay_on, mirrored, spline
-from crnet.simulate.cues import CUE, middle_values
-from crnet.simulate.drawing import EYE_LINE, Presenter
-from crnet.simulate.motion import BLINK_S, Motion, move
-from crnet.simulate.people import SKIN_TONES, Clothes, HairStyle, Look, draw_look
+from crnet.simulate.canvas import Canvas, composite, ellipse, mirror, spline
+from crnet.simulate.cues import CUE_BY_NAME, middle_values
+from crnet.simulate.drawing import EYE_LINE, PersonRenderer
+from crnet.simulate.motion import BLINK_S, Motion, sample_motion
+from crnet.simulate.people import SKIN_TONES, Clothes, HairStyle, Look, sample_look
 
 WIDTH, HEIGHT = 320, 180
 
 
 def look_of(seed: int = 0, tone: int | None = None) -> Look:
-    return replace(draw_look(np.random.default_rng(seed), skin_tone=tone), hair_style="crop", glasses=0, beard=0.0)
+    return replace(sample_look(np.random.default_rng(seed), skin_tone=tone), hair_style="crop", glasses=0, beard=0.0)
 
 
 def still(**cues: float) -> Motion:
     quiet = {**middle_values(), **cues, "blink_rate": 0.0, "nod_rate": 0.0, "head_motion": 0.0, "gaze": 1.0}
-    return move(np.zeros(1), quiet, np.zeros(2), np.random.default_rng(0))
+    return sample_motion(np.zeros(1), quiet, np.zeros(2), np.random.default_rng(0))
 
 
 def picture(look: Look | None = None, motion: Motion | None = None, **cues: float) -> np.ndarray:
     cues = {**middle_values(), "gesture": 0.0, **cues}
-    return Presenter(look or look_of(), cues, WIDTH, HEIGHT).frame(motion or still(**cues), 0)
+    return PersonRenderer(look or look_of(), cues, WIDTH, HEIGHT).render(motion or still(**cues), 0)
 
 
 @pytest.mark.parametrize("tone", range(len(SKIN_TONES)))
 def test_a_face_of_the_skin_tone_is_in_the_middle(tone: int) -> None:
     look = replace(look_of(tone, tone), camera_x=0.0)
     drawn = picture(look, room_brightness=1.0, room_warmth=0.0).astype(float)
-    head_px = CUE["closeness"].middle() * HEIGHT
+    head_px = CUE_BY_NAME["closeness"].middle() * HEIGHT
     cheek = drawn[
         round(EYE_LINE * HEIGHT + 0.17 * head_px + 0.06 * head_px), WIDTH // 2 + round(0.17 * head_px * look.light_side)
     ]
@@ -93,7 +93,7 @@ def test_dress_saturation_shows() -> None:
 
 def mouth(**cues: float) -> np.ndarray:
     look = replace(look_of(tone=1), camera_x=0.0)
-    head_px = CUE["closeness"].middle() * HEIGHT
+    head_px = CUE_BY_NAME["closeness"].middle() * HEIGHT
     y = round(EYE_LINE * HEIGHT + 0.38 * head_px)
     half = round(0.2 * head_px)
     return picture(look, posture=1.0, room_brightness=1.0, **cues)[
@@ -125,7 +125,7 @@ def test_the_mouth_follows_the_voice_and_its_loudness() -> None:
     envelope = np.zeros(400)
     envelope[200:] = 1.0
     quiet, loud = (
-        move(time_s, {**middle_values(), "loudness": level}, envelope, np.random.default_rng(0)).mouth
+        sample_motion(time_s, {**middle_values(), "loudness": level}, envelope, np.random.default_rng(0)).mouth
         for level in (-36.0, -16.0)
     )
     assert quiet[:9].max() < 0.05 < quiet[12:].min()
@@ -135,17 +135,21 @@ def test_the_mouth_follows_the_voice_and_its_loudness() -> None:
 def test_blinks_and_nods_come_at_their_rates() -> None:
     time_s = np.arange(3000) / 100
     cues = {**middle_values(), "blink_rate": 0.5, "nod_rate": 0.0}
-    motion = move(time_s, cues, np.zeros(10), np.random.default_rng(0))
+    motion = sample_motion(time_s, cues, np.zeros(10), np.random.default_rng(0))
     starts = np.sum((motion.lid[1:] < 0.5) & (motion.lid[:-1] >= 0.5))
     assert starts == pytest.approx(15, abs=2)
     assert np.mean(motion.lid < 0.5) < 0.5 * BLINK_S
-    nodding = move(time_s, {**cues, "nod_rate": 0.8, "head_motion": 0.0}, np.zeros(10), np.random.default_rng(0))
+    nodding = sample_motion(
+        time_s, {**cues, "nod_rate": 0.8, "head_motion": 0.0}, np.zeros(10), np.random.default_rng(0)
+    )
     assert nodding.turn_y.max() > 0.02 > motion.turn_y.max()
 
 
 @pytest.mark.parametrize("share", [0.15, 0.5, 1.0])
 def test_gaze_is_at_the_camera_for_its_share_of_time(share: float) -> None:
-    motion = move(np.arange(3000) / 50, {**middle_values(), "gaze": share}, np.zeros(10), np.random.default_rng(1))
+    motion = sample_motion(
+        np.arange(3000) / 50, {**middle_values(), "gaze": share}, np.zeros(10), np.random.default_rng(1)
+    )
     assert np.mean(np.abs(motion.gaze_x) < 0.4) == pytest.approx(share, abs=0.12)
 
 
@@ -165,12 +169,12 @@ def test_layers_are_cut_at_the_edge() -> None:
     ground = np.zeros((4, 4, 3), np.uint8)
     layer = np.full((3, 3, 4), 255, np.uint8)
     for x, y in ((-2, -2), (3, 3), (9, 9), (-9, 0)):
-        lay_on(ground, layer, x, y)
+        composite(ground, layer, x, y)
     assert ground[..., 0].tolist() == [[255, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 255]]
 
 
 def test_outlines_are_symmetric_and_go_through_their_points() -> None:
-    curve = spline(mirrored([(0.0, -1.0), (1.0, 0.0), (0.0, 1.0)]))
+    curve = spline(mirror([(0.0, -1.0), (1.0, 0.0), (0.0, 1.0)]))
     assert curve.shape == (32, 2)
     np.testing.assert_allclose(curve[8], (1.0, 0.0))
     np.testing.assert_allclose(sorted(curve[:, 0]), sorted(-curve[:, 0]), atol=1e-12)

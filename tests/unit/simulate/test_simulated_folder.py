@@ -16,14 +16,14 @@ import pytest
 
 from crnet.errors import ConfigError, StorageError, UsageError
 from crnet.media.video import SIMULATED_COMMENT
-from crnet.simulate.cues import CUE, CUES, middle_values
+from crnet.simulate.cues import CUE_BY_NAME, CUES, middle_values
 from crnet.simulate.folder import MARKER
-from crnet.simulate.performance import act, draw_frames
+from crnet.simulate.performance import perform, render_frames
 from crnet.simulate.planning import SimulationConfig, plan_clips, split_sizes
 from crnet.simulate.sheet import STILL_CUES, draw_sheet
-from crnet.simulate.sheet_tiles import CURVE_OF, curve_tile, voice_tile, words_tile
+from crnet.simulate.sheet_tiles import MOTION_CURVES, curve_tile, voice_tile, words_tile
 from crnet.simulate.speech import best_voice
-from crnet.simulate.write_dataset import simulate
+from crnet.simulate.write_dataset import write_dataset
 from crnet.types import TARGETS
 
 TINY = SimulationConfig(clips=6, seconds=0.6, fps=5, height=96, voice=best_voice())
@@ -36,7 +36,7 @@ LABELS = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return simulate(tmp_path_factory.mktemp("simulated") / "out", TINY, workers=1)
+    return write_dataset(tmp_path_factory.mktemp("simulated") / "out", TINY, workers=1)
 
 
 def hashes(out: Path) -> dict[str, str]:
@@ -102,7 +102,7 @@ def test_clips_are_video_with_sound_and_say_what_they_are(folder: Path) -> None:
 
 
 def test_workers_do_not_change_anything(folder: Path, tmp_path: Path) -> None:
-    other = simulate(tmp_path / "out", TINY, workers=2)
+    other = write_dataset(tmp_path / "out", TINY, workers=2)
     assert hashes(other) == hashes(folder)
     for path in folder.rglob("*.mp4"):
         assert path.read_bytes() == (other / path.relative_to(folder)).read_bytes()
@@ -111,7 +111,10 @@ def test_workers_do_not_change_anything(folder: Path, tmp_path: Path) -> None:
 def test_pixels_and_sound_depend_on_the_seed_alone() -> None:
     config = SimulationConfig(clips=3, seconds=0.5, fps=4, height=96, voice=best_voice())
     once, again = (
-        [(act(plan, config).speech.audio, np.stack(list(draw_frames(act(plan, config), config)))) for plan in plans]
+        [
+            (perform(plan, config).speech.audio, np.stack(list(render_frames(perform(plan, config), config))))
+            for plan in plans
+        ]
         for plans in (plan_clips(config), plan_clips(config)[::-1])
     )
     for (audio, frames), (audio_again, frames_again) in zip(once, again[::-1], strict=True):
@@ -129,11 +132,13 @@ def test_goes_on_where_it_was_stopped(folder: Path, tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        simulate(tmp_path / "out", TINY, workers=1, progress=stop_after_two)
+        write_dataset(tmp_path / "out", TINY, workers=1, progress=stop_after_two)
     assert json.loads((tmp_path / "out" / MARKER).read_text())["complete"] is False
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.mp4")}
     assert len(before) == 2
-    simulate(tmp_path / "out", TINY, workers=1, progress=lambda task, done, total, note="": steps.append((done, total)))
+    write_dataset(
+        tmp_path / "out", TINY, workers=1, progress=lambda task, done, total, note="": steps.append((done, total))
+    )
     assert steps == [(2, 6), (3, 6), (4, 6), (5, 6), (6, 6)]
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     assert hashes(tmp_path / "out") == hashes(folder)
@@ -142,12 +147,12 @@ def test_goes_on_where_it_was_stopped(folder: Path, tmp_path: Path) -> None:
 def test_refuses_a_foreign_folder_and_another_configuration(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(UsageError, match="is not empty"):
-        simulate(tmp_path, TINY, workers=1)
+        write_dataset(tmp_path, TINY, workers=1)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(ConfigError, match="another configuration"):
-        simulate(folder, replace(TINY, seed=1), workers=1)
+        write_dataset(folder, replace(TINY, seed=1), workers=1)
     with pytest.raises(UsageError, match="is a file"):
-        simulate(tmp_path / "thesis.tex", TINY, workers=1)
+        write_dataset(tmp_path / "thesis.tex", TINY, workers=1)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +166,7 @@ def test_refuses_a_foreign_folder_and_another_configuration(folder: Path, tmp_pa
 def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path: Path, name: str, value: object) -> None:
     changed = {} if name == "workers" else {name: value}
     with pytest.raises(ConfigError) as error:
-        simulate(tmp_path / "out", replace(TINY, **changed), workers=0 if name == "workers" else 1)
+        write_dataset(tmp_path / "out", replace(TINY, **changed), workers=0 if name == "workers" else 1)
     assert error.value.remedy
     assert not (tmp_path / "out").exists()
 
@@ -171,9 +176,9 @@ def test_a_full_disk_leaves_no_clip_that_looks_whole(tmp_path: Path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("av.container.OutputContainer.mux", full, raising=False)
-    monkeypatch.setattr("crnet.simulate.encode_video.draw_frames", full)
+    monkeypatch.setattr("crnet.simulate.encode_video.render_frames", full)
     with pytest.raises(StorageError, match="No space left"):
-        simulate(tmp_path / "out", TINY, workers=1)
+        write_dataset(tmp_path / "out", TINY, workers=1)
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".mp4"]
 
 
@@ -205,23 +210,25 @@ def test_identity_disjoint_puts_nobody_into_two_splits(clips: int) -> None:
 def test_the_sheet_is_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crnet.simulate.sheet.PEOPLE", 6)
     monkeypatch.setattr("crnet.simulate.sheet.STILL_CUES", ("smile", "gaze"))
-    monkeypatch.setattr("crnet.simulate.sheet.CUES", [CUE[name] for name in ("nod_rate", "loudness", "words_kind")])
+    monkeypatch.setattr(
+        "crnet.simulate.sheet.CUES", [CUE_BY_NAME[name] for name in ("nod_rate", "loudness", "words_kind")]
+    )
     sheet = draw_sheet(tmp_path / "sheet.png")
     assert sheet.read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_cue_of_face_and_scene_is_drawn_as_a_still_or_as_a_curve() -> None:
     seen = {cue.name for cue in CUES if cue.modality in ("face", "scene")}
-    assert seen == {*STILL_CUES, *CURVE_OF}
+    assert seen == {*STILL_CUES, *MOTION_CURVES}
 
 
 @pytest.mark.parametrize("name", [cue.name for cue in CUES if cue.name not in STILL_CUES])
 def test_the_ends_of_a_cue_look_different(name: str) -> None:
     tiles = []
-    for value in (CUE[name].low, CUE[name].high):
+    for value in (CUE_BY_NAME[name].low, CUE_BY_NAME[name].high):
         cues = {**middle_values(), name: value}
-        if name in CURVE_OF:
+        if name in MOTION_CURVES:
             tiles.append(curve_tile(name, cues, (64, 36)))
         else:
-            tiles.append((voice_tile if CUE[name].modality == "audio" else words_tile)(cues, (64, 36)))
+            tiles.append((voice_tile if CUE_BY_NAME[name].modality == "audio" else words_tile)(cues, (64, 36)))
     assert tiles[0].shape == (36, 64, 3) and (tiles[0] != tiles[1]).any()

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from crnet.simulate.people import SKIN_TONES, TONES_OF, draw_look
+from crnet.simulate.people import SKIN_TONES, TONES_BY_ETHNICITY, sample_look
 from crnet.simulate.planning import SimulationConfig, plan_clips
 
 
 def test_groups_have_the_shares_of_the_release() -> None:
     rng = np.random.default_rng(0)
-    looks = [draw_look(rng) for _ in range(3000)]
+    looks = [sample_look(rng) for _ in range(3000)]
     gender = Counter(look.gender for look in looks)
     ethnicity = Counter(look.ethnicity for look in looks)
     assert gender["male"] / 3000 == pytest.approx(0.45, abs=0.03)
@@ -25,9 +25,9 @@ def test_groups_have_the_shares_of_the_release() -> None:
 
 @pytest.mark.parametrize("tone", range(len(SKIN_TONES)))
 def test_an_imposed_skin_tone_goes_with_a_group_that_has_it(tone: int) -> None:
-    look = draw_look(np.random.default_rng(tone), skin_tone=tone)
+    look = sample_look(np.random.default_rng(tone), skin_tone=tone)
     assert look.skin_tone == tone
-    assert tone in TONES_OF[look.ethnicity]
+    assert tone in TONES_BY_ETHNICITY[look.ethnicity]
 
 
 def test_looks_say_nothing_about_scores() -> None:

@@ -7,13 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crnet.simulate.scores import FIV2_STEPS, correlation, deviation, draw_scores, mean, standardise
+from crnet.simulate.scores import (
+    FIV2_STEPS,
+    sample_scores,
+    score_correlations,
+    score_deviations,
+    score_means,
+    standardise,
+)
 from crnet.types import TARGETS
 
 
 @pytest.fixture(scope="module")
 def scores() -> np.ndarray:
-    return draw_scores(10_000, np.random.default_rng(0))
+    return sample_scores(10_000, np.random.default_rng(0))
 
 
 def test_moments_and_correlations(scores: np.ndarray) -> None:
@@ -22,11 +29,11 @@ def test_moments_and_correlations(scores: np.ndarray) -> None:
     found = np.corrcoef(scores.T)
     neuroticism, interview = TARGETS.index("neuroticism"), TARGETS.index("interview")
     assert found[neuroticism, interview] == pytest.approx(0.88, abs=0.03)
-    np.testing.assert_allclose(found, correlation(), atol=0.03)
+    np.testing.assert_allclose(found, score_correlations(), atol=0.03)
 
 
 def test_correlations_of_the_release_are_kept_and_positive_definite() -> None:
-    matrix = correlation()
+    matrix = score_correlations()
     openness, conscientiousness = TARGETS.index("openness"), TARGETS.index("conscientiousness")
     assert matrix[openness, conscientiousness] == pytest.approx(0.58, abs=0.005)
     np.testing.assert_allclose(matrix, matrix.T, rtol=1e-12)
@@ -37,7 +44,7 @@ def test_correlations_of_the_release_are_kept_and_positive_definite() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 200))
 def test_scores_lie_on_the_steps_of_the_release(seed: int, count: int) -> None:
-    drawn = draw_scores(count, np.random.default_rng(seed))
+    drawn = sample_scores(count, np.random.default_rng(seed))
     assert drawn.shape == (count, 6)
     assert drawn.min() >= 0.0
     assert drawn.max() <= 1.0
@@ -51,5 +58,5 @@ def test_steps_are_those_of_the_release() -> None:
 
 def test_standardise() -> None:
     np.testing.assert_allclose(
-        standardise(np.stack([mean(), mean() + 2 * deviation()])), [[0] * 6, [2] * 6], atol=1e-12
+        standardise(np.stack([score_means(), score_means() + 2 * score_deviations()])), [[0] * 6, [2] * 6], atol=1e-12
     )

@@ -11,11 +11,11 @@ import pytest
 
 from crnet.errors import MissingDependencyError
 from crnet.simulate import espeak, speech
-from crnet.simulate.cues import CUE, middle_values
-from crnet.simulate.real_voice import MEN, WOMEN, WPM_PER_SYLLABLE_RATE
-from crnet.simulate.speech import VOICES, Voice, best_voice, speak, syllables_spoken
+from crnet.simulate.cues import CUE_BY_NAME, middle_values
+from crnet.simulate.espeak_voice import MEN, WOMEN, WPM_PER_SYLLABLE_RATE
+from crnet.simulate.speech import VOICES, Voice, best_voice, speak, spoken_syllable_count
 from crnet.simulate.voice_track import HOP_S
-from crnet.simulate.words import syllables
+from crnet.simulate.words import count_syllables
 from crnet.types import SAMPLE_RATE_HZ
 
 TEXT = (
@@ -116,12 +116,12 @@ def test_faster_speech_swells_faster(kind: Voice) -> None:
 def test_real_speech_takes_the_time_that_its_rate_says() -> None:
     timbre = MEN[0]
     for rate in (2.6, 4.5, 6.4):
-        with espeak.talker(timbre.name, 1) as speaker:
+        with espeak.open_synthesiser(timbre.name, 1) as speaker:
             sentence = TEXT.replace(". ", " and ")
-            said = speaker.say(sentence, WPM_PER_SYLLABLE_RATE * rate, 50, 50)
+            said = speaker.synthesise(sentence, WPM_PER_SYLLABLE_RATE * rate, 50, 50)
         loud = np.flatnonzero(np.abs(said.wave) > 0.01)
         spoken_s = (loud[-1] - loud[0]) / espeak.RATE_HZ
-        assert sum(map(syllables, sentence.split())) / spoken_s == pytest.approx(rate, rel=0.12)
+        assert sum(map(count_syllables, sentence.split())) / spoken_s == pytest.approx(rate, rel=0.12)
 
 
 def test_softness_darkens_the_voice(kind: Voice) -> None:
@@ -142,8 +142,8 @@ def test_a_voice_that_is_not_steady_trembles(kind: Voice) -> None:
 
 
 def test_syllables_spoken_by_hand() -> None:
-    assert syllables_spoken(10.0, {"pause_share": 0.25, "speaking_rate": 4.0}) == 30
-    assert syllables_spoken(0.1, {"pause_share": 0.4, "speaking_rate": 2.0}) == 1
+    assert spoken_syllable_count(10.0, {"pause_share": 0.25, "speaking_rate": 4.0}) == 30
+    assert spoken_syllable_count(0.1, {"pause_share": 0.4, "speaking_rate": 2.0}) == 1
 
 
 @pytest.mark.parametrize("text", ["", "?!", "x", "naïve 日本", "日本", "a", "a\0b <speak> [[h@l]]", "9" * 500])
@@ -164,9 +164,9 @@ def test_the_same_state_gives_the_same_sound_whatever_was_said_before(kind: Voic
 @needs_espeak
 def test_another_process_says_the_same() -> None:
     program = (
-        "import zlib; from crnet.simulate.espeak import talker\n"
-        "with talker('en-us+f3', 5) as speaker:\n"
-        "    print(zlib.crc32(speaker.say('I met so many fun people', 160, 50, 50).wave.tobytes()))"
+        "import zlib; from crnet.simulate.espeak import open_synthesiser\n"
+        "with open_synthesiser('en-us+f3', 5) as speaker:\n"
+        "    print(zlib.crc32(speaker.synthesise('I met so many fun people', 160, 50, 50).wave.tobytes()))"
     )
     said = [subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout for _ in range(2)]
     assert said[0] == said[1] != b""
@@ -175,8 +175,8 @@ def test_another_process_says_the_same() -> None:
 @needs_espeak
 @pytest.mark.parametrize("timbre", [*MEN, *WOMEN], ids=lambda timbre: timbre.name)
 def test_every_timbre_speaks_and_marks_its_words(timbre) -> None:
-    with espeak.talker(timbre.name, 1) as speaker:
-        said = speaker.say("we laughed all night", 160, 50, 50)
+    with espeak.open_synthesiser(timbre.name, 1) as speaker:
+        said = speaker.synthesise("we laughed all night", 160, 50, 50)
     assert len(said.word_starts) == 4
     assert 0 == said.word_starts[0] < said.word_starts[-1] < len(said.wave)
     assert 0.05 < np.abs(said.wave).max() < 0.999  # neither silent nor clipped
@@ -184,15 +184,15 @@ def test_every_timbre_speaks_and_marks_its_words(timbre) -> None:
 
 @needs_espeak
 def test_an_unknown_timbre_is_refused() -> None:
-    with pytest.raises(MissingDependencyError, match="no voice"), espeak.talker("martian", 0):
+    with pytest.raises(MissingDependencyError, match="no voice"), espeak.open_synthesiser("martian", 0):
         pass
 
 
 @needs_espeak
 def test_data_that_lie_too_deep_are_reached_by_a_short_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(espeak, "LONGEST_DATA_PATH", 3)
-    with espeak.talker("en-us", 1) as speaker:
-        assert len(speaker.say("hello", 160, 50, 50).wave) > 1000
+    monkeypatch.setattr(espeak, "MAX_DATA_PATH", 3)
+    with espeak.open_synthesiser("en-us", 1) as speaker:
+        assert len(speaker.synthesise("hello", 160, 50, 50).wave) > 1000
 
 
 def test_without_the_synthesiser_the_built_in_voice_speaks_with_a_warning(
@@ -210,4 +210,4 @@ def test_without_the_synthesiser_the_built_in_voice_speaks_with_a_warning(
 
 
 def test_loudness_table_leaves_room_below_full_scale() -> None:
-    assert CUE["loudness"].high <= -12.0
+    assert CUE_BY_NAME["loudness"].high <= -12.0

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from crnet.simulate.cues import CUE, middle_values
-from crnet.simulate.words import CLAUSES, FILLERS, SUBJECTS, syllables, write_transcript
+from crnet.simulate.cues import CUE_BY_NAME, middle_values
+from crnet.simulate.words import CLAUSES, FILLERS, SUBJECTS, count_syllables, write_transcript
 
 
 def written(count: int = 400, seed: int = 0, **changed: float) -> str:
@@ -57,13 +57,13 @@ def test_even_a_short_text_shows_its_main_subject() -> None:
     ("word", "count"), [("cat", 1), ("happy", 2), ("table", 2), ("home", 1), ("imagination", 5), ("the", 1), ("Mm.", 1)]
 )
 def test_syllables(word: str, count: int) -> None:
-    assert syllables(word) == count
+    assert count_syllables(word) == count
 
 
 def test_length_is_kept_and_no_choice_is_left_open() -> None:
     text = written(60)
-    assert 60 <= sum(syllables(word) for word in text.split()) <= 64
+    assert 60 <= sum(count_syllables(word) for word in text.split()) <= 64
     assert not set("{|}") & set(text)
     assert text[0].isupper()
     assert text.endswith(".")
-    assert CUE["sentence_length"].low >= 1
+    assert CUE_BY_NAME["sentence_length"].low >= 1

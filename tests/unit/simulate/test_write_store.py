@@ -19,12 +19,12 @@ from crnet.data.store import read_clip, read_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.errors import ConfigError, UsageError
 from crnet.media.settings import MediaSettings
-from crnet.simulate.drawing import Presenter
+from crnet.simulate.drawing import PersonRenderer
 from crnet.simulate.folder import MARKER
-from crnet.simulate.performance import act
+from crnet.simulate.performance import perform
 from crnet.simulate.planning import SimulationConfig, plan_clips
-from crnet.simulate.write_dataset import simulate
-from crnet.simulate.write_store import draw_clip, simulate_to_store
+from crnet.simulate.write_dataset import write_dataset
+from crnet.simulate.write_store import render_clip, write_store
 from crnet.types import STREAMS
 
 TINY = SimulationConfig(clips=5, seconds=2.0, fps=16, height=180, voice="built-in")
@@ -33,7 +33,7 @@ SMALL = {"frames_per_segment": 1, "pixels": 48}
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return simulate_to_store(tmp_path_factory.mktemp("stored") / "store", TINY, workers=0, **SMALL)
+    return write_store(tmp_path_factory.mktemp("stored") / "store", TINY, workers=0, **SMALL)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -72,7 +72,7 @@ def test_rows_say_what_the_plan_says(store: Path) -> None:
 def test_the_same_clips_as_through_videos(store: Path, tmp_path: Path) -> None:
     """Drawn boxes lie where the detector finds them, and the pictures differ by compression only."""
     pytest.importorskip("av")
-    people = simulate(tmp_path / "people", TINY, workers=1)
+    people = write_dataset(tmp_path / "people", TINY, workers=1)
     (people / CEILING_NAME).write_text('{"format": 1, "splits": {}}')
     settings = MediaSettings(pixels=48, frames_per_segment=1)
     assert not prepare(people, tmp_path / "store", workers=0, settings=settings).failures
@@ -96,15 +96,15 @@ def test_landmarks_lie_on_the_drawn_features() -> None:
     plan = plan_clips(replace(TINY, height=360))[0]
     cues = {**plan.cues, "gaze": 1.0, "smile": 0.0, "eye_opening": 1.0, "room_brightness": 1.0}
     look = replace(plan.look, glasses=0, lip=(200, 20, 30), hair_style="short", beard=0.0)
-    presenter = Presenter(look, cues, 640, 360)
-    motion = act(plan, TINY).motion
-    picture = presenter.frame(motion, 5).astype(int)
-    box, marks = presenter.face(motion, 5)
+    renderer = PersonRenderer(look, cues, 640, 360)
+    motion = perform(plan, TINY).motion
+    picture = renderer.render(motion, 5).astype(int)
+    box, marks = renderer.locate_face(motion, 5)
     ys, xs = np.nonzero(picture[..., 0] - picture[..., 1] > 90)
     inside = (xs > box[0]) & (xs < box[2]) & (ys > box[1]) & (ys < box[3])
     xs, ys = xs[inside], ys[inside]
     mouth = marks[3:].mean(axis=0)
-    assert np.abs([xs.mean() - mouth[0], ys.mean() - mouth[1]]).max() < 0.06 * presenter.head_px
+    assert np.abs([xs.mean() - mouth[0], ys.mean() - mouth[1]]).max() < 0.06 * renderer.head_px
     eyes = marks[:2].mean(axis=0)
     assert eyes[1] < marks[2, 1] < mouth[1]
 
@@ -118,11 +118,11 @@ def test_workers_and_stops_do_not_change_anything(store: Path, tmp_path: Path) -
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        simulate_to_store(tmp_path / "store", TINY, workers=0, progress=stop_after_two, **SMALL)
+        write_store(tmp_path / "store", TINY, workers=0, progress=stop_after_two, **SMALL)
     assert not (tmp_path / "store" / "manifest.parquet").exists()
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.safetensors")}
     assert len(kept) == 2
-    simulate_to_store(tmp_path / "store", TINY, workers=2, **SMALL)
+    write_store(tmp_path / "store", TINY, workers=2, **SMALL)
     assert files_of(tmp_path / "store") == files_of(store)
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
 
@@ -135,7 +135,7 @@ def test_a_damaged_clip_file_is_drawn_again(store: Path, tmp_path: Path) -> None
     content[-1] ^= 1  # one bit of what is stored last: the file opens all the same
     changed.write_bytes(content)
     damaged.with_name(".tmp-abc.safetensors").write_bytes(b"left by a killed run")
-    simulate_to_store(copy, TINY, workers=0, **SMALL)
+    write_store(copy, TINY, workers=0, **SMALL)
     assert files_of(copy) == files_of(store)
 
 
@@ -143,23 +143,23 @@ def test_frames_per_segment() -> None:
     plan = plan_clips(TINY)[0]
     config = replace(TINY, seconds=4.0)
     for per_segment, frames in ((1, 32), (2, 64), (None, 64)):
-        assert len(draw_clip(plan, config, MediaSettings(pixels=16, frames_per_segment=per_segment)).time_s) == frames
+        assert len(render_clip(plan, config, MediaSettings(pixels=16, frames_per_segment=per_segment)).time_s) == frames
 
 
 def test_refusals(store: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="another configuration"):
-        simulate_to_store(store, replace(TINY, seed=3), workers=0, **SMALL)
+        write_store(store, replace(TINY, seed=3), workers=0, **SMALL)
     with pytest.raises(ConfigError, match="another configuration"):
-        simulate_to_store(store, TINY, workers=0, frames_per_segment=2, pixels=48)
+        write_store(store, TINY, workers=0, frames_per_segment=2, pixels=48)
     with pytest.raises(ConfigError, match="another configuration"):
-        simulate(store, TINY, workers=1)
+        write_dataset(store, TINY, workers=1)
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(UsageError, match="is not empty"):
-        simulate_to_store(tmp_path, TINY, workers=0)
+        write_store(tmp_path, TINY, workers=0)
     with pytest.raises(ConfigError):
-        simulate_to_store(tmp_path / "new", TINY, workers=-1)
+        write_store(tmp_path / "new", TINY, workers=-1)
     with pytest.raises(ConfigError):
-        simulate_to_store(tmp_path / "new", TINY, frames_per_segment=0, workers=0)
+        write_store(tmp_path / "new", TINY, frames_per_segment=0, workers=0)
     assert not (tmp_path / "new").exists()
 
 
@@ -169,9 +169,9 @@ def test_no_media_library_is_imported(tmp_path: Path) -> None:
         "for name in ('av', 'soxr', 'mtcnn'): sys.modules[name] = None\n"
         "from pathlib import Path\n"
         "from crnet.simulate.planning import SimulationConfig\n"
-        "from crnet.simulate.write_store import simulate_to_store\n"
+        "from crnet.simulate.write_store import write_store\n"
         "config = SimulationConfig(clips=1, seconds=0.5, fps=4, height=96, voice='built-in')\n"
-        "simulate_to_store(Path(sys.argv[1]), config, workers=0, frames_per_segment=1, pixels=16)\n"
+        "write_store(Path(sys.argv[1]), config, workers=0, frames_per_segment=1, pixels=16)\n"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "store")], check=True)
     assert (tmp_path / "store" / MARKER).is_file()
