@@ -54,6 +54,21 @@ def test_a_system_in_use_can_be_looked_into(make_system: Callable[..., Predictor
         assert np.isfinite(compute_heat_maps(net, some_frames(32)).gradcam).all()
 
 
+@pytest.mark.parametrize("backbone", ["r2d34", "r3d34"])
+def test_gradcam_agrees_with_captum(backbone: str) -> None:
+    from captum.attr import LayerGradientXActivation
+
+    net = StreamNet("scene", ModelConfig(backbone=backbone, width=8, blocks=(1, 1, 1, 1), frames=4)).eval()
+    batch = some_frames()
+    attribution = LayerGradientXActivation(lambda _: net(batch).scores, net.backbone.layer2)
+    expected = torch.stack([attribution.attribute(torch.zeros(1, 1), target=i).sum(1) for i in range(6)])
+    if backbone == "r3d34":
+        expected = expected[:, 0]
+    resized = torch.nn.functional.interpolate(expected[:, None], (4, 40, 40), mode="trilinear")[:, 0].detach().numpy()
+    peaks = np.quantile(np.abs(resized), 0.98, axis=(1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(compute_heat_maps(net, batch, "layer2").gradcam, resized / peaks, atol=1e-5)
+
+
 def test_at_the_last_stage_the_maps_add_up_to_the_change_of_the_score() -> None:
     """Gradient times activation, summed, is the first-order change of the score when the activation vanishes."""
     net = StreamNet("scene", ModelConfig(width=4, blocks=(1, 1, 1, 1), frames=4)).eval()

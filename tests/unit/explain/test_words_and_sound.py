@@ -130,6 +130,22 @@ def test_the_sounds_parts_add_up_to_what_it_changes(predictor: Predictor, clip_b
     assert found.gap < few.gap or few.gap < 1e-3
 
 
+def test_the_sounds_parts_agree_with_captum(predictor: Predictor, clip_batch: Batch) -> None:
+    from captum.attr import IntegratedGradients
+
+    net, steps = predictor.bundle.nets["audio-text"], 4
+    attribution = IntegratedGradients(
+        lambda audio: net(Batch(("",) * len(audio), audio=audio, text=clip_batch.text.expand(len(audio), -1))).scores
+    )
+    samples = [
+        attribution.attribute(clip_batch.audio, target=i, n_steps=steps, method="riemann_middle")[0].detach().numpy()
+        for i in range(6)
+    ]
+    expected = np.stack(samples).reshape(6, -1, round(BIN_S * SAMPLE_RATE_HZ)).sum(axis=2)
+    sound = attribute_sound(net, clip_batch, SAMPLE_RATE_HZ, steps)
+    np.testing.assert_allclose(sound.bins, expected, atol=1e-3 * np.abs(expected).max())
+
+
 def test_silence_is_worth_nothing(predictor: Predictor, clip_batch: Batch) -> None:
     heard = clip_batch.audio.clone()
     heard[:, SAMPLE_RATE_HZ // 2 :] = 0
