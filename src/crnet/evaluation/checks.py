@@ -3,15 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from crnet.bundle.bundle import Bundle
-from crnet.data.failures import FAILURES_NAME
-from crnet.data.splits import OFFICIAL, SplitProtocol, training_fingerprint
-from crnet.data.store import ClipRow, Manifest
+from crnet.data.failures import FAILURES_NAME, missing_clips
+from crnet.data.splits import OFFICIAL, SplitProtocol, assign_splits, training_fingerprint
+from crnet.data.store import ClipRow, Manifest, read_manifest
 from crnet.errors import ConfigError, LabelError
 from crnet.text.base import encoder_label, is_same_encoder
 from crnet.types import SPLITS, TRAINED_ON_SYNTHETIC_PEOPLE, Split
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationClips:
+    """The clips of an evaluation.
+
+    Attributes:
+        split: The split.
+        manifest: The store's clips in the splits of the system's protocol.
+        rows: The clips that are scored.
+        missing: Annotated clips of the split that the store lacks.
+        warnings: What a reader must know, most important first.
+    """
+
+    split: Split
+    manifest: Manifest
+    rows: tuple[ClipRow, ...]
+    missing: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def select_clips(bundle: Bundle, store: Path, split: Split, allow_missing: bool) -> EvaluationClips:
+    """Select the clips of a split that a system is evaluated on.
+
+    Raises:
+        LabelError, ConfigError: The evaluation would not be fair; see the functions below.
+    """
+    manifest = assign_splits(read_manifest(store), bundle.protocol)
+    rows = annotated_rows(manifest, split, store)
+    refuse_other_splits(bundle, manifest, store)
+    missing = missing_clips(manifest, official_splits(split, bundle.protocol), store)
+    if not allow_missing:
+        refuse_missing(missing, store)
+    warnings = evaluation_warnings(bundle, manifest, split, missing)
+    return EvaluationClips(split, manifest, rows, missing, warnings)
 
 
 def annotated_rows(manifest: Manifest, split: Split, store: Path) -> tuple[ClipRow, ...]:

@@ -90,13 +90,18 @@ def evaluate_protocol(
             part_dir, store, split=split, allow_missing=allow_missing, device=device, progress=progress
         )
         parts.append(EvaluatedRun(part_dir, evaluation, folder))
+    return _whole(run_dir, protocol, parts, split), tuple(parts)
+
+
+def _whole(run_dir: Path, protocol: SplitProtocol, parts: Sequence[EvaluatedRun], split: Split) -> EvaluatedRun:
+    """Return the only part of a protocol, or write and return the pooled evaluation of several."""
     if len(parts) == 1:
-        return parts[0], (parts[0],)
+        return parts[0]
     whole = _protocol_dir(run_dir, protocol)
     folder = whole / EVALUATION_FOLDER / split
-    pooled = pool([part.evaluation for part in parts], protocol)
-    write_evaluation(pooled, folder)
-    return EvaluatedRun(whole, pooled, folder), tuple(parts)
+    evaluation = pool([part.evaluation for part in parts], protocol)
+    write_evaluation(evaluation, folder)
+    return EvaluatedRun(whole, evaluation, folder)
 
 
 def _refuse_before_training(store: Path, protocol: SplitProtocol, split: Split, allow_missing: bool) -> None:

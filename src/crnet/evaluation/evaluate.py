@@ -6,7 +6,7 @@ come from `crnet.cli.evaluation_tables`, plots and the report page from `crnet.r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,9 @@ from crnet.bundle.bundle import Bundle
 from crnet.bundle.load import load_bundle, load_visual_fusion
 from crnet.config import reads_words
 from crnet.data.ceiling import read_ceiling
-from crnet.data.failures import missing_clips
-from crnet.data.splits import OFFICIAL, assign_splits, seen_in_other_splits, training_fingerprint
-from crnet.data.store import ClipRow, Manifest, read_manifest
-from crnet.evaluation.checks import (
-    annotated_rows,
-    evaluation_warnings,
-    official_splits,
-    refuse_missing,
-    refuse_other_splits,
-)
+from crnet.data.splits import OFFICIAL, seen_in_other_splits, training_fingerprint
+from crnet.data.store import ClipRow
+from crnet.evaluation.checks import EvaluationClips, select_clips
 from crnet.evaluation.record import EVALUATION_FOLDER, FLOOR, FUSION, SCENE_FACE, Evaluation, write_evaluation
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.metrics import AVERAGE, RESAMPLES, describe
@@ -71,38 +64,45 @@ def evaluate(
             training.
         FormatError: A clip file is damaged.
     """
-    store = Path(store)
-    manifest = assign_splits(read_manifest(store), bundle.protocol)
-    rows = annotated_rows(manifest, split, store)
-    refuse_other_splits(bundle, manifest, store)
-    missing = missing_clips(manifest, official_splits(split, bundle.protocol), store)
-    if not allow_missing:
-        refuse_missing(missing, store)
-    warnings = evaluation_warnings(bundle, manifest, split, missing)
-    truth = np.array([row.scores for row in rows], dtype=np.float64)
-    predictions = _predict(bundle, store, rows, scene_face, device, progress)
-    simulated = manifest.source == "simulated"
-    calibration = bundle.calibration if bundle.applies_to(simulated) else None
+    clips = select_clips(bundle, Path(store), split, allow_missing)
+    predictions = _predict(bundle, Path(store), clips.rows, scene_face, device, progress)
+    simulated = clips.manifest.source == "simulated"
+    ceiling = read_ceiling(store) if simulated and bundle.protocol == OFFICIAL else None
+    return _compare(bundle, clips, predictions, ceiling, resamples, seed)
+
+
+def _compare(
+    bundle: Bundle,
+    clips: EvaluationClips,
+    predictions: Predictions,
+    ceiling: dict[str, Any] | None,
+    resamples: int,
+    seed: int,
+) -> Evaluation:
+    """Compare the predictions of every system with the truth."""
+    truth = np.array([row.scores for row in clips.rows], dtype=np.float64)
+    applies = bundle.applies_to(clips.manifest.source == "simulated")
+    calibration = bundle.calibration if applies else None
     return Evaluation(
-        split=split,
-        rows=rows,
+        split=clips.split,
+        rows=clips.rows,
         truth=truth,
         predictions=predictions,
         train_medians=bundle.train_medians,
-        missing=missing,
-        source=manifest.source,
+        missing=clips.missing,
+        source=clips.manifest.source,
         training_source=bundle.training_source,
         initialisation="He et al." if (init := bundle.config.model.init) is None else init.name,
         encoder=encoder_label(bundle.encoder) if reads_words(bundle.config) else None,
-        warnings=warnings,
+        warnings=clips.warnings,
         systems={
             system: describe(truth, prediction, bundle.train_medians, resamples=resamples, seed=seed)
             for system, prediction in predictions.items()
         },
-        ceiling=read_ceiling(store) if simulated and bundle.protocol == OFFICIAL else None,
+        ceiling=ceiling,
         intervals=None if calibration is None else calibration.coverage(truth, predictions[FUSION]),
         protocol=bundle.protocol,
-        split_overlap=_split_overlap(bundle, manifest, split, rows, truth, predictions),
+        split_overlap=_split_overlap(bundle, clips, truth, predictions),
     )
 
 
@@ -167,19 +167,14 @@ def _predict(
 
 
 def _split_overlap(
-    bundle: Bundle,
-    manifest: Manifest,
-    split: Split,
-    rows: Sequence[ClipRow],
-    truth: NDArray[np.float64],
-    predictions: Mapping[str, NDArray[np.float64]],
+    bundle: Bundle, clips: EvaluationClips, truth: NDArray[np.float64], predictions: Predictions
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Compare clips that share their video or person with another split with the others: `Evaluation.split_overlap`."""
-    if split == "train" or bundle.training_fingerprint != training_fingerprint(manifest):
+    if clips.split == "train" or bundle.training_fingerprint != training_fingerprint(clips.manifest):
         return {}
     overlap = {}
-    for grouping, clip_ids in seen_in_other_splits(manifest, split).items():
-        seen = np.array([row.clip_id in clip_ids for row in rows])
+    for grouping, clip_ids in seen_in_other_splits(clips.manifest, clips.split).items():
+        seen = np.array([row.clip_id in clip_ids for row in clips.rows])
         if seen.all() or not seen.any():
             continue
         overlap[grouping] = {

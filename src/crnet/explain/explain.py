@@ -6,7 +6,7 @@ explanation.to_dict()                                          # a JSON document
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from crnet.explain.sound import BIN_S, SoundAttribution, attribute_sound
 from crnet.explain.windows import Window, is_long, score_windows, summarise
 from crnet.explain.words import Word, WordEffect, align, occlude
 from crnet.predict import Predictor
-from crnet.text.transcripts import find_transcript, read_cues
-from crnet.types import TARGETS, Batch, Clip, Prediction
+from crnet.text.transcripts import Cue, find_transcript, read_cues
+from crnet.types import TARGETS, Batch, Clip, Prediction, Stream
 from crnet.utils.progress import Progress, no_progress
 
 TASK = "explaining"
@@ -106,6 +106,34 @@ def explain_video(
     if target not in TARGETS:
         raise UsageError(f"no target {target!r}", remedy=f"choose one of {', '.join(TARGETS)}")
     steps = _Steps(progress)
+    video = _score(predictor, Path(path), transcript, steps)
+    return _explain(predictor, video, target, layer, window_s, stride_s, steps)
+
+
+@dataclass(frozen=True, eq=False)
+class _ScoredVideo:
+    """A video after scoring, with everything that its explanation needs.
+
+    Attributes:
+        path: The video.
+        clip: The decoded video.
+        text, cues: The transcript, and the subtitles that it comes from, if any.
+        batch: The clip as the networks see it.
+        features: [1, 6, F] for each stream.
+        prediction: The scores.
+    """
+
+    path: Path
+    clip: Clip
+    text: str
+    cues: Sequence[Cue]
+    batch: Batch
+    features: Mapping[Stream, NDArray[np.float32]]
+    prediction: Prediction
+
+
+def _score(predictor: Predictor, path: Path, transcript: str | Path | None, steps: _Steps) -> _ScoredVideo:
+    """Read and score a video; the networks run once."""
     steps.next()
     written = find_transcript(path, transcript)
     cues = () if written.file is None else read_cues(written.file)
@@ -115,29 +143,40 @@ def explain_video(
     batch = predictor.batch(clip)
     features, stream_scores = predictor.features(batch)
     prediction = predictor.report(clip, features, stream_scores, text)
+    return _ScoredVideo(path, clip, text, cues, batch, features, prediction)
+
+
+def _explain(
+    predictor: Predictor,
+    video: _ScoredVideo,
+    target: str,
+    layer: Layer | None,
+    window_s: float | None,
+    stride_s: float | None,
+    steps: _Steps,
+) -> VideoExplanation:
+    clip, bundle, progress = video.clip, predictor.bundle, steps.progress
     steps.next()
-    frames = map_frames(predictor.bundle, clip, batch, layer)
+    frames = map_frames(bundle, clip, video.batch, layer)
     steps.next()
-    words = align(text, cues, clip.audio, clip.duration_s)
-    word_effects = occlude(predictor, batch, features, words, progress)
+    words = align(video.text, video.cues, clip.audio, clip.duration_s)
+    word_effects = occlude(predictor, video.batch, video.features, words, progress)
     steps.next()
-    sound = _attribute_sound(predictor, clip, batch, progress)
+    sound = _attribute_sound(predictor, clip, video.batch, progress)
     steps.next()
     windows: tuple[Window, ...] = ()
     if is_long(predictor, clip.duration_s, window_s):
-        windows = score_windows(
-            predictor, path, clip.duration_s, words, window_s=window_s, stride_s=stride_s, progress=progress
-        )
+        windows = score_windows(predictor, video.path, clip.duration_s, words, window_s, stride_s, progress)
     steps.next()
     return VideoExplanation(
-        prediction=prediction,
-        transcript=text,
+        prediction=video.prediction,
+        transcript=video.text,
         target=target,
         frames=frames,
-        contributions=contributions(predictor.bundle, features),
+        contributions=contributions(bundle, video.features),
         words=words,
         word_effects=word_effects,
-        audio=clip.audio[: predictor.bundle.config.transforms.audio_samples],
+        audio=clip.audio[: bundle.config.transforms.audio_samples],
         sound=sound,
         windows=windows,
         summary=summarise(windows) if windows else {},
@@ -148,12 +187,12 @@ class _Steps:
     """Reports the current step of an explanation."""
 
     def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+        self.progress = progress
         self._names = iter((*enumerate(STEPS), (len(STEPS), DONE)))
 
     def next(self) -> None:
         number, name = next(self._names)
-        self._progress(TASK, number, len(STEPS), name)
+        self.progress(TASK, number, len(STEPS), name)
 
 
 def _attribute_sound(predictor: Predictor, clip: Clip, batch: Batch, progress: Progress) -> SoundAttribution | None:

@@ -59,7 +59,6 @@ def score_windows(
     path: Path | str,
     duration_s: float,
     words: Sequence[Word],
-    *,
     window_s: float | None = None,
     stride_s: float | None = None,
     progress: Progress = no_progress,

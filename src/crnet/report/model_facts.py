@@ -64,8 +64,8 @@ def _test_figures(bundle: Bundle) -> list[tuple[str, str]]:
     return [
         (
             "test result",
-            f"1 - MAE {decimal(average['accuracy'], digits=3)} on {document.get('clips')} clips; predicting one number "
-            f"for everyone gives {decimal(average['floor_accuracy'], digits=3)}, so "
-            f"{percent(average['error_removed'], 0)} of that error is removed",
+            f"1 - MAE {decimal(average['accuracy'], digits=3)} on {document.get('clips')} clips, against "
+            f"{decimal(average['floor_accuracy'], digits=3)} for predicting one number for everyone: "
+            f"{percent(average['error_removed'], 0)} of that error removed",
         )
     ]

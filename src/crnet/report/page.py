@@ -6,7 +6,7 @@ import base64
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from crnet.utils.number_format import effect_text, score_text
+from crnet.utils.number_format import score_text
 
 NEUROTICISM = (
     "Neuroticism is reversed in this dataset. The target keeps its name, but a high score means that the person seems "
@@ -34,8 +34,13 @@ def environment(package: str = "crnet.report") -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"score": score_text, "effect": effect_text}
+    templates.filters |= {"score": score_text, "sentence": sentence}
     return templates
+
+
+def sentence(text: str) -> str:
+    """Return a text with a capital letter at its beginning and a full stop at its end."""
+    return text[:1].upper() + text[1:] + ("" if text.rstrip().endswith((".", "!", "?")) else ".")
 
 
 def data_uri(kind: str, content: bytes) -> str:

@@ -69,7 +69,7 @@ def systems_figure(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Fi
     axes.set_xticks(range(len(columns)), columns)
     axes.tick_params(axis="x", length=0, labelsize=8)
     axes.set_xlim(-0.5, len(columns) - 0.5)
-    axes.set_ylabel("1 - MAE")
+    axes.set_ylabel("1 - MAE", fontsize=9, color=INK)
     for name in names:
         axes.plot([], [], marker=SYSTEM_MARKERS[name], color=SYSTEM_COLOURS[name], linestyle="none", label=name)
     axes.plot([], [], **FLOOR_LINE, label=FLOOR_LABEL)
