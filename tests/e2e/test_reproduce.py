@@ -1,4 +1,4 @@
-"""The example of docs/reproduce.md, killed while it trains: its processes end with it, and its results are the same."""
+"""The example of docs/reproduce.md, killed during training: its processes end with it, and a rerun completes it."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ import pytest
 from synthetic import write_store
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reproduce.md"
-PATIENCE_S = 240.0  # only a stuck run waits so long
+TIMEOUT_S = 240.0  # only a stuck run takes so long
 
 
 def example(store: Path, out: Path) -> str:
-    """The code of the page, with its two folders put in."""
-    found = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert found is not None
-    assert len([line for line in found[1].splitlines() if line.strip()]) <= 21, "an ablation takes about 20 lines"
-    return found[1].replace('"STORE"', repr(str(store))).replace('"RESULTS"', repr(str(out)))
+    """Return the code of the page with the two folders filled in."""
+    match = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert match is not None
+    assert len([line for line in match[1].splitlines() if line.strip()]) <= 21, "an ablation takes about 20 lines"
+    return match[1].replace('"STORE"', repr(str(store))).replace('"RESULTS"', repr(str(out)))
 
 
 def children_of(process: int) -> set[int]:
-    listed = Path(f"/proc/{process}/task/{process}/children")
-    return {int(number) for number in listed.read_text().split()} if listed.exists() else set()
+    path = Path(f"/proc/{process}/task/{process}/children")
+    return {int(number) for number in path.read_text().split()} if path.exists() else set()
 
 
-def runs(process: int) -> bool:
-    """False for one that has ended, whether or not its parent has taken note."""
+def is_running(process: int) -> bool:
+    """Return False for a process that has ended, even if its parent has not yet collected it."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + PATIENCE_S
+def wait_for(condition: Callable[[], bool], event: str) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
-        assert time.monotonic() < until, f"waited in vain for {what}"
+        assert time.monotonic() < deadline, f"timed out waiting for {event}"
         time.sleep(0.01)
 
 
@@ -53,14 +53,14 @@ def epochs_logged(out: Path) -> int:
     return sum(len(path.read_bytes().splitlines()) for path in out.glob("nets/*/face/log.jsonl"))
 
 
-def numbers_of(out: Path) -> Any:
+def table_data(out: Path) -> Any:
     return json.loads((out / "results.json").read_text(encoding="utf-8"))["sections"]["widths"]["data"]
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks processes up in Linux's /proc")
-def test_an_ablation_of_ones_own_survives_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crnet.experiments.predictors.SINGLE_STREAM_TREES", 5)  # a hundred take longer than the rest
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds processes in Linux's /proc")
+def test_a_custom_ablation_survives_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crnet.experiments.predictors.SINGLE_STREAM_TREES", 5)  # 100 would take longer than the rest
     store = write_store(tmp_path / "store", clips=30, pixels=24, duration_s=0.25)
     out, script = tmp_path / "results", tmp_path / "ablation.py"
     script.write_text(example(store, out), encoding="utf-8")
@@ -68,13 +68,13 @@ def test_an_ablation_of_ones_own_survives_a_kill(tmp_path: Path, monkeypatch: py
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for(lambda: epochs_logged(out) >= 3 or process.poll() is not None, "training to begin")
+        wait_for(lambda: epochs_logged(out) >= 3 or process.poll() is not None, "the start of training")
         workers = children_of(process.pid)
     finally:
         process.kill()
-    _, said = process.communicate()
-    wait_for(lambda: not any(map(runs, workers)), "the workers to end")
-    assert 3 <= epochs_logged(out) < 4 * 13, said
+    _, stderr = process.communicate()
+    wait_for(lambda: not any(map(is_running, workers)), "the end of the worker processes")
+    assert 3 <= epochs_logged(out) < 4 * 13, stderr
     assert not (out / "README.md").exists()
 
     runpy.run_path(str(script), run_name="__main__")
@@ -87,10 +87,10 @@ def test_an_ablation_of_ones_own_survives_a_kill(tmp_path: Path, monkeypatch: py
     code = example(store, whole).replace("seeds=(0, 1)", "seeds=(0, 1), workers=1")
     script.write_text(code, encoding="utf-8")
     runpy.run_path(str(script), run_name="__main__")
-    assert numbers_of(whole) == numbers_of(out)
+    assert table_data(whole) == table_data(out)
     names = {path.name for path in whole.glob("nets/*")}
     assert len(names) == 4
     assert names == {path.name for path in out.glob("nets/*")}
     for name in names:
-        bits = [(results / "nets" / name / "face" / "best.safetensors").read_bytes() for results in (whole, out)]
-        assert bits[0] == bits[1]
+        weights = [(results / "nets" / name / "face" / "best.safetensors").read_bytes() for results in (whole, out)]
+        assert weights[0] == weights[1]

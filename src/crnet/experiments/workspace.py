@@ -183,8 +183,8 @@ class Workspace:
         init = self.base.model.init
         people = {"simulated": "synthetic people", "folder": "people from a folder of videos"}
         return (
-            f"Trained and tested on {people.get(self.manifest.source, self.manifest.source)}; words encoded by "
-            f"{encoder_label(self.manifest.encoder)}; weights initialised from "
+            f"Trained and tested on {people.get(self.manifest.source, self.manifest.source)}; text encoder: "
+            f"{encoder_label(self.manifest.encoder)}; initial weights: "
             f"{'He initialisation' if init is None else init.name}.{_PROTOCOL_NOTES[self.protocol.kind]}"
             f"{self._missing_clips_note}"
         )

@@ -141,5 +141,5 @@ def test_the_table_of_claims_counts_the_outcomes() -> None:
     table = claims_table(VERDICTS)
     assert table.rows[0].cells == ("a", "s", "+.0123", "+.0100 ±.0020", "3 of 3", ".010", "yes")
     assert [row.cells[-1] for row in table.rows] == ["yes", "no, the reverse", "undecided"]
-    assert claims_summary(VERDICTS) == "Of 3 claims: 1 hold, 1 undecided, 1 reversed."
+    assert claims_summary(VERDICTS) == "Of 3 claims, 1 holds, 1 is undecided and 1 is reversed."
     assert [Verdict.from_dict(verdict.to_dict()) for verdict in VERDICTS] == VERDICTS

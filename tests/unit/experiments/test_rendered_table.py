@@ -23,6 +23,12 @@ def test_markdown() -> None:
     )
 
 
+def test_markdown_shows_asterisks_of_cells_and_notes() -> None:
+    # The paper marks systems by asterisks, which must not become italics or bullets.
+    table = RenderedTable("t", ("",), (RenderedRow(("Kaya **",), "paper"),), notes=("** trained on two splits",))
+    assert table.to_markdown() == "|  |\n| --- |\n| *Kaya \\*\\** |\n\n\\*\\* trained on two splits\n"
+
+
 def test_latex() -> None:
     lines = TABLE.to_latex().splitlines()
     assert r"\caption{50\% \& more}" in lines

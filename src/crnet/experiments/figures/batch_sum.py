@@ -63,7 +63,7 @@ def _text(picture: Path, by_loss: dict[str, list[float]], widest: float) -> str:
     spacing = (PAPER_BATCH[1] - PAPER_BATCH[0]) * SCORE_SCALE
     at_4 = minima(bell(4.0), PAPER_BATCH)
     lowest = at_4[int(np.argmin(summed_loss(bell(4.0), PAPER_BATCH, np.array(at_4))[0]))]
-    places = "; at ".join(f"{_join_numbers(values)} ({name})" for name, values in by_loss.items())
+    places = "; ".join(f"{name} at {_join_numbers(values)}" for name, values in by_loss.items())
     has = "a single minimum too, at" if len(by_loss["Bell"]) == 1 else "minima at"
     apart = BELL_SIGMA * spacing / widest
     return unwrap(f"""
@@ -72,10 +72,10 @@ def _text(picture: Path, by_loss: dict[str, list[float]], widest: float) -> str:
 The paper (Sec. 3.3.1, Fig. 5): summed over samples at 0.4, 0.5 and 0.6, MSE and L1 are smallest at the mean, and Bell
 is designed so that it is not.
 
-Here: the sums have their minima at {places}. With the paper's sigma of {BELL_SIGMA:g} points, Bell has {has}
+Here: minima of the sums are, for {places}. With the paper's sigma of {BELL_SIGMA:g} points, Bell has {has}
 {_join_numbers(by_loss["Bell"])}. Side minima appear only below sigma = {widest:.2f} points. At sigma = 4 points the
 minima are {_join_numbers(at_4)}, and the lowest of them is still {lowest:.3f}. What counts is sigma relative to the
-distance between samples: at sigma = {BELL_SIGMA:g} they would have to be {apart:.0f} points apart instead of
+distance between samples: at sigma = {BELL_SIGMA:g}, the samples would have to be {apart:.0f} points apart instead of
 {spacing:.0f}. Bell does tolerate outliers, because its ends are flat, but it does not keep neighbouring scores apart.
 """)
 

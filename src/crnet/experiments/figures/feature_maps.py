@@ -151,9 +151,9 @@ def _text(picture: Path, workspace: Workspace, ratios: Sequence[NetworkRatio]) -
     return unwrap(f"""
 {image_link(picture, "Frames and feature maps of every stage of the backbone, scene and face")}
 
-The paper (Sec. 5.6, Fig. 12): the face network is most active at eyes, nose and mouth. {percent(PAPER_RATIO, 2)} of six
-key points lie on the {HIGHLIGHTED_SHARE:.0%} highest pixels of the feature maps. The paper does not name the stage of
-the backbone.
+The paper (Sec. 5.6, Fig. 12): the face network is most active at eyes, nose and mouth. {percent(PAPER_RATIO, 2)} of the
+six key points lie on the {HIGHLIGHTED_SHARE:.0%} highest pixels of the feature maps. The paper does not name the stage
+of the backbone.
 
 Here: maps of the middle frames of test clips. Each map is the mean over the channels, scaled to its own range (blue
 low, red high). The stage is our choice: at {pixels} pixels, the four stages have {cells} cells. We use {default}, the
@@ -173,13 +173,13 @@ def _ratios_text(workspace: Workspace, ratios: Sequence[NetworkRatio]) -> str:
     baselines = {"the centred disc": first.centred_disc, "the untrained network": untrained, "chance": first.chance}
     beaten = [name for name, value in baselines.items() if mean > value]
     not_beaten = [name for name in baselines if name not in beaten]
-    comparison = [f"above {join_words(beaten)}"] * bool(beaten) + [f"not above {join_words(not_beaten)}"] * bool(
-        not_beaten
-    )
+    parts = [f"above {join_words(beaten)}"] if beaten else []
+    parts += [f"not above {' or '.join(not_beaten)}"] if not_beaten else []
     return (
-        f"{_ratios_table(ratios).to_markdown()}\n\nCounted over {first.frames:,} frames of {first.clips:,} test clips: "
-        f"{percent(mean, 2)} at {default} (mean over the seeds), {join_words(comparison)}. Faces are in the middle of "
-        "their crops, so a ratio is evidence of attention to key points only as far as it exceeds that of the disc."
+        f"{_ratios_table(ratios).to_markdown()}\n\n"
+        f"Counted over {first.frames:,} frames of {first.clips:,} test clips: {percent(mean, 2)} at {default} (mean "
+        f"over the seeds), {' but '.join(parts)}. Faces are in the middle of their crops, so a ratio is evidence of "
+        "attention to key points only as far as it exceeds that of the disc."
     )
 
 
@@ -191,7 +191,7 @@ def _ratios_table(ratios: Sequence[NetworkRatio]) -> RenderedTable:
         rows.append(RenderedRow((name, network.ratio.layer, percent(network.ratio.ratio, 2))))
     rows.append(RenderedRow(("centred disc of the same area", "–", percent(first.centred_disc, 2)), "floor"))
     rows.append(RenderedRow(("chance", "–", percent(first.chance, 2)), "floor"))
-    return RenderedTable("Key points on highlighted pixels", ("", "stage", "ratio"), tuple(rows), text_columns=2)
+    return RenderedTable("Key points on highlighted pixels", ("network", "stage", "ratio"), tuple(rows), text_columns=2)
 
 
 def _figure(streams: Sequence[Sequence[FrameMaps]], pixels: int) -> Figure:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from crnet.experiments.claims import REVERSED, SIGNIFICANCE_LEVEL, TOO_FEW, UNDECIDED, YES, Verdict
 from crnet.experiments.rendering.csv_text import csv_text
+from crnet.experiments.rendering.markdown import join_words
 from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
 from crnet.experiments.rendering.write_table import write_table
 from crnet.utils.number_format import difference, p_text
@@ -19,7 +21,12 @@ HOW_TO_READ = (
     f"A claim holds if p is below {SIGNIFICANCE_LEVEL} and every seed agrees; its reverse holds if p is above "
     f"{1 - SIGNIFICANCE_LEVEL} and no seed agrees. Among many claims, some pass either way by chance."
 )
-_SUMMARY_WORDS = {YES: "hold", UNDECIDED: "undecided", REVERSED: "reversed", TOO_FEW: "with too few clips to tell"}
+_SUMMARY_WORDS = {  # for one claim, and for several
+    YES: ("holds", "hold"),
+    UNDECIDED: ("is undecided", "are undecided"),
+    REVERSED: ("is reversed", "are reversed"),
+    TOO_FEW: ("has too few clips", "have too few clips"),
+}
 
 
 def claims_section(folder: Path, name: str, verdicts: Sequence[Verdict]) -> tuple[str, list[Path]]:
@@ -75,6 +82,8 @@ def claims_csv(verdicts: Sequence[Verdict], sections: Sequence[str] = ()) -> str
 
 def claims_summary(verdicts: Sequence[Verdict]) -> str:
     """Return a sentence that counts the outcomes."""
-    outcomes = [verdict.holds for verdict in verdicts]
-    counts = [f"{outcomes.count(word)} {text}" for word, text in _SUMMARY_WORDS.items() if word in outcomes]
-    return f"Of {len(outcomes)} claims: {', '.join(counts)}."
+    if len(verdicts) == 1:
+        return f"The claim {_SUMMARY_WORDS[verdicts[0].holds][0]}."
+    counts = Counter(verdict.holds for verdict in verdicts)
+    parts = [f"{counts[word]} {words[counts[word] > 1]}" for word, words in _SUMMARY_WORDS.items() if counts[word]]
+    return f"Of {len(verdicts)} claims, {join_words(parts)}."

@@ -1,7 +1,8 @@
 """A table as cells of text, and its Markdown and LaTeX.
 
-We write both ourselves. tabulate and pandas need as much code around them: neither escapes `|` in Markdown or knows the
-LaTeX of ± and −, and their LaTeX escapes either every cell, our italics included, or none.
+We write both ourselves, because the libraries would leave us as much code. Neither tabulate nor pandas escapes `|` in
+Markdown or translates ± and − to LaTeX. tabulate's LaTeX escapes either every cell, our italics included, or none; that
+of pandas cannot style tables in which several columns share a name, such as the empty one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Literal
 
 RowKind = Literal["ours", "paper", "floor"]
 
+_MARKDOWN = str.maketrans({"|": r"\|", "*": r"\*"})
 _LATEX = str.maketrans(
     {
         **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -65,9 +67,9 @@ class RenderedTable:
     def to_markdown(self) -> str:
         """Return the table without its title, because the level of a heading depends on the page."""
         rule = ["---"] * self.text_columns + ["---:"] * (len(self.header) - self.text_columns)
-        rows = [self.header, rule, *(_markdown_cells(row) for row in self.rows)]
-        lines = "".join(f"| {' | '.join(map(_escape_bar, row))} |\n" for row in rows)
-        return lines + "".join(f"\n{note}\n" for note in self.notes)
+        lines = [map(markdown, self.header), rule, *(_markdown_cells(row) for row in self.rows)]
+        text = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+        return text + "".join(f"\n{markdown(note)}\n" for note in self.notes)
 
     def to_latex(self) -> str:
         """Return a `table` environment with rules by the booktabs package."""
@@ -83,17 +85,19 @@ class RenderedTable:
         return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
+def markdown(text: str) -> str:
+    """Escape text for Markdown tables and the notes below them."""
+    return text.translate(_MARKDOWN)
+
+
 def latex(text: str) -> str:
     """Escape text for LaTeX."""
     return text.translate(_LATEX)
 
 
 def _markdown_cells(row: RenderedRow) -> list[str]:
-    return [f"*{cell}*" if row.kind == "paper" and cell else cell for cell in row.cells]
-
-
-def _escape_bar(cell: str) -> str:
-    return cell.replace("|", r"\|")
+    cells = [markdown(cell) for cell in row.cells]
+    return [f"*{cell}*" if row.kind == "paper" and cell else cell for cell in cells]
 
 
 def _latex_cells(row: RenderedRow) -> list[str]:
