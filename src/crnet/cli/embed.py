@@ -23,7 +23,13 @@ class Embed(Command):
     resumes = True
 
     store: Store
-    encoder: Annotated[str, option("hashed-ngrams-v1, skip-thoughts:FOLDER, sentence:FOLDER or sentence:NAME.")]
+    encoder: Annotated[
+        str,
+        option(
+            "Text encoder (docs/text.md): hashed-ngrams-v1, skip-thoughts:FOLDER, sentence:FOLDER or sentence:NAME.",
+            "ENCODER",
+        ),
+    ]
     json: Json = False
 
     def __call__(self) -> int:

@@ -49,7 +49,7 @@ class Evaluate(Command):
         ),
     ] = None
     allow_missing: Annotated[
-        Flag, option("Continue although some annotated clips could not be prepared; every figure shows n.")
+        Flag, option("Continue although some annotated clips could not be prepared, and show n beside every figure.")
     ] = False
     device: DeviceOption = "auto"
     json: Json = False

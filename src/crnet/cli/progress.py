@@ -78,7 +78,10 @@ class ProgressLines:
     def __call__(self, task: str, done: int, total: int, note: str = "") -> None:
         """Print a line if the work has come far enough since the last one."""
         now_s = self.clock()
-        state = self._tasks.setdefault(task, _TaskState(now_s, done, now_s, -1))
+        state = self._tasks.get(task)
+        if state is None or done < state.done:  # a new task, or the same work on other data
+            state = self._tasks[task] = _TaskState(now_s, done, now_s)
+        state.done = done
         step = done * LINES_PER_TASK // max(total, 1)
         is_finished = done >= total and state.last_step >= 0
         if step > state.last_step and (is_finished or now_s - state.last_s >= MIN_INTERVAL_S):
@@ -88,12 +91,13 @@ class ProgressLines:
 
 @dataclass
 class _TaskState:
-    """When a task started, how far it was then, and its last line."""
+    """When a task started, how far it was then, how far it is, and its last line."""
 
     start_s: float
     start_done: int
     last_s: float
-    last_step: int
+    last_step: int = -1
+    done: int = 0
 
 
 def _line(task: str, done: int, total: int, note: str, state: _TaskState, now_s: float) -> str:

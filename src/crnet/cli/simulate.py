@@ -29,7 +29,7 @@ class Simulate(Command):
     resumes = True
 
     out: Annotated[Positional[Path | None], DisallowNone, option("Folder of the new dataset or clip store.")] = None
-    clips: Annotated[int, option("Number of videos, shared 3:1:1 by the three splits.")] = 10_000
+    clips: Annotated[int, option("Number of videos, 3:1:1 for the train, val and test splits.")] = 10_000
     seed: Seed = 0
     seconds: Annotated[float, option("Length of each video in seconds.")] = 15.0
     fps: Annotated[float, option("Frames per second.")] = 30.0
@@ -42,14 +42,14 @@ class Simulate(Command):
     label_bias: Annotated[
         tuple[str, ...],
         option(
-            "Shift the labels of a group by a known amount to test audits, such as gender=female:interview:-0.05; "
+            "Shift the labels of a group by a known amount, to test audits, such as gender=female:interview:-0.05; "
             "separate several with spaces.",
             "GROUP=VALUE:TARGET:SHIFT ...",
         ),
     ] = ()
     silent: Annotated[
         tuple[Literal["face", "scene", "audio", "text"], ...],
-        option("Kinds of cues that carry no signal, for controls."),
+        option("Cues that carry no signal, for controls: any of face, scene, audio and text.", "CUE ..."),
     ] = ()
     voice: Annotated[
         Literal["espeak", "built-in"] | None,

@@ -27,7 +27,7 @@ class TextFetch(Command):
 
     folder: Annotated[Positional[Path], option("Folder for the files; existing ones are not downloaded again.")]
     source: Annotated[
-        str | None, option("Web address of another folder with the files, such as a mirror.", "https://HOST/FOLDER")
+        str | None, option("Address of another folder with the files, for example a mirror.", "https://HOST/FOLDER")
     ] = None
     no_download: Annotated[Flag, option("Do not download anything: only check and convert existing files.")] = False
     json: Json = False

@@ -54,6 +54,21 @@ def test_the_remaining_time_of_a_resumed_task_counts_only_new_steps() -> None:
     assert lines[0] == "preparing: 9/10 (90%), 0:01:00 elapsed, 0:01:00 left"
 
 
+def test_a_task_that_starts_again_is_timed_anew() -> None:
+    lines: list[str] = []
+    clock = FakeClock()
+    progress = ProgressLines(lines.append, clock)
+    for done in (0, 1, 2, 0, 1, 2):
+        progress("face: features", done, 2)
+        clock.now_s += 60
+    assert [line.split("%), ")[1] for line in lines] == [
+        "0:01:00 elapsed, 0:01:00 left",
+        "0:02:00 elapsed",
+        "0:01:00 elapsed, 0:01:00 left",
+        "0:02:00 elapsed",
+    ]
+
+
 def test_a_short_task_prints_nothing() -> None:
     assert lines_of(1000, seconds_per_step=0.0001) == []
 
