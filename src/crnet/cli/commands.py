@@ -1,4 +1,8 @@
-"""The list of commands. `crnet --help` imports none of them; each one imports its libraries when it runs."""
+"""The list of commands. `crnet --help` imports none of them; each one imports its libraries when it runs.
+
+tyro's own subcommands serve the completion scripts alone: to print `crnet --help`, tyro imports every command, which
+takes a second because `train` needs torch, and it lists whole docstrings instead of their first sentences.
+"""
 
 from __future__ import annotations
 

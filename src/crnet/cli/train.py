@@ -87,7 +87,11 @@ class Train(Command):
 
     @classmethod
     def defaults(cls, words: Sequence[str]) -> Self | None:
-        """Return an instance with the configuration that --preset and --config name."""
+        """Return an instance with the configuration that --preset and --config name.
+
+        tyro's helper for presets, `overridable_config_cli`, makes each preset a subcommand, which leaves no place for
+        a file between the preset and the options.
+        """
         try:
             source, _ = tyro.cli(
                 ConfigSource, args=words, return_unknown_args=True, add_help=False, console_outputs=False
