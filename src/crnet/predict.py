@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from crnet.bundle.bundle import Bundle
 from crnet.config import from_dict
-from crnet.data.extract import count_faces, extract_clip
+from crnet.data.extract import extract_clip
 from crnet.data.sources.source import list_videos
-from crnet.data.store import as_clip_source
 from crnet.data.transforms import clip_batch
 from crnet.errors import CrnetError, MissingDependencyError, StorageError, UsageError
 from crnet.fusion.fusion import system_scores
+from crnet.media.frame_sampling import count_faces
 from crnet.text.asr import SpeechRecogniser
 from crnet.text.encoders import find_encoder
 from crnet.text.transcripts import Transcript, find_transcript
@@ -66,11 +66,10 @@ class Predictor:
     ) -> None:
         self.bundle = bundle
         self.precision = precision
-        self._device = device or torch.device("cpu")
         self.encoder = find_encoder(bundle.encoder, encoder)
         self.recogniser = recogniser
         for net in bundle.nets.values():
-            net.to(self._device).eval()
+            net.to(device or torch.device("cpu")).eval()
 
     def predict(self, path: Path | str, transcript: str | Path | None = None) -> Prediction:
         """Score one video.
@@ -89,7 +88,8 @@ class Predictor:
         if Path(path).is_dir():
             raise UsageError("a folder without videos", path=path, remedy="name a video")
         words = find_transcript(path, transcript)
-        return self.predict_clip(self.read(path, words), words.text)
+        clip = self.read(path, words)
+        return self.predict_clip(clip, words.text)
 
     def predict_many(self, paths: Iterable[Path | str], transcript: str | Path | None = None) -> Iterator[Prediction]:
         """Score videos one after the other. `pandas.DataFrame(p.to_row() for p in ...)` makes a table of the result.
@@ -137,7 +137,8 @@ class Predictor:
             FormatError: The clip is damaged.
             ConfigError: The number of segments of the clip does not fit the system's number of frames.
         """
-        features, scores = self.features(self.batch(clip))
+        batch = self.batch(clip)
+        features, scores = self.features(batch)
         return self.report(clip, features, scores, transcript)
 
     def predict_batch(self, batch: Batch) -> tuple[Scores, dict[Stream, Scores]]:
@@ -175,7 +176,7 @@ class Predictor:
         Raises:
             FormatError: The batch lacks a stream that the system needs.
         """
-        return run_networks(self.bundle.nets, batch.to(self._device), self.precision)
+        return run_networks(self.bundle.nets, batch, self.precision)
 
     def report(
         self,
@@ -191,17 +192,25 @@ class Predictor:
             features, scores: The result of `features` for the batch of this clip.
             transcript: See `predict_clip`; by default what the recogniser heard.
         """
-        fused, streams = system_scores(self.bundle.fusion, features, scores)
+        bundle = self.bundle
+        warnings = list(self._clip_warnings(clip))
+        faces = count_faces(clip.time_s, clip.duration_s, clip.segments, clip.face_box)
+        fused, streams = system_scores(bundle.fusion, features, scores)
         fused_by_target = _by_target(fused[0])
-        calibration = self.bundle.calibration if self.bundle.applies_to(clip.simulated) else None
+        intervals = None
+        if bundle.calibration is not None:
+            distances = bundle.fusion.distances(features)
+            warnings += bundle.calibration.unlike_training(distances, transcript or clip.recognised)
+            if bundle.applies_to(clip.simulated):
+                intervals = bundle.calibration.intervals(fused_by_target)
         return Prediction(
             clip=clip.clip_id,
             duration_s=clip.duration_s,
             scores=fused_by_target,
             streams={stream: _by_target(stream_scores[0]) for stream, stream_scores in streams.items()},
-            intervals=None if calibration is None else calibration.intervals(fused_by_target),
-            faces=count_faces(as_clip_source(clip), clip.face_box),
-            warnings=tuple(self._warnings(clip, features, transcript or clip.recognised)),
+            intervals=intervals,
+            faces=faces,
+            warnings=tuple(warnings),
         )
 
     def media_settings(self) -> MediaSettings:
@@ -219,22 +228,21 @@ class Predictor:
             return replace(settings, segments=frames, frames_per_segment=1)
         return settings
 
-    def _warnings(self, clip: Clip, features: Mapping[Stream, Features], transcript: str) -> Iterator[str]:
-        """Yield what a reader must know about the scores of a clip, most important first."""
-        bundle = self.bundle
-        if not bundle.applies_to(clip.simulated):
+    def _clip_warnings(self, clip: Clip) -> Iterator[str]:
+        """Yield what a reader must know about a clip before its scores, most important first."""
+        if not self.bundle.applies_to(clip.simulated):
             yield TRAINED_ON_SYNTHETIC_PEOPLE
         yield from clip.warnings
-        if not clip.has_transcript and "audio-text" in bundle.nets:
+        if "audio-text" not in self.bundle.nets:
+            return
+        if not clip.has_transcript:
             yield NO_TRANSCRIPT
-        longest_s = (bundle.config.transforms.audio_samples or 0) / SAMPLE_RATE_HZ
-        if "audio-text" in bundle.nets and clip.duration_s > longest_s + LONGER_BY_S:
+        longest_s = (self.bundle.config.transforms.audio_samples or 0) / SAMPLE_RATE_HZ
+        if clip.duration_s > longest_s + LONGER_BY_S:
             yield (
                 f"the video is {clip.duration_s:.1f} s long, the training clips at most {longest_s:.1f} s: "
                 "the sound after that is ignored, and frames are sampled more sparsely"
             )
-        if bundle.calibration is not None:
-            yield from bundle.calibration.unlike_training(bundle.fusion.distances(features), transcript)
 
 
 def _by_target(scores: Scores) -> dict[str, float]:

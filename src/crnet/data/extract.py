@@ -12,20 +12,17 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
 from crnet.data.manifest import ClipRow
 from crnet.data.sources.source import Failure, LabelledClip, Video
-from crnet.data.store import RECOGNISED, ClipSource, clip_path, open_if_current, write_clip
+from crnet.data.store import RECOGNISED, clip_path, open_if_current, write_clip
 from crnet.errors import ConfigError, CrnetError, FormatError, MediaError, MissingDependencyError, StorageError
+from crnet.media.frame_sampling import count_faces
 from crnet.text.asr import SpeechRecogniser, recognition_warning
 from crnet.text.base import TextEncoder
-from crnet.types import Clip, Faces
+from crnet.types import Clip
 from crnet.utils.resumable import short_fingerprint
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from crnet.media.settings import MediaSettings
 
 WORK_NAME = ".tmp-work"  # folder in a store for unpacked videos and archives
@@ -115,19 +112,6 @@ def extract_clip(
     return replace(clip, text=encoder.encode([transcript])[0], has_transcript=bool(transcript.strip()))
 
 
-def count_faces(source: ClipSource, boxes: NDArray[np.float32]) -> Faces:
-    """Count the segments whose middle frame shows the person's face.
-
-    Args:
-        source: The clip.
-        boxes: float32 [k, 4], the person's face in each frame; NaN where there is none.
-    """
-    from crnet.media.frame_sampling import middle_frames
-
-    middles = middle_frames(source.time_s, source.duration_s, source.segments)
-    return Faces(int(np.isfinite(boxes[middles]).all(axis=1).sum()), len(middles))
-
-
 def extract_to_store(context: ExtractContext, job: ExtractJob) -> ExtractedClip | Failure:
     """Write a clip file unless a current one exists. Runs in a worker.
 
@@ -207,7 +191,7 @@ def _read_extracted(store: Path, file: str, clip: LabelledClip, fingerprint: str
     source = open_if_current(store / file, fingerprint)
     if source is None:
         return None
-    faces = count_faces(source, source.read_face_boxes())
+    faces = count_faces(source.time_s, source.duration_s, source.segments, source.read_face_boxes())
     row = ClipRow(
         clip_id=clip.clip_id,
         file=file,

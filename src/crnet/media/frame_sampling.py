@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 from numpy.typing import NDArray
+
+from crnet.types import Faces
 
 MAX_FRAMES_PER_SEGMENT = 128
 BOUNDARY_SLACK = 1e-6  # of a segment: a frame on a boundary belongs to the later segment, despite rounding
@@ -67,6 +69,21 @@ def middle_frames(
             candidates = np.arange(len(times_s))
         middles[number] = candidates[nearest(times_s[candidates], (number + 0.5) * duration_s / segments)]
     return middles
+
+
+def count_faces(
+    times_s: Float64[np.ndarray, " k"], duration_s: float, segments: int, boxes: Float32[np.ndarray, "k 4"]
+) -> Faces:
+    """Count the segments whose middle frame shows the person's face.
+
+    Args:
+        times_s: When each kept frame appears, ascending.
+        duration_s: Length of the video.
+        segments: Number of equal segments.
+        boxes: The person's face in each frame; NaN where it is not in view.
+    """
+    middles = middle_frames(times_s, duration_s, segments)
+    return Faces(int(np.isfinite(boxes[middles]).all(axis=1).sum()), len(middles))
 
 
 def nearest(times_s: Float64[np.ndarray, " n"], time_s: float) -> int:

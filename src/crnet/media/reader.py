@@ -81,12 +81,12 @@ def read_video(path: Path | str, settings: MediaSettings | None = None) -> Clip:
         width=info.width,
         height=info.height,
         fps=info.fps,
-        source_sha256=sha256(path),
         settings=settings.fingerprint(),
         simulated=info.simulated,
         has_audio=len(audio) > 0,
         has_transcript=False,
         warnings=tuple(_warnings(info, pictures, audio, boxes, selection.is_middle)),
+        source_sha256=sha256(path),
     )
 
 

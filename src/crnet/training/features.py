@@ -31,8 +31,8 @@ def run_networks(
     """Run trained networks on one batch.
 
     Args:
-        nets: Networks in evaluation mode, all on the device of the batch.
-        batch: What the networks see.
+        nets: Networks in evaluation mode.
+        batch: What the networks see; it moves to their device.
         precision: What the backbones compute in.
 
     Returns:
@@ -44,8 +44,9 @@ def run_networks(
     features: dict[Stream, Float32[np.ndarray, "B 6 F"]] = {}
     scores: dict[Stream, Float32[np.ndarray, "B 6"]] = {}
     for stream, net in nets.items():
-        device_type = next(net.parameters()).device.type
-        with torch.autocast(device_type, torch.bfloat16, enabled=precision == "bfloat16"):
+        device = next(net.parameters()).device
+        batch = batch.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             output = net(batch)
         features[stream] = output.features.float().cpu().numpy()
         scores[stream] = output.scores.float().cpu().numpy()
@@ -103,10 +104,9 @@ def extract(
     net.eval()
     if device is not None:
         net.to(device)
-    device = device or next(net.parameters()).device
     features, scores = [], []
     for done, batch in enumerate(batches, start=1):
-        batch_features, batch_scores = run_networks({net.stream: net}, batch.to(device))
+        batch_features, batch_scores = run_networks({net.stream: net}, batch)
         features.append(batch_features[net.stream])
         scores.append(batch_scores[net.stream])
         progress(f"{net.stream}: features", done, len(batches))
