@@ -16,7 +16,7 @@ from crnet.data.dataset import ClipDataset, load_batches, stack_scores
 from crnet.data.manifest import read_manifest
 from crnet.data.store import ClipFile
 from crnet.data.transforms import TransformConfig, choose_frames, derived_rng
-from crnet.models.cr_block import class_of
+from crnet.models.cr_block import class_indices
 from crnet.utils.executors import available_cores
 
 PER_CORE_GOAL, SCALING_GOAL = 0.85, 0.9
@@ -33,7 +33,7 @@ def measure(inputs: Inputs) -> Iterator[Measurement]:
 def training_clips(store: Path, config: TransformConfig, count: int | None = None) -> ClipDataset:
     """Return the clips of the store, or the first `count` of them, as the scene stream trains on them."""
     rows = read_manifest(store).rows("train")[:count]
-    return ClipDataset(store, rows, config, ["scene"], 0, class_of(stack_scores(rows)), training=True)
+    return ClipDataset(store, rows, config, ["scene"], 0, class_indices(stack_scores(rows)), training=True)
 
 
 def per_core_row(store: Path, repeats: int) -> Measurement:

@@ -29,11 +29,11 @@ from crnet.data.dataset import longest_audio_samples
 from crnet.data.manifest import read_manifest
 from crnet.errors import UsageError
 from crnet.models.crnet import StreamNet, StreamOutput
-from crnet.models.resnet import average
+from crnet.models.resnet import average_positions
 from crnet.simulate.planning import SimulationConfig
 from crnet.simulate.write_store import write_store
 from crnet.training.loop import Run
-from crnet.training.stream import split_of, train_stream
+from crnet.training.stream import open_split, train_stream
 from crnet.types import Batch
 
 SPEEDUP_GOAL, WITH_DATA_GOAL = 5.0, 1.05
@@ -97,7 +97,7 @@ class FrameByFrame(nn.Module):
         vectors: list[Tensor] = []
         for t in range(frames.shape[1]):
             pixels = (frames[:, t].contiguous().float() / 255 - net.pixel_mean) / net.pixel_std
-            vectors.append(average(net.backbone(pixels)))
+            vectors.append(average_positions(net.backbone(pixels)))
         return StreamOutput(*net.head(torch.stack(vectors, 1).mean(1)))
 
 
@@ -123,12 +123,12 @@ class StepTimings:
 def time_steps(store: Path, config: Config, options: argparse.Namespace) -> StepTimings:
     """Time an epoch in each variant, in turn."""
     manifest = read_manifest(store)
-    clips = split_of("train", "scene", store, manifest, config.model, config.transforms, config.training)
+    clips = open_split("train", "scene", store, manifest, config.model, config.transforms, config.training)
     assert clips is not None
     net = StreamNet("scene", config.model)
     run = second_stage_run(net, clips, config.training, options.device)
     loaded = run.batches(clips, config.training.stages[1])
-    batch = next(iter(loaded)).to(run.world.device)
+    batch = next(iter(loaded)).to(run.context.device)
     in_memory = repeat_batch(batch, max(len(loaded), 1))
     float32_run = replace(run, config=replace(config.training, precision="float32"))
     variants: dict[str, Callable[[], None]] = {
@@ -140,7 +140,7 @@ def time_steps(store: Path, config: Config, options: argparse.Namespace) -> Step
     if compiled is not None:
         variants["compiled"] = partial(one_epoch, run, compiled, in_memory)
         variants["compiled with data"] = partial(one_epoch, run, compiled, loaded)
-    device = run.world.device
+    device = run.context.device
     works = [partial(run_to_end, variant, device) for variant in variants.values()]
     with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
         usages = alternate(options.repeats, *works)

@@ -16,11 +16,12 @@ from benchmarks.measurements import Measurement, alternate, medians, wall_ratio
 from crnet.config import PRESETS, Preset
 from crnet.data.dataset import Batches, ClipDataset
 from crnet.models.crnet import StreamNet
-from crnet.training.checkpoint import Standing
+from crnet.training.checkpoint import TrainState
 from crnet.training.config import TrainingConfig
-from crnet.training.distributed import World, choose_device
+from crnet.training.distributed import DistributedContext, choose_device
 from crnet.training.log import Row
-from crnet.training.loop import Clock, Run, train_epoch
+from crnet.training.loop import Run, train_epoch
+from crnet.training.meters import DataTimer
 from crnet.training.stream import reproducible
 from crnet.types import Batch
 from crnet.utils.progress import no_progress
@@ -47,7 +48,7 @@ def step_row(name: str, store: Path, preset: Preset, batch_size: int, steps: int
     run = second_stage_run(StreamNet("scene", config.model), clips, config.training)
     loaded = run.batches(clips, replace(config.training.stages[1], batch_size=batch_size))
     in_memory = repeat_batch(next(iter(loaded)), len(loaded))
-    with reproducible(run.world.device, config.training.threads):
+    with reproducible(run.context.device, config.training.threads):
         with_data, without_data = alternate(
             repeats, partial(one_epoch, run, run.net, loaded), partial(one_epoch, run, run.net, in_memory)
         )
@@ -65,14 +66,16 @@ def repeat_batch(batch: Batch, steps: int) -> Batches:
 def second_stage_run(net: StreamNet, clips: ClipDataset, config: TrainingConfig, device: str = "cpu") -> Run:
     """Return a run that is about to train its second stage on one device and writes nothing."""
     torch_device = choose_device(device)
-    world = World(0, 1, torch_device)
-    return Run(clips.store, net.to(torch_device), clips, None, config, world, Standing(2), {}, _ignore_row, no_progress)
+    context = DistributedContext(0, 1, torch_device)
+    return Run(
+        clips.store, net.to(torch_device), clips, None, config, context, TrainState(2), {}, _ignore_row, no_progress
+    )
 
 
 def one_epoch(run: Run, net: nn.Module, batches: Batches) -> None:
     """Train one epoch of the second stage as `crnet.training.loop` does, with a fresh optimizer."""
     stage = run.config.stages[1]
-    train_epoch(run, net, batches, stage, 0, stage.make_optimizer(run.net.parameters()), Clock())
+    train_epoch(run, net, batches, stage, 0, stage.make_optimizer(run.net.parameters()), DataTimer())
 
 
 def _ignore_row(row: Row) -> None:

@@ -13,6 +13,7 @@ from crnet.errors import ConfigError, FormatError
 from crnet.fusion.fusion import FusionConfig
 from crnet.models.crnet import ModelConfig
 from crnet.training.config import CLASSIFICATION, JOINT, TrainingConfig
+from crnet.training.old_names import with_current_names
 from crnet.types import STREAMS, Stream
 from crnet.utils.suggestions import did_you_mean
 
@@ -48,7 +49,7 @@ class Config:
                 f"the transforms give {self.transforms.frames} frames, but the model expects {self.model.frames}",
                 remedy="set transforms.frames and model.frames to the same number",
             )
-        self.training.refuse_for(self.model.head)
+        self.training.require_losses_fit(self.model.head)
 
 
 def _stages(
@@ -92,13 +93,13 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(kind: type[T], document: Any, path: Path, remedy: str = "use the version of crnet that wrote it") -> T:
-    """Rebuild a configuration from its JSON document.
+    """Rebuild a configuration from its JSON document, which an older version may have written.
 
     Raises:
         FormatError: A field is missing, unknown or of the wrong type; the message names `path` and the remedy.
     """
     try:
-        return _converter.structure(document, kind)
+        return _converter.structure(with_current_names(document), kind)
     except (cattrs.BaseValidationError, ValueError, TypeError, KeyError, ConfigError) as error:
         reasons = cattrs.transform_error(error) if isinstance(error, cattrs.BaseValidationError) else [str(error)]
         raise FormatError(

@@ -1,11 +1,11 @@
-"""From a clip store to a trained system: three streams, fusion, bundle. What `crnet train` runs.
+"""Train a system from a clip store: three streams, fusion, bundle. `crnet train` runs this.
 
 A run folder holds:
 
     run.json                 configuration, data, versions and git revision
-    scene/ face/ audio-text/ one folder a stream, see `crnet.training.stream`
-    bundle/                  the system, all that prediction needs; see `crnet.bundle.bundle`
-    scene+face.safetensors   the same fusion of the two visual streams alone, for evaluation
+    scene/ face/ audio-text/ one folder per stream, see `crnet.training.stream`
+    bundle/                  the system: everything that prediction needs, see `crnet.bundle.bundle`
+    scene+face.safetensors   the fusion of the two visual streams alone, for evaluation
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ from crnet.data.splits import (
     split_validation,
     training_fingerprint,
 )
-from crnet.errors import ConfigError, FormatError, LabelError
+from crnet.errors import FormatError, LabelError
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.models.crnet import StreamNet
 from crnet.text.language import guess_language
 from crnet.training.checkpoint import load_net
-from crnet.training.distributed import choose_device, world
+from crnet.training.distributed import DistributedContext, choose_device, distributed_context
 from crnet.training.features import extract_all
+from crnet.training.old_names import with_current_names
 from crnet.training.parallel_streams import train_streams
 from crnet.training.stream import decisive_fields
 from crnet.types import Stream
@@ -60,7 +61,7 @@ RUN_FILE = "run.json"
 
 def _decisive(document: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration and protocol of a run without the fields that do not affect its results."""
-    config = document["config"]
+    config = with_current_names(document["config"])
     protocol = document["data"].get("protocol", str(OFFICIAL))  # the first versions recorded none
     return {**config, "training": decisive_fields(config["training"]), "protocol": protocol}
 
@@ -76,40 +77,29 @@ def train_system(
     *,
     protocol: SplitProtocol = OFFICIAL,
 ) -> Bundle | None:
-    """Train every stream, fit the fusion, write the bundle; goes on where an earlier call stopped.
+    """Train every stream, fit the fusion and write the bundle. Repeating the call resumes an interrupted run.
 
     Args:
         store: A store made by `crnet prepare`, with a training split.
-        run_dir: Where everything goes.
-        config: How. Where `transforms.audio_samples` is None, it becomes the longest sound of the training split.
-        progress: Told after every step.
-        protocol: Which clips train and which choose; `crnet.evaluation.evaluate` then measures on the others.
+        run_dir: The run folder.
+        config: The configuration. If `transforms.audio_samples` is None, it becomes the length of the longest sound in
+            the training split.
+        progress: Called after every step.
+        protocol: Decides which clips train and which select networks; `crnet.evaluation.evaluate` measures on the rest.
 
     Returns:
-        The system; None in all but the first of several processes.
+        The system; None in all processes but the main one.
 
     Raises:
-        LabelError: No training clips, or clips without scores, or too few for the protocol.
-        ConfigError: `run_dir` holds a run of another configuration, or the configuration fits the data badly.
+        LabelError: There are no training clips, clips lack scores, or there are too few clips for the protocol.
+        ConfigError: `run_dir` holds a run of another configuration, or the configuration does not fit the data.
         CrnetError: A file cannot be read or written; see `crnet.training.parallel_streams.train_streams`.
     """
     manifest = assign_splits(read_manifest(store), protocol)
-    rows = manifest.rows("train")
-    if not rows:
-        raise LabelError(
-            "no clip belongs to the training split", path=store, remedy="give some clips split=train, prepare again"
-        )
-    scores = stack_scores(rows)
-    if config.transforms.audio_samples is None:
-        longest = longest_audio_samples(store, rows)
-        config = replace(config, transforms=replace(config.transforms, audio_samples=longest))
-    described = describe_run(store, manifest, config, protocol)
-    with world(config.training.device) as here:  # joined once for all streams: a group cannot be joined twice
-        config.model.require_trainable_on(here.device)
-        RUN_FOLDER.check(run_dir, described)
-        here.barrier()
-        if here.first:
-            write_json(run_dir / RUN_FILE, described)
+    _require_labels(store, manifest)
+    config = _with_audio_length(config, store, manifest)
+    with distributed_context(config.training.device) as context:  # joined once for all streams; it cannot be rejoined
+        _begin_run(run_dir, describe_run(store, manifest, config, protocol), config, context)
         weights = train_streams(
             config.streams,
             store,
@@ -118,20 +108,85 @@ def train_system(
             config.model,
             config.transforms,
             config.training,
-            here,
+            context,
             progress,
         )
-    if not here.first:
+    if not context.is_main:
         return None
-    if (finished := _finished(run_dir, config)) is not None:
-        return finished
-    model = replace(config.model, init=None)  # the weights that training began from are not needed any more
+    if (bundle := _finished_bundle(run_dir, config)) is not None:
+        return bundle
+    bundle = _fit_system(store, manifest, run_dir, config, weights, protocol, progress)
+    bundle = replace(bundle, calibration=calibrate(bundle, store, manifest, progress))
+    save_bundle(bundle, run_dir / BUNDLE_FOLDER)
+    return bundle
+
+
+def _require_labels(store: Path, manifest: Manifest) -> None:
+    """Check that there are training clips and that all of them have scores.
+
+    Raises:
+        LabelError: There are none, or some lack scores.
+    """
+    rows = manifest.rows("train")
+    if not rows:
+        raise LabelError(
+            "no clip belongs to the training split", path=store, remedy="give some clips split=train, prepare again"
+        )
+    stack_scores(rows)
+
+
+def _with_audio_length(config: Config, store: Path, manifest: Manifest) -> Config:
+    """Return the configuration with the length of the audio input, in samples."""
+    if config.transforms.audio_samples is not None:
+        return config
+    longest = longest_audio_samples(store, manifest.rows("train"))
+    return replace(config, transforms=replace(config.transforms, audio_samples=longest))
+
+
+def _begin_run(run_dir: Path, description: dict[str, Any], config: Config, context: DistributedContext) -> None:
+    """Write the description of a new run, or check that of an earlier one.
+
+    Raises:
+        ConfigError: `run_dir` holds a run of another configuration, or the networks cannot be trained on this device.
+        UsageError: `run_dir` is a file.
+    """
+    config.model.require_trainable_on(context.device)
+    RUN_FOLDER.check(run_dir, description)
+    context.barrier()  # every process has read the folder before the main one writes
+    if context.is_main:
+        write_json(run_dir / RUN_FILE, description)
+
+
+def _finished_bundle(run_dir: Path, config: Config) -> Bundle | None:
+    """Return the run's bundle if it is complete and has this configuration."""
+    if not (run_dir / BUNDLE_FOLDER / BUNDLE_FILE).is_file():
+        return None
+    try:
+        bundle = load_bundle(run_dir)
+    except FormatError as error:
+        logger.warning("%s: writing the bundle again", error)
+        return None
+    return bundle if bundle.config == config else None
+
+
+def _fit_system(
+    store: Path,
+    manifest: Manifest,
+    run_dir: Path,
+    config: Config,
+    weights: Mapping[Stream, Path],
+    protocol: SplitProtocol,
+    progress: Progress,
+) -> Bundle:
+    """Fit the fusion of the trained networks, and return the system without its calibration."""
+    rows = manifest.rows("train")
+    scores = stack_scores(rows)
+    model = replace(config.model, init=None)  # trained networks do not need the initial weights
     nets = {stream: load_net(path, stream, model) for stream, path in weights.items()}
-    features = _features(nets, store, rows, config, progress)
-    fusions = _fit_fusions(features, scores, config, progress)
+    fusions = _fit_fusions(_features(nets, store, rows, config, progress), scores, config, progress)
     if VISUAL in fusions:
         write_arrays(run_dir / VISUAL_FUSION_FILE, fusions[VISUAL].to_tensors())
-    bundle = Bundle(
+    return Bundle(
         config=config,
         nets=nets,
         fusion=fusions[config.streams],
@@ -143,44 +198,33 @@ def train_system(
         training_fingerprint=training_fingerprint(manifest),
         path=run_dir / BUNDLE_FOLDER,
     )
-    bundle = replace(bundle, calibration=calibrate(bundle, store, manifest, progress))
-    save_bundle(bundle, run_dir / BUNDLE_FOLDER)
-    return bundle
-
-
-def _finished(run_dir: Path, config: Config) -> Bundle | None:
-    """The run's bundle, if it is whole and of this configuration."""
-    if not (run_dir / BUNDLE_FOLDER / BUNDLE_FILE).is_file():
-        return None
-    try:
-        bundle = load_bundle(run_dir)
-    except FormatError as error:
-        logger.warning("%s: it is made again", error)
-        return None
-    return bundle if bundle.config == config else None
 
 
 def calibrate(bundle: Bundle, store: Path, manifest: Manifest, progress: Progress = no_progress) -> Calibration | None:
-    """How far a system is off on the validation clips that chose none of its networks; None if they are too few."""
+    """Measure the errors of a system on the validation clips that did not select its networks.
+
+    Returns:
+        The calibration; None, with a warning, if there are too few such clips.
+    """
     rows = split_validation(manifest.rows("val"))[1]
     if not rows:
         logger.warning(
-            "no intervals: the validation split has %d clips, half of which must be %d or more",
+            "no intervals: half of the validation split (%d clips) must provide at least %d clips for calibration",
             len(manifest.rows("val")),
             FEWEST_CALIBRATION_CLIPS,
         )
         return None
     features = _features(bundle.nets, store, rows, bundle.config, progress)
     scores, _ = system_scores(bundle.fusion, features, {})
-    spoken = Counter(filter(None, (guess_language(row.transcript) for row in manifest.rows("train"))))
-    language = spoken.most_common(1)[0][0] if spoken else None
+    languages = Counter(filter(None, (guess_language(row.transcript) for row in manifest.rows("train"))))
+    language = languages.most_common(1)[0][0] if languages else None
     return Calibration.fit(stack_scores(rows), scores, bundle.fusion.distances(features), language)
 
 
 def _features(
     nets: Mapping[Stream, StreamNet], store: Path, rows: Sequence[ClipRow], config: Config, progress: Progress
 ) -> dict[Stream, Float32[np.ndarray, "N 6 F"]]:
-    """The features f_reg_p of every clip in the order of `rows`, from its middle frames."""
+    """Return the features f_reg_p of every clip in the order of `rows`, from its middle frames."""
     features, _ = extract_all(
         nets,
         store,
@@ -194,7 +238,7 @@ def _features(
 
 
 def describe_run(store: Path, manifest: Manifest, config: Config, protocol: SplitProtocol = OFFICIAL) -> dict[str, Any]:
-    """What a run is made of, as JSON values: the content of `run.json`."""
+    """Return the content of `run.json`: configuration, data and versions, as JSON values."""
     return {
         "config": to_dict(config),
         "data": {
@@ -217,15 +261,13 @@ def _fit_fusions(
     config: Config,
     progress: Progress,
 ) -> dict[tuple[Stream, ...], Fusion]:
-    """The fusion of all streams, and of the two visual ones alone where both and a third are there."""
-    if set(features) != set(config.streams):
-        raise ConfigError("features of other streams than the configuration names")
-    wanted = [config.streams]
+    """Fit the fusion of all streams and, if there is a third stream, that of the two visual streams alone."""
+    combinations = [config.streams]
     if set(VISUAL) < set(config.streams):
-        wanted.append(VISUAL)
+        combinations.append(VISUAL)
     fusions = {}
-    for done, streams in enumerate(wanted):
-        progress("growing trees", done, len(wanted), "+".join(streams))
+    for done, streams in enumerate(combinations):
+        progress("growing trees", done, len(combinations), "+".join(streams))
         fusions[streams] = Fusion.fit(config.fusion, {stream: features[stream] for stream in streams}, scores)
-    progress("growing trees", len(wanted), len(wanted))
+    progress("growing trees", len(combinations), len(combinations))
     return fusions

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from crnet.errors import CrnetError
-from crnet.training.checkpoint import read_standing
+from crnet.training.checkpoint import read_state
 from crnet.training.config import JOINT
 from tiny_training import train_tiny
 
@@ -48,7 +48,7 @@ def train_with_kills(store: Path, run: Path, kills: int) -> None:
             time.sleep(random.uniform(0, LONGEST_DELAY_S))
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        standing = read_standing(state) if state.exists() else None
+        standing = read_state(state) if state.exists() else None
         where = "nothing saved" if standing is None else f"stage {standing.stage} epoch {standing.epoch}"
         print("killed," if os.WIFSIGNALED(status) else "ended,", where, flush=True)
 

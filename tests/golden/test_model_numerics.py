@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from crnet.models.crnet import ModelConfig, StreamNet
-from crnet.models.losses import joint_loss, lambda_at
+from crnet.models.losses import lambda_at, loss_terms
 from crnet.types import Batch, Stream
 
 RECORDED = Path(__file__).with_name("model_numerics.json")
@@ -56,12 +56,12 @@ def compute(stream: Stream, config: ModelConfig) -> dict[str, object]:
             values = torch.from_numpy(pattern(*parameter.shape, start=1_000 * place)).float() * 2 - 1
             parameter.copy_(values * spread + (1.0 if "bn" in name and name.endswith("weight") else 0.0))
         net.head.score_weight *= 0.1
-    net.start_from(np.full((1, 6), 0.5))
+    net.initialise_from_scores(np.full((1, 6), 0.5))
     batch = a_batch()
     assert batch.scores is not None and batch.classes is not None
     output = net.train()(batch)
-    terms = joint_loss(output.scores, output.logits, batch.scores, batch.classes, lambda_at(1, 10))
-    terms.total.backward()
+    terms = loss_terms(output.scores, output.logits, batch.scores, batch.classes, lambda_at(1, 10))
+    terms.total().backward()
     gradients = [p.grad.double().square().sum() for p in net.parameters() if p.grad is not None]
     return {
         "scores": output.scores.tolist(),
@@ -70,8 +70,8 @@ def compute(stream: Stream, config: ModelConfig) -> dict[str, object]:
         "l1": terms.l1.item(),
         "mse": terms.mse.item(),
         "bell": terms.bell.item(),
-        "guide": terms.guide.item(),
-        "total": terms.total.item(),
+        "classification": terms.classification.item(),
+        "total": terms.total().item(),
         "gradient_norm": torch.stack(gradients).sum().sqrt().item(),
         "parameters": sum(p.numel() for p in net.parameters()),
     }

@@ -11,20 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from crnet.config import Config, from_dict
+from crnet.config import Config, from_dict, to_dict
 from crnet.data.manifest import ClipRow, Manifest
 from crnet.data.prepare import STORE_FOLDER, settings_fingerprint, store_settings
 from crnet.errors import ConfigError
 from crnet.experiments.net_spec import NetSpec
+from crnet.experiments.reproduce import RESULTS_FOLDER
 from crnet.media.settings import MediaSettings
+from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.simulate.folder import begin_folder
 from crnet.simulate.planning import SimulationConfig
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.text.skip_thoughts.training import ENCODER_FOLDER, SkipThoughtsConfig, run_settings
 from crnet.train import RUN_FOLDER, describe_run
+from crnet.training.checkpoint import TrainState, read_state, save_state
+from crnet.training.log import read_log
 from crnet.training.loop import STATE_NAME
-from crnet.training.stream import check_configuration, describe
+from crnet.training.old_names import with_old_names
+from crnet.training.stream import check_configuration, decisive_fields, describe
 from crnet.utils.files import write_json
 
 STORE_SETTINGS = {
@@ -156,3 +162,22 @@ def test_a_text_encoder(tmp_path: Path) -> None:
         uni=16, bi=8, word_dimensions=12, words=300, epochs=3, batch_size=16, lr=0.01, save_every=4
     )
     assert ENCODER_FOLDER.check(tmp_path, {"run": run_settings(now, "00", sentence_per_line=False)})
+
+
+def test_a_training_state_and_a_log_with_old_names(tmp_path: Path) -> None:
+    losses = {"total": 9.0, "l1": 1.0, "mse": 2.0, "bell": 3.0, "guide": 8.0}
+    row = {"stage": 1, "epoch": 1, "epochs": 3, "lambda": 1.0, "train": losses, "val": losses, "overfitting": None}
+    (tmp_path / "log.jsonl").write_text(json.dumps(row) + "\n")
+    net = StreamNet("scene", ModelConfig(width=8, blocks=(1, 1, 1, 1)))
+    save_state(tmp_path / STATE_NAME, TrainState(1, 1, log=[row]), net, torch.optim.SGD(net.parameters()))
+    assert with_old_names(read_log(tmp_path)) == [row] == with_old_names(read_state(tmp_path / STATE_NAME).log)
+    for (current,) in (read_log(tmp_path), read_state(tmp_path / STATE_NAME).log):
+        assert current["train"]["classification"] == 8.0 and "guide" not in current["val"]
+
+
+def test_results_of_reproduce(tmp_path: Path) -> None:
+    recorded = {"config": {**CONFIG, "training": DECISIVE_TRAINING}, "protocol": "official", "data": "00"}
+    write_json(tmp_path / "lab.json", recorded)
+    training = decisive_fields(to_dict(config())["training"])
+    current = {"config": {**to_dict(config()), "training": training}, "protocol": "official", "data": "00"}
+    assert RESULTS_FOLDER.check(tmp_path, current)

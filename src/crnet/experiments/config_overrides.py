@@ -8,7 +8,7 @@ from typing import Any
 
 from crnet.config import Config
 from crnet.models.crnet import Head
-from crnet.training.config import Term
+from crnet.models.losses import Term
 
 ConfigOverride = Callable[[Config], Config]
 
@@ -43,12 +43,12 @@ def with_plain_head(*terms: Term) -> ConfigOverride:
 
 def with_expectation_head(config: Config) -> Config:
     """Score by the expectation over the classes, trained by classification in both stages (Rothe et al. 2015)."""
-    return _with_head(config, "expectation", ("guide",), stage_1=True)
+    return _with_head(config, "expectation", ("classification",), stage_1=True)
 
 
 def with_regressed_expectation_head(config: Config) -> Config:
     """Add a regression loss on the expectation to the classification (Gao et al. 2018); Table 6 has no Bell loss."""
-    return _with_head(config, "expectation+regression", ("l1", "mse", "guide"), stage_1=True)
+    return _with_head(config, "expectation+regression", ("l1", "mse", "classification"), stage_1=True)
 
 
 def chain(*overrides: ConfigOverride) -> ConfigOverride:

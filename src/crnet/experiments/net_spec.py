@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +15,7 @@ from crnet.models.crnet import ModelConfig
 from crnet.text.base import encoder_label
 from crnet.training.config import TrainingConfig
 from crnet.training.loop import BEST_NAME, STATE_NAME
+from crnet.training.old_names import with_old_names
 from crnet.training.stream import decisive_fields
 from crnet.types import Stream
 from crnet.utils.files import write_json
@@ -60,7 +59,7 @@ class NetSpec:
 
     @property
     def summary(self) -> str:
-        """The network in a few words: "face, cr-block, l1+mse+bell+guide"."""
+        """The network in a few words: "face, cr-block, l1+mse+bell+classification"."""
         model, (first, second) = self.config.model, self.config.training.stages
         words = [self.stream, model.head, "+".join((second if second.epochs else first).terms)]
         if self.stream == "audio-text" and model.audio_text != "both":
@@ -104,7 +103,7 @@ class NetSpec:
             "stream": self.stream,
             "model": config["model"],
             "transforms": config["transforms"],
-            "training": decisive_fields(config["training"]) | {"seed": seed},
+            "training": with_old_names(decisive_fields(config["training"])) | {"seed": seed},
             "train_clips": self.train_clips,
             "data": data,
         }
@@ -133,14 +132,6 @@ def _relevant_model_fields(stream: Stream, model: ModelConfig) -> ModelConfig:
 
 class UntrainedError(CrnetError):
     """Training of a network failed, for example because it diverged. Other networks are not affected."""
-
-
-def training_log(folder: Path) -> list[dict[str, Any]]:
-    """Read a network's `log.jsonl`, one row per epoch; empty if there is none yet. See `crnet.training.log`."""
-    try:
-        return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
-        return []
 
 
 def mark_trained(folder: Path, summary: str, seed: int) -> None:

@@ -14,7 +14,7 @@ from crnet.data.splits import SplitProtocol
 from crnet.errors import CrnetError, StorageError
 from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, is_trained, mark_trained
 from crnet.experiments.workspace import Experiment, Workspace
-from crnet.training.log import epochs_logged
+from crnet.training.log import count_epochs
 from crnet.training.parallel_streams import watched_logs
 from crnet.training.stream import train_stream
 from crnet.types import SPLITS
@@ -53,7 +53,7 @@ class PlannedNet:
     @property
     def epochs_done(self) -> int:
         """Number of epochs in the network's log."""
-        return min(epochs_logged(self.folder), self.epochs)
+        return min(count_epochs(self.folder), self.epochs)
 
 
 def plan(workspace: Workspace, experiments: Sequence[Experiment]) -> tuple[PlannedNet, ...]:

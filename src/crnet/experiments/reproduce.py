@@ -29,6 +29,7 @@ from crnet.experiments.rendering.index import INDEX_FILE, SECTION_FILE, RunInfo,
 from crnet.experiments.table import Table
 from crnet.experiments.workspace import Experiment, Section, Workspace
 from crnet.training.distributed import choose_device
+from crnet.training.old_names import with_current_names
 from crnet.training.parallel_streams import nets_at_once
 from crnet.training.stream import decisive_fields
 from crnet.types import SPLITS
@@ -40,7 +41,7 @@ from crnet.utils.resumable import ResumableFolder, as_json, content_fingerprint,
 logger = logging.getLogger(__name__)
 
 SETTINGS_FILE, LOCK_FILE = "lab.json", ".lock"
-RESULTS_FOLDER = ResumableFolder("results of `crnet reproduce`", SETTINGS_FILE, exclusive=False)
+RESULTS_FOLDER = ResumableFolder("results of `crnet reproduce`", SETTINGS_FILE, with_current_names, exclusive=False)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One stream of CR-Net: pictures or sound and text in, six scores out (Fig. 1)."""
+"""One stream of CR-Net: frames, or sound and text, to six scores (Fig. 1)."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from crnet.errors import ConfigError, FormatError
 from crnet.models.cr_block import EDGES, CRBlock
 from crnet.models.heads import ExpectationHead, PlainHead
 from crnet.models.resnet import (
-    FILM,
-    PICTURE,
+    GEOMETRY_1D,
+    GEOMETRY_2D,
+    GEOMETRY_3D,
     RESNET34_BLOCKS,
     RESNET34_WIDTH,
-    SIGNAL,
     ResNet,
-    average,
+    average_positions,
     load_backbone,
 )
 from crnet.types import SEGMENTS, STREAMS, Batch, Stream
 
-WIDEST = 1_024
+MAX_WIDTH = 1_024
 CPU_WIDTH_STEP = 8  # a network of another width may corrupt memory when it trains on a CPU
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1], what torchvision's weights were trained with
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1]; torchvision's weights were trained with these numbers
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Head = Literal["cr-block", "plain", "expectation", "expectation+regression"]
@@ -45,19 +45,19 @@ class ModelConfig:
     """The shape of the three streams; the defaults are the paper's.
 
     Attributes:
-        backbone: Of the visual streams: a 2-D ResNet shared over the frames, or a 3-D one over all of them.
-        temporal: How the 2-D backbone's frames become one vector: their mean, or a learned weight per frame.
+        backbone: Backbone of the visual streams: a 2-D ResNet applied to each frame, or a 3-D one over all frames.
+        temporal: How the 2-D backbone's frames become one vector: their mean, or a sum with a learned weight per frame.
         width: Channels of the first stage. The vector `a` and all features are 8 * width long (512). Training on a CPU
             needs a multiple of 8; see `require_trainable_on`.
-        blocks: Blocks in each of the four stages.
-        classes: Classes of the CR-blocks: 4, 7 or 10.
-        frames: How many frames a clip shows, the same as `transforms.frames`; "conv1x1" has a weight for each.
-        pixel_mean, pixel_std: RGB, of pixels in [0, 1]: the network sees (x / 255 - mean) / std.
-        audio_text: What the audio-text stream hears: both (Fig. 1), or one of the two (Table 3).
-        init: Weights that the backbone of the visual streams starts from, torchvision's format as safetensors;
-            without it, He initialisation.
-        head: From the backbone's vector to scores: the paper's CR-block, or what it is compared with in Tables 4 to 6
-            (`crnet.models.heads`). The last two are the same network; they differ in the losses it is trained by.
+        blocks: Number of blocks in each of the four stages.
+        classes: Classes of each target: 4, 7 or 10.
+        frames: Frames per clip, equal to `transforms.frames`; "conv1x1" learns one weight for each.
+        pixel_mean, pixel_std: RGB, for pixels in [0, 1]. The input is (x / 255 - mean) / std.
+        audio_text: Input of the audio-text stream: both (Fig. 1), or only one of the two (Table 3).
+        init: Initial weights of the visual streams' backbone, in torchvision's format as safetensors. None uses He
+            initialisation.
+        head: Maps the backbone's vector to scores: the paper's CR-block, or a head that Tables 4 to 6 compare it with
+            (`crnet.models.heads`). The last two are the same network, trained by different losses.
     """
 
     backbone: Literal["r2d34", "r3d34"] = "r2d34"
@@ -76,16 +76,19 @@ class ModelConfig:
         if self.head not in HEADS:
             raise ConfigError(f"unknown head {self.head!r}", remedy=f"choose one of {', '.join(HEADS)}")
         if self.classes not in EDGES:
-            raise ConfigError(f"no edges for {self.classes} classes", remedy=f"choose one of {sorted(EDGES)}")
-        if self.width > WIDEST:
-            raise ConfigError(f"width is {self.width}", remedy=f"choose 1 to {WIDEST}; ResNet-34 has 64")
+            raise ConfigError(
+                f"the paper gives no edges for {self.classes} classes",
+                remedy=f"choose {', '.join(map(str, EDGES))} classes",
+            )
+        if self.width > MAX_WIDTH:
+            raise ConfigError(f"width is {self.width}", remedy=f"choose 1 to {MAX_WIDTH}; ResNet-34 has 64")
         if self.width < 1 or self.frames < 1 or len(self.blocks) != 4 or min(self.blocks) < 1:
             raise ConfigError("width, frames and each of the four numbers of blocks must be 1 or more")
         if min(self.pixel_std) <= 0:
             raise ConfigError("pixel_std must be positive")
         if self.backbone == "r3d34" and self.temporal == "conv1x1":
             raise ConfigError(
-                "a 3-D backbone has no frames left to weigh", remedy='use temporal="mean" or backbone="r2d34"'
+                "a 3-D backbone leaves no frames to weight", remedy='use temporal="mean" or backbone="r2d34"'
             )
 
     def require_trainable_on(self, device: torch.device) -> None:
@@ -108,12 +111,13 @@ class ModelConfig:
 
 @dataclass(frozen=True, eq=False)
 class StreamOutput:
-    """What a stream says of a batch.
+    """The output of a stream for a batch.
 
     Attributes:
-        features: [B, 6, F], f_reg_p of Eq. 3, which the fusion takes; without CR-block, `a` for each target.
+        features: [B, 6, F], f_reg_p of Eq. 3, the input of the fusion; with a head other than the CR-block, `a` for
+            each target.
         logits: [B, 6, n], class logits before the softmax; all 0 from a head without classes.
-        scores: [B, 6], order of `TARGETS`, nominally in [0, 1], not clamped.
+        scores: [B, 6], in the order of `TARGETS`, nominally in [0, 1], not clamped.
     """
 
     features: Float[Tensor, "B 6 F"]
@@ -122,12 +126,12 @@ class StreamOutput:
 
 
 class StreamNet(nn.Module):
-    """Backbone, average, CR-blocks: one of the three independent networks.
+    """One of the three independent networks: a backbone, an average, and CR-blocks.
 
     Args:
-        stream: Which part of a batch it looks at.
+        stream: The part of a batch that is its input.
         config: Its shape.
-        seed: The initial weights follow from the seed, the stream and the shape alone.
+        seed: The initial weights depend only on the seed, the stream and the shape.
 
     Raises:
         FormatError: `config.init` does not fit; see `load_backbone`.
@@ -142,60 +146,61 @@ class StreamNet(nn.Module):
         self.config = config
         generator = torch.Generator()
         generator.manual_seed(int(np.random.SeedSequence([seed, STREAMS.index(stream)]).generate_state(1)[0]))
-        geometry = SIGNAL if stream == "audio-text" else PICTURE if config.backbone == "r2d34" else FILM
+        visual_geometry = GEOMETRY_2D if config.backbone == "r2d34" else GEOMETRY_3D
+        geometry = GEOMETRY_1D if stream == "audio-text" else visual_geometry
         channels_in = 1 if stream == "audio-text" else 3
         self.backbone = ResNet(geometry, channels_in, config.width, config.blocks, generator=generator)
         if stream != "audio-text" and config.temporal == "conv1x1":
             self.frame_weights = nn.Parameter(torch.full((config.frames,), 1 / config.frames))
-        self.head = HEADS[config.head](8 * config.width, config.classes, generator)
-        # Not in the state dict, because they belong to the configuration; so they are real even in a network that is
-        # built on the meta device and filled from a file.
+        self.head = HEADS[config.head](8 * config.width, config.classes, generator=generator)
+        # Not in the state dict, because they are part of the configuration. A network that is built on the meta device
+        # and filled from a file needs them as real tensors.
         for name, values in (("pixel_mean", config.pixel_mean), ("pixel_std", config.pixel_std)):
             self.register_buffer(name, torch.tensor(values, device="cpu").view(3, 1, 1), persistent=False)
         if stream != "audio-text" and config.init is not None:
             load_backbone(self.backbone, config.init)
 
     def forward(self, batch: Batch) -> StreamOutput:
-        """The stream's features, class logits and scores of every clip.
+        """Return features, class logits and scores of every clip.
 
         Raises:
-            FormatError: The batch lacks this stream, or shows another number of frames than `conv1x1` weighs.
+            FormatError: The batch lacks this stream, or `conv1x1` has weights for another number of frames.
         """
         return StreamOutput(*self.head(self.clip_vector(self.feature_map(batch))))
 
     def feature_map(self, batch: Batch) -> Tensor:
-        """The backbone's last feature map, before any averaging; F = 8 * width.
+        """Return the backbone's last feature map, before any averaging; F = 8 * width.
 
         Returns:
-            Visual: [B, T, F, h, w], T being the frames of a 2-D backbone and fewer for a 3-D one.
+            Visual: [B, T, F, h, w]. T is the number of frames with a 2-D backbone, and smaller with a 3-D one.
             Audio-text: [B, F, l].
         """
         if self.stream == "audio-text":
             return self.backbone(self._signal(batch).unsqueeze(1))  # [B, L] -> [B, 1, L] -> [B, F, l]
         frames = self._frames(batch)
         if self.config.backbone == "r3d34":
-            film = self._normalised(frames).transpose(1, 2)  # [B, T, 3, H, W] -> [B, 3, T, H, W]
-            return self.backbone(film).transpose(1, 2)  # [B, F, t, h, w] -> [B, t, F, h, w]
-        # [B, T, 3, H, W] -> [B T, 3, H, W]; colours side by side in memory make 2-D convolutions a third faster.
-        pictures = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        feature_map = self.backbone(self._normalised(pictures))
+            volumes = self._normalised(frames).transpose(1, 2)  # [B, T, 3, H, W] -> [B, 3, T, H, W]
+            return self.backbone(volumes).transpose(1, 2)  # [B, F, t, h, w] -> [B, t, F, h, w]
+        # [B, T, 3, H, W] -> [B T, 3, H, W]; 2-D convolutions are a third faster with channels last in memory.
+        images = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        feature_map = self.backbone(self._normalised(images))
         return feature_map.unflatten(0, (len(batch), -1))  # [B T, F, h, w] -> [B, T, F, h, w]
 
     def clip_vector(self, feature_map: Tensor) -> Float[Tensor, "B F"]:
-        """The vector `a`: the feature map averaged over space and time, or over space and weighted over time."""
+        """Return the vector `a`: the mean of the feature map over space, and its mean or weighted sum over time."""
         if self.stream == "audio-text":
-            return average(feature_map)  # [B, F, l] -> [B, F]
-        by_frame = average(feature_map.flatten(0, 1)).view(*feature_map.shape[:3])  # -> [B, T, F]
+            return average_positions(feature_map)  # [B, F, l] -> [B, F]
+        frame_vectors = average_positions(feature_map.flatten(0, 1)).view(*feature_map.shape[:3])  # -> [B, T, F]
         if self.config.temporal == "mean":
-            return by_frame.mean(1)
-        return torch.einsum("btf,t->bf", by_frame, self.frame_weights)
+            return frame_vectors.mean(1)
+        return torch.einsum("btf,t->bf", frame_vectors, self.frame_weights)
 
-    def start_from(self, scores: Float64[np.ndarray, "N 6"]) -> None:
-        """Let the scores start where the training scores are: at the six means, or with the classes' own centres."""
-        self.head.start_from(scores)
+    def initialise_from_scores(self, scores: Float64[np.ndarray, "N 6"]) -> None:
+        """Initialise the head from the training scores: its biases from their means, or its class centres."""
+        self.head.initialise_from_scores(scores)
 
     def regression_parameters(self) -> list[nn.Parameter]:
-        """The parameters of G, which the first stage, classification alone, leaves without a gradient."""
+        """Return the parameters of G, which have no gradient in the first stage (classification alone)."""
         return self.head.regression_parameters()
 
     def _frames(self, batch: Batch) -> UInt8[Tensor, "B T 3 H W"]:
@@ -203,14 +208,16 @@ class StreamNet(nn.Module):
         if frames is None:
             raise FormatError(f"the batch has no frames for the {self.stream} stream")
         if self.config.temporal == "conv1x1" and frames.shape[1] != self.config.frames:
-            raise FormatError(f"{frames.shape[1]} frames a clip, but the network weighs {self.config.frames}")
+            raise FormatError(
+                f"the batch has {frames.shape[1]} frames per clip, but the network weights {self.config.frames}"
+            )
         return frames
 
     def _normalised(self, frames: UInt8[Tensor, "*N 3 H W"]) -> Float[Tensor, "*N 3 H W"]:
         return frames.to(self.pixel_mean.dtype).div_(255).sub_(self.pixel_mean).div_(self.pixel_std)
 
     def _signal(self, batch: Batch) -> Float[Tensor, "B L"]:
-        """Waveform and text vector one after the other (Fig. 1), or one of the two."""
+        """Return the waveform followed by the text vector (Fig. 1), or one of the two."""
         if batch.audio is None or batch.text is None:
             raise FormatError("the batch has no sound and text for the audio-text stream")
         if self.config.audio_text == "both":

@@ -1,8 +1,7 @@
-"""The heads that the paper compares the CR-block with: none at all (Tables 4 and 5), and expectations (Table 6).
+"""The heads that the paper compares the CR-block with: no head (Tables 4 and 5) and expectations (Table 6).
 
-They take the place of `crnet.models.cr_block.CRBlock` and answer in the same form, so that training, fusion and
-evaluation need not know which one they deal with. Neither has features of its own for each target: what they hand
-to the trees is the backbone's vector `a`, six times.
+They have the interface of `crnet.models.cr_block.CRBlock`, so training, fusion and evaluation work with any of them.
+Neither computes features for each target: the fusion gets the backbone's vector `a` for every target.
 """
 
 from __future__ import annotations
@@ -17,120 +16,142 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from crnet.models.cr_block import EDGES, class_of, means_of
+from crnet.models.cr_block import class_edges, class_indices, target_means
 from crnet.types import TARGETS
 
 if TYPE_CHECKING:
-    HeadOutput = tuple[Float[Tensor, "B 6 F"], Float[Tensor, "B 6 n"], Float[Tensor, "B 6"]]
+    HeadOutput = tuple[Float[Tensor, "B P F"], Float[Tensor, "B P n"], Float[Tensor, "B P"]]
 
 
 class PlainHead(nn.Module):
-    """The backbone's vector to six numbers by one linear layer: "ResNet-34 only" (Sec. 5.2).
+    """One linear layer from the backbone's vector to the scores: "ResNet-34 only" (Sec. 5.2).
 
-    It knows no classes. Its logits are all 0, so that a log shows their cross-entropy at chance (6 ln n); they have
-    no gradient, and a training that wants one is refused.
+    It has no classes. Its logits are all 0, so a log shows their cross-entropy at chance (6 ln n for six targets).
+    They have no gradient; a training that asks for one is refused.
 
-    Its weights start at 0, so that every score starts at its training mean. From PyTorch's range, which the CR-block
-    has, a third to a half of the scores would start beyond the Bell's reach, and Bell alone would not bring them back
-    (docs/paper.md, section 3).
+    The weights start at 0, so every score starts at its training mean. From PyTorch's range, which the CR-block uses,
+    a third to a half of the scores would start beyond the reach of the Bell loss, and the Bell loss alone would not
+    bring them back (docs/paper.md, section 3).
 
     Args:
         width: Length F of `a`.
-        classes: n, decides nothing but the shape of the logits.
-        generator: Not used: nothing here starts at random.
+        classes: n; it decides only the shape of the logits.
+        targets: P, the number of targets.
+        generator: Ignored, because no weight starts at random.
     """
 
-    def __init__(self, width: int, classes: int, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        width: int,
+        classes: int = 4,
+        targets: int = len(TARGETS),
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         self.classes = classes
-        self.score_weight = nn.Parameter(torch.zeros(len(TARGETS), width))
-        self.score_bias = nn.Parameter(torch.zeros(len(TARGETS)))
+        self.targets = targets
+        self.score_weight = nn.Parameter(torch.zeros(targets, width))
+        self.score_bias = nn.Parameter(torch.zeros(targets))
 
     def forward(self, a: Float[Tensor, "B F"]) -> HeadOutput:
-        """`a` for each target, logits of 0, and the scores (in [0, 1] units, unclamped)."""
+        """Return `a` for each target, logits of 0, and the scores in [0, 1] units, not clamped."""
         with torch.autocast(a.device.type, enabled=False):
             a = a.to(self.score_weight.dtype)
-            scores = nn.functional.linear(a, self.score_weight, self.score_bias)  # [B, F] -> [B, 6]
-        logits = torch.zeros(len(a), len(TARGETS), self.classes, dtype=a.dtype, device=a.device)
-        return for_each_target(a), logits, scores
+            scores = nn.functional.linear(a, self.score_weight, self.score_bias)  # [B, F] -> [B, P]
+        logits = torch.zeros(len(a), self.targets, self.classes, dtype=a.dtype, device=a.device)
+        return repeat_for_targets(a, self.targets), logits, scores
 
     def regression_parameters(self) -> list[nn.Parameter]:
-        """What classification alone would leave without a gradient."""
+        """Return the parameters to which a classification loss has no gradient: all of them."""
         return [self.score_weight, self.score_bias]
 
     @torch.no_grad()
-    def start_from(self, scores: Float64[np.ndarray, "N 6"]) -> None:
-        """Let each score start at the training mean of its target."""
-        self.score_bias.copy_(torch.from_numpy(means_of(scores)))
+    def initialise_from_scores(self, scores: Float64[np.ndarray, "N P"]) -> None:
+        """Set the bias of each score to the training mean of its target."""
+        self.score_bias.copy_(torch.from_numpy(target_means(scores, self.targets)))
 
 
 class ExpectationHead(nn.Module):
-    """Classify, then take the expectation over the classes' centres as the score (Rothe et al. 2015).
+    """A classifier whose score is the expectation over the classes' centres (Rothe et al. 2015).
 
     One linear layer gives the class logits; y_p = sum_i softmax(c_p)_i * centre_pi. Trained by the cross-entropy
     alone it is Table 6's "expectation"; with a loss on the expectation as well (Gao et al. 2018), "expectation + reg".
 
-    A class's centre is the mean of the training scores in it, for each target apart; of a class without any, its
-    middle. The middle of the lowest class, 0 to 0.5, would be 0.25, where hardly anybody is.
+    The centre of a class is the mean of the training scores in it, computed for each target. A class without training
+    scores uses its midpoint. The midpoint of the lowest class, 0 to 0.5, would be 0.25, where almost no label is.
 
     Args:
         width: Length F of `a`.
-        classes: n.
-        generator: Source of the initial weights.
+        classes: n, the number of classes of each target.
+        targets: P, the number of targets.
+        edges: Edges between the classes; see `crnet.models.cr_block.class_edges`.
+        generator: Random generator of the initial weights; None uses PyTorch's global one.
     """
 
     centres: Tensor
 
-    def __init__(self, width: int, classes: int, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        width: int,
+        classes: int = 4,
+        targets: int = len(TARGETS),
+        *,
+        edges: Sequence[float] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
+        self.edges = class_edges(classes, edges)
         self.classes = classes
-        self.class_weight = nn.Parameter(torch.empty(len(TARGETS), classes, width))
-        self.class_bias = nn.Parameter(torch.zeros(len(TARGETS), classes))
+        self.targets = targets
+        self.class_weight = nn.Parameter(torch.empty(targets, classes, width))
+        self.class_bias = nn.Parameter(torch.zeros(targets, classes))
         bound = 1 / math.sqrt(width)  # as in the CR-block
         nn.init.uniform_(self.class_weight, -bound, bound, generator=generator)
-        self.register_buffer("centres", torch.tensor(middles(classes)).repeat(len(TARGETS), 1))
+        self.register_buffer("centres", torch.tensor(class_midpoints(self.edges)).repeat(targets, 1))
 
     def forward(self, a: Float[Tensor, "B F"]) -> HeadOutput:
-        """`a` for each target, the class logits, and the expectations, which lie between the outermost centres."""
+        """Return `a` for each target, the class logits, and the expectations, which lie between the outer centres."""
         with torch.autocast(a.device.type, enabled=False):
             a = a.to(self.class_weight.dtype)
             logits = torch.einsum("bf,pnf->bpn", a, self.class_weight) + self.class_bias
-            scores = (logits.softmax(dim=-1) * self.centres).sum(dim=-1)  # [B, 6, n] -> [B, 6]
-        return for_each_target(a), logits, scores
+            scores = (logits.softmax(dim=-1) * self.centres).sum(dim=-1)  # [B, P, n] -> [B, P]
+        return repeat_for_targets(a, self.targets), logits, scores
 
     def regression_parameters(self) -> list[nn.Parameter]:
-        """None: the score follows from the classes."""
+        """Return no parameters: the score follows from the classes."""
         return []
 
     @torch.no_grad()
-    def start_from(self, scores: Float64[np.ndarray, "N 6"]) -> None:
-        """Take the centres from the training scores."""
-        self.centres.copy_(torch.from_numpy(class_centres(scores, self.classes)))
+    def initialise_from_scores(self, scores: Float64[np.ndarray, "N P"]) -> None:
+        """Set the centres of the classes from the training scores."""
+        self.centres.copy_(torch.from_numpy(class_centres(scores, self.edges, self.targets)))
 
 
-def for_each_target(a: Float[Tensor, "B F"]) -> Float[Tensor, "B 6 F"]:
-    """The same vector for each of the six targets, without copying it."""
-    return a.unsqueeze(1).expand(-1, len(TARGETS), -1)
+def repeat_for_targets(a: Float[Tensor, "B F"], targets: int) -> Float[Tensor, "B P F"]:
+    """Return the same vector for each target, without copying it."""
+    return a.unsqueeze(1).expand(-1, targets, -1)
 
 
-def middles(classes: int) -> Sequence[float]:
-    """The middle of each class, of which the lowest begins at 0 and the highest ends at 1."""
-    edges = (0.0, *EDGES[classes], 1.0)
-    return [(low + high) / 2 for low, high in pairwise(edges)]
+def class_midpoints(edges: Sequence[float]) -> list[float]:
+    """Return the midpoint of each class; the lowest class begins at 0 and the highest ends at 1."""
+    return [(low + high) / 2 for low, high in pairwise((0.0, *edges, 1.0))]
 
 
-def class_centres(scores: Float64[np.ndarray, "N 6"], classes: int) -> Float64[np.ndarray, "6 n"]:
-    """The mean of the scores in each class of each target; of a class without scores, its middle.
+def class_centres(
+    scores: Float64[np.ndarray, "N P"], edges: Sequence[float], targets: int = len(TARGETS)
+) -> Float64[np.ndarray, "P n"]:
+    """Return the mean score of each class of each target; the midpoint where a class has no scores.
 
     Raises:
-        LabelError: No scores, not float64 in [0, 1], or not of six targets.
+        LabelError: There are no scores, their number of targets differs, or one is not float64 in [0, 1].
     """
-    means_of(scores)
-    of_class = class_of(scores, classes)
-    centres = np.tile(np.array(middles(classes)), (len(TARGETS), 1))
-    for target in range(len(TARGETS)):
-        for number in range(classes):
-            members = scores[of_class[:, target] == number, target]
+    target_means(scores, targets)  # checks the scores
+    indices = class_indices(scores, len(edges) + 1, edges=edges)
+    centres = np.tile(np.array(class_midpoints(edges)), (targets, 1))
+    for target, target_centres in enumerate(centres):
+        for index in range(len(target_centres)):
+            members = scores[indices[:, target] == index, target]
             if len(members):
-                centres[target, number] = members.mean()
+                target_centres[index] = members.mean()
     return centres

@@ -1,8 +1,8 @@
-"""ResNet-34 (He et al. 2016) for signals, pictures and films, with torchvision's names for the parameters.
+"""ResNet-34 (He et al. 2016) in one, two and three dimensions, with torchvision's parameter names.
 
-2-D is torchvision's `resnet34` without `fc`. 1-D unrolls it for sound as in Gucluturk et al. (2016): 7x7 becomes
-1x49, 3x3 becomes 1x9, stride 2 becomes stride 4. 3-D is that of Hara et al. (2018): time keeps its stride of 1 in
-the stem, and shortcuts that change shape are zero-padded identities (type A).
+The 2-D network is torchvision's `resnet34` without `fc`. The 1-D network adapts it to sound as in Gucluturk et al.
+(2016): 7x7 becomes 1x49, 3x3 becomes 1x9, stride 2 becomes stride 4. The 3-D network is that of Hara et al. (2018): the
+stem has a stride of 1 in time, and shortcuts that change shape are zero-padded identities (type A).
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ RESNET34_WIDTH = 64
 
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar")
 TO_SAFETENSORS = (
-    'convert a file that you trust once: python -c "import torch, safetensors.torch as s; s.save_file('
+    'if you trust the file, convert it once: python -c "import torch, safetensors.torch as s; s.save_file('
     "{k: v.contiguous() for k, v in torch.load('IN.pth', weights_only=True).items()}, 'OUT.safetensors')\""
 )
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Kernels and strides of a ResNet of one to three dimensions; the padding is half the kernel throughout.
+    """Kernels and strides of a ResNet of one to three dimensions. The padding is always half the kernel.
 
     Attributes:
-        stem_kernel, stem_stride: Of the first convolution, by dimension.
-        pool_kernel, pool_stride: Of the max pooling after it.
-        kernel: Of every other convolution.
-        stride: Of the first block of the second, third and fourth stage.
-        projection: Shortcuts that change shape are 1x1 convolutions (type B) or zero-padded identities (type A).
+        stem_kernel, stem_stride: Kernel and stride of the first convolution in each dimension.
+        pool_kernel, pool_stride: Kernel and stride of the max pooling after it.
+        kernel: Kernel of every other convolution.
+        stride: Stride of the first block of the second, third and fourth stage.
+        projection: True if shortcuts that change shape are 1x1 convolutions (type B), False if they are zero-padded
+            identities (type A).
     """
 
     stem_kernel: tuple[int, ...]
@@ -52,13 +53,13 @@ class Geometry:
 
     @property
     def dimensions(self) -> int:
-        """1 for signals, 2 for pictures, 3 for films."""
+        """1 for signals, 2 for images, 3 for video."""
         return len(self.stem_kernel)
 
 
-SIGNAL = Geometry((49,), (4,), 9, 4, kernel=9, stride=4, projection=True)
-PICTURE = Geometry((7, 7), (2, 2), 3, 2, kernel=3, stride=2, projection=True)
-FILM = Geometry((7, 7, 7), (1, 2, 2), 3, 2, kernel=3, stride=2, projection=False)
+GEOMETRY_1D = Geometry((49,), (4,), 9, 4, kernel=9, stride=4, projection=True)
+GEOMETRY_2D = Geometry((7, 7), (2, 2), 3, 2, kernel=3, stride=2, projection=True)
+GEOMETRY_3D = Geometry((7, 7, 7), (1, 2, 2), 3, 2, kernel=3, stride=2, projection=False)
 
 Layer = Callable[..., nn.Module]
 CONVOLUTION: dict[int, Layer] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -67,7 +68,7 @@ MAX_POOL: dict[int, Layer] = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 
 
 class ZeroPaddedIdentity(nn.Module):
-    """The shortcut of type A: every `stride`-th position, and zeros for the new channels."""
+    """The shortcut of type A: takes every `stride`-th position and fills the new channels with zeros."""
 
     def __init__(self, new_channels: int, stride: int) -> None:
         super().__init__()
@@ -76,13 +77,13 @@ class ZeroPaddedIdentity(nn.Module):
 
     def forward(self, x: Float[Tensor, "N C *space"]) -> Float[Tensor, "N D *smaller"]:
         """[N, C, ...] -> [N, C + new_channels, ... / stride]."""
-        every = slice(None, None, self.stride)
-        x = x[(slice(None), slice(None), *(every,) * (x.ndim - 2))]
+        strided = slice(None, None, self.stride)
+        x = x[(slice(None), slice(None), *(strided,) * (x.ndim - 2))]
         return F.pad(x, (0, 0) * (x.ndim - 2) + (0, self.new_channels))
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions with batch norm, added to the shortcut (He et al. 2016, Fig. 5 left)."""
+    """Two convolutions with batch norm plus a shortcut (He et al. 2016, Fig. 5 left)."""
 
     def __init__(self, geometry: Geometry, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -110,14 +111,15 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A ResNet of basic blocks without its classifier; the output is the feature map.
+    """A ResNet of basic blocks without its classifier. It returns the feature map.
 
     Args:
-        geometry: `SIGNAL`, `PICTURE` or `FILM`.
+        geometry: `GEOMETRY_1D`, `GEOMETRY_2D` or `GEOMETRY_3D`.
         channels_in: 3 for RGB, 1 for sound.
         width: Channels of the first stage; each later stage doubles them.
-        blocks: How many blocks each of the four stages has.
-        generator: Source of the initial weights (He et al. 2015, fan-out, as in torchvision).
+        blocks: Number of blocks in each of the four stages.
+        generator: Random generator of the initial weights (He et al. 2015, fan-out, as in torchvision); None uses
+            PyTorch's global one.
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class ResNet(nn.Module):
         width: int = RESNET34_WIDTH,
         blocks: Sequence[int] = RESNET34_BLOCKS,
         *,
-        generator: torch.Generator,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         stem_padding = tuple(kernel // 2 for kernel in geometry.stem_kernel)
@@ -148,13 +150,13 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
 
     def forward(self, x: Float[Tensor, "N C *space"]) -> Float[Tensor, "N F *map"]:
-        """The feature map, F = 8 * width channels. `average` makes a vector of it."""
+        """Return the feature map of F = 8 * width channels. `average_positions` makes a vector of it."""
         x = self.maxpool(F.relu(self.bn1(self.conv1(x)), inplace=True))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
-def average(feature_map: Float[Tensor, "N F *map"]) -> Float[Tensor, "N F"]:
-    """The feature map averaged over all its positions, in float32 at least."""
+def average_positions(feature_map: Float[Tensor, "N F *map"]) -> Float[Tensor, "N F"]:
+    """Return the mean of the feature map over all its positions, in float32 or better."""
     return feature_map.flatten(2).mean(2, dtype=torch.promote_types(feature_map.dtype, torch.float32))
 
 
@@ -165,14 +167,14 @@ def _stage(geometry: Geometry, channels_in: int, channels: int, blocks: int, str
 
 @torch.no_grad()
 def load_backbone(net: ResNet, path: Path) -> None:
-    """Start `net` from weights in torchvision's format, stored as safetensors; `fc.*` is ignored.
+    """Load weights in torchvision's format, stored as safetensors, into `net`. `fc.*` is ignored.
 
-    The file is compared by name and shape before a tensor is read, and nothing in it is executed. Counters of
-    batch norm (`num_batches_tracked`), which older files lack, may be missing.
+    Names and shapes are checked before any tensor is read, and nothing in the file is executed. The counters of batch
+    norm (`num_batches_tracked`) may be missing, because older files lack them.
 
     Raises:
-        FormatError: A pickle, not safetensors, or the first parameter that is missing, unknown, of another shape
-            or not finite, by name.
+        FormatError: The file is a pickle or is not safetensors; or a parameter is missing, unknown, of another shape
+            or not finite. The error names the first such parameter.
     """
     if path.suffix.lower() in PICKLE_SUFFIXES:
         raise FormatError("a pickle can run code when it is read", path=path, remedy=TO_SAFETENSORS)
@@ -183,24 +185,24 @@ def load_backbone(net: ResNet, path: Path) -> None:
             _require_same_parameters(own, {name: tuple(file.get_slice(name).get_shape()) for name in names}, path)
             tensors = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError as error:
-        raise FormatError("not found, so there are no weights to start from", path=path) from error
+        raise FormatError("not found, so the network has no initial weights", path=path) from error
     except (OSError, SafetensorError) as error:
         raise FormatError(f"cannot be read as safetensors: {error}", path=path, remedy=TO_SAFETENSORS) from error
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
-            raise FormatError(f"{name} holds values that are not finite", path=path)
+            raise FormatError(f"{name} contains values that are not finite", path=path)
     for name, tensor in tensors.items():
         own[name].copy_(tensor)
 
 
 def _require_same_parameters(own: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], path: Path) -> None:
-    """Raise FormatError at the first parameter, in the net's order, that the file has not got in the same shape."""
-    remedy = "give a torchvision-format ResNet-34, or the width and blocks that the file was trained with"
+    """Raise FormatError at the net's first parameter that the file does not hold in the same shape."""
+    remedy = "give a torchvision-format ResNet-34, or set the width and blocks that the file was trained with"
     for name, tensor in own.items():
-        found = shapes.get(name)
-        if found is None and not name.endswith("num_batches_tracked"):
+        shape = shapes.get(name)
+        if shape is None and not name.endswith("num_batches_tracked"):
             raise FormatError(f"{name} is missing", path=path, remedy=remedy)
-        if found is not None and found != tuple(tensor.shape):
-            raise FormatError(f"{name} is {list(found)}, expected {list(tensor.shape)}", path=path, remedy=remedy)
+        if shape is not None and shape != tuple(tensor.shape):
+            raise FormatError(f"{name} is {list(shape)}, expected {list(tensor.shape)}", path=path, remedy=remedy)
     for name in itertools.filterfalse(own.__contains__, shapes):
         raise FormatError(f"{name} is not a parameter of this network", path=path, remedy=remedy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from crnet.errors import FormatError
 from crnet.report.style import (
     BLUE,
     FLOOR_LABEL,
@@ -27,36 +25,24 @@ from crnet.report.style import (
     tidy,
     title,
 )
+from crnet.training.log import read_log
 from crnet.types import STREAMS, Stream
 
 Log = Sequence[Mapping[str, Any]]
 """The rows of a stream's `log.jsonl`, one an epoch; `crnet.training.log` describes them."""
 
-LOG_NAME = "log.jsonl"
-TERM_COLOURS = {"l1": BLUE, "mse": GREEN, "bell": VERMILION, "guide": PURPLE}
-TERM_LABELS = {"l1": "L1", "mse": "MSE", "bell": "Bell", "guide": "lambda x cross-entropy"}
+TERM_COLOURS = {"l1": BLUE, "mse": GREEN, "bell": VERMILION, "classification": PURPLE}
+TERM_LABELS = {"l1": "L1", "mse": "MSE", "bell": "Bell", "classification": "lambda x cross-entropy"}
 
 
 def read_logs(run_dir: Path) -> dict[Stream, Log]:
-    """The training logs of a run by stream; a stream without one is left out.
+    """Read the training logs of a run by stream; a stream without a log is left out.
 
     Raises:
-        FormatError: A log is not JSON lines of epochs.
+        FormatError: A log is not one epoch per line in JSON.
     """
-    logs: dict[Stream, Log] = {}
-    for stream in STREAMS:
-        path = run_dir / stream / LOG_NAME
-        if not path.is_file():
-            continue
-        try:
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-            if not all(isinstance(row["stage"], int) and isinstance(row["train"], dict) for row in rows):
-                raise ValueError("a row is not an epoch")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise FormatError(f"not a training log: {error}", path=path) from error
-        if rows:
-            logs[stream] = rows
-    return logs
+    logs = {stream: read_log(run_dir / stream) for stream in STREAMS}
+    return {stream: rows for stream, rows in logs.items() if rows}
 
 
 def training_figures(logs: Mapping[Stream, Log], floor: float | None = None) -> dict[str, Figure]:
@@ -86,7 +72,7 @@ def curves_figure(logs: Mapping[Stream, Log], floor: float | None = None) -> Fig
             joint = [(x, row) for x, row in joint_epochs(rows) if row[split]]
             above.plot([x for x, _ in joint], [_accuracy(row, split) for _, row in joint], label=label, **style)
             known = [(x, row) for x, row in enumerate(rows, start=1) if row[split]]
-            below.plot([x for x, _ in known], [row[split]["guide"] for _, row in known], **style)
+            below.plot([x for x, _ in known], [row[split]["classification"] for _, row in known], **style)
         if floor is not None:
             above.axhline(floor, **FLOOR_LINE, label=FLOOR_LABEL)
         mark_best(above, rows)
@@ -108,7 +94,7 @@ def terms_figure(logs: Mapping[Stream, Log]) -> Figure:
         tidy(axes)
         joint = joint_epochs(rows)
         for term, colour in TERM_COLOURS.items():
-            values = [row["train"][term] * (row["lambda"] if term == "guide" else 1) for _, row in joint]
+            values = [row["train"][term] * (row["lambda"] if term == "classification" else 1) for _, row in joint]
             axes.plot([x for x, _ in joint], values, color=colour, linewidth=1.6, label=TERM_LABELS[term])
         outside = axes.twinx()
         outside.plot(

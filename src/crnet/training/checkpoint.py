@@ -1,4 +1,4 @@
-"""A stream's training state and weights as safetensors with JSON in the header: nothing in them can run code."""
+"""Training states and weights as safetensors files with a JSON header. Loading them runs no code."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from crnet.errors import FormatError
 from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.training.old_names import with_current_names
 from crnet.types import Stream
 from crnet.utils.files import write_bytes
 
 FORMAT = 1
-HEADER = "crnet"  # one metadata entry only: safetensors writes several in random order
+HEADER = "crnet"  # a single metadata entry, because safetensors writes several in random order
 WEIGHTS = "model."
 OPTIMIZER = "optimizer."
 
@@ -29,7 +30,12 @@ Kind = Literal["training state", "weights"]
 
 @dataclass
 class Best:
-    """The best network so far. `score` is what was compared, higher is better; None: the last one was taken."""
+    """The best network so far.
+
+    Attributes:
+        stage, epoch: The epoch that it is from, both counted from 1.
+        score: Selection score, higher is better. None if networks are not compared and the last one is kept.
+    """
 
     stage: int
     epoch: int
@@ -37,14 +43,14 @@ class Best:
 
 
 @dataclass
-class Standing:
-    """How far a stream's training is.
+class TrainState:
+    """Progress of a stream's training.
 
     Attributes:
-        stage: Stage in progress or finished last, from 1.
-        epoch: Epochs finished in it.
-        best: The best network so far, None before there is one.
-        log: The rows of `log.jsonl` up to here, so that a resumed run repeats or loses none.
+        stage: Current stage, or the last one finished, from 1.
+        epoch: Finished epochs of that stage.
+        best: The best network so far; None before there is one.
+        log: Rows of `log.jsonl` up to this point, so that a resumed run neither repeats nor loses any.
         finished: True after the last epoch of the last stage.
     """
 
@@ -55,8 +61,8 @@ class Standing:
     finished: bool = False
 
 
-def save_state(path: Path, standing: Standing, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write everything that training needs to go on from here, in one step.
+def save_state(path: Path, state: TrainState, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Write, atomically, everything that is needed to resume training.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
@@ -64,58 +70,58 @@ def save_state(path: Path, standing: Standing, net: nn.Module, optimizer: torch.
     tensors = {WEIGHTS + name: tensor for name, tensor in net.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"{OPTIMIZER}{index}.{name}": value for name, value in values.items() if value is not None}
-    _write(path, tensors, "training state", asdict(standing))
+    _write(path, tensors, "training state", asdict(state))
 
 
-def read_standing(path: Path) -> Standing:
-    """How far the training is whose state lies at `path`; reads the header only.
+def read_state(path: Path) -> TrainState:
+    """Read the progress of a training from its state file. Only the header is read.
 
     Raises:
-        FormatError: Missing, damaged, foreign, or of another format version.
+        FormatError: The file is missing, damaged, of another kind or of another format version.
     """
-    return _standing(_header(path, "training state"), path)
+    return _train_state(_read_header(path, "training state"), path)
 
 
-def load_state(path: Path, net: nn.Module) -> tuple[Standing, dict[str, Tensor]]:
-    """Put the weights of a training state into `net`.
+def load_state(path: Path, net: nn.Module) -> tuple[TrainState, dict[str, Tensor]]:
+    """Load the weights of a training state into `net`.
 
     Returns:
-        How far training is, and the optimizer's tensors for `restore_optimizer`.
+        The progress of the training, and the tensors of the optimizer for `restore_optimizer`.
 
     Raises:
-        FormatError: Missing, damaged, foreign, of another format version, or of another network.
+        FormatError: The file is missing, damaged, of another kind, of another format version or of another network.
     """
-    standing = read_standing(path)
-    tensors = _read(path)
+    state = read_state(path)
+    tensors = _read_tensors(path)
     _load_into(net, {name.removeprefix(WEIGHTS): t for name, t in tensors.items() if name.startswith(WEIGHTS)}, path)
-    return standing, {name.removeprefix(OPTIMIZER): t for name, t in tensors.items() if name.startswith(OPTIMIZER)}
+    return state, {name.removeprefix(OPTIMIZER): t for name, t in tensors.items() if name.startswith(OPTIMIZER)}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Put back what `save_state` kept of an optimizer of the same kind and parameters.
+    """Restore the optimizer state saved by `save_state` into an optimizer of the same kind and parameters.
 
     Raises:
-        FormatError: It does not fit; names `path`.
+        FormatError: The state does not fit. The error names `path`.
     """
     groups = optimizer.state_dict()["param_groups"]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        index, _, value = name.partition(".")
-        known = index.isdecimal() and int(index) < len(parameters)
-        if not known or (tensor.ndim and tensor.shape != parameters[int(index)].shape):
+        index, _, value_name = name.partition(".")
+        is_parameter = index.isdecimal() and int(index) < len(parameters)
+        if not is_parameter or (tensor.ndim and tensor.shape != parameters[int(index)].shape):
             raise FormatError(f"{OPTIMIZER}{name} belongs to another network", path=path, remedy=_START_AGAIN)
-        state.setdefault(int(index), {})[value] = tensor
+        state.setdefault(int(index), {})[value_name] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def save_weights(path: Path, net: nn.Module, about: Mapping[str, Any]) -> None:
-    """Write a network's weights in one step; equal weights and `about` give equal bytes.
+    """Write a network's weights atomically. Equal weights and `about` give equal bytes.
 
     Args:
         path: The file.
         net: The network.
-        about: What a reader should know of them, JSON values.
+        about: Description of the weights, JSON values.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
@@ -124,93 +130,95 @@ def save_weights(path: Path, net: nn.Module, about: Mapping[str, Any]) -> None:
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What `save_weights` was told about the weights at `path`.
+    """Read the description that `save_weights` stored with the weights.
 
     Raises:
-        FormatError: Missing, damaged, foreign, or of another format version.
+        FormatError: The file is missing, damaged, of another kind or of another format version.
     """
-    return _header(path, "weights")
+    return _read_header(path, "weights")
 
 
 def load_net(path: Path, stream: Stream, model: ModelConfig) -> StreamNet:
-    """The trained network whose weights lie at `path`, on the CPU, ready to predict.
+    """Load a trained network on the CPU, in evaluation mode.
 
     Raises:
-        FormatError: Missing, damaged, foreign, of another format version, or of another shape than `model`.
+        FormatError: The file is missing, damaged, of another kind, of another format version, of another stream or of
+            another shape than `model`.
     """
-    if (of := _header(path, "weights").get("stream", stream)) != stream:
-        raise FormatError(f"holds the weights of the stream {of}, not {stream}", path=path, remedy=_START_AGAIN)
+    if (stored := _read_header(path, "weights").get("stream", stream)) != stream:
+        raise FormatError(f"holds the weights of the stream {stored}, not {stream}", path=path, remedy=_START_AGAIN)
     net = StreamNet(stream, model)
-    _load_into(net, _read(path), path)
+    _load_into(net, _read_tensors(path), path)
     return net.eval()
 
 
-_START_AGAIN = "delete the folder it is in; the same command then trains this stream from the start"
+_START_AGAIN = "delete the folder that holds it; the same command then trains this stream from the start"
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], kind: Kind, about: Mapping[str, Any]) -> None:
-    whole = {name: tensor.detach().to("cpu", copy=False).contiguous() for name, tensor in tensors.items()}
-    header = {"kind": kind, "format": FORMAT, "about": about, "sha256": _digest(whole)}
+    contiguous = {name: tensor.detach().to("cpu", copy=False).contiguous() for name, tensor in tensors.items()}
+    header = {"kind": kind, "format": FORMAT, "about": about, "sha256": _sha256(contiguous)}
     metadata = {HEADER: json.dumps(header, sort_keys=True, allow_nan=False)}
-    write_bytes(path, save(whole, metadata=metadata))
+    write_bytes(path, save(contiguous, metadata=metadata))
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Of names, types, shapes and contents."""
-    digest = hashlib.sha256()
+def _sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of names, types, shapes and contents."""
+    sha256 = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        sha256.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
 
 
-def _header(path: Path, kind: Kind) -> dict[str, Any]:
+def _read_header(path: Path, kind: Kind) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[HEADER])
-            found, version, about, _ = header["kind"], header["format"], header["about"], header["sha256"]
+            stored_kind, version, about, _ = header["kind"], header["format"], header["about"], header["sha256"]
     except FileNotFoundError as error:
         raise FormatError(f"not found, so there is no {kind}", path=path, remedy=_START_AGAIN) from error
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise FormatError(f"not a {kind} file, or damaged: {error}", path=path, remedy=_START_AGAIN) from error
-    if found != kind or not isinstance(about, dict):
-        raise FormatError(f"holds a {found}, not a {kind}", path=path)
+    if stored_kind != kind or not isinstance(about, dict):
+        raise FormatError(f"holds a {stored_kind}, not a {kind}", path=path)
     if version != FORMAT:
         raise FormatError(
-            f"a {kind} of format {version}, this version of crnet reads format {FORMAT}",
+            f"holds a {kind} of format {version}, but this version of crnet reads format {FORMAT}",
             path=path,
             remedy="use the version that wrote it",
         )
     return about
 
 
-def _standing(about: Mapping[str, Any], path: Path) -> Standing:
+def _train_state(about: Mapping[str, Any], path: Path) -> TrainState:
     try:
-        values = {f.name: about[f.name] for f in fields(Standing)}
+        values = {f.name: about[f.name] for f in fields(TrainState)}
         if values["best"] is not None:
             values["best"] = Best(**values["best"])
-        return Standing(**values)
+        values["log"] = with_current_names(values["log"])
+        return TrainState(**values)
     except (KeyError, TypeError) as error:
         raise FormatError(f"damaged: its header lacks {error}", path=path, remedy=_START_AGAIN) from error
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
             expected = json.loads(file.metadata()[HEADER])["sha256"]
     except (SafetensorError, OSError, ValueError) as error:
         raise FormatError(f"damaged: {error}", path=path, remedy=_START_AGAIN) from error
-    if _digest(tensors) != expected:
-        raise FormatError("damaged: its tensors are not those that were written", path=path, remedy=_START_AGAIN)
+    if _sha256(tensors) != expected:
+        raise FormatError("damaged: its tensors do not match their hash", path=path, remedy=_START_AGAIN)
     return tensors
 
 
 def _load_into(net: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     own = net.state_dict()
     for name in sorted(own.keys() | tensors.keys()):
-        expected = list(own[name].shape) if name in own else "nothing of that name"
-        found = list(tensors[name].shape) if name in tensors else "nothing"
-        if expected != found:
-            raise FormatError(f"holds another network: {name} is {found}, expected {expected}", path=path)
+        expected = list(own[name].shape) if name in own else "no such tensor"
+        stored = list(tensors[name].shape) if name in tensors else "missing"
+        if expected != stored:
+            raise FormatError(f"holds another network: {name} is {stored}, expected {expected}", path=path)
     net.load_state_dict(dict(tensors))

@@ -1,4 +1,4 @@
-"""One training process or several: `torchrun` starts them, gradients are averaged, the first one writes."""
+"""One training process or several. `torchrun` starts them, gradients are averaged, and the main process writes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from crnet.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class World:
-    """The training processes, seen from one of them.
+class DistributedContext:
+    """The training processes, as one of them sees them.
 
     Attributes:
         rank: Number of this process, from 0.
         size: Number of processes.
-        device: Where this one computes.
+        device: Device of this process.
     """
 
     rank: int
@@ -30,17 +30,17 @@ class World:
     device: torch.device
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """True in the one process that writes files and shows progress."""
         return self.rank == 0
 
     def barrier(self) -> None:
-        """Wait until every process is here."""
+        """Wait until every process has called this."""
         if self.size > 1:
             dist.barrier()
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean of each value over the processes."""
+        """Return the mean of each value over the processes."""
         if self.size == 1:
             return values
         total = values.to(self.device, copy=True)
@@ -48,7 +48,7 @@ class World:
         return total / self.size
 
     def gather(self, rows: Tensor) -> Tensor:
-        """[n, ...] of every process one below the other; n may differ between them and may be 0."""
+        """Concatenate the rows [n, ...] of all processes; n may differ between them and may be 0."""
         if self.size == 1:
             return rows
         count = torch.tensor([len(rows)], device=self.device)
@@ -61,33 +61,33 @@ class World:
         dist.all_gather(parts, padded)
         return torch.cat([part[: int(c)] for part, c in zip(parts, counts, strict=True)])
 
-    def share_buffers(self, net: nn.Module) -> None:
-        """Give every process the first one's batch-norm statistics, so that all validate the same network."""
+    def broadcast_buffers(self, net: nn.Module) -> None:
+        """Copy the main process's batch-norm statistics to all processes, so that all validate the same network."""
         if self.size > 1:
             for buffer in net.buffers():
                 dist.broadcast(buffer, src=0)
 
-    def parallel(self, net: nn.Module) -> nn.Module:
-        """`net`, averaging its gradients over the processes; itself where there is only one."""
+    def wrap(self, net: nn.Module) -> nn.Module:
+        """Return a module that averages the gradients of `net` over the processes; `net` itself for one process."""
         if self.size == 1:
             return net
         device_ids = [self.device.index] if self.device.type == "cuda" else None
         return DistributedDataParallel(net, device_ids=device_ids)
 
-    def synchronise(self, net: nn.Module) -> None:
-        """On several GPUs, let batch norm see the global batch instead of each GPU's share; names stay as they are."""
+    def synchronise_batchnorm(self, net: nn.Module) -> None:
+        """On several GPUs, let batch norm use the global batch instead of each GPU's share. Names do not change."""
         if self.size > 1 and self.device.type == "cuda":
-            nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]  # changes the parts of net
+            nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]  # changes net in place
 
 
 @contextmanager
-def world(device: str = "auto") -> Iterator[World]:
-    """Join the processes that `torchrun` started (it sets WORLD_SIZE, RANK, LOCAL_RANK); alone without it.
+def distributed_context(device: str = "auto") -> Iterator[DistributedContext]:
+    """Join the processes that `torchrun` started (it sets WORLD_SIZE, RANK and LOCAL_RANK); without it, one process.
 
     Raises:
-        ConfigError: The device is not there.
+        ConfigError: The device is not available.
     """
-    size, rank, local_rank = (int(os.environ.get(name, default)) for name, default in _TORCHRUN)
+    size, rank, local_rank = (int(os.environ.get(name, default)) for name, default in _TORCHRUN_VARIABLES)
     chosen = choose_device(device, local_rank)
     joins = size > 1 and not dist.is_initialized()
     if joins:
@@ -95,20 +95,20 @@ def world(device: str = "auto") -> Iterator[World]:
             torch.cuda.set_device(chosen)
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
-        yield World(rank, size, chosen)
+        yield DistributedContext(rank, size, chosen)
     finally:
         if joins:
             dist.destroy_process_group()
 
 
-_TORCHRUN = (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))
+_TORCHRUN_VARIABLES = (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))
 
 
 def choose_device(name: str = "auto", local_rank: int = 0) -> torch.device:
-    """The device called `name`; `auto` is a GPU if there is one, else the CPU.
+    """Return the device called `name`; `auto` is a GPU if there is one, otherwise the CPU.
 
     Raises:
-        ConfigError: It is not there.
+        ConfigError: The device is not available.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA GPU is available", remedy="choose device auto or cpu")
@@ -116,6 +116,9 @@ def choose_device(name: str = "auto", local_rank: int = 0) -> torch.device:
         raise ConfigError("no Apple GPU is available", remedy="choose device auto or cpu")
     if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
         if local_rank >= torch.cuda.device_count():
-            raise ConfigError(f"process {local_rank} has no GPU of its own", remedy="start one process for each GPU")
+            raise ConfigError(
+                f"training process {local_rank} has no GPU: there are only {torch.cuda.device_count()}",
+                remedy="start one process per GPU",
+            )
         return torch.device("cuda", local_rank)
     return torch.device("cpu" if name == "auto" else name)

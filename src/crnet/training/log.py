@@ -1,17 +1,17 @@
-"""What a run tells: `log.jsonl`, TensorBoard where it is installed, and the early warning of overfitting.
+"""The log of a training: `log.jsonl`, TensorBoard if it is installed, and a warning of overfitting.
 
 A row of `log.jsonl` is one epoch:
 
-    stage, epoch, epochs   from 1; epochs of this stage in all
+    stage, epoch, epochs   number of the stage and of the epoch, from 1; epochs in this stage
     lr, lambda             learning rate and weight of the cross-entropy (Eq. 9)
-    train, val             what `figures` returns; val is null without a validation split
+    train, val             see `metrics_row`; val is null without a validation split
     best                   true if this is the best network so far
     overfitting            a sentence, or null
-    samples_per_s          clips trained on in a second
-    waiting_share          part of the training time spent waiting for data, 0 to 1
-    seconds                of the whole epoch
+    samples_per_s          training clips per second
+    waiting_share          share of the training time spent waiting for data, 0 to 1
+    seconds                duration of the whole epoch
 
-The training figures come from the passes that trained: the network improved while they were made.
+The training metrics are computed during training steps, so the network changes between their batches.
 """
 
 from __future__ import annotations
@@ -25,30 +25,31 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from crnet.errors import StorageError
+from crnet.errors import FormatError, StorageError
 from crnet.metrics import accuracy, spread
+from crnet.training.old_names import with_current_names
 from crnet.types import TARGETS, TRAITS
 from crnet.utils.files import write_text
 
 LOG_NAME = "log.jsonl"
 
-OVERFITTING_EPOCHS = 3  # so long must the best validation be ago
-OVERFITTING_DROP = 0.002  # of 1 - MAE; less is the noise of a validation split
-OVERFITTING_DROP_GUIDE = 0.1  # of the cross-entropy summed over six targets, 8.3 at chance
-OVERFITTING_GAP = 0.02  # of 1 - MAE between training and validation; the paper's whole gain over the floor is 0.035
+OVERFITTING_EPOCHS = 3  # the best validation must be at least so many epochs ago
+OVERFITTING_DROP = 0.002  # in 1 - MAE; a smaller drop is noise of the validation split
+OVERFITTING_DROP_CROSS_ENTROPY = 0.1  # summed over six targets; 8.3 at chance
+OVERFITTING_GAP = 0.02  # in 1 - MAE, training minus validation; the paper's whole gain over the floor is 0.035
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Pass:
-    """What one pass over a split came to, over all processes.
+class EpochMetrics:
+    """Losses and predictions of one pass over a split, over all processes.
 
     Attributes:
-        terms: Mean of each loss: total, l1, mse, bell, guide.
+        terms: Mean of each loss: total, l1, mse, bell, classification.
         scores: float [N, 6], predicted.
         truth: float [N, 6], annotated.
-        class_accuracy: Share of right classes over clips and targets.
+        class_accuracy: Share of correct classes over clips and targets.
         outside_bell: Share of scores so far off that the Bell loss no longer pulls (4 sigma).
     """
 
@@ -59,36 +60,36 @@ class Pass:
     outside_bell: float
 
 
-def figures(seen: Pass) -> Row:
-    """The figures of a pass as JSON values.
+def metrics_row(metrics: EpochMetrics) -> Row:
+    """Return the metrics of an epoch as JSON values.
 
     Returns:
-        The losses by name, `class_accuracy`, `outside_bell`, and by target with `average` (of the five traits)
-        `accuracy` (1 - MAE, Eq. 10) and `spread` (sd of the predictions / sd of the truth).
+        The losses by name, `class_accuracy` and `outside_bell`; and `accuracy` (1 - MAE, Eq. 10) and `spread` (standard
+        deviation of the predictions over that of the truth), each by target and with the `average` of the five traits.
     """
-    row: Row = {**seen.terms, "class_accuracy": seen.class_accuracy, "outside_bell": seen.outside_bell}
+    row: Row = {**metrics.terms, "class_accuracy": metrics.class_accuracy, "outside_bell": metrics.outside_bell}
     for name, measure in (("accuracy", accuracy), ("spread", spread)):
-        by_target = {t: measure(seen.truth[:, i], seen.scores[:, i]) for i, t in enumerate(TARGETS)}
-        of_traits = [value for trait in TRAITS if (value := by_target[trait]) is not None]
-        average = float(np.mean(of_traits)) if len(of_traits) == len(TRAITS) else None
+        by_target = {t: measure(metrics.truth[:, i], metrics.scores[:, i]) for i, t in enumerate(TARGETS)}
+        trait_values = [value for trait in TRAITS if (value := by_target[trait]) is not None]
+        average = float(np.mean(trait_values)) if len(trait_values) == len(TRAITS) else None
         row[name] = {**by_target, "average": average}
     return row
 
 
-def overfitting(rows: Sequence[Row]) -> str | None:
-    """Say so if the last of `rows`, the epochs of one stage, shows overfitting.
+def overfitting_warning(rows: Sequence[Row]) -> str | None:
+    """Return a sentence if the last of `rows`, the epochs of one stage, shows overfitting.
 
-    Two signs: validation has come down from its best of some epochs ago while training went on rising, or the gap
-    between the two is wide. A stage of classification alone is judged by its cross-entropy, by the first sign.
+    There are two signs: validation has fallen from its best of some epochs ago while training kept rising, or training
+    is far above validation. A stage of classification alone is judged by its cross-entropy and by the first sign.
     """
     rows = [row for row in rows if row["val"] is not None]
     if not rows:
         return None
-    # lambda is 1 exactly where the cross-entropy is alone: elsewhere it is 4 or more (Eq. 9).
+    # lambda is 1 only where the cross-entropy is alone; elsewhere it is at least 4 (Eq. 9).
     classifies = rows[-1]["lambda"] == 1
-    name, drop = ("-cross-entropy", OVERFITTING_DROP_GUIDE) if classifies else ("1-MAE", OVERFITTING_DROP)
+    name, drop = ("-cross-entropy", OVERFITTING_DROP_CROSS_ENTROPY) if classifies else ("1-MAE", OVERFITTING_DROP)
     train, val = (
-        [-row[split]["guide"] if classifies else row[split]["accuracy"]["average"] for row in rows]
+        [-row[split]["classification"] if classifies else row[split]["accuracy"]["average"] for row in rows]
         for split in ("train", "val")
     )
     best = int(np.argmax(val))
@@ -102,24 +103,24 @@ def overfitting(rows: Sequence[Row]) -> str | None:
     return None
 
 
-class Writer(Protocol):
-    """Takes the rows as they come."""
+class RowWriter(Protocol):
+    """Writes rows of the log, one at a time."""
 
     def __call__(self, row: Row) -> None:
         """Write one row."""
 
 
 @contextmanager
-def run_log(folder: Path, rows: Sequence[Row], tensorboard: bool) -> Iterator[Writer]:
-    """Open the log of a run that already has `rows`; whatever else an interrupted run left in it is dropped.
+def open_log(folder: Path, rows: Sequence[Row], tensorboard: bool) -> Iterator[RowWriter]:
+    """Open the log of a run whose state holds `rows`. Rows that an interrupted run logged after them are dropped.
 
     Args:
-        folder: Where `log.jsonl` and, if wanted and installed, `tensorboard/` go.
+        folder: Folder of `log.jsonl` and, if requested and installed, `tensorboard/`.
         rows: The epochs so far.
-        tensorboard: Write TensorBoard's files too.
+        tensorboard: Also write TensorBoard files.
 
     Raises:
-        StorageError: The disk is full or the folder cannot be written; also later, when a row is.
+        StorageError: The disk is full or the folder cannot be written, now or when a row is written.
     """
     path = folder / LOG_NAME
     write_text(path, "".join(map(_line, rows)))
@@ -145,8 +146,27 @@ def run_log(folder: Path, rows: Sequence[Row], tensorboard: bool) -> Iterator[Wr
             board.close()
 
 
-def epochs_logged(folder: Path) -> int:
-    """How many epochs the log in a stream's folder holds; 0 if there is none."""
+def read_log(folder: Path) -> list[Row]:
+    """Read the rows of the log in a stream's folder, with current names; an empty list if there is no log.
+
+    Raises:
+        FormatError: The log is not one epoch per line in JSON.
+    """
+    path = folder / LOG_NAME
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        rows = [with_current_names(json.loads(line)) for line in lines if line]
+        if not all(isinstance(row["stage"], int) and isinstance(row["train"], dict) for row in rows):
+            raise ValueError("a row is not an epoch")
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"not a training log: {error}", path=path) from error
+    return rows
+
+
+def count_epochs(folder: Path) -> int:
+    """Return the number of epochs in the log of a stream's folder; 0 if there is no log."""
     try:
         return (folder / LOG_NAME).read_bytes().count(b"\n")
     except OSError:
@@ -160,7 +180,7 @@ def _line(row: Row) -> str:
 def _summary_writer(folder: Path, first_step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError:  # an extra
+    except ImportError:  # TensorBoard is an extra
         return None
     return SummaryWriter(str(folder), purge_step=first_step)
 

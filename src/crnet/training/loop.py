@@ -1,11 +1,10 @@
-"""The training loop: one stage of one stream, epoch by epoch. Read it downwards."""
+"""The training loop of one stream: stages, epochs, steps."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from crnet.data.dataset import Batches, ClipDataset, load_batches
 from crnet.errors import ConfigError
 from crnet.models.crnet import StreamNet, StreamOutput
-from crnet.models.losses import LossTerms, joint_loss, share_outside_bell
-from crnet.training.checkpoint import Best, Standing, restore_optimizer, save_state, save_weights
+from crnet.models.losses import loss_terms, share_outside_bell
+from crnet.training.checkpoint import Best, TrainState, restore_optimizer, save_state, save_weights
 from crnet.training.config import StageConfig, TrainingConfig
-from crnet.training.distributed import World
-from crnet.training.log import Pass, Row, Writer, figures, overfitting
-from crnet.types import Batch
+from crnet.training.distributed import DistributedContext
+from crnet.training.log import EpochMetrics, Row, RowWriter, metrics_row, overfitting_warning
+from crnet.training.meters import LOGGED_TERMS, DataTimer, EpochMeter, labels, logged_terms
 from crnet.utils.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -36,16 +35,16 @@ class Run:
     """A stream in training, as one of its processes sees it.
 
     Attributes:
-        folder: Where its files go.
+        folder: Folder of its files.
         net: The network.
         train: The training split.
-        val: The validation split, None without one.
-        config: How to train.
-        world: The training processes.
-        standing: How far training is; saved with every epoch.
-        optimizer_state: What a resumed run's optimizer remembers; empty for a fresh one.
-        write_log: Takes the rows of `log.jsonl`.
-        progress: Told after every step.
+        val: The validation split; None if there is none.
+        config: The training configuration.
+        context: The training processes.
+        state: Progress of the training, saved after every epoch.
+        optimizer_state: Tensors of a resumed run's optimizer; empty for a new run.
+        write_row: Writes a row of `log.jsonl`.
+        progress: Called after every step.
     """
 
     folder: Path
@@ -53,126 +52,166 @@ class Run:
     train: ClipDataset
     val: ClipDataset | None
     config: TrainingConfig
-    world: World
-    standing: Standing
+    context: DistributedContext
+    state: TrainState
     optimizer_state: dict[str, Tensor]
-    write_log: Writer
+    write_row: RowWriter
     progress: Progress
 
     def batches(self, split: ClipDataset, stage: StageConfig) -> Batches:
-        """This process's batches of a split."""
-        world = self.world
-        return load_batches(split, stage.batch_size, workers=self.config.workers, rank=world.rank, ranks=world.size)
+        """Return this process's batches of a split."""
+        context = self.context
+        return load_batches(split, stage.batch_size, workers=self.config.workers, rank=context.rank, ranks=context.size)
 
     def autocast(self) -> AbstractContextManager[None]:
-        """The precision of the forward pass."""
-        device, wanted = self.world.device.type, self.config.precision
-        automatic = wanted == "auto" and device == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.autocast(device, torch.bfloat16, enabled=automatic or wanted == "bfloat16")
+        """Return a context with the precision of the forward pass."""
+        device, precision = self.context.device.type, self.config.precision
+        automatic = precision == "auto" and device == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.autocast(device, torch.bfloat16, enabled=automatic or precision == "bfloat16")
 
 
-def fit(run: Run, number: int) -> None:
-    """Train stage `number` (from 1) from where `run.standing` is to its end.
+def train_stages(run: Run) -> None:
+    """Train every stage, starting from `run.state`.
 
     Raises:
-        ConfigError: The loss is no longer a number.
+        ConfigError: A batch cannot be shared by the processes, or training diverged.
+        CrnetError: A clip cannot be read, or a file cannot be written.
+    """
+    for stage in run.config.stages:
+        if stage.epochs:
+            run.batches(run.train, stage)  # raises now, not after hours of an earlier stage
+    for number in range(run.state.stage, len(run.config.stages) + 1):
+        train_stage(run, number)
+
+
+def train_stage(run: Run, number: int) -> None:
+    """Train stage `number`, from 1, starting from `run.state`.
+
+    Raises:
+        ConfigError: Training diverged.
         CrnetError: A clip cannot be read, or a file cannot be written.
     """
     stage = run.config.stages[number - 1]
-    if run.standing.stage != number:
-        run.standing.stage, run.standing.epoch, run.optimizer_state = number, 0, {}
+    if run.state.stage != number:
+        run.state.stage, run.state.epoch, run.optimizer_state = number, 0, {}
     for parameter in run.net.regression_parameters():
-        parameter.requires_grad_(stage.regresses)  # Fig. 7: classification alone leaves G as it is
+        parameter.requires_grad_(stage.regresses)  # Fig. 7: classification alone does not train G
     optimizer = stage.make_optimizer(run.net.parameters())
     restore_optimizer(optimizer, run.optimizer_state, run.folder / STATE_NAME)
-    parallel = run.world.parallel(run.net)
+    module = run.context.wrap(run.net)
     train = run.batches(run.train, stage)
     val = None if run.val is None else run.batches(run.val, stage)
     epochs_before = sum(earlier.epochs for earlier in run.config.stages[: number - 1])
-
-    for epoch in range(run.standing.epoch, stage.epochs):
-        started_s = time.perf_counter()
+    for epoch in range(run.state.epoch, stage.epochs):
         for group in optimizer.param_groups:
             group["lr"] = stage.lr_at(epoch)
         run.train.set_epoch(epochs_before + epoch)
-        clock = Clock()
-        trained = train_epoch(run, parallel, train, stage, epoch, optimizer, clock)
-        trained_s = time.perf_counter() - started_s
-        run.world.share_buffers(run.net)
-        validated = None if val is None else validate(run, val, stage, epoch)
-        require_finite(run, epoch, trained, validated)
-        row: Row = {
-            "stage": number,
-            "epoch": epoch + 1,
-            "epochs": stage.epochs,
-            "lr": stage.lr_at(epoch),
-            "lambda": stage.guide_weight_at(epoch),
-            "train": figures(trained),
-            "val": None if validated is None else figures(validated),
-            "samples_per_s": len(trained.scores) / trained_s,
-            "waiting_share": clock.waited_s / trained_s,
-            "seconds": time.perf_counter() - started_s,
-        }
+        row = run_epoch(run, module, train, val, stage, epoch, optimizer)
         finish_epoch(run, stage, row, optimizer)
+
+
+def run_epoch(
+    run: Run,
+    module: nn.Module,
+    train: Batches,
+    val: Batches | None,
+    stage: StageConfig,
+    epoch: int,
+    optimizer: torch.optim.Optimizer,
+) -> Row:
+    """Train and validate for one epoch, and return its row of the log.
+
+    Raises:
+        ConfigError: Training diverged.
+    """
+    start_s = time.perf_counter()
+    timer = DataTimer()
+    train_metrics = train_epoch(run, module, train, stage, epoch, optimizer, timer)
+    train_s = time.perf_counter() - start_s
+    run.context.broadcast_buffers(run.net)
+    val_metrics = None if val is None else validate(run, val, stage, epoch)
+    require_finite(run, epoch, train_metrics, val_metrics)
+    return {
+        "stage": run.state.stage,
+        "epoch": epoch + 1,
+        "epochs": stage.epochs,
+        "lr": stage.lr_at(epoch),
+        "lambda": stage.classification_weight_at(epoch),
+        "train": metrics_row(train_metrics),
+        "val": None if val_metrics is None else metrics_row(val_metrics),
+        "samples_per_s": len(train_metrics.scores) / train_s,
+        "waiting_share": timer.waited_s / train_s,
+        "seconds": time.perf_counter() - start_s,
+    }
 
 
 def train_epoch(
     run: Run,
-    parallel: nn.Module,
+    module: nn.Module,
     batches: Batches,
     stage: StageConfig,
     epoch: int,
     optimizer: torch.optim.Optimizer,
-    clock: Clock,
-) -> Pass:
-    """One pass over the training split that changes the network."""
+    timer: DataTimer,
+) -> EpochMetrics:
+    """Train the network on every batch of the training split once.
+
+    Args:
+        run: The stream in training.
+        module: Its network, wrapped for several processes.
+        batches: Batches of the training split.
+        stage: The current stage.
+        epoch: Epoch of the stage, from 0.
+        optimizer: Optimizer of the network.
+        timer: Measures the time spent waiting for batches.
+    """
     run.net.train()
     if run.config.freeze_batchnorm:
-        for module in run.net.modules():
-            if isinstance(module, _BatchNorm):
-                module.eval()
-    record = Record()
+        for submodule in run.net.modules():
+            if isinstance(submodule, _BatchNorm):
+                submodule.eval()
+    meter = EpochMeter()
     steps = len(batches)
-    for step, given in enumerate(clock.waiting_for(batches), start=1):
-        batch = given.to(run.world.device)
+    for step, cpu_batch in enumerate(timer.iterate(batches), start=1):
+        batch = cpu_batch.to(run.context.device)
         optimizer.zero_grad(set_to_none=True)
         with run.autocast():
-            output: StreamOutput = parallel(batch)
-        terms = losses(output, batch, stage, epoch)
-        loss = stage.loss(terms)
+            output: StreamOutput = module(batch)
+        terms = loss_terms(output.scores, output.logits, *labels(batch), stage.classification_weight_at(epoch))
+        loss = terms.total(stage.terms)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        record.add(output, batch, terms, loss)
-        if run.world.first:
-            note = f"epoch {epoch + 1}/{stage.epochs}{_note(run.standing)}"
-            task = f"{run.net.stream}: stage {run.standing.stage}"
+        meter.add(output, batch, terms, loss)
+        if run.context.is_main:
+            task = f"{run.net.stream}: stage {run.state.stage}"
+            note = f"epoch {epoch + 1}/{stage.epochs}{_note(run.state)}"
             run.progress(task, epoch * steps + step, stage.epochs * steps, note)
-    return record.summary(run.world)
+    return meter.metrics(run.context)
 
 
 @torch.no_grad()
-def validate(run: Run, batches: Batches, stage: StageConfig, epoch: int) -> Pass:
-    """One pass over a split with middle frames; every clip counts once, however many processes share them."""
+def validate(run: Run, batches: Batches, stage: StageConfig, epoch: int) -> EpochMetrics:
+    """Evaluate the network on a split's middle frames. Every clip counts once, however many processes share them."""
     run.net.eval()
-    device, to_all = run.world.device, run.world.gather
-    # A process may have no clip of a small split; then these are all it has.
+    device, gather = run.context.device, run.context.gather
+    # These stay empty in a process that has no clip of a small split.
     scores, truth = [torch.zeros(0, 6, device=device)], [torch.zeros(0, 6, device=device)]
     logits = [torch.zeros(0, 6, run.net.config.classes, device=device)]
     classes = [torch.zeros(0, 6, dtype=torch.int64, device=device)]
-    for given in batches:
-        batch = given.to(device)
+    for cpu_batch in batches:
+        batch = cpu_batch.to(device)
         with run.autocast():
             output = run.net(batch)
         scores.append(output.scores)
         logits.append(output.logits)
-        for kept, label in zip((truth, classes), labels(batch), strict=True):
-            kept.append(label)
-    all_scores, all_truth = to_all(torch.cat(scores)).cpu(), to_all(torch.cat(truth)).cpu()
-    all_logits, all_classes = to_all(torch.cat(logits)).cpu(), to_all(torch.cat(classes)).cpu()
-    terms = joint_loss(all_scores, all_logits, all_truth, all_classes, stage.guide_weight_at(epoch))
-    values = (stage.loss(terms), terms.l1, terms.mse, terms.bell, terms.guide)
-    return Pass(
-        {name: value.item() for name, value in zip(TERM_NAMES, values, strict=True)},
+        for tensors, label in zip((truth, classes), labels(batch), strict=True):
+            tensors.append(label)
+    all_scores, all_truth = gather(torch.cat(scores)).cpu(), gather(torch.cat(truth)).cpu()
+    all_logits, all_classes = gather(torch.cat(logits)).cpu(), gather(torch.cat(classes)).cpu()
+    terms = loss_terms(all_scores, all_logits, all_truth, all_classes, stage.classification_weight_at(epoch))
+    values = logged_terms(terms, terms.total(stage.terms))
+    return EpochMetrics(
+        {name: value.item() for name, value in zip(LOGGED_TERMS, values, strict=True)},
         all_scores.numpy(),
         all_truth.numpy(),
         (all_logits.argmax(-1) == all_classes).double().mean().item(),
@@ -180,120 +219,60 @@ def validate(run: Run, batches: Batches, stage: StageConfig, epoch: int) -> Pass
     )
 
 
-def require_finite(run: Run, epoch: int, *passes: Pass | None) -> None:
-    """Stop a training that has diverged, before its state replaces a sound one."""
-    if all(math.isfinite(value) for seen in passes if seen is not None for value in seen.terms.values()):
+def require_finite(run: Run, epoch: int, *metrics: EpochMetrics | None) -> None:
+    """Stop a training that has diverged before its state replaces a good one."""
+    if all(math.isfinite(value) for each in metrics if each is not None for value in each.terms.values()):
         return
     raise ConfigError(
-        f"the loss of the {run.net.stream} stream is no longer a number: stage {run.standing.stage}, epoch {epoch + 1}",
+        f"the loss of the {run.net.stream} stream is not a finite number in stage {run.state.stage}, epoch {epoch + 1}",
         path=run.folder,
         remedy="lower the learning rate or train in float32, in a new run folder",
     )
 
 
 def finish_epoch(run: Run, stage: StageConfig, row: Row, optimizer: torch.optim.Optimizer) -> None:
-    """Judge the epoch and write it down: first the best weights, then the log, then the state.
+    """Judge the epoch and save it: first the best weights, then the log, then the state.
 
-    A kill between any two of these is harmless: training goes on from the last state, which also holds the rows of
-    the log up to it, and comes to the same weights and the same row again.
+    A kill between any two of these does no harm. Training resumes from the last state, which also holds the rows of the
+    log up to it, and repeats the epoch with the same weights and the same row.
     """
-    standing, first = run.standing, run.world.first
-    final = max(number for number, each in enumerate(run.config.stages, start=1) if each.epochs)
+    state, is_main = run.state, run.context.is_main
+    final_stage = max(number for number, each in enumerate(run.config.stages, start=1) if each.epochs)
     score = selection_score(row, stage)
-    # A network is chosen in the final stage only: before it, G has learned nothing.
-    row["best"] = standing.stage == final and (
-        score is None or standing.best is None or standing.best.score is None or score > standing.best.score
+    # Only the final stage chooses a network: before it, G has learned nothing.
+    row["best"] = state.stage == final_stage and (
+        score is None or state.best is None or state.best.score is None or score > state.best.score
     )
-    row["overfitting"] = overfitting([*(r for r in standing.log if r["stage"] == standing.stage), row])
-    if row["overfitting"] and first and not (standing.log and standing.log[-1]["overfitting"]):
+    row["overfitting"] = overfitting_warning([*(r for r in state.log if r["stage"] == state.stage), row])
+    if row["overfitting"] and is_main and not (state.log and state.log[-1]["overfitting"]):
         logger.warning("%s, stage %d, epoch %d: %s", run.net.stream, row["stage"], row["epoch"], row["overfitting"])
-    standing.epoch = row["epoch"]
-    standing.log.append(row)
-    standing.finished = standing.stage == final and standing.epoch == stage.epochs
+    state.epoch = row["epoch"]
+    state.log.append(row)
+    state.finished = state.stage == final_stage and state.epoch == stage.epochs
     if row["best"]:
-        standing.best = Best(standing.stage, standing.epoch, score)
-        if first:
-            about = {"stream": run.net.stream, "stage": standing.stage, "epoch": standing.epoch, "score": score}
+        state.best = Best(state.stage, state.epoch, score)
+        if is_main:
+            about = {"stream": run.net.stream, "stage": state.stage, "epoch": state.epoch, "score": score}
             save_weights(run.folder / BEST_NAME, run.net, about)
-    if first:
-        run.write_log(row)
-        save_state(run.folder / STATE_NAME, standing, run.net, optimizer)
-    run.world.barrier()
+    if is_main:
+        run.write_row(row)
+        save_state(run.folder / STATE_NAME, state, run.net, optimizer)
+    run.context.barrier()
 
 
 def selection_score(row: Row, stage: StageConfig) -> float | None:
-    """What the best network is chosen by, higher is better: 1 - MAE on validation, averaged over the five traits.
+    """Return the score that selects the best network, higher is better.
 
-    A run of classification alone goes by its negative cross-entropy. None without a validation split: then every
-    epoch counts as better than the one before, and the last is kept.
+    It is the validation 1 - MAE averaged over the five traits; in a run of classification alone, the negative
+    cross-entropy. Without a validation split it is None: each epoch then replaces the one before, so the last is kept.
     """
     if row["val"] is None:
         return None
-    value: float = row["val"]["accuracy"]["average"] if stage.regresses else -row["val"]["guide"]
+    value: float = row["val"]["accuracy"]["average"] if stage.regresses else -row["val"]["classification"]
     return value
 
 
-def losses(output: StreamOutput, batch: Batch, stage: StageConfig, epoch: int) -> LossTerms:
-    """Every loss of a batch, in float32."""
-    return joint_loss(output.scores, output.logits, *labels(batch), stage.guide_weight_at(epoch))
-
-
-def labels(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Scores and classes of a batch that has them."""
-    if batch.scores is None or batch.classes is None:
-        raise ConfigError("a batch without scores cannot be trained on or validated with")
-    return batch.scores, batch.classes
-
-
-class Record:
-    """What the steps of an epoch leave behind; stays on the device, so that no step waits for it."""
-
-    def __init__(self) -> None:
-        self.terms: list[Tensor] = []
-        self.rows: list[Tensor] = []
-
-    def add(self, output: StreamOutput, batch: Batch, terms: LossTerms, loss: Tensor) -> None:
-        """Keep one step's losses, scores, truth and right classes."""
-        truth, classes = labels(batch)
-        self.terms.append(torch.stack([loss, terms.l1, terms.mse, terms.bell, terms.guide]).detach())
-        right = (output.logits.argmax(-1) == classes).to(truth.dtype)
-        self.rows.append(torch.stack([output.scores.detach().to(truth.dtype), truth, right], dim=1))
-
-    def summary(self, world: World) -> Pass:
-        """The epoch over all processes: every step has equally many clips, so means of means are means."""
-        means = world.mean(torch.stack(self.terms).mean(0)).tolist()
-        scores, truth, right = world.gather(torch.cat(self.rows)).cpu().unbind(1)  # [N, 3, 6] -> 3 x [N, 6]
-        return Pass(
-            dict(zip(TERM_NAMES, means, strict=True)),
-            scores.numpy(),
-            truth.numpy(),
-            right.double().mean().item(),
-            share_outside_bell(scores, truth),
-        )
-
-
-TERM_NAMES = ("total", "l1", "mse", "bell", "guide")
-
-
-class Clock:
-    """Measures how long a loop waits for its data."""
-
-    def __init__(self) -> None:
-        self.waited_s = 0.0
-
-    def waiting_for(self, batches: Batches) -> Iterator[Batch]:
-        """Yield the batches."""
-        source = iter(batches)
-        while True:
-            asked_s = time.perf_counter()
-            batch = next(source, None)
-            self.waited_s += time.perf_counter() - asked_s
-            if batch is None:
-                return
-            yield batch
-
-
-def _note(standing: Standing) -> str:
-    """What a watcher wants to know beside the epoch."""
-    best = "" if standing.best is None or standing.best.score is None else f", best {standing.best.score:.4f}"
-    return best + (", overfitting" if standing.log and standing.log[-1]["overfitting"] else "")
+def _note(state: TrainState) -> str:
+    """Return the best score and a sign of overfitting, for the progress bar."""
+    best = "" if state.best is None or state.best.score is None else f", best {state.best.score:.4f}"
+    return best + (", overfitting" if state.log and state.log[-1]["overfitting"] else "")

@@ -1,4 +1,4 @@
-"""Streams trained side by side on the CPU: each is a network of its own, and small ones gain nothing from two cores."""
+"""Train streams in parallel on the CPU: they are independent networks, and small ones gain nothing from two cores."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from crnet.data.transforms import TransformConfig
 from crnet.errors import CrnetError
 from crnet.models.crnet import ModelConfig
 from crnet.training.config import TrainingConfig
-from crnet.training.distributed import World
-from crnet.training.log import epochs_logged
+from crnet.training.distributed import DistributedContext
+from crnet.training.log import count_epochs
 from crnet.training.stream import train_stream
 from crnet.types import Stream
 from crnet.utils.executors import WorkerDied, available_cores, run_jobs
 from crnet.utils.progress import Progress, no_progress
 
-LOOK_EVERY_S = 1.0
+POLL_INTERVAL_S = 1.0
 
 
 def nets_at_once(training: TrainingConfig, device: torch.device) -> int:
-    """How many networks to train at the same time: on a CPU as many as their threads leave cores for, else one."""
+    """Return how many networks to train at the same time: on a CPU, available cores over threads; otherwise one."""
     if training.threads is None or device.type != "cpu":
         return 1
     return max(1, available_cores() // training.threads)
@@ -41,37 +41,38 @@ def train_streams(
     model: ModelConfig,
     transforms: TransformConfig,
     training: TrainingConfig,
-    here: World,
+    context: DistributedContext,
     progress: Progress = no_progress,
 ) -> dict[Stream, Path]:
-    """Train every stream as `train_stream` does, side by side where the cores are there for it, with the same results.
+    """Train every stream with `train_stream`, in parallel if there are enough cores. The results are the same.
 
     Args:
         streams, store, manifest, run_dir, model, transforms, training: See `train_stream`.
-        here: The processes that share the work of one stream; if there are several, streams follow one another.
-        progress: Told after every step, or every second where streams are trained side by side.
+        context: The processes that share the training of one stream. If there are several, the streams are trained one
+            after another.
+        progress: Called after every step; every second if streams are trained in parallel.
 
     Returns:
-        The best weights of each.
+        The file with the best weights of each stream.
 
     Raises:
-        CrnetError: Whatever `train_stream` raises, or a training process died.
+        CrnetError: See `train_stream`; or a training process died.
     """
     train = partial(train_stream, store=store, manifest=manifest, run_dir=run_dir, model=model, transforms=transforms)
-    at_once = 1 if here.size > 1 else min(nets_at_once(training, here.device), len(streams))
+    at_once = 1 if context.size > 1 else min(nets_at_once(training, context.device), len(streams))
     if at_once == 1:
         return {stream: train(stream, training=training, progress=progress) for stream in streams}
-    # A worker process may have no processes of its own.
-    alone = partial(train, training=replace(training, workers=0))
+    # A worker process cannot start processes for reading.
+    train_alone = partial(train, training=replace(training, workers=0))
     epochs = sum(stage.epochs for stage in training.stages)
     weights: dict[Stream, Path] = {}
     with watched_logs({run_dir / stream: epochs for stream in streams}, "training", progress):
-        for stream, outcome in run_jobs(alone, streams, at_once):
+        for stream, outcome in run_jobs(train_alone, streams, at_once):
             if isinstance(outcome, WorkerDied):
                 raise CrnetError(
-                    f"the process that trained the {stream} stream died (exit code {outcome.exit_code})",
+                    f"the process that trained the {stream} stream died with exit code {outcome.exit_code}",
                     path=run_dir / stream,
-                    remedy="the same command goes on; if memory is short, --training.threads None trains one at a time",
+                    remedy="repeat the command to resume; if memory is short, use --training.threads None",
                 )
             weights[stream] = outcome
     return {stream: weights[stream] for stream in streams}
@@ -79,30 +80,30 @@ def train_streams(
 
 @contextmanager
 def watched_logs(epochs: Mapping[Path, int], task: str, progress: Progress) -> Iterator[None]:
-    """While other processes train, tell every second how many epochs they have come to, from their logs.
+    """While other processes train, report every second how many epochs their logs hold.
 
     Args:
-        epochs: Of each stream's folder, how many it will have in the end.
-        task: What to call it.
-        progress: Told about the sum over all folders.
+        epochs: The stream folders, with the number of epochs that each will have in the end.
+        task: Name of the task for `progress`.
+        progress: Called with the sum over all folders.
     """
     total, ended = sum(epochs.values()), threading.Event()
 
-    def tell() -> None:
-        done = {folder: min(epochs_logged(folder), count) for folder, count in epochs.items()}
+    def report() -> None:
+        done = {folder: min(count_epochs(folder), count) for folder, count in epochs.items()}
         trained = sum(done[folder] == count for folder, count in epochs.items())
         progress(task, sum(done.values()), total, f"epochs; {trained} of {len(epochs)} networks done")
 
-    def keep_telling() -> None:
-        while not ended.wait(LOOK_EVERY_S):
-            tell()
+    def keep_reporting() -> None:
+        while not ended.wait(POLL_INTERVAL_S):
+            report()
 
-    tell()
-    watcher = threading.Thread(target=keep_telling, daemon=True)
+    report()
+    watcher = threading.Thread(target=keep_reporting, daemon=True)
     watcher.start()
     try:
         yield
     finally:
         ended.set()
         watcher.join()
-        tell()
+        report()

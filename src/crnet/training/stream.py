@@ -1,23 +1,23 @@
-"""Training a stream from the store to its best weights: stage 1, then stage 2, resumed wherever it was interrupted.
+"""Train one stream from the clip store to its best weights: stage 1, then stage 2. An interrupted training resumes.
 
 A run folder has one folder for each stream:
 
-    config.json        what it is trained with; another configuration is refused
-    last.safetensors   the whole training state after the last finished epoch
+    config.json        configuration and data of the training; another configuration is refused
+    last.safetensors   the complete training state after the last finished epoch
     best.safetensors   the weights of the best epoch of the final stage
-    log.jsonl          one row an epoch, see `crnet.training.log`
+    log.jsonl          one row per epoch, see `crnet.training.log`
     tensorboard/       the same for TensorBoard, if it is installed
 
-Stage 2 goes on from the *last* network of stage 1, as the paper does, which chooses none there. Of stage 2, the
-network with the best validation score is kept (average 1 - MAE of the five traits). Half of the validation clips
-take no part in that, if there are enough of them: they tell how far the system is off (`crnet.data.splits`).
+Stage 2 continues from the *last* network of stage 1, because the paper selects none there. Stage 2 keeps the network
+with the best validation score (average 1 - MAE of the five traits). If the validation split is large enough, half of it
+takes no part in this selection, so that it can measure the error of the system (`crnet.data.splits`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,14 @@ from crnet.data.splits import split_validation
 from crnet.data.store import Manifest
 from crnet.data.transforms import TransformConfig
 from crnet.errors import FormatError, LabelError
-from crnet.models.cr_block import class_of
+from crnet.models.cr_block import class_indices
 from crnet.models.crnet import ModelConfig, StreamNet
-from crnet.training.checkpoint import Standing, load_state, read_about, read_standing
+from crnet.training.checkpoint import TrainState, load_state, read_about, read_state
 from crnet.training.config import StageConfig, TrainingConfig
-from crnet.training.distributed import world
-from crnet.training.log import Row, run_log
-from crnet.training.loop import BEST_NAME, STATE_NAME, Run, fit
+from crnet.training.distributed import DistributedContext, distributed_context
+from crnet.training.log import Row, RowWriter, open_log
+from crnet.training.loop import BEST_NAME, STATE_NAME, Run, train_stages
+from crnet.training.old_names import with_current_names
 from crnet.types import Split, Stream
 from crnet.utils.files import remove_leftovers, write_json
 from crnet.utils.progress import Progress, no_progress
@@ -47,8 +48,15 @@ __all__ = ["StageConfig", "TrainingConfig", "train_stream"]
 logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.json"
-WITHOUT_INFLUENCE = ("workers", "threads", "device", "tensorboard")  # a run may be resumed with others
-STREAM_FOLDER = ResumableFolder("a run", CONFIG_NAME, decisive=lambda document: document["run"], exclusive=False)
+WITHOUT_INFLUENCE = ("workers", "threads", "device", "tensorboard")  # a run may be resumed with other values
+
+
+def _decisive(document: dict[str, Any]) -> Any:
+    """Return the settings of a training from its configuration file, with current names."""
+    return with_current_names(document["run"])
+
+
+STREAM_FOLDER = ResumableFolder("a run", CONFIG_NAME, _decisive, exclusive=False)
 
 
 def train_stream(
@@ -61,18 +69,18 @@ def train_stream(
     training: TrainingConfig,
     progress: Progress = no_progress,
 ) -> Path:
-    """Train one stream in `run_dir/<stream>`, or go on where an interrupted run stopped; a finished one is left.
+    """Train one stream in `run_dir/<stream>`. An interrupted training resumes; a finished one is not repeated.
 
-    Under `torchrun` every process calls this. On the CPU a resumed run ends with the same bits as an uninterrupted
-    one (with the same number of threads and processes).
+    Under `torchrun` every process calls this. On the CPU a resumed training ends with the same bits as an uninterrupted
+    one, given the same number of threads and processes.
 
     Args:
-        stream: Which of the three.
+        stream: The stream to train.
         store: The clip store.
         manifest: Its manifest. Without a `val` split the last epoch's network is kept, with a warning.
-        run_dir: The run.
+        run_dir: The run folder.
         model, transforms, training: The configuration.
-        progress: Told after every step.
+        progress: Called after every step.
 
     Returns:
         The file with the best weights, for `crnet.training.checkpoint.load_net`.
@@ -80,51 +88,90 @@ def train_stream(
     Raises:
         ConfigError: The folder holds a run of another configuration, the batch cannot be shared by the processes,
             a stage's losses do not fit the head, the width cannot be trained on a CPU, or training diverged.
-        LabelError: There is nothing to train on, or clips lack scores.
+        LabelError: There are no training clips, or clips lack scores.
         FormatError: A file of the run or a clip is damaged.
         StorageError: The disk is full.
     """
-    training.refuse_for(model.head)
+    training.require_losses_fit(model.head)
     folder = run_dir / stream
-    described = describe(stream, manifest, model, transforms, training)
-    with world(training.device) as here, reproducible(here.device, training.threads):
-        model.require_trainable_on(here.device)
-        resumed = check_configuration(folder, described)
-        here.barrier()  # all have looked before the first one writes
-        if resumed and read_standing(folder / STATE_NAME).finished:
-            logger.info("%s: already trained", stream)
-            read_about(folder / BEST_NAME)
+    settings = describe(stream, manifest, model, transforms, training)
+    with distributed_context(training.device) as context, reproducible(context.device, training.threads):
+        model.require_trainable_on(context.device)
+        has_state = check_configuration(folder, settings)
+        context.barrier()  # every process has read the folder before the main one writes
+        if has_state and _is_finished(folder, stream):
             return folder / BEST_NAME
-        if here.first:
-            prepare_folder(folder, described)
-        net = StreamNet(stream, model, training.seed).to(here.device)
-        here.synchronise(net)
-        splits: tuple[Split, Split] = ("train", "val")
-        train, val = (split_of(name, stream, store, manifest, model, transforms, training) for name in splits)
-        if train is None:
-            raise LabelError("no clip belongs to the training split", path=store, remedy="give some clips split=train")
-        if val is None and here.first:
-            logger.warning("no clip belongs to the validation split: the last epoch is kept, overfitting stays unseen")
-        net.start_from(stack_scores(train.rows))
-        standing, optimizer_state = load_state(folder / STATE_NAME, net) if resumed else (Standing(), {})
-        write_log = run_log(folder, standing.log, training.tensorboard) if here.first else nullcontext(drop_row)
-        with write_log as write:
-            run = Run(folder, net, train, val, training, here, standing, optimizer_state, write, progress)
-            for stage in training.stages:
-                if stage.epochs:
-                    run.batches(train, stage)  # raises what can be known now, not after a night of stage 1
-            for number in range(standing.stage, len(training.stages) + 1):
-                fit(run, number)
+        if context.is_main:
+            prepare_folder(folder, settings)
+        train, val = _training_splits(stream, store, manifest, model, transforms, training, context)
+        net = StreamNet(stream, model, training.seed).to(context.device)
+        context.synchronise_batchnorm(net)
+        net.initialise_from_scores(stack_scores(train.rows))
+        state, optimizer_state = load_state(folder / STATE_NAME, net) if has_state else (TrainState(), {})
+        with _open_log(folder, state, training, context) as write_row:
+            train_stages(Run(folder, net, train, val, training, context, state, optimizer_state, write_row, progress))
     return folder / BEST_NAME
+
+
+def _is_finished(folder: Path, stream: Stream) -> bool:
+    """Return True if a folder with a training state holds a finished training.
+
+    Raises:
+        FormatError: The training is finished, but its best weights are missing or damaged.
+    """
+    if not read_state(folder / STATE_NAME).finished:
+        return False
+    logger.info("%s: already trained", stream)
+    read_about(folder / BEST_NAME)
+    return True
+
+
+def _training_splits(
+    stream: Stream,
+    store: Path,
+    manifest: Manifest,
+    model: ModelConfig,
+    transforms: TransformConfig,
+    training: TrainingConfig,
+    context: DistributedContext,
+) -> tuple[ClipDataset, ClipDataset | None]:
+    """Return the training split and the validation split, which may be missing.
+
+    Raises:
+        LabelError: There are no training clips, or clips lack scores.
+    """
+    splits: tuple[Split, Split] = ("train", "val")
+    train, val = (open_split(name, stream, store, manifest, model, transforms, training) for name in splits)
+    if train is None:
+        raise LabelError("no clip belongs to the training split", path=store, remedy="give some clips split=train")
+    if val is None and context.is_main:
+        logger.warning(
+            "no clip belongs to the validation split: the network of the last epoch is kept, "
+            "and overfitting cannot be detected"
+        )
+    return train, val
+
+
+def _open_log(
+    folder: Path, state: TrainState, training: TrainingConfig, context: DistributedContext
+) -> AbstractContextManager[RowWriter]:
+    """Return the log of a training; a process other than the main one writes no rows."""
+    if context.is_main:
+        return open_log(folder, state.log, training.tensorboard)
+    return nullcontext(_drop_row)
+
+
+def _drop_row(row: Row) -> None:
+    """Write nothing."""
 
 
 @contextmanager
 def reproducible(device: torch.device, threads: int | None) -> Iterator[None]:
-    """On the CPU, let torch use only algorithms that give the same bits every time; on a GPU, let it try for speed.
+    """On a CPU, restrict torch to deterministic algorithms; on a GPU, let cuDNN search for the fastest ones.
 
     Args:
-        device: Where training computes.
-        threads: Of the CPU; None: as many as torch uses anyway.
+        device: Device of the training.
+        threads: Number of CPU threads; None keeps torch's number.
     """
     if device.type != "cpu":
         with torch.backends.cudnn.flags(enabled=True, benchmark=True):
@@ -141,7 +188,7 @@ def reproducible(device: torch.device, threads: int | None) -> Iterator[None]:
         torch.set_num_threads(threads_before)
 
 
-def split_of(
+def open_split(
     name: Split,
     stream: Stream,
     store: Path,
@@ -150,23 +197,26 @@ def split_of(
     transforms: TransformConfig,
     training: TrainingConfig,
 ) -> ClipDataset | None:
-    """A split as one stream trains on it or is validated on it; None if it is empty.
+    """Return a split as a dataset of one stream, for training or validation; None if the split is empty.
 
-    Of the validation split, it is the half that chooses the network; see `crnet.data.splits`.
+    Of the validation split, only the half that selects the network is returned; see `crnet.data.splits`.
+
+    Raises:
+        LabelError: Clips lack scores.
     """
     rows = manifest.rows(name)
     if name == "val":
         rows, _ = split_validation(rows)
     if not rows:
         return None
-    classes = class_of(stack_scores(rows), model.classes)
+    classes = class_indices(stack_scores(rows), model.classes)
     return ClipDataset(store, rows, transforms, [stream], training.seed, classes, training=name == "train")
 
 
 def describe(
     stream: Stream, manifest: Manifest, model: ModelConfig, transforms: TransformConfig, training: TrainingConfig
 ) -> dict[str, Any]:
-    """Everything that decides what is trained, as JSON values: the configuration and the labelled clips."""
+    """Return all settings that affect the result, as JSON values: the configuration and the labelled clips."""
     labelled = [(row.clip_id, row.split, row.scores) for row in (*manifest.rows("train"), *manifest.rows("val"))]
     document = {
         "stream": stream,
@@ -211,12 +261,8 @@ def check_configuration(folder: Path, described: dict[str, Any]) -> bool:
 
 
 def prepare_folder(folder: Path, described: dict[str, Any]) -> None:
-    """Write the configuration unless it is there, and clear away what a killed run left half-written."""
+    """Write the configuration if there is none, and delete partial files of a killed run."""
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     if not (folder / CONFIG_NAME).exists():
         write_json(folder / CONFIG_NAME, {"run": described, "made_with": versions() | {"git": git_revision()}})
-
-
-def drop_row(row: Row) -> None:
-    """The log of a process that is not the first."""

@@ -28,8 +28,8 @@ def test_the_paper_preset_has_the_numbers_of_the_paper() -> None:
     assert (second.optimizer, second.lr, second.betas, second.weight_decay) == ("adam", 0.002, (0.5, 0.999), 0.005)
     for stage in (first, second):
         assert (stage.batch_size, stage.epochs, stage.lr_step_epochs, stage.lr_factor) == (30, 50, 10, 0.1)
-    assert first.terms == ("guide",)
-    assert second.terms == ("l1", "mse", "bell", "guide")  # Eq. 8
+    assert first.terms == ("classification",)
+    assert second.terms == ("l1", "mse", "bell", "classification")  # Eq. 8
     assert (paper.fusion.trees, paper.fusion.max_features) == (1000, 512)  # Sec. 3.4
     assert paper.fusion.weights == {"scene": 7, "face": 5, "audio-text": 3}
 

@@ -12,7 +12,7 @@ from crnet.data.dataset import Batches, ClipDataset, load_batches, longest_audio
 from crnet.data.store import ClipRow, read_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.errors import ConfigError, FormatError, LabelError
-from crnet.models.cr_block import class_of
+from crnet.models.cr_block import class_indices
 from crnet.types import Batch
 from synthetic import write_store
 
@@ -27,7 +27,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dataset(store: Path, *, training: bool = True, clips: int = 10, seed: int = 0) -> ClipDataset:
     rows = read_manifest(store).rows("train")[:clips]
     return ClipDataset(
-        store, rows, CONFIG, ["scene", "audio-text"], seed, class_of(stack_scores(rows)), training=training
+        store, rows, CONFIG, ["scene", "audio-text"], seed, class_indices(stack_scores(rows)), training=training
     )
 
 
@@ -100,7 +100,7 @@ def test_frames_vary_between_epochs_in_training_only(store: Path) -> None:
 def test_classes_come_from_the_exact_scores(store: Path) -> None:
     row = read_manifest(store).rows("train")[0]
     edge = ClipRow(row.clip_id, row.file, "train", (63 / 90,) * 6)
-    data = ClipDataset(store, [edge], CONFIG, ["audio-text"], classes=class_of(stack_scores([edge])))
+    data = ClipDataset(store, [edge], CONFIG, ["audio-text"], classes=class_indices(stack_scores([edge])))
     (batch,) = load_batches(data, 1)
     assert batch.classes is not None and batch.classes.tolist() == [[3] * 6]
 

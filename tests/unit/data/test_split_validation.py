@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crnet.data.manifest import ClipRow, read_manifest
 from crnet.data.splits import split_group, split_validation
 from crnet.fusion.conformal import FEWEST_CALIBRATION_CLIPS
-from crnet.training.stream import split_of
+from crnet.training.stream import open_split
 from synthetic import write_store
 from tiny_training import TINY_MODEL, TINY_TRANSFORMS, tiny_training
 
@@ -61,8 +61,8 @@ def test_training_chooses_its_network_without_the_calibrating_half(tmp_path: Pat
     manifest = read_manifest(store)
     choosing, calibrating = split_validation(manifest.rows("val"))
     assert calibrating
-    seen = split_of("val", "scene", store, manifest, TINY_MODEL, TINY_TRANSFORMS, tiny_training())
+    seen = open_split("val", "scene", store, manifest, TINY_MODEL, TINY_TRANSFORMS, tiny_training())
     assert seen is not None
     assert seen.rows == choosing
     few = replace(manifest, clips=manifest.rows("val")[:9])
-    assert len(split_of("val", "scene", store, few, TINY_MODEL, TINY_TRANSFORMS, tiny_training()).rows) == 9
+    assert len(open_split("val", "scene", store, few, TINY_MODEL, TINY_TRANSFORMS, tiny_training()).rows) == 9

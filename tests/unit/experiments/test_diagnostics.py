@@ -13,7 +13,7 @@ from workspace_fakes import FakeWorkspace, fake_workspace, log_rows, write_log
 
 from crnet.experiments.figures.diagnostics import Diagnostics, Floors, TurningPoint, confusion
 from crnet.experiments.workspace import Workspace
-from crnet.models.cr_block import class_of
+from crnet.models.cr_block import class_indices
 from crnet.report import style
 
 WARNING = "training 1-MAE 0.9500 is far above validation 0.9000"
@@ -58,7 +58,7 @@ def test_the_section_describes_the_turning_points(fake: FakeWorkspace, tmp_path:
     assert section.data["face"]["best_epoch"] == {"0": 2, "1": 3}
     counts = np.array(section.data["scene"]["confusion"])
     assert counts.sum() == 2 * 4 * 6  # seeds, validation clips, targets
-    true = np.bincount(class_of(fake.truth("val")).ravel(), minlength=4)
+    true = np.bincount(class_indices(fake.truth("val")).ravel(), minlength=4)
     assert counts.sum(axis=1).tolist() == (2 * true).tolist()
     json.dumps(section.data, allow_nan=False)
     with section.files[1].open() as lines:
@@ -71,7 +71,7 @@ def test_the_section_describes_the_turning_points(fake: FakeWorkspace, tmp_path:
 
 def test_floors_match_hand_computation(fake: FakeWorkspace) -> None:
     floors = Floors.of(fake)
-    train, val = class_of(fake.truth("train")), class_of(fake.truth("val"))
+    train, val = class_indices(fake.truth("train")), class_indices(fake.truth("val"))
     correct = [np.mean(val[:, i] == np.bincount(train[:, i], minlength=4).argmax()) for i in range(6)]
     assert floors.class_accuracy == pytest.approx(np.mean(correct))
     errors = np.abs(np.median(fake.truth("train"), axis=0) - fake.truth("val"))

@@ -70,7 +70,7 @@ def test_the_number_of_classes_does_not_matter_to_a_plain_head() -> None:
     [
         with_model(backbone="r3d34")(BASE),
         with_model(classes=7)(BASE),
-        with_losses("l1", "guide")(BASE),
+        with_losses("l1", "classification")(BASE),
         with_expectation_head(BASE),
         with_plain_head("l1", "mse", "bell")(BASE),
         training(freeze_batchnorm=True),
@@ -138,4 +138,4 @@ def test_a_planned_network_lists_the_experiments_that_need_it(workspace: Workspa
     planned = plan(workspace, TABLES)
     face = next(net for net in planned if net.spec == workspace.standard_net("face"))
     assert face.needed_by == ("table1", "table3", "table4", "table7")
-    assert face.spec.summary == "face, cr-block, l1+mse+bell+guide, r2d34, 4 classes"
+    assert face.spec.summary == "face, cr-block, l1+mse+bell+classification, r2d34, 4 classes"

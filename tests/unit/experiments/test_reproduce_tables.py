@@ -189,12 +189,12 @@ def test_a_diverging_network_leaves_only_its_own_row_empty(store: Path, tmp_path
     table = Table("custom", "Custom", rows, (Claim("sound beats wild", "me", "sound", "wild"),))
     report = reproduce((table,), store, tmp_path, TINY, seeds=(0,), workers=1)
     assert list(report.failures) == [NetSpec("face", diverging(TINY)).summary]
-    assert "no longer a number" in next(iter(report.failures.values()))
+    assert "not a finite number" in next(iter(report.failures.values()))
     data = json.loads((tmp_path / "results.json").read_text())["sections"]["custom"]["data"]
     assert [row["failure"] is None for row in data["rows"]] == [True, False]
     assert data["claims"] == []
-    assert "no longer a number" in (tmp_path / "custom" / "custom.md").read_text(encoding="utf-8")
-    assert "no longer a number" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "not a finite number" in (tmp_path / "custom" / "custom.md").read_text(encoding="utf-8")
+    assert "not a finite number" in (tmp_path / "README.md").read_text(encoding="utf-8")
     assert len(list(tmp_path.glob(f"nets/*/{FAILURE_NAME}"))) == 1
     assert sum(is_trained(folder) for folder in tmp_path.glob("nets/*/face")) == 1
 

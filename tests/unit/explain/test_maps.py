@@ -11,9 +11,9 @@ import torch
 
 from crnet.errors import UsageError
 from crnet.explain.heat_maps import compute_feature_maps, compute_heat_maps, default_layer, gradcam, mass_inside
-from crnet.models.cr_block import class_of
+from crnet.models.cr_block import class_indices
 from crnet.models.crnet import ModelConfig, StreamNet
-from crnet.models.losses import joint_loss
+from crnet.models.losses import loss_terms
 from crnet.predict import Predictor
 from crnet.types import Batch
 
@@ -139,8 +139,8 @@ SHAPE = ModelConfig(width=8, blocks=(1, 1, 1, 1), frames=FRAMES)
 
 def trained(known: DrawnSet, epochs: int = 15, batch_size: int = 20) -> StreamNet:
     net = StreamNet("scene", SHAPE, seed=0)
-    net.start_from(np.full((1, 6), 0.5))
-    truth, classes = torch.from_numpy(known.scores).float(), torch.from_numpy(class_of(known.scores))
+    net.initialise_from_scores(np.full((1, 6), 0.5))
+    truth, classes = torch.from_numpy(known.scores).float(), torch.from_numpy(class_indices(known.scores))
     optimizer = torch.optim.Adam(net.parameters(), 2e-3, weight_decay=5e-4)
     for epoch in range(epochs):
         for group in optimizer.param_groups:
@@ -148,9 +148,9 @@ def trained(known: DrawnSet, epochs: int = 15, batch_size: int = 20) -> StreamNe
         order = torch.randperm(len(truth), generator=torch.Generator().manual_seed(epoch))
         for part in order.split(batch_size):
             output = net.train()(Batch(("",) * len(part), scene=known.frames[part]))
-            terms = joint_loss(output.scores, output.logits, truth[part], classes[part], 1.0)
+            terms = loss_terms(output.scores, output.logits, truth[part], classes[part], 1.0)
             optimizer.zero_grad()
-            (terms.l1 + terms.mse + terms.bell + terms.guide).backward()
+            (terms.l1 + terms.mse + terms.bell + terms.classification).backward()
             optimizer.step()
     return net.eval()
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from crnet.errors import ConfigError, CrnetError, LabelError
-from crnet.models.cr_block import EDGES, CRBlock, class_of
+from crnet.models.cr_block import EDGES, CRBlock, class_indices
 
 
 def block(width: int = 8, classes: int = 4, seed: int = 0) -> CRBlock:
-    return CRBlock(width, classes, torch.Generator().manual_seed(seed))
+    return CRBlock(width, classes, generator=torch.Generator().manual_seed(seed))
 
 
 def vectors(*shape: int, seed: int = 1) -> torch.Tensor:
@@ -39,24 +39,24 @@ def vectors(*shape: int, seed: int = 1) -> torch.Tensor:
     ],
 )
 def test_four_classes(score: float, expected: int) -> None:
-    assert class_of(np.array([score])).tolist() == [expected]
+    assert class_indices(np.array([score])).tolist() == [expected]
 
 
 @pytest.mark.parametrize("classes", [4, 7, 10])
 def test_every_edge_belongs_to_the_upper_class(classes: int) -> None:
     edges = np.array(EDGES[classes])
     assert len(edges) == classes - 1
-    assert class_of(edges, classes).tolist() == list(range(1, classes))
-    assert class_of(np.nextafter(edges, 0), classes).tolist() == list(range(classes - 1))
-    assert class_of(np.array([0.0, 1.0]), classes).tolist() == [0, classes - 1]
+    assert class_indices(edges, classes).tolist() == list(range(1, classes))
+    assert class_indices(np.nextafter(edges, 0), classes).tolist() == list(range(classes - 1))
+    assert class_indices(np.array([0.0, 1.0]), classes).tolist() == [0, classes - 1]
 
 
 def test_float32_would_move_a_label_across_its_edge() -> None:
     label = np.array([63 / 90])
-    assert class_of(label).tolist() == [3]
-    assert class_of(label.astype(np.float32).astype(np.float64)).tolist() == [2]
+    assert class_indices(label).tolist() == [3]
+    assert class_indices(label.astype(np.float32).astype(np.float64)).tolist() == [2]
     with pytest.raises(LabelError, match="float32"):
-        class_of(label.astype(np.float32))
+        class_indices(label.astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_float32_would_move_a_label_across_its_edge() -> None:
 )
 def test_bad_scores_are_refused(scores: Any, classes: int, kind: type[CrnetError]) -> None:
     with pytest.raises(kind):
-        class_of(scores, classes)
+        class_indices(scores, classes)
 
 
 @given(
@@ -79,7 +79,7 @@ def test_bad_scores_are_refused(scores: Any, classes: int, kind: type[CrnetError
     st.sampled_from(sorted(EDGES)),
 )
 def test_classes_keep_the_order_and_the_shape(scores: np.ndarray, classes: int) -> None:
-    found = class_of(scores, classes)
+    found = class_indices(scores, classes)
     assert found.shape == scores.shape
     assert found.dtype == np.int64
     assert np.all((found >= 0) & (found < classes))
@@ -158,14 +158,14 @@ def test_weights_are_of_the_classes_and_sum_to_one(seed: int) -> None:
 def test_scores_start_at_the_means() -> None:
     net = block()
     means = np.array([0.476, 0.520, 0.548, 0.523, 0.566, 0.504])
-    net.start_from(np.stack([means - 0.1, means + 0.1]))
+    net.initialise_from_scores(np.stack([means - 0.1, means + 0.1]))
     assert net(torch.zeros(1, 8))[2][0].tolist() == pytest.approx(means)
 
 
 @pytest.mark.parametrize("scores", [[[0.5] * 5], [[0.5] * 5 + [1.1]], [[0.5] * 5 + [math.nan]], [0.5] * 6, []])
 def test_bad_scores_to_start_from_are_refused(scores: list[float]) -> None:
     with pytest.raises(LabelError):
-        block().start_from(np.array(scores))
+        block().initialise_from_scores(np.array(scores))
 
 
 def test_scores_keep_their_digits_under_autocast() -> None:

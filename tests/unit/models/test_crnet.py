@@ -226,7 +226,7 @@ def test_bad_configurations_are_refused(change: dict[str, Any]) -> None:
         ("scene", TINY, {"scene": None}, "no frames for the scene"),
         ("face", TINY, {"face": None}, "no frames for the face"),
         ("audio-text", TINY, {"audio": None, "text": None}, "no sound"),
-        ("scene", replace(TINY, temporal="conv1x1", frames=8), {}, "4 frames a clip, but the network weighs 8"),
+        ("scene", replace(TINY, temporal="conv1x1", frames=8), {}, "4 frames per clip, but the network weights 8"),
     ],
 )
 def test_a_batch_that_does_not_fit_is_refused(

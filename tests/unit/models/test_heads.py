@@ -12,10 +12,11 @@ import torch
 
 from crnet.config import Config, from_dict, to_dict
 from crnet.errors import ConfigError, LabelError
+from crnet.models.cr_block import EDGES
 from crnet.models.crnet import HEADS, Head, ModelConfig, StreamNet
-from crnet.models.heads import ExpectationHead, PlainHead, class_centres, middles
-from crnet.models.losses import guide_loss
-from crnet.training.config import CLASSIFICATION, JOINT, StageConfig, Term, TrainingConfig
+from crnet.models.heads import ExpectationHead, PlainHead, class_centres, class_midpoints
+from crnet.models.losses import Term, classification_loss
+from crnet.training.config import CLASSIFICATION, JOINT, StageConfig, TrainingConfig
 from crnet.types import Batch
 
 SMALL = ModelConfig(width=8, blocks=(1, 1, 1, 1), frames=2)
@@ -26,7 +27,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def test_plain_head_is_one_linear_layer() -> None:
-    head = PlainHead(2, 4, generator())
+    head = PlainHead(2, 4, generator=generator())
     with torch.no_grad():
         head.score_weight.copy_(torch.tensor([[1.0, 10.0]] * 6))
         head.score_bias.copy_(torch.arange(6.0))
@@ -35,19 +36,19 @@ def test_plain_head_is_one_linear_layer() -> None:
     assert features.tolist() == [[[2.0, 0.5]] * 6]
     assert logits.shape == (1, 6, 4)
     # All classes alike: the cross-entropy of six targets is 6 ln 4, whatever the classes are.
-    assert guide_loss(logits, torch.zeros(1, 6, dtype=torch.int64)).item() == pytest.approx(6 * math.log(4))
+    assert classification_loss(logits, torch.zeros(1, 6, dtype=torch.int64)).item() == pytest.approx(6 * math.log(4))
 
 
 def test_a_plain_head_starts_at_the_training_means_whatever_it_sees() -> None:
     net = StreamNet("scene", replace(SMALL, head="plain")).eval()
     means = [0.4, 0.5, 0.6, 0.45, 0.55, 0.5]
-    net.start_from(np.array([means]))
+    net.initialise_from_scores(np.array([means]))
     batch = Batch(("a", "b"), scene=torch.randint(0, 256, (2, 2, 3, 32, 32), dtype=torch.uint8))
     assert net(batch).scores.flatten().tolist() == pytest.approx(means * 2)
 
 
 def test_expectation_is_the_softmax_times_the_centres() -> None:
-    head = ExpectationHead(1, 4, generator())
+    head = ExpectationHead(1, 4, generator=generator())
     with torch.no_grad():
         head.class_weight.copy_(torch.tensor([math.log(1), math.log(2), math.log(3), math.log(4)]).view(1, 4, 1))
         head.centres.copy_(torch.tensor([0.1, 0.2, 0.4, 0.8]))
@@ -62,22 +63,22 @@ def test_expectation_is_the_softmax_times_the_centres() -> None:
 def test_centres_are_the_means_of_the_classes() -> None:
     scores = np.full((4, 6), 0.3)
     scores[:, 0] = [0.2, 0.4, 0.55, 0.9]
-    centres = class_centres(scores, 4)
+    centres = class_centres(scores, EDGES[4])
     assert centres[0].tolist() == pytest.approx([0.3, 0.55, 0.65, 0.9])  # nobody in 0.6-0.7: its middle
     assert centres[1].tolist() == pytest.approx([0.3, 0.55, 0.65, 0.85])
-    assert list(middles(4)) == pytest.approx([0.25, 0.55, 0.65, 0.85])
+    assert list(class_midpoints(EDGES[4])) == pytest.approx([0.25, 0.55, 0.65, 0.85])
 
 
 @pytest.mark.parametrize("scores", [np.zeros((0, 6)), np.full((2, 5), 0.5), np.full((1, 6), np.nan)])
 def test_bad_scores_have_no_centres(scores: np.ndarray) -> None:
     with pytest.raises(LabelError):
-        class_centres(scores, 4)
+        class_centres(scores, EDGES[4])
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_answers_in_the_same_form(head: Head) -> None:
     net = StreamNet("scene", replace(SMALL, head=head, classes=7)).eval()
-    net.start_from(np.tile([0.4, 0.5, 0.6, 0.45, 0.55, 0.5], (3, 1)))
+    net.initialise_from_scores(np.tile([0.4, 0.5, 0.6, 0.45, 0.55, 0.5], (3, 1)))
     output = net(Batch(("a", "b"), scene=torch.zeros(2, 2, 3, 32, 32, dtype=torch.uint8)))
     assert output.features.shape == (2, 6, 64)
     assert output.logits.shape == (2, 6, 7)
@@ -98,17 +99,17 @@ def test_a_plain_head_gives_regression_all_its_gradients() -> None:
 def test_the_centres_travel_with_the_weights() -> None:
     config = replace(SMALL, head="expectation")
     net, other = StreamNet("face", config), StreamNet("face", config)
-    net.start_from(np.full((2, 6), 0.45))
+    net.initialise_from_scores(np.full((2, 6), 0.45))
     other.load_state_dict(net.state_dict())
     assert isinstance(other.head, ExpectationHead)
     assert other.head.centres[:, 0].tolist() == pytest.approx([0.45] * 6)
 
 
 REFUSED: tuple[tuple[Head, tuple[Term, ...], int, tuple[Term, ...]], ...] = (
-    ("plain", ("guide",), 1, ("l1",)),
-    ("plain", ("guide",), 0, ("l1", "guide")),
-    ("expectation", ("guide",), 1, ("l1", "guide")),
-    ("expectation", ("guide",), 1, ("mse",)),
+    ("plain", ("classification",), 1, ("l1",)),
+    ("plain", ("classification",), 0, ("l1", "classification")),
+    ("expectation", ("classification",), 1, ("l1", "classification")),
+    ("expectation", ("classification",), 1, ("mse",)),
 )
 
 
@@ -122,9 +123,9 @@ def test_losses_that_do_not_fit_the_head_are_refused(
 
 
 def test_losses_that_fit_the_head_are_taken() -> None:
-    no_stage, guide = replace(CLASSIFICATION, epochs=0), StageConfig(terms=("guide",))
+    no_stage, classification = replace(CLASSIFICATION, epochs=0), StageConfig(terms=("classification",))
     Config(model=ModelConfig(head="plain"), training=TrainingConfig(stages=(no_stage, StageConfig(terms=("bell",)))))
-    Config(model=ModelConfig(head="expectation"), training=TrainingConfig(stages=(CLASSIFICATION, guide)))
+    Config(model=ModelConfig(head="expectation"), training=TrainingConfig(stages=(CLASSIFICATION, classification)))
     Config(model=ModelConfig(head="expectation+regression"))
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from crnet.models.losses import (
     bell_loss,
-    guide_loss,
-    joint_loss,
+    classification_loss,
     l1_loss,
     lambda_at,
+    loss_terms,
     mse_loss,
     share_outside_bell,
 )
@@ -112,22 +112,24 @@ def test_l1_and_mse_by_hand() -> None:
     assert mse_loss(prediction, target).item() == pytest.approx(62.5)
 
 
-def test_guide_is_a_mean_over_clips_and_a_sum_over_targets() -> None:
+def test_classification_loss_is_a_mean_over_clips_and_a_sum_over_targets() -> None:
     chance = torch.zeros(5, 6, 4)
-    assert guide_loss(chance, torch.zeros(5, 6, dtype=torch.int64)).item() == pytest.approx(6 * math.log(4))
+    assert classification_loss(chance, torch.zeros(5, 6, dtype=torch.int64)).item() == pytest.approx(6 * math.log(4))
     # One clip, two targets, two classes. Target 0: p(class 0) = 3/4, right. Target 1: p(class 1) = 1/4, right.
     logits = torch.tensor([[[math.log(3), 0.0], [math.log(3), 0.0]]])
     expected = -math.log(3 / 4) - math.log(1 / 4)  # 0.287682 + 1.386294
-    assert guide_loss(logits, torch.tensor([[0, 1]])).item() == pytest.approx(expected, rel=1e-6)
+    assert classification_loss(logits, torch.tensor([[0, 1]])).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_guide_is_the_softmax_over_classes_not_targets() -> None:
+def test_classification_loss_is_the_softmax_over_classes_not_targets() -> None:
     # A constant added to all classes of one target changes nothing; over the targets it would.
     logits = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
     classes = torch.randint(0, 4, (3, 6), generator=torch.Generator().manual_seed(1))
     shifted = logits.clone()
     shifted[:, 2] += 5.0
-    assert guide_loss(shifted, classes).item() == pytest.approx(guide_loss(logits, classes).item(), rel=1e-5)
+    assert classification_loss(shifted, classes).item() == pytest.approx(
+        classification_loss(logits, classes).item(), rel=1e-5
+    )
 
 
 def test_lambda_by_hand() -> None:
@@ -141,12 +143,12 @@ def test_lambda_by_hand() -> None:
 def test_joint_loss_is_the_sum_of_its_terms() -> None:
     # Every score 9 points off, class logits at chance: 9 + 81 + 118.0408 + 200 * 8.317766
     prediction, target = torch.full((2, 6), 0.59), torch.full((2, 6), 0.5)
-    terms = joint_loss(prediction, torch.zeros(2, 6, 4), target, torch.ones(2, 6, dtype=torch.int64), 200.0)
+    terms = loss_terms(prediction, torch.zeros(2, 6, 4), target, torch.ones(2, 6, dtype=torch.int64), 200.0)
     assert terms.l1.item() == pytest.approx(9, rel=1e-5)
     assert terms.mse.item() == pytest.approx(81, rel=1e-5)
     assert terms.bell.item() == pytest.approx(118.0408, rel=1e-5)
-    assert terms.guide.item() == pytest.approx(8.317766, rel=1e-5)
-    assert terms.total.item() == pytest.approx(9 + 81 + 118.0408 + 1663.5532, rel=1e-5)
+    assert terms.classification.item() == pytest.approx(8.317766, rel=1e-5)
+    assert terms.total().item() == pytest.approx(9 + 81 + 118.0408 + 1663.5532, rel=1e-5)
 
 
 def test_share_outside_bell() -> None:

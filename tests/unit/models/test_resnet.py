@@ -11,14 +11,23 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from crnet.errors import FormatError
-from crnet.models.resnet import FILM, PICTURE, SIGNAL, Geometry, ResNet, ZeroPaddedIdentity, average, load_backbone
+from crnet.models.resnet import (
+    GEOMETRY_1D,
+    GEOMETRY_2D,
+    GEOMETRY_3D,
+    Geometry,
+    ResNet,
+    ZeroPaddedIdentity,
+    average_positions,
+    load_backbone,
+)
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def small(geometry: Geometry = PICTURE, channels_in: int = 3, seed: int = 0) -> ResNet:
+def small(geometry: Geometry = GEOMETRY_2D, channels_in: int = 3, seed: int = 0) -> ResNet:
     return ResNet(geometry, channels_in, width=4, blocks=(1, 2, 1, 1), generator=generator(seed)).eval()
 
 
@@ -63,7 +72,7 @@ def test_a_torchvision_file_gives_the_features_that_monai_gives(tmp_path: Path) 
     nets = pytest.importorskip("monai.networks.nets")
     state = torchvision_resnet34()
     save_file(state, tmp_path / "resnet34.safetensors")
-    ours = ResNet(PICTURE, 3, generator=generator()).eval()
+    ours = ResNet(GEOMETRY_2D, 3, generator=generator()).eval()
     load_backbone(ours, tmp_path / "resnet34.safetensors")
     theirs = nets.resnet34(
         spatial_dims=2, n_input_channels=3, conv1_t_stride=2, bias_downsample=False, feed_forward=False
@@ -71,14 +80,14 @@ def test_a_torchvision_file_gives_the_features_that_monai_gives(tmp_path: Path) 
     theirs.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
     pictures = torch.randn(2, 3, 112, 96, generator=generator(1))
     with torch.inference_mode():
-        features = average(ours(pictures))
+        features = average_positions(ours(pictures))
         torch.testing.assert_close(features, theirs(pictures), rtol=1e-5, atol=1e-5)
     assert features.std() > 0.01  # not all zeros, which would agree with anything
 
 
 def test_names_and_shapes_are_torchvision_s() -> None:
     expected = {name: value.shape for name, value in torchvision_resnet34().items() if not name.startswith("fc.")}
-    ours = ResNet(PICTURE, 3, generator=generator()).state_dict()
+    ours = ResNet(GEOMETRY_2D, 3, generator=generator()).state_dict()
     assert {name: value.shape for name, value in ours.items()} == expected
     # He et al. 2016: 21.8 million with the 513,000 of fc.
     assert sum(value.numel() for name, value in ours.items() if name.endswith((".weight", ".bias"))) == 21_284_672
@@ -88,13 +97,13 @@ def test_names_and_shapes_are_torchvision_s() -> None:
     ("geometry", "shape", "expected"),
     [
         # 36,800 / 4 (stem) / 4 (pool) = 2,300; / 4 / 4 / 4, each rounded up: 575, 144, 36
-        (SIGNAL, (2, 1, 36_800), (2, 32, 36)),
+        (GEOMETRY_1D, (2, 1, 36_800), (2, 32, 36)),
         # 112 / 2 / 2 = 28; 14, 7, 4
-        (PICTURE, (2, 3, 112, 112), (2, 32, 4, 4)),
-        (PICTURE, (1, 3, 1, 1), (1, 32, 1, 1)),
+        (GEOMETRY_2D, (2, 3, 112, 112), (2, 32, 4, 4)),
+        (GEOMETRY_2D, (1, 3, 1, 1), (1, 32, 1, 1)),
         # time: 16 (stem keeps it), 8 (pool), 4, 2, 1
-        (FILM, (1, 3, 16, 112, 112), (1, 32, 1, 4, 4)),
-        (FILM, (1, 3, 32, 56, 56), (1, 32, 2, 2, 2)),
+        (GEOMETRY_3D, (1, 3, 16, 112, 112), (1, 32, 1, 4, 4)),
+        (GEOMETRY_3D, (1, 3, 32, 56, 56), (1, 32, 2, 2, 2)),
     ],
 )
 def test_shape_of_the_map(geometry: Geometry, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
@@ -102,16 +111,16 @@ def test_shape_of_the_map(geometry: Geometry, shape: tuple[int, ...], expected: 
     with torch.inference_mode():
         feature_map = net(torch.zeros(shape))
     assert tuple(feature_map.shape) == expected
-    assert tuple(average(feature_map).shape) == expected[:2]
+    assert tuple(average_positions(feature_map).shape) == expected[:2]
 
 
 def test_kernels_of_the_three_forms() -> None:
     shapes = {
         geometry.dimensions: tuple(small(geometry, channels).conv1.weight.shape)  # type: ignore[union-attr]
-        for geometry, channels in ((SIGNAL, 1), (PICTURE, 3), (FILM, 3))
+        for geometry, channels in ((GEOMETRY_1D, 1), (GEOMETRY_2D, 3), (GEOMETRY_3D, 3))
     }
     assert shapes == {1: (4, 1, 49), 2: (4, 3, 7, 7), 3: (4, 3, 7, 7, 7)}
-    assert tuple(small(SIGNAL, 1).state_dict()["layer1.0.conv1.weight"].shape) == (4, 4, 9)
+    assert tuple(small(GEOMETRY_1D, 1).state_dict()["layer1.0.conv1.weight"].shape) == (4, 4, 9)
 
 
 def test_zero_padded_identity_by_hand() -> None:
@@ -122,7 +131,7 @@ def test_zero_padded_identity_by_hand() -> None:
 
 
 def test_a_film_s_shortcuts_have_no_parameters_and_pass_gradients() -> None:
-    net = small(FILM)
+    net = small(GEOMETRY_3D)
     assert not any("downsample" in name for name in net.state_dict())
     # With the residual branch silent only the shortcut is left, and it must carry the gradient.
     block = net.layer2[0]
@@ -135,7 +144,7 @@ def test_a_film_s_shortcuts_have_no_parameters_and_pass_gradients() -> None:
 
 
 def test_average_of_bfloat16_is_float32() -> None:
-    assert average(torch.ones(1, 2, 3, 3, dtype=torch.bfloat16)).dtype == torch.float32
+    assert average_positions(torch.ones(1, 2, 3, 3, dtype=torch.bfloat16)).dtype == torch.float32
 
 
 def test_initial_weights_are_he_s_and_follow_the_generator() -> None:
@@ -143,7 +152,7 @@ def test_initial_weights_are_he_s_and_follow_the_generator() -> None:
     torch.rand(1)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
     assert not torch.equal(one.conv1.weight, other.conv1.weight)  # type: ignore[arg-type]
-    wide = ResNet(PICTURE, 3, width=32, blocks=(1, 1, 1, 1), generator=generator()).state_dict()
+    wide = ResNet(GEOMETRY_2D, 3, width=32, blocks=(1, 1, 1, 1), generator=generator()).state_dict()
     # fan-out, 128 to 256 channels: std = sqrt(2 / (256 * 9))
     assert wide["layer4.0.conv1.weight"].std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.01)
 

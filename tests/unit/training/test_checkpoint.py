@@ -14,11 +14,11 @@ from crnet.errors import FormatError
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.training.checkpoint import (
     Best,
-    Standing,
+    TrainState,
     load_net,
     load_state,
     read_about,
-    read_standing,
+    read_state,
     restore_optimizer,
     save_state,
     save_weights,
@@ -26,7 +26,7 @@ from crnet.training.checkpoint import (
 from crnet.training.config import CLASSIFICATION, JOINT, StageConfig
 from tiny_training import TINY_MODEL
 
-STANDING = Standing(2, 3, Best(2, 1, 0.9), [{"epoch": 1, "val": None}], finished=False)
+STATE = TrainState(2, 3, Best(2, 1, 0.9), [{"epoch": 1, "val": None}], finished=False)
 
 
 def stepped(stage: StageConfig, seed: int = 0) -> tuple[StreamNet, torch.optim.Optimizer]:
@@ -46,14 +46,14 @@ def stepped(stage: StageConfig, seed: int = 0) -> tuple[StreamNet, torch.optim.O
 def test_a_state_comes_back_bit_for_bit(tmp_path: Path, stage: StageConfig) -> None:
     path = tmp_path / "last.safetensors"
     net, optimizer = stepped(stage)
-    save_state(path, STANDING, net, optimizer)
+    save_state(path, STATE, net, optimizer)
     fresh = StreamNet("scene", TINY_MODEL, seed=9)
     for parameter in fresh.regression_parameters():
         parameter.requires_grad_(stage.regresses)
-    standing, tensors = load_state(path, fresh)
+    state, tensors = load_state(path, fresh)
     restored = stage.make_optimizer(fresh.parameters())
     restore_optimizer(restored, tensors, path)
-    assert standing == STANDING == read_standing(path)
+    assert state == STATE == read_state(path)
     for which in (net, fresh):  # one more step each: equal only if everything came back
         for parameter in (p for p in which.parameters() if p.requires_grad):
             parameter.grad = torch.full_like(parameter, 0.3)
@@ -65,7 +65,7 @@ def test_a_state_comes_back_bit_for_bit(tmp_path: Path, stage: StageConfig) -> N
 
 def test_equal_states_have_equal_bytes(tmp_path: Path) -> None:
     for name in "ab":
-        save_state(tmp_path / name, STANDING, *stepped(JOINT))
+        save_state(tmp_path / name, STATE, *stepped(JOINT))
         save_weights(tmp_path / f"w{name}", stepped(JOINT)[0], {"stage": 2, "epoch": 1, "score": 0.5})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert (tmp_path / "wa").read_bytes() == (tmp_path / "wb").read_bytes()
@@ -83,7 +83,7 @@ def test_weights_come_back(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("state") / "last.safetensors"
-    save_state(path, STANDING, *stepped(JOINT))
+    save_state(path, STATE, *stepped(JOINT))
     return path.read_bytes()
 
 
@@ -111,9 +111,9 @@ def header(**changes: object) -> dict[str, str]:
         ({"crnet": "{"}, "not a training state"),
         ({"crnet": "[]"}, "not a training state"),
         (header(kind="weights"), "holds a weights, not a training state"),
-        (header(format=2), "of format 2, this version of crnet reads format 1"),
+        (header(format=2), "of format 2, but this version of crnet reads format 1"),
         (header(about={"stage": 1}), "lacks 'epoch'"),
-        (header(sha256="0" * 64), "not those that were written"),
+        (header(sha256="0" * 64), "do not match their hash"),
         (header(), "holds another network"),
     ],
     ids=["foreign", "no JSON", "wrong JSON", "weights", "newer", "incomplete", "other tensors", "no tensors"],
@@ -130,7 +130,7 @@ def test_a_pickle_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "last.safetensors"
     torch.save({"x": torch.zeros(3)}, path)
     with pytest.raises(FormatError, match="not a training state"):
-        read_standing(path)
+        read_state(path)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
@@ -165,5 +165,5 @@ def test_one_bit_turned_in_the_weights_is_noticed(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-100] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(FormatError, match="not those that were written"):
+    with pytest.raises(FormatError, match="do not match their hash"):
         load_net(path, "face", TINY_MODEL)

@@ -16,15 +16,15 @@ from crnet.data.store import read_manifest
 from crnet.errors import LabelError
 from crnet.training import parallel_streams
 from crnet.training.config import TrainingConfig
-from crnet.training.distributed import World
-from crnet.training.log import epochs_logged
+from crnet.training.distributed import DistributedContext
+from crnet.training.log import count_epochs
 from crnet.training.parallel_streams import nets_at_once, train_streams
 from crnet.types import Stream
 from synthetic import write_store
 from tiny_training import TINY_MODEL, TINY_TRANSFORMS, tiny_training, train_tiny
 
 STREAMS: tuple[Stream, ...] = ("face", "audio-text")
-ALONE = World(0, 1, torch.device("cpu"))
+ALONE = DistributedContext(0, 1, torch.device("cpu"))
 TWO_CORES = [0, 1]
 
 
@@ -83,12 +83,12 @@ def test_nothing_trains_on_after_a_kill(store: Path, tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     logs = [tmp_path / "run" / stream for stream in STREAMS]
     until = time.monotonic() + 120
-    while not all(epochs_logged(folder) for folder in logs):
+    while not all(count_epochs(folder) for folder in logs):
         assert child.poll() is None and time.monotonic() < until
         time.sleep(0.1)
     child.send_signal(signal.SIGKILL)
     child.wait()
     time.sleep(0.5)  # for what is being written
-    before = [epochs_logged(folder) for folder in logs]
+    before = [count_epochs(folder) for folder in logs]
     time.sleep(2.0)  # some ten epochs
-    assert [epochs_logged(folder) for folder in logs] == before
+    assert [count_epochs(folder) for folder in logs] == before

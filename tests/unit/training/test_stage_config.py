@@ -16,8 +16,10 @@ def test_the_defaults_are_the_papers() -> None:
     for stage in (CLASSIFICATION, JOINT):
         assert (stage.lr, stage.weight_decay, stage.batch_size, stage.epochs) == (0.002, 0.005, 30, 50)
         assert (stage.lr_step_epochs, stage.lr_factor) == (10, 0.1)
-    assert (CLASSIFICATION.optimizer, CLASSIFICATION.momentum, CLASSIFICATION.terms) == ("sgd", 0.9, ("guide",))
-    assert (JOINT.optimizer, JOINT.betas, set(JOINT.terms)) == ("adam", (0.5, 0.999), {"l1", "mse", "bell", "guide"})
+    assert (CLASSIFICATION.optimizer, CLASSIFICATION.momentum) == ("sgd", 0.9)
+    assert CLASSIFICATION.terms == ("classification",)
+    assert (JOINT.optimizer, JOINT.betas) == ("adam", (0.5, 0.999))
+    assert set(JOINT.terms) == {"l1", "mse", "bell", "classification"}
     assert TrainingConfig().stages == (CLASSIFICATION, JOINT)
 
 
@@ -28,25 +30,25 @@ def test_the_learning_rate_falls_to_a_tenth_every_ten_epochs(epoch: int, lr: flo
 
 @pytest.mark.parametrize(("epoch", "weight"), [(0, 200.0), (1, 100.0), (49, 4.0)])
 def test_lambda_is_that_of_equation_9_and_1_in_classification(epoch: int, weight: float) -> None:
-    assert JOINT.guide_weight_at(epoch) == pytest.approx(weight)
-    assert CLASSIFICATION.guide_weight_at(epoch) == 1.0
+    assert JOINT.classification_weight_at(epoch) == pytest.approx(weight)
+    assert CLASSIFICATION.classification_weight_at(epoch) == 1.0
 
 
 @pytest.mark.parametrize(
     ("terms", "total"),
     [
-        (("guide",), 5.0 * 16),
-        (("l1", "mse", "bell", "guide"), 2 + 3 + 4 + 80),
+        (("classification",), 5.0 * 16),
+        (("l1", "mse", "bell", "classification"), 2 + 3 + 4 + 80),
         (("bell",), 4.0),
         (("mse", "l1"), 5.0),
     ],
 )
 def test_a_stage_sums_its_own_terms(terms: tuple[str, ...], total: float) -> None:
     numbers = [torch.tensor(float(value)) for value in (2, 3, 4, 5)]
-    given = LossTerms(*numbers, guide_weight=16.0, total=torch.tensor(torch.nan))
+    losses = LossTerms(*numbers, classification_weight=16.0)
     stage = StageConfig(terms=terms)  # type: ignore[arg-type]
-    assert stage.loss(given).item() == total
-    assert stage.regresses is (terms != ("guide",))
+    assert losses.total(stage.terms).item() == total
+    assert stage.regresses is (terms != ("classification",))
 
 
 def test_optimizers_are_the_configured_ones_over_what_learns() -> None:

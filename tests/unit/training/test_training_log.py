@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from crnet.errors import StorageError
-from crnet.training.log import Pass, figures, overfitting, run_log
+from crnet.training.log import EpochMetrics, metrics_row, open_log, overfitting_warning
 from crnet.types import TARGETS
 
 
@@ -22,7 +22,7 @@ def test_figures_by_hand() -> None:
     truth = np.tile([[0.2], [0.6]], (1, 6))
     scores = truth + np.array([[0.1], [-0.1]])  # 0.3 and 0.5: off by 0.1, half as spread out
     scores[:, 5] = 0.4  # interview: off by 0.2, constant
-    row = figures(Pass({"total": 1.0, "l1": 2.0}, scores, truth, 0.25, 0.5))
+    row = metrics_row(EpochMetrics({"total": 1.0, "l1": 2.0}, scores, truth, 0.25, 0.5))
     assert (row["total"], row["l1"], row["class_accuracy"], row["outside_bell"]) == (1.0, 2.0, 0.25, 0.5)
     assert set(row["accuracy"]) == set(row["spread"]) == {*TARGETS, "average"}
     assert row["accuracy"]["openness"] == pytest.approx(0.9) == row["accuracy"]["average"]
@@ -31,7 +31,7 @@ def test_figures_by_hand() -> None:
 
 
 def test_figures_of_a_single_clip_are_still_json() -> None:
-    row = figures(Pass({}, np.full((1, 6), 0.4), np.full((1, 6), 0.5), 0.0, 0.0))
+    row = metrics_row(EpochMetrics({}, np.full((1, 6), 0.4), np.full((1, 6), 0.5), 0.0, 0.0))
     assert json.loads(json.dumps(row, allow_nan=False))["accuracy"]["average"] == pytest.approx(0.9)
 
 
@@ -39,7 +39,7 @@ def rows(train: Sequence[float], val: Sequence[float] | None, weight: float = 4.
     """Epochs with these scores; for classification (weight 1) the scores are minus the cross-entropy."""
 
     def split(score: float) -> dict[str, Any]:
-        return {"guide": -score, "accuracy": {"average": score}}
+        return {"classification": -score, "accuracy": {"average": score}}
 
     return [
         {
@@ -68,7 +68,7 @@ def rows(train: Sequence[float], val: Sequence[float] | None, weight: float = 4.
     ],
 )
 def test_overfitting(train: list[float], val: list[float] | None, weight: float, warning: str | None) -> None:
-    said = overfitting(rows(train, val, weight))
+    said = overfitting_warning(rows(train, val, weight))
     if warning is None:
         assert said is None
     else:
@@ -79,7 +79,7 @@ def test_overfitting(train: list[float], val: list[float] | None, weight: float,
 def test_the_log_goes_on_where_the_state_is(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')  # epoch 2 was logged, but its state is lost; 3 was cut off
-    with run_log(tmp_path, [{"epoch": 1}], tensorboard=False) as write:
+    with open_log(tmp_path, [{"epoch": 1}], tensorboard=False) as write:
         write({"epoch": 2})
         write({"epoch": 3})
         assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [1, 2, 3]
@@ -90,7 +90,7 @@ def test_tensorboard_gets_every_number(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with run_log(tmp_path, [], tensorboard=True) as write:
+    with open_log(tmp_path, [], tensorboard=True) as write:
         for epoch in (1, 2):
             write({"epoch": epoch, "train": {"accuracy": {"average": 0.5 * epoch}}, "val": None, "overfitting": None})
     events = EventAccumulator(str(tmp_path / "tensorboard"))
@@ -107,7 +107,7 @@ def test_tensorboard_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with run_log(tmp_path, [], tensorboard=True) as write:
+    with open_log(tmp_path, [], tensorboard=True) as write:
         write({"epoch": 1})
     assert (tmp_path / "log.jsonl").read_text() == '{"epoch": 1}\n'
 
@@ -116,7 +116,7 @@ def test_a_full_disk_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.Monk
     def full(*args: Any, **kwargs: Any) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with run_log(tmp_path, [], tensorboard=False) as write:
+    with open_log(tmp_path, [], tensorboard=False) as write:
         monkeypatch.setattr(Path, "open", full)
         with pytest.raises(StorageError, match=r"log\.jsonl: cannot write: No space left"):
             write({"epoch": 1})

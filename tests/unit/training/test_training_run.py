@@ -18,7 +18,7 @@ from crnet.data.store import read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.training import loop
-from crnet.training.checkpoint import load_net, read_about, read_standing, save_weights
+from crnet.training.checkpoint import load_net, read_about, read_state, save_weights
 from crnet.training.config import StageConfig
 from crnet.training.distributed import choose_device
 from crnet.training.features import extract
@@ -79,9 +79,9 @@ def test_the_log_tells_every_epoch_once(finished: Path) -> None:
     for row in rows:
         for split in ("train", "val"):
             part = row[split]
-            expected = part["guide"]
+            expected = part["classification"]
             if row["stage"] == 2:
-                expected = part["l1"] + part["mse"] + part["bell"] + row["lambda"] * part["guide"]
+                expected = part["l1"] + part["mse"] + part["bell"] + row["lambda"] * part["classification"]
             assert part["total"] == pytest.approx(expected, rel=1e-5)
             # L1 is the mean absolute error of all six targets, times 100: an independent way to the same figure.
             mean_accuracy = np.mean([part["accuracy"][target] for target in TARGETS])
@@ -121,7 +121,7 @@ def test_classification_alone_leaves_the_regression_as_it_began(store: Path, tmp
     assert torch.equal(weights["head.score_weight"], began["head.score_weight"])
     assert weights["head.score_bias"].numpy() == pytest.approx(means, abs=1e-7)
     assert not torch.equal(weights["head.class_weight"], began["head.class_weight"])
-    assert read_about(tmp_path / "scene" / "best.safetensors")["score"] == -log_of(tmp_path)[0]["val"]["guide"]
+    assert read_about(tmp_path / "scene" / "best.safetensors")["score"] == -log_of(tmp_path)[0]["val"]["classification"]
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(store: Path, finished: Path, tmp_path: Path) -> None:
@@ -317,9 +317,9 @@ def test_unusable_labels(store: Path, tmp_path: Path, changes: dict[str, str], r
 def test_a_diverged_training_stops_before_it_spoils_the_state(store: Path, tmp_path: Path) -> None:
     training = tiny_training(epochs=(1, 1))
     wild = replace(training, stages=(training.stages[0], replace(training.stages[1], lr=1e30)))
-    with pytest.raises(ConfigError, match="no longer a number: stage 2, epoch 1"):
+    with pytest.raises(ConfigError, match="not a finite number in stage 2, epoch 1"):
         train_stream("scene", store, read_manifest(store), tmp_path, TINY_MODEL, TINY_TRANSFORMS, wild)
-    assert read_standing(tmp_path / "scene" / "last.safetensors").stage == 1
+    assert read_state(tmp_path / "scene" / "last.safetensors").stage == 1
     assert len(log_of(tmp_path)) == 1
 
 
@@ -351,7 +351,7 @@ def test_every_kind_of_stream_trains(store: Path, tmp_path: Path, stream: Any, m
         (f"{stream}: stage 2", 2, 2),
     ]
     rows = log_of(tmp_path, stream)
-    assert len(rows) == 2 and rows[0]["train"]["guide"] != rows[1]["train"]["guide"]
+    assert len(rows) == 2 and rows[0]["train"]["classification"] != rows[1]["train"]["classification"]
 
 
 def test_bfloat16_trains_and_scores_in_float32(store: Path, tmp_path: Path) -> None:

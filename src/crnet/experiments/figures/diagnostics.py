@@ -25,7 +25,7 @@ from crnet.experiments.rendering.csv_text import csv_text
 from crnet.experiments.rendering.markdown import image_link, join_words, unwrap
 from crnet.experiments.rendering.write_figure import DECIMALS, write_figure
 from crnet.experiments.workspace import Section, Workspace
-from crnet.models.cr_block import EDGES, class_of
+from crnet.models.cr_block import EDGES, class_indices
 from crnet.report.curves import Log, joint_epochs, mark_best, mark_stages, read_logs
 from crnet.report.style import (
     BLUE,
@@ -49,7 +49,7 @@ from crnet.utils.number_format import decimal, percent
 SPLIT_COLOURS = {"train": BLUE, "val": VERMILION}
 SPLIT_LABELS = {"train": "training", "val": "validation"}
 
-EPOCH_METRICS = ("accuracy", "spread", "class_accuracy", "guide")
+EPOCH_METRICS = ("accuracy", "spread", "class_accuracy", "classification")
 EPOCH_HEADER = [
     *("stream", "seed", "stage", "epoch"),
     *(f"{split}_{name}" for split in SPLIT_LABELS for name in EPOCH_METRICS),
@@ -123,8 +123,8 @@ class Floors:
         """Measure the floors on the labels."""
         train, val, classes = workspace.truth("train"), workspace.truth("val"), workspace.base.model.classes
         errors = np.abs(np.median(train, axis=0) - val)[:, TRAIT_INDICES]
-        largest = [np.bincount(column, minlength=classes).argmax() for column in class_of(train, classes).T]
-        return cls(float(1 - errors.mean()), float((class_of(val, classes) == largest).mean()))
+        largest = [np.bincount(column, minlength=classes).argmax() for column in class_indices(train, classes).T]
+        return cls(float(1 - errors.mean()), float((class_indices(val, classes) == largest).mean()))
 
 
 class Diagnostics:
@@ -166,7 +166,7 @@ def diagnose(workspace: Workspace, spec: NetSpec) -> Diagnosis:
     seeds = workspace.seeds
     logs = {seed: read_logs(workspace.folder(spec, seed).parent).get(spec.stream, []) for seed in seeds}
     classes = spec.config.model.classes
-    true = class_of(workspace.truth("val"), classes)
+    true = class_indices(workspace.truth("val"), classes)
     counts = np.sum([confusion(true, predicted_classes(workspace, spec, seed), classes) for seed in seeds], axis=0)
     return Diagnosis(logs, {seed: TurningPoint.of(log) for seed, log in logs.items()}, counts)
 

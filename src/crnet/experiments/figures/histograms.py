@@ -16,7 +16,7 @@ from crnet.experiments.rendering.csv_text import csv_text
 from crnet.experiments.rendering.markdown import image_link, join_words, unwrap
 from crnet.experiments.rendering.write_figure import DECIMALS, write_figure
 from crnet.experiments.workspace import Section, Workspace
-from crnet.models.cr_block import EDGES, class_of
+from crnet.models.cr_block import EDGES, class_indices
 from crnet.report.style import BLUE, GREY, INK, VERMILION, legend_below, new_figure, tidy, title
 from crnet.types import TARGETS, TRAITS, Split
 from crnet.utils.files import write_text
@@ -66,7 +66,7 @@ def bin_counts(scores: Scores) -> np.ndarray:
 
 def class_shares(scores: Scores, classes: int) -> np.ndarray:
     """Return the share of the clips in each class, float [6, classes]."""
-    labels = class_of(scores, classes)
+    labels = class_indices(scores, classes)
     return np.stack([np.bincount(column, minlength=classes) / len(column) for column in labels.T])
 
 

@@ -21,7 +21,7 @@ from crnet.experiments.config_overrides import (
     with_plain_head,
     with_regressed_expectation_head,
 )
-from crnet.experiments.net_spec import NetSpec, training_log
+from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.paper.published import (
     TABLE_1,
     TABLE_1_NOTES,
@@ -38,6 +38,7 @@ from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTabl
 from crnet.experiments.rendering.write_table import write_table
 from crnet.experiments.table import Row, Table, TablePerBackbone
 from crnet.experiments.workspace import Experiment, Section, Workspace
+from crnet.training.log import read_log
 from crnet.types import STREAMS, Stream
 from crnet.utils.number_format import percent
 
@@ -46,7 +47,7 @@ STREAM_NAMES: dict[Stream, str] = {"face": "Face", "scene": "Scene", "audio-text
 """Groups of rows, in the order of the paper's tables."""
 
 BACKBONES = {"r2d34": "2-D", "r3d34": "3-D"}
-CR_ONLY = with_losses("l1", "mse", "guide")
+CR_ONLY = with_losses("l1", "mse", "classification")
 
 TABLE_1_TITLE = "Table 1: the whole system beside published systems"
 
@@ -180,7 +181,7 @@ def outside_bell(workspace: Workspace, rows: tuple[Row, ...]) -> tuple[str, ...]
         if row.name != "Bell":
             continue
         folders = [workspace.folder(spec, seed) for spec in row.nets(workspace) for seed in workspace.seeds]
-        logs = [training_log(folder) for folder in folders]
+        logs = [read_log(folder) for folder in folders]
         if all(logs):
             first, last = (np.mean([log[epoch]["train"]["outside_bell"] for log in logs]) for epoch in (0, -1))
             shares.append(f"{row.group.lower()} {percent(first)} and {percent(last)}")
