@@ -27,7 +27,7 @@ SMALLEST_GAP = 0.002  # between floor and ceiling; a share of a smaller gap mean
 
 
 def read_ceiling(folder: Path | str) -> dict[str, Any] | None:
-    """Read the ceiling of a simulated data set or of its store; None if there is none.
+    """Read the ceiling of a simulated dataset or of its store; None if there is none.
 
     Raises:
         FormatError: The file is damaged or has another format.

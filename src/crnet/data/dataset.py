@@ -1,4 +1,4 @@
-"""The clips of a split as batches, in an order that depends on the seed and the epoch alone."""
+"""The clips of a split as a PyTorch dataset, and as batches whose order depends on the seed and the epoch alone."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from crnet.data.store import ClipFile, ClipRow
 from crnet.data.transforms import VISUAL_STREAMS, Sample, TransformConfig, collate, derived_rng, read_sample
 from crnet.errors import ConfigError, CrnetError, LabelError
-from crnet.types import TARGETS, Batch, Stream, VisualStream
+from crnet.types import STREAMS, TARGETS, Batch, Stream, VisualStream
 
 if TYPE_CHECKING:
     from jaxtyping import Float64, Int64, UInt8
 
 EpochIndex = tuple[int, int]
-"""Epoch and place of a clip: the epoch travels with the request, so that loader processes need no message."""
+"""Epoch and index of a clip. The epoch is part of the request, so that running loader processes need no message."""
 
 
 def stack_scores(rows: Sequence[ClipRow]) -> Float64[np.ndarray, "N 6"]:
-    """The annotated scores, float64.
+    """Return the annotated scores, float64 [N, 6] in [0, 1].
 
     Raises:
-        LabelError: A clip has none.
+        LabelError: A clip has no scores.
     """
     missing = [row.clip_id for row in rows if row.scores is None]
     if missing:
@@ -38,25 +38,25 @@ def stack_scores(rows: Sequence[ClipRow]) -> Float64[np.ndarray, "N 6"]:
     return np.array([row.scores for row in rows], dtype=np.float64).reshape(len(rows), len(TARGETS))
 
 
-def longest_audio_samples(store: Path, rows: Sequence[ClipRow]) -> int:
-    """Length of the longest sound among `rows` at 16 kHz, at least 1: what `TransformConfig.audio_samples` becomes."""
-    return max((len(ClipFile(store / row.file).read_audio()) for row in rows), default=1) or 1
+def longest_audio_samples(store: Path | str, rows: Sequence[ClipRow]) -> int:
+    """Return the length of the longest sound among `rows` at 16 kHz, at least 1; see `TransformConfig`."""
+    return max((len(ClipFile(Path(store) / row.file).read_audio()) for row in rows), default=1) or 1
 
 
-class ClipDataset(Dataset[Sample | CrnetError]):
-    """The clips of a store that `rows` name, as samples.
+class ClipDataset(Dataset[Sample]):
+    """Clips of a store as samples, for `load_batches` or for any `torch.utils.data.DataLoader`:
 
-    A clip that cannot be read comes out as its error, because loader processes would rewrite a raised one beyond
-    recognition; `Batches` raises it.
+        dataset = ClipDataset("store", read_manifest("store").rows("train"), config, ["scene"])
+        loader = DataLoader(dataset, batch_size=4, shuffle=True, collate_fn=crnet.data.transforms.collate)
 
     Args:
         store: The clip store.
-        rows: Which clips, in the order that evaluation keeps.
-        config: What a model sees of a clip.
-        streams: Which streams to read.
-        seed: Of the order of clips and of the choice of frames; used in training only.
-        classes: int64 [N, 6], the class of each score; None: samples carry neither scores nor classes.
-        training: Random frames and a new order each epoch, instead of middle frames in the order of `rows`.
+        rows: The clips, in the order that evaluation keeps.
+        config: How a clip becomes a sample.
+        streams: The streams to read.
+        seed: Seed of the order of clips and of the choice of frames; used in training only.
+        classes: int64 [N, 6], the class of each score; None: samples have neither scores nor classes.
+        training: True: random frames, anew every epoch. False: middle frames.
 
     Raises:
         LabelError: `classes` are given, but a clip has no scores.
@@ -64,15 +64,15 @@ class ClipDataset(Dataset[Sample | CrnetError]):
 
     def __init__(
         self,
-        store: Path,
+        store: Path | str,
         rows: Sequence[ClipRow],
         config: TransformConfig,
-        streams: Collection[Stream],
+        streams: Collection[Stream] = STREAMS,
         seed: int = 0,
         classes: Int64[np.ndarray, "N 6"] | None = None,
         training: bool = False,
     ) -> None:
-        self.store = store
+        self.store = Path(store)
         self.rows = tuple(rows)
         self.config = config
         self.streams = tuple(streams)
@@ -83,11 +83,11 @@ class ClipDataset(Dataset[Sample | CrnetError]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, whose order and frames the next pass shows."""
+        """Choose the epoch, from 0, that decides order and frames of the next pass."""
         self.epoch = epoch
 
     def order(self) -> list[int]:
-        """The places of all clips in the order of this epoch."""
+        """Return the indices of all clips in the order of this epoch."""
         if not self.training:
             return list(range(len(self.rows)))
         return derived_rng(self.seed, self.epoch, "order of clips").permutation(len(self.rows)).tolist()
@@ -95,50 +95,74 @@ class ClipDataset(Dataset[Sample | CrnetError]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, place: EpochIndex) -> Sample | CrnetError:
-        return self._read(place, None)
+    def __getitem__(self, index: int) -> Sample:
+        """Read one clip.
 
-    def __getitems__(self, places: Sequence[EpochIndex]) -> Batch | CrnetError:
-        """A batch; all its pictures are decoded into one piece of memory.
-
-        Large pieces come from the system in large pages. Decoding each clip into a piece of its own and joining them
-        afterwards would take the loader a third longer.
+        Raises:
+            FormatError: The clip file is missing or damaged.
+            ConfigError: The number of frames does not divide the clip's number of segments.
         """
-        shape = (len(places), self.config.frames, self.config.pixels, self.config.pixels, 3)
-        room = {stream: np.empty(shape, dtype=np.uint8) for stream in VISUAL_STREAMS if stream in self.streams}
-        samples: list[Sample] = []
-        for number, place in enumerate(places):
-            seen = self._read(place, {stream: pictures[number] for stream, pictures in room.items()})
-            if isinstance(seen, CrnetError):
-                return seen
-            samples.append(seen)
-        try:
-            return collate(samples, room)
-        except CrnetError as error:
-            return error
+        return self.read(index, self.epoch)
 
-    def _read(
-        self, place: EpochIndex, room: Mapping[VisualStream, UInt8[np.ndarray, "T H W 3"]] | None
-    ) -> Sample | CrnetError:
-        epoch, index = place
+    def read(
+        self, index: int, epoch: int, out: Mapping[VisualStream, UInt8[np.ndarray, "T H W 3"]] | None = None
+    ) -> Sample:
+        """Read one clip as an epoch shows it.
+
+        Args:
+            index: Index of the clip.
+            epoch: The epoch, from 0.
+            out: Arrays to decode the frames of each visual stream into; None: new arrays.
+
+        Raises:
+            FormatError, ConfigError: As for indexing.
+        """
         row = self.rows[index]
         rng = derived_rng(self.seed, epoch, f"frames of {row.clip_id}") if self.training else None
         try:
-            seen = read_sample(ClipFile(self.store / row.file), self.config, rng, self.streams, row.clip_id, room)
+            sample = read_sample(ClipFile(self.store / row.file), self.config, rng, self.streams, row.clip_id, out)
         except CrnetError as error:
             error.path = error.path or self.store / row.file
-            return error
+            raise
         if self.scores is None or self.classes is None:
-            return seen
-        return replace(seen, scores=self.scores[index], classes=self.classes[index])
+            return sample
+        return replace(sample, scores=self.scores[index], classes=self.classes[index])
+
+
+class _BatchReader(Dataset[Batch | CrnetError]):
+    """Reads whole batches of a dataset, in a loader process.
+
+    An error is returned, because a loader process would rewrite the text of a raised one; `Batches` raises it.
+    """
+
+    def __init__(self, dataset: ClipDataset) -> None:
+        self.dataset = dataset
+
+    def __getitems__(self, indices: Sequence[EpochIndex]) -> Batch | CrnetError:
+        """Read a batch; all its frames are decoded into one array.
+
+        The system provides large arrays in large pages. Decoding each clip into an array of its own and stacking them
+        afterwards would take the loader a third longer.
+        """
+        config = self.dataset.config
+        shape = (len(indices), config.frames, config.pixels, config.pixels, 3)
+        out = {stream: np.empty(shape, dtype=np.uint8) for stream in VISUAL_STREAMS if stream in self.dataset.streams}
+        try:
+            samples = [
+                self.dataset.read(index, epoch, {stream: frames[number] for stream, frames in out.items()})
+                for number, (epoch, index) in enumerate(indices)
+            ]
+            return collate(samples, out)
+        except CrnetError as error:
+            return error
 
 
 class _GlobalBatches(Sampler[list[EpochIndex]]):
-    """One rank's share of each global batch, so that all ranks together see what one process would.
+    """One rank's share of each global batch, so that all ranks together see what one process would see.
 
-    Training cuts the epoch's order into batches of `batch_size` and leaves out the incomplete last one unless it is
-    the only one; a rank gets the same contiguous part of each. Evaluation deals the rows out in turn (rank r gets
-    r, r + ranks, ...) and leaves nothing out.
+    Training divides the epoch's order into batches of `batch_size` and drops the incomplete last one unless it is the
+    only one; each rank gets the same contiguous part of each batch. Evaluation gives rank r the rows r, r + ranks, ...
+    and drops none.
     """
 
     def __init__(self, dataset: ClipDataset, batch_size: int, rank: int, ranks: int) -> None:
@@ -165,19 +189,19 @@ class _GlobalBatches(Sampler[list[EpochIndex]]):
     def __iter__(self) -> Iterator[list[EpochIndex]]:
         epoch, order = self.dataset.epoch, self.dataset.order()
         if self.dataset.training:
-            mine = [order[start : start + self.size] for start in range(0, len(self) * self.size, self.size)]
-            mine = [batch[self.rank * self.share : (self.rank + 1) * self.share] for batch in mine]
+            batches = [order[start : start + self.size] for start in range(0, len(self) * self.size, self.size)]
+            batches = [batch[self.rank * self.share : (self.rank + 1) * self.share] for batch in batches]
         else:
-            dealt = order[self.rank :: self.ranks]
-            mine = [dealt[start : start + self.share] for start in range(0, len(dealt), self.share)]
-        for batch in mine:
+            own = order[self.rank :: self.ranks]
+            batches = [own[start : start + self.share] for start in range(0, len(own), self.share)]
+        for batch in batches:
             yield [(epoch, index) for index in batch]
 
 
 class Batches:
-    """Iterable of one rank's batches of the epoch that `dataset.set_epoch` chose. Made by `loader`."""
+    """One rank's batches of the epoch that `dataset.set_epoch` chose. Made by `load_batches`."""
 
-    def __init__(self, dataset: ClipDataset, loader: DataLoader[Sample | CrnetError]) -> None:
+    def __init__(self, dataset: ClipDataset, loader: DataLoader[Batch | CrnetError]) -> None:
         self.dataset = dataset
         self._loader = loader
 
@@ -188,7 +212,7 @@ class Batches:
         """Yield the batches.
 
         Raises:
-            CrnetError: A clip cannot be read; names its file.
+            CrnetError: A clip cannot be read; the error names its file.
         """
         for batch in self._loader:
             if isinstance(batch, CrnetError):
@@ -197,13 +221,13 @@ class Batches:
 
 
 def load_batches(dataset: ClipDataset, batch_size: int, *, workers: int = 0, rank: int = 0, ranks: int = 1) -> Batches:
-    """Batches of a data set; the same ones whatever the number of workers.
+    """Return the batches of a dataset. They are the same with any number of workers.
 
     Args:
         dataset: The clips.
         batch_size: Clips of a global batch, shared evenly by the ranks.
-        workers: Processes that read and decode; 0 does it in this one.
-        rank: Number of this training process.
+        workers: Processes that read and decode; 0: this process does it.
+        rank: Number of this training process, from 0.
         ranks: Number of training processes.
 
     Raises:
@@ -213,17 +237,17 @@ def load_batches(dataset: ClipDataset, batch_size: int, *, workers: int = 0, ran
     return Batches(
         dataset,
         DataLoader(
-            dataset,
+            _BatchReader(dataset),
             batch_sampler=batches,
             num_workers=workers,
-            collate_fn=_as_it_is,
+            collate_fn=_unchanged,
             persistent_workers=workers > 0,
-            # Nothing random happens in a worker; its own generator keeps torch's global one as it is.
+            # Nothing in a worker is random. With its own generator the loader does not change torch's global one.
             generator=torch.Generator(),
         ),
     )
 
 
-def _as_it_is(batch: Any) -> Any:
-    """`ClipDataset.__getitems__` makes whole batches; nothing is left to collate."""
+def _unchanged(batch: Any) -> Any:
+    """Return what `_BatchReader` read: it is a whole batch."""
     return batch

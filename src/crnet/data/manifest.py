@@ -1,4 +1,4 @@
-"""The store's list of clips: `manifest.parquet`, one row a clip, with labels, transcript and what was found."""
+"""The manifest of a store: `manifest.parquet`, one row for each clip, with labels, transcript and statistics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crnet.utils.files import atomic_write
 
 MANIFEST_FORMAT = 1
 MANIFEST_NAME = "manifest.parquet"
-EMBEDDING_NAME = "embedding.parquet"  # the manifest while `crnet embed` changes the clips: the store has none then
+EMBEDDING_NAME = "embedding.parquet"  # name of the manifest while `crnet embed` changes the clips
 GROUP_PREFIX = "group_"
 
 
@@ -26,15 +26,15 @@ class ClipRow:
     Attributes:
         clip_id: Name of the clip, as in the annotation or the CSV.
         file: Path of the clip file inside the store, with `/`.
-        split: Train, val or test; None in a set that is only predicted.
-        scores: The six targets in [0, 1], order of `TARGETS`, as annotated (float64); None without annotation.
-        person: Who is seen, if the source says so.
-        groups: Words by name of the grouping, such as {"gender": "female"}.
-        transcript: What is said, "" if nothing or not known.
+        split: Train, val or test; None for a clip without annotation.
+        scores: The six targets in [0, 1], in the order of `TARGETS`, as annotated (float64); None without annotation.
+        person: Name of the person in the clip, if the dataset gives it.
+        groups: Group of the clip by name of the grouping, such as {"gender": "female"}.
+        transcript: The words; "" if there are none or they are unknown.
         duration_s: Length in seconds.
-        frames: Number of frames kept.
-        faces_found: In how many of the segments' middle frames the face was found.
-        faces_looked_at: How many such frames there are.
+        frames: Number of stored frames.
+        faces_found: Number of segments whose middle frame shows the face.
+        faces_looked_at: Number of segments.
         warnings: What a user should know about the clip.
     """
 
@@ -53,7 +53,7 @@ class ClipRow:
 
     def __post_init__(self) -> None:
         if self.split is not None and self.split not in SPLITS:
-            raise FormatError(f"clip {self.clip_id}: split {self.split!r} is none of {', '.join(SPLITS)}")
+            raise FormatError(f"clip {self.clip_id}: split {self.split!r} is not one of {', '.join(SPLITS)}")
         if self.scores is not None and (
             len(self.scores) != len(TARGETS) or not all(0 <= score <= 1 for score in self.scores)
         ):
@@ -65,13 +65,13 @@ class ClipRow:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a store holds.
+    """The content of a store.
 
     Attributes:
-        clips: The rows, ordered by split (train, val, test, none) and clip id, whatever order they are given in.
-        source: What kind of data set the clips come from.
+        clips: The rows. They are sorted by split (train, val, test, none) and clip id.
+        source: The kind of dataset that the clips come from.
         settings: The settings they were prepared with, as JSON values.
-        fingerprint: Short hash of settings and encoder; stores with equal fingerprints can be mixed.
+        fingerprint: Fingerprint of settings and encoder; stores with equal fingerprints can be mixed.
         encoder: Name of the text encoder.
     """
 
@@ -86,19 +86,19 @@ class Manifest:
             raise FormatError(f"unknown source {self.source!r}")
         if len({row.clip_id for row in self.clips}) != len(self.clips):
             raise FormatError("a clip is listed twice")
-        object.__setattr__(self, "clips", tuple(sorted(self.clips, key=_order)))
+        object.__setattr__(self, "clips", tuple(sorted(self.clips, key=_sort_key)))
 
     def rows(self, split: Split | None) -> tuple[ClipRow, ...]:
-        """The rows of one split; None: those that belong to none."""
+        """Return the rows of one split; None: the rows without a split."""
         return tuple(row for row in self.clips if row.split == split)
 
 
-# pyarrow is imported where it is used: workers of `prepare` and prediction never do, which spares them 40 MB and a
+# pyarrow is imported where it is used: the workers of `prepare` and prediction never need it, which saves 40 MB and a
 # tenth of a second.
 
 
 def _columns() -> list[tuple[str, Any]]:
-    """The columns that every manifest has, and their types."""
+    """Return the columns that every manifest has, and their types."""
     import pyarrow as pa
 
     return [
@@ -116,8 +116,8 @@ def _columns() -> list[tuple[str, Any]]:
     ]
 
 
-def write_manifest(store: Path, manifest: Manifest) -> None:
-    """Write `manifest.parquet` in one step; equal manifests give equal bytes (with one version of pyarrow).
+def write_manifest(store: Path | str, manifest: Manifest) -> None:
+    """Write `manifest.parquet` in one step. Equal manifests give equal bytes (with the same version of pyarrow).
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
@@ -137,29 +137,30 @@ def write_manifest(store: Path, manifest: Manifest) -> None:
     groups = sorted({name for row in rows for name in row.groups})
     types = [*_columns(), *((GROUP_PREFIX + name, pa.string()) for name in groups)]
     columns |= {GROUP_PREFIX + name: [row.groups.get(name) for row in rows] for name in groups}
-    texts = {
+    metadata = {
         "crnet.format": str(MANIFEST_FORMAT),
         "crnet.source": manifest.source,
         "crnet.settings": json.dumps(manifest.settings, sort_keys=True, allow_nan=False),
         "crnet.fingerprint": manifest.fingerprint,
         "crnet.encoder": manifest.encoder,
     }
-    schema = pa.schema(types, metadata=texts)
+    schema = pa.schema(types, metadata=metadata)
     table = pa.Table.from_arrays([pa.array(columns[name], kind) for name, kind in types], schema=schema)
-    with atomic_write(store / MANIFEST_NAME) as temporary:
+    with atomic_write(Path(store) / MANIFEST_NAME) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_manifest(store: Path) -> Manifest:
+def read_manifest(store: Path | str) -> Manifest:
     """Read a store's manifest.
 
     Raises:
-        FormatError: Missing (the store is unfinished or none), damaged, or of another format version.
+        FormatError: Missing (the folder is an unfinished store or no store), damaged, or of another format version.
     """
+    store = Path(store)
     path = store / MANIFEST_NAME
     if not path.is_file() and (store / EMBEDDING_NAME).is_file():
         raise FormatError(
-            "the store is unfinished: some clips have vectors of another text encoder than others",
+            "the store is unfinished: its clips have vectors of two text encoders",
             path=path,
             remedy=f"run `crnet embed {store} --encoder ...` again",
         )
@@ -174,7 +175,7 @@ def read_manifest(store: Path) -> Manifest:
 
 
 def read_manifest_file(path: Path) -> Manifest:
-    """Read a manifest under any name.
+    """Read a manifest file of any name.
 
     Raises:
         FormatError: Damaged, foreign, or of another format version.
@@ -184,14 +185,14 @@ def read_manifest_file(path: Path) -> Manifest:
 
     try:
         file = pq.ParquetFile(path)
-        texts = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
-        _check_table(texts, file.schema_arrow)
+        metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+        _check_table(metadata, file.schema_arrow)
         return Manifest(
-            clips=tuple(_row(values) for values in file.read().to_pylist()),
-            source=texts["crnet.source"],
-            settings=json.loads(texts["crnet.settings"]),
-            fingerprint=texts["crnet.fingerprint"],
-            encoder=texts["crnet.encoder"],
+            clips=tuple(_clip_row(values) for values in file.read().to_pylist()),
+            source=metadata["crnet.source"],
+            settings=json.loads(metadata["crnet.settings"]),
+            fingerprint=metadata["crnet.fingerprint"],
+            encoder=metadata["crnet.encoder"],
         )
     except FormatError as error:
         raise FormatError(error.reason, path=path, remedy=error.remedy or "run `crnet prepare` again") from error
@@ -200,14 +201,14 @@ def read_manifest_file(path: Path) -> Manifest:
         raise FormatError(reason, path=path, remedy="run `crnet prepare` again") from error
 
 
-def _check_table(texts: Mapping[str, str], schema: Any) -> None:
-    version = texts.get("crnet.format")
+def _check_table(metadata: Mapping[str, str], schema: Any) -> None:
+    version = metadata.get("crnet.format")
     if version is None:
         raise FormatError("a Parquet file, but not a manifest of crnet")
     if version != str(MANIFEST_FORMAT):
         newer = version.isdecimal() and int(version) > MANIFEST_FORMAT
         raise FormatError(
-            f"a manifest of format {version}, this version of crnet reads format {MANIFEST_FORMAT}",
+            f"a manifest of format {version}; this version of crnet reads format {MANIFEST_FORMAT}",
             remedy="use a newer crnet" if newer else None,
         )
     for name, kind in _columns():
@@ -215,21 +216,21 @@ def _check_table(texts: Mapping[str, str], schema: Any) -> None:
             raise FormatError(f"column {name} is missing or not of type {kind}")
 
 
-def _row(values: dict[str, Any]) -> ClipRow:
+def _clip_row(values: dict[str, Any]) -> ClipRow:
     scores = tuple(values[target] for target in TARGETS)
-    known = [score is not None and math.isfinite(score) for score in scores]
-    if any(known) and not all(known):
+    is_known = [score is not None and math.isfinite(score) for score in scores]
+    if any(is_known) and not all(is_known):
         raise FormatError(f"clip {values['clip']}: some targets have no score")
     return ClipRow(
         clip_id=values["clip"],
         file=values["file"],
         split=values["split"],
-        scores=scores if all(known) else None,
+        scores=scores if all(is_known) else None,
         person=values["person"],
         groups={
-            name.removeprefix(GROUP_PREFIX): word
-            for name, word in values.items()
-            if name.startswith(GROUP_PREFIX) and word is not None
+            name.removeprefix(GROUP_PREFIX): group
+            for name, group in values.items()
+            if name.startswith(GROUP_PREFIX) and group is not None
         },
         transcript=values["transcript"],
         duration_s=values["duration_s"],
@@ -240,5 +241,5 @@ def _row(values: dict[str, Any]) -> ClipRow:
     )
 
 
-def _order(row: ClipRow) -> tuple[int, str]:
+def _sort_key(row: ClipRow) -> tuple[int, str]:
     return (len(SPLITS) if row.split is None else SPLITS.index(row.split), row.clip_id)

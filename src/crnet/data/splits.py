@@ -1,13 +1,14 @@
-"""Which clips train, which choose and which test: the data set's own splits, or others that part no video or person.
+"""Assign clips to train, val and test: by the dataset's own splits, or so that no video or person is in two splits.
 
-First Impressions cut several clips from most of its videos and spread them over its splits. A network may then know a
-person's room and face from training, with scores much like those of the clip it is tested on. The protocols here deal
-the same clips anew, each video or person into one split, so that what such knowledge is worth can be measured.
+Most source videos of First Impressions were cut into several clips, which are spread over its splits. A network may
+therefore know a person's room and face from training, with scores much like those of a test clip. The other protocols
+assign the same clips again, each video or person to one split only, to measure what that knowledge is worth.
+
+The validation split has two uses: some clips select the networks, the others calibrate the intervals.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,24 +18,30 @@ from typing import Literal, Self
 from crnet.data.manifest import ClipRow, Manifest
 from crnet.errors import LabelError, UsageError
 from crnet.types import SPLITS, Split
+from crnet.utils.resumable import content_fingerprint
 
 ProtocolKind = Literal["official", "video-disjoint", "identity-disjoint", "grouped-kfold"]
-FEWEST_FOLDS, MOST_FOLDS = 3, 100  # one fold tests, one chooses, the others train
+FEWEST_FOLDS, MOST_FOLDS = 3, 100  # one fold tests, one selects the networks, the others train
 FEWEST_CALIBRATION_CLIPS = 20
-"""With fewer clips there are no intervals: at 19 the one of level 0.95 is the largest miss, at 18 it is infinite."""
-USUAL_SHARES: dict[Split, int] = {"train": 3, "val": 1, "test": 1}
-"""Of a data set that has no splits of its own; First Impressions' 6,000, 2,000 and 2,000 clips."""
+"""With fewer clips there are no intervals: at 19 the interval of level 0.95 is the largest error, at 18 infinite."""
+DEFAULT_SHARES: dict[Split, int] = {"train": 3, "val": 1, "test": 1}
+"""Shares for a dataset without splits of its own: those of First Impressions (6,000, 2,000 and 2,000 clips)."""
+
+_PROTOCOL = re.compile(
+    r"(?P<kind>official|video-disjoint|identity-disjoint)|grouped-kfold:(?P<folds>[0-9]{1,3})(:(?P<fold>[0-9]{1,3}))?"
+)
+_CLIP_OF_VIDEO = re.compile(r"(?P<video>.+)\.\d{3}(\.\w+)?")  # First Impressions: <video>.<number of the clip>.mp4
 
 
 @dataclass(frozen=True)
 class SplitProtocol:
-    """A way to deal clips to splits.
+    """A rule that assigns clips to splits.
 
     Attributes:
-        kind: official: as the data set says. video-disjoint: no source video in two splits. identity-disjoint: nobody
-            in two splits. grouped-kfold: K folds, no video and nobody (where known) in two of them.
-        folds: K; 1 but for grouped-kfold.
-        fold: Which of them tests, from 1; the next one chooses the networks. None: each in its turn.
+        kind: official: the dataset's own splits. video-disjoint: no source video in two splits. identity-disjoint: no
+            person in two splits. grouped-kfold: K folds, with no video and no known person in two of them.
+        folds: K; 1 for the other kinds.
+        fold: The fold that tests, from 1; the next one selects the networks. None: each fold in turn.
     """
 
     kind: ProtocolKind = "official"
@@ -46,23 +53,23 @@ class SplitProtocol:
         if not fewest <= self.folds <= most:
             raise UsageError(f"{self.folds} folds", remedy=f"choose {fewest} to {most}")
         if self.fold is not None and not 1 <= self.fold <= self.folds:
-            raise UsageError(f"there is no fold {self.fold} of {self.folds}", remedy="folds are counted from 1")
+            raise UsageError(f"there is no fold {self.fold} of {self.folds}", remedy="the first fold is 1")
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what `str` of a protocol gives: "video-disjoint", "grouped-kfold:5", or "grouped-kfold:5:2" for a fold.
+        """Parse the text form of a protocol: "video-disjoint", "grouped-kfold:5", or "grouped-kfold:5:2" for one fold.
 
         Raises:
-            UsageError: It is no protocol.
+            UsageError: The text is not a protocol.
         """
-        found = _WRITTEN.fullmatch(text)
-        if found is None:
+        match = _PROTOCOL.fullmatch(text)
+        if match is None:
             raise UsageError(
                 f"unknown protocol {text!r}", remedy="official, video-disjoint, identity-disjoint or grouped-kfold:5"
             )
-        if found["kind"] is not None:
-            return cls(found["kind"])  # type: ignore[arg-type]
-        return cls("grouped-kfold", int(found["folds"]), None if found["fold"] is None else int(found["fold"]))
+        if match["kind"] is not None:
+            return cls(match["kind"])  # type: ignore[arg-type]
+        return cls("grouped-kfold", int(match["folds"]), None if match["fold"] is None else int(match["fold"]))
 
     def __str__(self) -> str:
         numbers = [self.folds, self.fold] if self.kind == "grouped-kfold" else []
@@ -70,64 +77,140 @@ class SplitProtocol:
 
     @property
     def whole(self) -> SplitProtocol:
-        """All folds, of one of them; else the protocol itself."""
+        """The protocol with all its folds."""
         return replace(self, fold=None)
 
     @property
     def parts(self) -> tuple[SplitProtocol, ...]:
-        """What is trained and tested one after the other: the folds of a grouped-kfold, else the protocol itself."""
+        """The protocols to train and test in turn: the folds of a grouped-kfold, otherwise the protocol itself."""
         if self.kind != "grouped-kfold" or self.fold is not None:
             return (self,)
         return tuple(replace(self, fold=fold) for fold in range(1, self.folds + 1))
 
 
-_WRITTEN = re.compile(
-    r"(?P<kind>official|video-disjoint|identity-disjoint)|grouped-kfold:(?P<folds>[0-9]{1,3})(:(?P<fold>[0-9]{1,3}))?"
-)
 OFFICIAL = SplitProtocol()
 
 
 def assign_splits(manifest: Manifest, protocol: SplitProtocol) -> Manifest:
-    """Give every annotated clip the split that a protocol wants, in the same way every time.
+    """Assign every annotated clip to the split that the protocol gives it, in the same way every time.
 
-    Groups are dealt whole, in the order of a hash of their names: to the split that lacks most of its share, where
-    shares are the sizes of the data set's own splits, or to the smallest fold. Clips without scores belong to no split.
-    One clip more or less may change where others go: see `training_fingerprint`.
+    The clips of a group (a video, a person) stay together. Groups are assigned in the order of a hash of their names:
+    each to the split that is furthest below its share, or to the smallest fold. The shares are the sizes of the
+    dataset's own splits. Clips without scores belong to no split. One clip more or less may move others; see
+    `training_fingerprint`.
 
     Args:
-        manifest: A store's clips.
-        protocol: One part, see `SplitProtocol.parts`.
+        manifest: The clips of a store.
+        protocol: One part; see `SplitProtocol.parts`.
 
     Raises:
-        LabelError: Some clips name no person where the protocol needs it, or there are too few videos or persons.
+        LabelError: The protocol needs persons and some clips name none, or there are too few videos or persons.
         UsageError: A grouped-kfold without a fold.
     """
     if protocol.kind == "official":
         return manifest
     rows = tuple(row for row in manifest.clips if row.scores is not None)
-    groups = _groups(rows, protocol)
+    groups = _protocol_groups(rows, protocol)
     if protocol.kind == "grouped-kfold":
-        split_of = _by_folds(groups, protocol)
+        split_by_clip = _assign_folds(groups, protocol)
     else:
         sizes = Counter(row.split for row in rows if row.split is not None)
-        split_of = _by_shares(groups, sizes if all(sizes[split] for split in SPLITS) else USUAL_SHARES)
-    if len(groups) < max(len(SPLITS), protocol.folds) or set(split_of.values()) != set(SPLITS):
+        split_by_clip = _assign_shares(groups, sizes if all(sizes[split] for split in SPLITS) else DEFAULT_SHARES)
+    if len(groups) < max(len(SPLITS), protocol.folds) or set(split_by_clip.values()) != set(SPLITS):
         raise LabelError(f"{protocol}: too few videos or persons: {len(groups)}", remedy="choose another protocol")
-    return replace(manifest, clips=tuple(replace(row, split=split_of.get(row.clip_id)) for row in manifest.clips))
+    return replace(manifest, clips=tuple(replace(row, split=split_by_clip.get(row.clip_id)) for row in manifest.clips))
 
 
-def _groups(rows: Sequence[ClipRow], protocol: SplitProtocol) -> dict[str, list[str]]:
-    """The clips that stay together, by a name of theirs."""
+def split_validation(rows: Sequence[ClipRow]) -> tuple[tuple[ClipRow, ...], tuple[ClipRow, ...]]:
+    """Divide the validation clips, in the same way every time.
+
+    Args:
+        rows: The validation split.
+
+    Returns:
+        The clips that select the networks, and the clips that calibrate the intervals, both in the order of `rows`.
+        With fewer than twice `FEWEST_CALIBRATION_CLIPS` clips, or too few persons to divide, all clips select.
+    """
+    groups = group_clips(rows, split_group)
+    calibration: set[str] = set()
+    for name in in_hash_order(groups):
+        if len(calibration) + len(groups[name]) <= len(rows) // 2:
+            calibration.update(groups[name])
+    if len(calibration) < FEWEST_CALIBRATION_CLIPS:
+        return tuple(rows), ()
+    return (
+        tuple(row for row in rows if row.clip_id not in calibration),
+        tuple(row for row in rows if row.clip_id in calibration),
+    )
+
+
+def training_fingerprint(manifest: Manifest) -> str:
+    """Return the fingerprint of the annotated training and validation clips.
+
+    If it differs between a system and a store, some test clips of the store may have trained the system.
+    """
+    names = [f"{row.split}/{row.clip_id}" for row in manifest.clips if row.split in ("train", "val") and row.scores]
+    return content_fingerprint(["\n".join(sorted(names)).encode()])
+
+
+def overlap_with_other_splits(manifest: Manifest, split: Split) -> dict[str, frozenset[str]]:
+    """Find the clips of a split that share their video, or their person, with a clip of another split.
+
+    Returns:
+        Clip ids under "video" and "person". "person" is present only if every annotated clip names its person, and
+        "video" only if it differs from "person".
+    """
+    rows = tuple(row for row in manifest.clips if row.scores is not None and row.split is not None)
+    groupings: dict[str, Callable[[ClipRow], str]] = {"video": source_video}
+    if rows and all(row.person is not None for row in rows):
+        groupings["person"] = lambda row: str(row.person)
+    overlap = {}
+    for grouping, group_name in groupings.items():
+        elsewhere = {group_name(row) for row in rows if row.split != split}
+        overlap[grouping] = frozenset(
+            row.clip_id for row in rows if row.split == split and group_name(row) in elsewhere
+        )
+    if overlap.get("person") == overlap["video"]:
+        del overlap["video"]
+    return overlap
+
+
+def split_group(row: ClipRow) -> str:
+    """Return the group of a clip: its person if known, else its source video, else the clip itself."""
+    return source_video(row) if row.person is None else f"person {row.person}"
+
+
+def source_video(row: ClipRow) -> str:
+    """Return the source video of a clip, or the clip itself if its name does not tell."""
+    match = _CLIP_OF_VIDEO.fullmatch(row.clip_id)
+    return f"video {match['video'] if match else row.clip_id}"
+
+
+def group_clips(rows: Iterable[ClipRow], group_name: Callable[[ClipRow], str]) -> dict[str, list[str]]:
+    """Return the clip ids of each group, in the order of `rows`."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        groups[group_name(row)].append(row.clip_id)
+    return groups
+
+
+def in_hash_order(names: Iterable[str]) -> list[str]:
+    """Sort names by their hash: an order unrelated to their meaning, and the same on every machine."""
+    return sorted(names, key=lambda name: content_fingerprint([name.encode()]))
+
+
+def _protocol_groups(rows: Sequence[ClipRow], protocol: SplitProtocol) -> dict[str, list[str]]:
+    """Return the clip ids that the protocol keeps together, by the name of the group."""
     if protocol.kind == "video-disjoint":
         groups = group_clips(rows, source_video)
         if rows and len(groups) == len(rows):
             raise LabelError(
-                f"{protocol}: no two clips are of one video, as far as their names tell, such as {rows[0].clip_id}",
+                f"{protocol}: judging by their names, no two clips come from one video, such as {rows[0].clip_id}",
                 remedy="name clips VIDEO.000.mp4, VIDEO.001.mp4, or name persons and use identity-disjoint",
             )
         return groups
     if protocol.kind == "grouped-kfold":
-        return _connected(rows)
+        return _group_by_video_and_person(rows)
     nameless = [row.clip_id for row in rows if row.person is None]
     if nameless:
         raise LabelError(
@@ -137,8 +220,8 @@ def _groups(rows: Sequence[ClipRow], protocol: SplitProtocol) -> dict[str, list[
     return group_clips(rows, lambda row: str(row.person))
 
 
-def _connected(rows: Sequence[ClipRow]) -> dict[str, list[str]]:
-    """Clips that share a video or a person, directly or over other clips."""
+def _group_by_video_and_person(rows: Sequence[ClipRow]) -> dict[str, list[str]]:
+    """Group clips that share a video or a person, directly or through other clips (union-find)."""
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -153,99 +236,23 @@ def _connected(rows: Sequence[ClipRow]) -> dict[str, list[str]]:
     return group_clips(rows, lambda row: root(source_video(row)))
 
 
-def _by_folds(groups: Mapping[str, Sequence[str]], protocol: SplitProtocol) -> dict[str, Split]:
+def _assign_folds(groups: Mapping[str, Sequence[str]], protocol: SplitProtocol) -> dict[str, Split]:
     if protocol.fold is None:
         raise UsageError(f"{protocol} is {protocol.folds} trainings", remedy=f"name one fold, such as {protocol}:1")
     folds: list[list[str]] = [[] for _ in range(protocol.folds)]
     for name in in_hash_order(groups):
         min(folds, key=len).extend(groups[name])
     roles: list[Split] = ["test", "val", *["train"] * (protocol.folds - 2)]  # type: ignore[list-item]
-    dealt = folds[protocol.fold - 1 :] + folds[: protocol.fold - 1]
-    return {clip: role for role, clips in zip(roles, dealt, strict=True) for clip in clips}
+    rotated = folds[protocol.fold - 1 :] + folds[: protocol.fold - 1]
+    return {clip: role for role, clips in zip(roles, rotated, strict=True) for clip in clips}
 
 
-def _by_shares(groups: Mapping[str, Sequence[str]], sizes: Mapping[Split, int]) -> dict[str, Split]:
+def _assign_shares(groups: Mapping[str, Sequence[str]], sizes: Mapping[Split, int]) -> dict[str, Split]:
     share = {split: sizes[split] / sum(sizes[name] for name in SPLITS) for split in SPLITS}
-    held = dict.fromkeys(SPLITS, 0)
-    split_of: dict[str, Split] = {}
+    assigned = dict.fromkeys(SPLITS, 0)
+    split_by_clip: dict[str, Split] = {}
     for name in in_hash_order(groups):
-        split = min(SPLITS, key=lambda split: held[split] / share[split])
-        held[split] += len(groups[name])
-        split_of |= dict.fromkeys(groups[name], split)
-    return split_of
-
-
-def training_fingerprint(manifest: Manifest) -> str:
-    """A hash of which annotated clips train and which choose: where it is another one, a test clip may be known."""
-    names = [f"{row.split}/{row.clip_id}" for row in manifest.clips if row.split in ("train", "val") and row.scores]
-    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
-
-
-def seen_in_other_splits(manifest: Manifest, split: Split) -> dict[str, frozenset[str]]:
-    """Which clips of a split share their video, or their person, with a clip of another split.
-
-    Returns:
-        Names of clips by "video" or "person": by person only where every annotated clip has one, by video only where
-        that says something else.
-    """
-    rows = tuple(row for row in manifest.clips if row.scores is not None and row.split is not None)
-    names: dict[str, Callable[[ClipRow], str]] = {"video": source_video}
-    if rows and all(row.person is not None for row in rows):
-        names["person"] = lambda row: str(row.person)
-    found = {}
-    for grouping, name_of in names.items():
-        elsewhere = {name_of(row) for row in rows if row.split != split}
-        found[grouping] = frozenset(row.clip_id for row in rows if row.split == split and name_of(row) in elsewhere)
-    if found.get("person") == found["video"]:
-        del found["video"]
-    return found
-
-
-def split_validation(rows: Sequence[ClipRow]) -> tuple[tuple[ClipRow, ...], tuple[ClipRow, ...]]:
-    """Divide validation clips, in the same way every time.
-
-    Args:
-        rows: The validation split.
-
-    Returns:
-        The clips that choose the networks, and those that calibrate, each in the order of `rows`. With fewer than
-        twice `FEWEST_CALIBRATION_CLIPS` clips, or too few persons to divide, all of them choose.
-    """
-    groups = group_clips(rows, split_group)
-    calibrating: set[str] = set()
-    for name in in_hash_order(groups):
-        if len(calibrating) + len(groups[name]) <= len(rows) // 2:
-            calibrating.update(groups[name])
-    if len(calibrating) < FEWEST_CALIBRATION_CLIPS:
-        return tuple(rows), ()
-    return (
-        tuple(row for row in rows if row.clip_id not in calibrating),
-        tuple(row for row in rows if row.clip_id in calibrating),
-    )
-
-
-_OF_A_VIDEO = re.compile(r"(?P<video>.+)\.\d{3}(\.\w+)?")  # First Impressions: <video>.<number of the clip>.mp4
-
-
-def split_group(row: ClipRow) -> str:
-    """Whom or what a clip shows: its person, or the video it was cut from, or itself."""
-    return source_video(row) if row.person is None else f"person {row.person}"
-
-
-def source_video(row: ClipRow) -> str:
-    """The video that a clip was cut from, or the clip itself if its name does not tell."""
-    cut = _OF_A_VIDEO.fullmatch(row.clip_id)
-    return f"video {cut['video'] if cut else row.clip_id}"
-
-
-def group_clips(rows: Iterable[ClipRow], name_of: Callable[[ClipRow], str]) -> dict[str, list[str]]:
-    """Names of the clips that go by one name of a group, in the order of `rows`."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        groups[name_of(row)].append(row.clip_id)
-    return groups
-
-
-def in_hash_order(names: Iterable[str]) -> list[str]:
-    """Names in an order that has nothing to do with what they stand for, and is the same on every machine."""
-    return sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+        split = min(SPLITS, key=lambda split: assigned[split] / share[split])
+        assigned[split] += len(groups[name])
+        split_by_clip |= dict.fromkeys(groups[name], split)
+    return split_by_clip

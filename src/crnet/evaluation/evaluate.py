@@ -17,7 +17,7 @@ from crnet.bundle.bundle import Bundle
 from crnet.bundle.load import load_bundle, load_visual_fusion
 from crnet.config import reads_words
 from crnet.data.ceiling import read_ceiling
-from crnet.data.splits import OFFICIAL, seen_in_other_splits, training_fingerprint
+from crnet.data.splits import OFFICIAL, overlap_with_other_splits, training_fingerprint
 from crnet.data.store import ClipRow
 from crnet.evaluation.checks import EvaluationClips, select_clips
 from crnet.evaluation.record import EVALUATION_FOLDER, FLOOR, FUSION, SCENE_FACE, Evaluation, write_evaluation
@@ -173,7 +173,7 @@ def _split_overlap(
     if clips.split == "train" or bundle.training_fingerprint != training_fingerprint(clips.manifest):
         return {}
     overlap = {}
-    for grouping, clip_ids in seen_in_other_splits(clips.manifest, clips.split).items():
+    for grouping, clip_ids in overlap_with_other_splits(clips.manifest, clips.split).items():
         seen = np.array([row.clip_id in clip_ids for row in clips.rows])
         if seen.all() or not seen.any():
             continue

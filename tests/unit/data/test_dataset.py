@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from crnet.data.dataset import Batches, ClipDataset, load_batches, longest_audio_samples, stack_scores
-from crnet.data.store import ClipRow, read_manifest
-from crnet.data.transforms import TransformConfig
+from crnet.data.store import ClipRow, read_clip, read_manifest
+from crnet.data.transforms import TransformConfig, collate
 from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.models.cr_block import class_indices
 from crnet.types import Batch
@@ -89,12 +90,49 @@ def test_workers_change_nothing(store: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_plain_data_loader_gives_the_same_batches(store: Path, workers: int) -> None:
+    data = dataset(store, training=False)
+    plain = DataLoader(data, batch_size=4, collate_fn=collate, num_workers=workers)
+    assert [bits(batch) for batch in plain] == [bits(batch) for batch in load_batches(data, 4)]
+
+
+def test_a_plain_data_loader_shuffles_and_shows_other_frames_each_epoch(store: Path) -> None:
+    data = dataset(store)
+    plain = DataLoader(data, batch_size=5, shuffle=True, collate_fn=collate, generator=torch.Generator().manual_seed(0))
+    epochs = []
+    for epoch in (0, 1):
+        data.set_epoch(epoch)
+        batches = list(plain)
+        clip_ids = [clip_id for batch in batches for clip_id in batch.clip_ids]
+        assert sorted(clip_ids) == [row.clip_id for row in data.rows]
+        epochs.append({row.clip_id: data[index].scene.tobytes() for index, row in enumerate(data.rows)})  # type: ignore[union-attr]
+    assert epochs[0].keys() == epochs[1].keys() and epochs[0] != epochs[1]
+
+
+def test_all_paths_may_be_text(store: Path) -> None:
+    rows = read_manifest(str(store)).rows("train")[:2]
+    text, path = (ClipDataset(form, rows, CONFIG, ["scene"])[0].scene for form in (str(store), store))
+    assert np.array_equal(text, path)  # type: ignore[arg-type]
+    assert longest_audio_samples(str(store), rows) == 4000
+    assert read_clip(str(store / rows[0].file)).clip_id == rows[0].clip_id
+
+
+def test_a_plain_data_loader_raises_the_error_of_a_damaged_clip(tmp_path: Path) -> None:
+    store = write_store(tmp_path, clips=2, pixels=16, duration_s=0.1, splits=("train",))
+    (store / read_manifest(store).rows("train")[1].file).unlink()
+    with pytest.raises(FormatError, match="clip file not found"):
+        list(DataLoader(dataset(store), batch_size=2, collate_fn=collate))
+
+
 def test_frames_vary_between_epochs_in_training_only(store: Path) -> None:
     for training in (True, False):
         data = dataset(store, training=training)
-        first = data[0, 3], data[1, 3]
-        assert not isinstance(first[0], Exception) and not isinstance(first[1], Exception)
-        assert np.array_equal(first[0].scene, first[1].scene) is not training
+        scenes = []
+        for epoch in (0, 1):
+            data.set_epoch(epoch)
+            scenes.append(data[3].scene)
+        assert np.array_equal(scenes[0], scenes[1]) is not training
 
 
 def test_classes_come_from_the_exact_scores(store: Path) -> None:

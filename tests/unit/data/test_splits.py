@@ -15,7 +15,7 @@ from crnet.data.splits import (
     OFFICIAL,
     SplitProtocol,
     assign_splits,
-    seen_in_other_splits,
+    overlap_with_other_splits,
     source_video,
     training_fingerprint,
 )
@@ -147,7 +147,7 @@ def test_clips_without_scores_belong_to_no_split() -> None:
         ("grouped-kfold:3:1", [row("a.000.mp4"), row("a.001.mp4")], "too few videos or persons: 1"),
         ("grouped-kfold:5:1", [row(f"v{i}.000.mp4") for i in range(4)], "too few videos or persons: 4"),
         ("video-disjoint", [row("a.000.mp4", scored=False)], "too few videos or persons: 0"),
-        ("video-disjoint", [row(f"interview_{i}.mp4") for i in range(9)], "no two clips are of one video"),
+        ("video-disjoint", [row(f"interview_{i}.mp4") for i in range(9)], "no two clips come from one video"),
     ],
 )
 def test_clips_that_do_not_suffice_are_refused(text: str, rows: list[ClipRow], reason: str) -> None:
@@ -207,13 +207,15 @@ def test_clips_whose_video_or_person_other_splits_hold_are_named() -> None:
         row("c.001.mp4", "val", "y"),
         row("d.000.mp4", "test", "z"),
     ]
-    assert seen_in_other_splits(manifest(rows), "test") == {
+    assert overlap_with_other_splits(manifest(rows), "test") == {
         "video": {"a.001.mp4", "c.000.mp4"},
         "person": {"a.001.mp4", "b.000.mp4", "c.000.mp4"},
     }
-    assert seen_in_other_splits(manifest([*rows, row("e.000.mp4")]), "test").keys() == {"video"}
-    assert seen_in_other_splits(manifest([row("a.000.mp4", "test", "x"), row("b.000.mp4", "train", "x")]), "test") == {
+    assert overlap_with_other_splits(manifest([*rows, row("e.000.mp4")]), "test").keys() == {"video"}
+    assert overlap_with_other_splits(
+        manifest([row("a.000.mp4", "test", "x"), row("b.000.mp4", "train", "x")]), "test"
+    ) == {
         "video": set(),
         "person": {"a.000.mp4"},
     }
-    assert seen_in_other_splits(manifest([]), "test") == {"video": set()}
+    assert overlap_with_other_splits(manifest([]), "test") == {"video": set()}
