@@ -6,8 +6,6 @@ torch meanwhile.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any, get_args
 from crnet.errors import FormatError
 from crnet.types import STREAMS, TARGETS, Stream, TrainingSource
 from crnet.utils.files import read_json, sha256
+from crnet.utils.resumable import fingerprint
 
 FORMAT = 1
 BUNDLE_FILE = "bundle.json"
@@ -80,7 +79,7 @@ class BundleFiles:
 def document_sha256(document: Mapping[str, Any]) -> str:
     """Return the SHA-256 of `bundle.json` without this hash: every change of the description must be detected."""
     hashed = {key: value for key, value in document.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+    return fingerprint(hashed)
 
 
 def find_bundle(path: Path | str) -> Path:

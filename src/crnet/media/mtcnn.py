@@ -6,7 +6,6 @@ an import would need TensorFlow. Coordinates are continuous: pixel (i, j) covers
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import io
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
 from crnet.errors import FormatError, MissingDependencyError
+from crnet.utils.resumable import content_fingerprint
 
 INSTALL_REMEDY = 'pip install "crnet[media]"'
 WEIGHTS_SHA256 = {
@@ -129,7 +129,7 @@ def read_weights(folder: Path, name: str) -> list[np.ndarray]:
         raise MissingDependencyError(
             "face detection weights cannot be read", path=path, remedy=INSTALL_REMEDY
         ) from error
-    if hashlib.sha256(content).hexdigest() != WEIGHTS_SHA256[name]:
+    if content_fingerprint([content]) != WEIGHTS_SHA256[name]:
         raise FormatError(
             "not the weights of mtcnn 1.0.0", path=path, remedy='pip install --force-reinstall "mtcnn==1.0.0"'
         )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from crnet.errors import ConfigError
 from crnet.types import SEGMENTS
+from crnet.utils.resumable import short_fingerprint
 
 READER_VERSION = 3
 """Part of every fingerprint. Raise it when the same settings give other clips than before."""
@@ -92,8 +91,7 @@ class MediaSettings:
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that identify all of these values."""
-        document = {"version": READER_VERSION, **self.to_dict()}
-        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+        return short_fingerprint({"version": READER_VERSION, **self.to_dict()})
 
 
 def with_attribute_names(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.training.old_names import with_current_names
 from crnet.types import Stream
 from crnet.utils.files import write_bytes
+from crnet.utils.resumable import content_fingerprint
 
 FORMAT = 1
 HEADER = "crnet"  # a single metadata entry, because safetensors writes several in random order
@@ -164,11 +164,13 @@ def _write(path: Path, tensors: Mapping[str, Tensor], kind: Kind, about: Mapping
 
 def _sha256(tensors: Mapping[str, Tensor]) -> str:
     """Return the SHA-256 of names, types, shapes and contents."""
-    sha256 = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        sha256.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return sha256.hexdigest()
+
+    def parts() -> Iterator[bytes | memoryview]:
+        for name, tensor in sorted(tensors.items()):
+            yield f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode()
+            yield tensor.reshape(-1).view(torch.uint8).numpy().data
+
+    return content_fingerprint(parts())
 
 
 def _read_header(path: Path, kind: Kind) -> dict[str, Any]:
