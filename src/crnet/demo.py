@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crnet.config import PRESETS, with_seed
@@ -20,6 +20,7 @@ from crnet.simulate.speech import best_voice
 from crnet.simulate.write_dataset import write_dataset
 from crnet.train import train_system
 from crnet.types import Prediction
+from crnet.utils.device import Device
 from crnet.utils.files import write_json
 from crnet.utils.number_format import decimal, difference, percent
 from crnet.utils.progress import Progress, no_progress
@@ -62,13 +63,23 @@ class DemoResult:
         ]
 
 
-def run_demo(out: Path | str, *, clips: int, seed: int, progress: Progress = no_progress) -> DemoResult:
+def run_demo(
+    out: Path | str,
+    *,
+    clips: int,
+    seed: int,
+    device: Device = "auto",
+    workers: int | None = None,
+    progress: Progress = no_progress,
+) -> DemoResult:
     """Simulate, prepare, train, evaluate and predict. Calling it again resumes an interrupted demo.
 
     Args:
         out: The folder for all files.
         clips: Number of synthetic clips.
         seed: Random seed.
+        device: Where the networks run; auto uses a GPU if there is one.
+        workers: Processes that simulate and prepare clips; None takes one per core.
         progress: Called after every step.
 
     Raises:
@@ -77,18 +88,19 @@ def run_demo(out: Path | str, *, clips: int, seed: int, progress: Progress = no_
     out, timer = Path(out), _Timer()
     videos, store = out / "people", out / "store"
     config = SimulationConfig(clips, seed, SECONDS, FPS, HEIGHT, "easy", voice=best_voice())
-    write_dataset(videos, config, progress=progress)
+    write_dataset(videos, config, workers=workers, progress=progress)
     timer.end("simulating")
-    failures = prepare(videos, store, progress=progress).failures
+    failures = prepare(videos, store, workers=workers, progress=progress).failures
     if failures:
         reason = failures[0].reason
         raise CrnetError(f"{len(failures)} synthetic clips could not be prepared, the first: {reason}", path=store)
     timer.end("preparing")
-    bundle = train_system(store, out, with_seed(PRESETS["tiny"], seed), progress)
+    tiny = with_seed(PRESETS["tiny"], seed)
+    bundle = train_system(store, out, replace(tiny, training=replace(tiny.training, device=device)), progress)
     if bundle is None:
         raise CrnetError("the demo runs in one process only", remedy="start it without torchrun")
     timer.end("training")
-    evaluation, folder = evaluate_run(out, store, progress=progress)
+    evaluation, folder = evaluate_run(out, store, device=device, progress=progress)
     write_run_report(out, store, evaluation, folder, progress)
     timer.end("evaluating")
     row = read_manifest(store).rows("test")[0]

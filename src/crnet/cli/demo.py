@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional
 
 from crnet.cli.exit_codes import EXIT_DONE
-from crnet.cli.options import Command, Seed, option
+from crnet.cli.options import Command, DeviceOption, Seed, Workers, option
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import console
 
@@ -27,6 +27,8 @@ class Demo(Command):
     out: Annotated[Positional[Path], option("Folder for everything the demo makes.")] = Path("runs/demo")
     clips: Annotated[int, option("Number of synthetic clips.")] = 320
     seed: Seed = 0
+    device: DeviceOption = "auto"
+    workers: Workers = None
 
     def __call__(self) -> int:
         """Run the demo and print its tables."""
@@ -35,7 +37,14 @@ class Demo(Command):
 
         screen = console()
         with progress_display(self.quiet) as progress:
-            result = run_demo(self.out, clips=self.clips, seed=self.seed, progress=progress)
+            result = run_demo(
+                self.out,
+                clips=self.clips,
+                seed=self.seed,
+                device=self.device,
+                workers=self.workers,
+                progress=progress,
+            )
         for table in tables(result.evaluation):
             screen.print(table)
         for line in result.summary():

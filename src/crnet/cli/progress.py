@@ -79,7 +79,7 @@ class ProgressLines:
         """Print a line if the work has come far enough since the last one."""
         now_s = self.clock()
         state = self._tasks.get(task)
-        if state is None or done < state.done:  # a new task, or the same work on other data
+        if state is None or done < state.done or state.done >= total:  # a new task, or the same on other data
             state = self._tasks[task] = _TaskState(now_s, done, now_s)
         state.done = done
         step = done * LINES_PER_TASK // max(total, 1)
