@@ -1,4 +1,4 @@
-"""The ceiling: who sees what, and how much of the scores that gives away."""
+"""The ceiling: which cues a stream shows, and how well they predict the scores."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def r2(document: dict, stream: str, kind: str = "all_cues") -> float:
     return document["splits"]["test"]["streams"][stream][kind]["average"]["r2"]
 
 
-def test_who_sees_what() -> None:
-    seen = {stream: {cue.name for cue in visible_cues(stream)} for stream in VIEWS}
-    assert seen["scene"] == seen["scene+face"] > seen["face"]
-    assert seen["all"] == set(CUE_BY_NAME)
-    assert "loudness" in seen["face"]  # the mouth follows it
-    assert "smile" not in seen["audio-text"]
-    assert "pitch_level" not in seen["scene"]
-    assert seen["audio-text"] == seen["audio"] | seen["text"]
-    assert "words_kind" not in seen["audio"]
-    assert {cue.name for cue in visible_cues("face", frame_order=False)} == seen["face"] - {"blink_rate", "nod_rate"}
+def test_cues_of_each_stream() -> None:
+    shown = {stream: {cue.name for cue in visible_cues(stream)} for stream in VIEWS}
+    assert shown["scene"] == shown["scene+face"] > shown["face"]
+    assert shown["all"] == set(CUE_BY_NAME)
+    assert "loudness" in shown["face"]  # the mouth follows the loudness
+    assert "smile" not in shown["audio-text"]
+    assert "pitch_level" not in shown["scene"]
+    assert shown["audio-text"] == shown["audio"] | shown["text"]
+    assert "words_kind" not in shown["audio"]
+    assert {cue.name for cue in visible_cues("face", frame_order=False)} == shown["face"] - {"blink_rate", "nod_rate"}
 
 
-def test_every_stream_has_a_way_to_go_and_all_together_the_longest(document: dict) -> None:
+def test_every_stream_has_a_ceiling_above_its_floor_and_all_streams_have_the_highest(document: dict) -> None:
     for stream in STREAMS:
         assert 0.35 < r2(document, stream) < r2(document, "all") < 0.95
         assert r2(document, stream, "without_order_of_frames") <= r2(document, stream) + 0.02
@@ -57,7 +57,7 @@ def test_every_stream_has_a_way_to_go_and_all_together_the_longest(document: dic
     assert 0.86 < test["floor"]["average"]["accuracy"] < test["streams"]["all"]["all_cues"]["average"]["accuracy"]
 
 
-def test_the_ceiling_is_the_one_that_least_squares_by_hand_gives(plans: list[ClipPlan], document: dict) -> None:
+def test_the_ceiling_equals_least_squares_by_hand(plans: list[ClipPlan], document: dict) -> None:
     train, test = ([p for p in plans if p.split == split] for split in ("train", "test"))
     names = [cue.name for cue in CUES if cue.modality == "audio"]
 
@@ -67,48 +67,48 @@ def test_the_ceiling_is_the_one_that_least_squares_by_hand_gives(plans: list[Cli
     scores = np.array([p.scores for p in test])
     weights, *_ = np.linalg.lstsq(matrix(train), np.array([p.scores for p in train]), rcond=None)
     residual = ((matrix(test) @ weights - scores) ** 2).mean(0)
-    found = document["splits"]["test"]["streams"]["audio"]["all_cues"]
+    figures = document["splits"]["test"]["streams"]["audio"]["all_cues"]
     for i, target in enumerate(TARGETS):
-        assert found[target]["r2"] == pytest.approx(1 - residual[i] / scores[:, i].var(), abs=0.02)
+        assert figures[target]["r2"] == pytest.approx(1 - residual[i] / scores[:, i].var(), abs=0.02)
 
 
-def test_cues_permuted_between_clips_give_nothing_away(plans: list[ClipPlan]) -> None:
+def test_permuted_cues_predict_nothing(plans: list[ClipPlan]) -> None:
     order = np.random.default_rng(0).permutation(len(plans))
     mixed = [dataclasses.replace(plan, cues=plans[other].cues) for plan, other in zip(plans, order, strict=True)]
-    found = compute_ceiling(mixed)
-    assert found is not None
+    permuted = compute_ceiling(mixed)
+    assert permuted is not None
     for split in ("val", "test"):
         for stream in VIEWS:
             assert all(
-                figures["r2"] < 0.01 for figures in found["splits"][split]["streams"][stream]["all_cues"].values()
+                figures["r2"] < 0.01 for figures in permuted["splits"][split]["streams"][stream]["all_cues"].values()
             )
 
 
-def test_sound_and_text_changed_between_clips_leave_scene_and_face_alone(plans: list[ClipPlan], document: dict) -> None:
-    """Control: the side channel apart (loudness moves the mouth), which goes with the person who is seen."""
-    heard = [cue.name for cue in CUES if cue.modality in ("audio", "text")]
+def test_permuted_sound_and_text_do_not_change_scene_and_face(plans: list[ClipPlan], document: dict) -> None:
+    """Control, except for the side channel: loudness moves the mouth, which belongs to the visible person."""
+    names = [cue.name for cue in CUES if cue.modality in ("audio", "text")]
     order = np.random.default_rng(1).permutation(len(plans))
     mixed = [
-        dataclasses.replace(plan, cues={**plan.cues, **{name: plans[other].cues[name] for name in heard}})
+        dataclasses.replace(plan, cues={**plan.cues, **{name: plans[other].cues[name] for name in names}})
         for plan, other in zip(plans, order, strict=True)
     ]
-    found = compute_ceiling(mixed)
-    assert found is not None
-    assert abs(r2(found, "audio-text")) < 0.03
-    assert r2(found, "scene") > 0.3
+    permuted = compute_ceiling(mixed)
+    assert permuted is not None
+    assert abs(r2(permuted, "audio-text")) < 0.03
+    assert r2(permuted, "scene") > 0.3
 
 
-def test_a_stream_none_of_whose_cues_carries_weight_is_at_its_floor() -> None:
+def test_a_stream_without_informative_cues_is_at_its_floor() -> None:
     document = compute_ceiling(plans_of(silent=("audio", "text")))
     assert document is not None
     assert abs(r2(document, "audio-text")) < 0.03
     assert r2(document, "face") > 0.3
-    blind = compute_ceiling(plans_of(silent=("face", "scene", "audio")))
-    assert blind is not None
-    assert max(abs(r2(blind, "face")), abs(r2(blind, "scene"))) < 0.03
+    silent = compute_ceiling(plans_of(silent=("face", "scene", "audio")))
+    assert silent is not None
+    assert max(abs(r2(silent, "face")), abs(r2(silent, "scene"))) < 0.03
 
 
-def test_too_few_clips_have_no_ceiling() -> None:
+def test_a_small_dataset_has_no_ceiling() -> None:
     assert compute_ceiling(plans_of(clips=40)) is None
     assert compute_ceiling(plans_of(clips=100)) is not None
 
@@ -134,7 +134,7 @@ def test_ceiling_share_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("reached", "best"), [(None, 0.5), (0.4, None), (0.0, 0.001)])
-def test_where_there_is_no_way_there_is_no_share(reached: float | None, best: float | None) -> None:
+def test_without_a_way_there_is_no_share(reached: float | None, best: float | None) -> None:
     document = {
         "splits": {
             "test": {
@@ -147,7 +147,7 @@ def test_where_there_is_no_way_there_is_no_share(reached: float | None, best: fl
     assert shares["face"]["openness"] == {"accuracy": None, "r2": None}
 
 
-def test_reading(tmp_path: Path, document: dict) -> None:
+def test_read_ceiling(tmp_path: Path, document: dict) -> None:
     assert read_ceiling(tmp_path) is None
     path = tmp_path / CEILING_NAME
     path.write_text(json.dumps(document))
@@ -158,7 +158,7 @@ def test_reading(tmp_path: Path, document: dict) -> None:
             read_ceiling(tmp_path)
 
 
-def test_the_table_in_the_documentation_is_the_one_in_the_code() -> None:
+def test_the_cue_table_in_the_documentation_is_current() -> None:
     page = (Path(__file__).parents[3] / "docs" / "simulation.md").read_text(encoding="utf-8")
     table = page.partition("<!-- cues -->")[2].partition("<!-- /cues -->")[0].strip()
-    assert table == cue_table(), "put what crnet.simulate.ceiling.cue_table() returns into docs/simulation.md"
+    assert table == cue_table(), "put the result of crnet.simulate.ceiling.cue_table() into docs/simulation.md"

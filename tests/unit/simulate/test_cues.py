@@ -1,4 +1,4 @@
-"""The table of cues: known variance, monotonic values, something to say in every modality about every target."""
+"""The table of cues: known variance, monotonic values, information about every target in every modality."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_latents_are_standard_normal_with_the_known_share_of_noise(scores: np.nd
     np.testing.assert_allclose(noise.var(0), share, rtol=0.08)
 
 
-def test_noise_shares_by_hand() -> None:
+def test_noise_shares_equal_hand_calculation() -> None:
     # fivalike, clarity 1: .75 noise to .25 signal. Clarity 2.5: .75 / (.75 + .625).
     shares = dict(zip(CUE_BY_NAME, noise_shares("fivalike"), strict=True))
     assert CUE_BY_NAME["gaze"].clarity == 1.0
@@ -47,16 +47,16 @@ def test_noise_shares_by_hand() -> None:
     assert shares["loudness"] == pytest.approx(0.75 / 1.375)
 
 
-def test_silent_modalities_carry_nothing_and_leave_the_others_as_they_are(scores: np.ndarray) -> None:
-    heard, deaf = (
+def test_silent_modalities_carry_no_signal_and_do_not_change_the_others(scores: np.ndarray) -> None:
+    complete, silenced = (
         sample_latents(scores, "easy", np.random.default_rng(5), silent) for silent in ((), ("audio", "text"))
     )
     for i, cue in enumerate(CUES):
-        found = max(abs(np.corrcoef(deaf[:, i], scores[:, j])[0, 1]) for j in range(6))
+        correlation = max(abs(np.corrcoef(silenced[:, i], scores[:, j])[0, 1]) for j in range(6))
         if cue.modality in ("audio", "text"):
-            assert found < 0.05
+            assert correlation < 0.05
         else:
-            np.testing.assert_array_equal(deaf[:, i], heard[:, i])
+            np.testing.assert_array_equal(silenced[:, i], complete[:, i])
 
 
 def test_difficulties_are_ordered() -> None:
@@ -64,27 +64,27 @@ def test_difficulties_are_ordered() -> None:
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_each_modality_tells_every_target_when_easy(scores: np.ndarray, modality: str) -> None:
+def test_each_modality_predicts_every_target_when_easy(scores: np.ndarray, modality: str) -> None:
     latents = sample_latents(scores, "easy", np.random.default_rng(3))
-    seen = latents[:, [i for i, cue in enumerate(CUES) if cue.modality == modality and not cue.needs_frame_order]]
-    model = Ridge().fit(seen[:4000], scores[:4000])
-    error = ((model.predict(seen[4000:]) - scores[4000:]) ** 2).mean(0)
+    visible = latents[:, [i for i, cue in enumerate(CUES) if cue.modality == modality and not cue.needs_frame_order]]
+    model = Ridge().fit(visible[:4000], scores[:4000])
+    error = ((model.predict(visible[4000:]) - scores[4000:]) ** 2).mean(0)
     r2 = dict(zip(TARGETS, 1 - error / scores[4000:].var(0), strict=True))
     assert min(r2.values()) > 0.65, r2
 
 
-def test_sound_carries_most_of_what_sound_and_text_tell(scores: np.ndarray) -> None:
+def test_sound_carries_most_of_the_signal_of_sound_and_text(scores: np.ndarray) -> None:
     latents = sample_latents(scores, "fivalike", np.random.default_rng(6))
 
     def r2(*modalities: str) -> float:
-        seen = latents[:, [i for i, cue in enumerate(CUES) if cue.modality in modalities]]
-        predicted = Ridge().fit(seen[:4000], scores[:4000]).predict(seen[4000:])
+        visible = latents[:, [i for i, cue in enumerate(CUES) if cue.modality in modalities]]
+        predicted = Ridge().fit(visible[:4000], scores[:4000]).predict(visible[4000:])
         return float(1 - ((predicted - scores[4000:]) ** 2).mean() / scores[4000:].var(0).mean())
 
     assert 0.85 * r2("audio", "text") < r2("audio") < r2("audio", "text")
 
 
-def test_permuted_cues_tell_nothing(scores: np.ndarray) -> None:
+def test_permuted_cues_predict_nothing(scores: np.ndarray) -> None:
     rng = np.random.default_rng(4)
     latents = rng.permutation(sample_latents(scores, "easy", rng))
     model = Ridge().fit(latents[:4000], scores[:4000])
@@ -98,7 +98,7 @@ def test_values_rise_with_the_latent_and_stay_in_range(cue, first: float, second
     assert cue.low <= cue.value(low) <= cue.value(high) <= cue.high
 
 
-def test_values_at_hand_worked_points() -> None:
+def test_values_equal_hand_calculation() -> None:
     smile = CUE_BY_NAME["smile"]
     assert smile.value(0.0) == pytest.approx((-0.45 + 1.0) / 2)
     assert smile.value(-2.2) == -0.45

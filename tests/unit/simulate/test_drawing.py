@@ -1,4 +1,4 @@
-"""The picture: cues show where they should, faces are drawn for everybody."""
+"""The rendered frame: cues are visible where they should be, and every look has a face."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def picture(look: Look | None = None, motion: Motion | None = None, **cues: floa
 
 
 @pytest.mark.parametrize("tone", range(len(SKIN_TONES)))
-def test_a_face_of_the_skin_tone_is_in_the_middle(tone: int) -> None:
+def test_a_face_with_the_skin_tone_is_in_the_middle(tone: int) -> None:
     look = replace(look_of(tone, tone), camera_x=0.0)
     drawn = picture(look, room_brightness=1.0, room_warmth=0.0).astype(float)
     head_px = CUE_BY_NAME["closeness"].middle() * HEIGHT
@@ -48,12 +48,12 @@ def test_a_face_of_the_skin_tone_is_in_the_middle(tone: int) -> None:
 
 @pytest.mark.parametrize("style", get_args(HairStyle))
 @pytest.mark.parametrize("clothes", [get_args(Clothes)[0], get_args(Clothes)[-1]])
-def test_every_style_is_drawn(style: HairStyle, clothes: Clothes) -> None:
+def test_every_hair_style_is_drawn(style: HairStyle, clothes: Clothes) -> None:
     look = replace(look_of(), hair_style=style, clothes=clothes, beard=1.0, glasses=2, freckles=True)
     assert picture(look).shape == (HEIGHT, WIDTH, 3)
 
 
-def test_room_brightness_and_warmth_show() -> None:
+def test_room_brightness_and_warmth_are_visible() -> None:
     corner = [picture(room_brightness=level)[:20, :60].mean() for level in (0.4, 0.7, 1.0)]
     assert corner == sorted(corner)
     assert corner[2] > 1.6 * corner[0]
@@ -61,17 +61,17 @@ def test_room_brightness_and_warmth_show() -> None:
     assert warm[0] / warm[2] > 1.3 * cold[0] / cold[2]
 
 
-def test_tidiness_shows() -> None:
-    def busy(level: float) -> float:
+def test_tidiness_is_visible() -> None:
+    def edges(level: float) -> float:
         grey = picture(tidiness=level).astype(float).mean(-1)
         return float(np.abs(np.diff(grey, axis=1)).mean())
 
-    full, half, bare = (busy(level) for level in (0.0, 0.5, 1.0))
+    full, half, bare = (edges(level) for level in (0.0, 0.5, 1.0))
     assert full > half > bare
     assert full > 1.2 * bare
 
 
-def test_closeness_shows() -> None:
+def test_closeness_is_visible() -> None:
     look = replace(look_of(tone=0), camera_x=0.0)
     skin = [
         (np.abs(picture(look, closeness=c)[60:120].astype(int) - look.skin).max(-1) < 40).sum()
@@ -81,14 +81,14 @@ def test_closeness_shows() -> None:
     assert skin[2] > 1.3 * skin[0]
 
 
-def test_dress_saturation_shows() -> None:
+def test_dress_saturation_is_visible() -> None:
     def saturation(level: float) -> float:
         cloth = picture(dress_saturation=level, room_warmth=0.0)[-12:, WIDTH // 2 - 40 : WIDTH // 2 - 25].astype(float)
         return float((cloth.max(-1) - cloth.min(-1)).mean())
 
-    found = [saturation(level) for level in (0.05, 0.5, 0.95)]
-    assert found == sorted(found)
-    assert found[2] > found[0] + 40
+    saturations = [saturation(level) for level in (0.05, 0.5, 0.95)]
+    assert saturations == sorted(saturations)
+    assert saturations[2] > saturations[0] + 40
 
 
 def mouth(**cues: float) -> np.ndarray:
@@ -101,7 +101,7 @@ def mouth(**cues: float) -> np.ndarray:
     ].astype(float)
 
 
-def test_smile_and_eyes_and_brows_change_the_face() -> None:
+def test_smile_eyes_and_brows_change_the_face() -> None:
     assert np.abs(mouth(smile=1.0) - mouth(smile=-0.45)).max() > 80
     shut, wide = (picture(eye_opening=level).astype(float) for level in (0.42, 1.35))
     assert np.abs(shut - wide).max() > 80
@@ -109,7 +109,7 @@ def test_smile_and_eyes_and_brows_change_the_face() -> None:
     assert np.abs(knit - raised).max() > 60
 
 
-def test_hands_rise_with_gesture() -> None:
+def test_hands_rise_with_the_gesture_cue() -> None:
     look = replace(look_of(tone=2), camera_x=0.0)
     tops = []
     for level in (0.4, 0.7, 1.0):
@@ -132,7 +132,7 @@ def test_the_mouth_follows_the_voice_and_its_loudness() -> None:
     assert loud[12:].min() > quiet[12:].max()
 
 
-def test_blinks_and_nods_come_at_their_rates() -> None:
+def test_blinks_and_nods_have_their_rates() -> None:
     time_s = np.arange(3000) / 100
     cues = {**middle_values(), "blink_rate": 0.5, "nod_rate": 0.0}
     motion = sample_motion(time_s, cues, np.zeros(10), np.random.default_rng(0))
@@ -146,26 +146,26 @@ def test_blinks_and_nods_come_at_their_rates() -> None:
 
 
 @pytest.mark.parametrize("share", [0.15, 0.5, 1.0])
-def test_gaze_is_at_the_camera_for_its_share_of_time(share: float) -> None:
+def test_gaze_is_at_the_camera_for_its_share_of_the_time(share: float) -> None:
     motion = sample_motion(
         np.arange(3000) / 50, {**middle_values(), "gaze": share}, np.zeros(10), np.random.default_rng(1)
     )
     assert np.mean(np.abs(motion.gaze_x) < 0.4) == pytest.approx(share, abs=0.12)
 
 
-def test_canvas_by_hand() -> None:
+def test_canvas_equals_hand_calculation() -> None:
     canvas = Canvas(20, 10, 10.0, (0.0, 0.0))
     canvas.fill(np.array([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]), (200.0, 100.0, 50.0))
     canvas.fill(ellipse(1.0, 0.5, 0.4, 0.4), (0.0, 0.0, 0.0), inside=True)
     pixels = canvas.pixels()
     assert pixels[5, 3].tolist() == [200, 100, 50, 255]
     assert pixels[5, 8].tolist() == [0, 0, 0, 255]
-    assert pixels[5, 13].tolist() == [0, 0, 0, 0]  # painted inside only
+    assert pixels[5, 13].tolist() == [0, 0, 0, 0]  # painted only inside the first shape
     canvas.tint((0.5, 1.0, 2.0))
     assert canvas.pixels()[5, 3].tolist() == [100, 100, 100, 255]
 
 
-def test_layers_are_cut_at_the_edge() -> None:
+def test_layers_are_clipped_at_the_edge() -> None:
     ground = np.zeros((4, 4, 3), np.uint8)
     layer = np.full((3, 3, 4), 255, np.uint8)
     for x, y in ((-2, -2), (3, 3), (9, 9), (-9, 0)):
@@ -173,7 +173,7 @@ def test_layers_are_cut_at_the_edge() -> None:
     assert ground[..., 0].tolist() == [[255, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 255]]
 
 
-def test_outlines_are_symmetric_and_go_through_their_points() -> None:
+def test_outlines_are_symmetric_and_pass_through_their_points() -> None:
     curve = spline(mirror([(0.0, -1.0), (1.0, 0.0), (0.0, 1.0)]))
     assert curve.shape == (32, 2)
     np.testing.assert_allclose(curve[8], (1.0, 0.0))

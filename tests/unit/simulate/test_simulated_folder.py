@@ -1,4 +1,4 @@
-"""The whole folder: layout, splits, labels that load, determinism, resuming, refusal."""
+"""A simulated dataset in the release's layout: files, splits, labels, determinism, resuming, refusals."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("simulated") / "out", TINY, workers=1)
 
 
-def hashes(out: Path) -> dict[str, str]:
+def label_hashes(out: Path) -> dict[str, str]:
     return {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in LABELS}
 
 
@@ -52,7 +52,7 @@ def test_layout(folder: Path) -> None:
     assert marker["generator"] == "crnet simulate"
 
 
-def test_annotations_load_in_the_order_of_the_release(folder: Path) -> None:
+def test_annotations_have_the_order_of_the_release(folder: Path) -> None:
     data = (folder / "annotation_training.pkl").read_bytes()
     assert data[:2] == b"\x80\x02"
     annotation = pickle.loads(data, encoding="latin1")
@@ -78,7 +78,7 @@ def test_groups_and_persons(folder: Path) -> None:
     assert len({row["Person"] for row in persons}) == len({row["VideoName"][:11] for row in persons})
 
 
-def test_truth_agrees_with_the_annotation(folder: Path) -> None:
+def test_true_values_agree_with_the_annotation(folder: Path) -> None:
     truth = {row["clip"]: row for row in pq.read_table(folder / "truth.parquet").to_pylist()}
     annotation = pickle.loads((folder / "annotation_test.pkl").read_bytes())
     for target in TARGETS:
@@ -88,7 +88,7 @@ def test_truth_agrees_with_the_annotation(folder: Path) -> None:
     assert {"cue_smile", "latent_smile", "look_skin_tone", "cue_words_worry"} <= set(next(iter(truth.values())))
 
 
-def test_clips_are_video_with_sound_and_say_what_they_are(folder: Path) -> None:
+def test_clips_are_marked_videos_with_sound(folder: Path) -> None:
     for path in folder.rglob("*.mp4"):
         with av.open(str(path)) as container:
             assert container.metadata["comment"] == SIMULATED_COMMENT
@@ -98,12 +98,12 @@ def test_clips_are_video_with_sound_and_say_what_they_are(folder: Path) -> None:
             assert float(video.average_rate) == 5.0
             assert sum(1 for _ in container.decode(video=0)) == 3
         head = path.read_bytes()[:4096]
-        assert 0 < head.find(b"moov") < 64  # faststart: the index comes first
+        assert 0 < head.find(b"moov") < 64  # faststart: the index is at the beginning
 
 
-def test_workers_do_not_change_anything(folder: Path, tmp_path: Path) -> None:
+def test_workers_do_not_change_any_file(folder: Path, tmp_path: Path) -> None:
     other = write_dataset(tmp_path / "out", TINY, workers=2)
-    assert hashes(other) == hashes(folder)
+    assert label_hashes(other) == label_hashes(folder)
     for path in folder.rglob("*.mp4"):
         assert path.read_bytes() == (other / path.relative_to(folder)).read_bytes()
 
@@ -124,7 +124,7 @@ def test_pixels_and_sound_depend_on_the_seed_alone() -> None:
     assert [p.scores for p in other] != [p.scores for p in plan_clips(config)]
 
 
-def test_goes_on_where_it_was_stopped(folder: Path, tmp_path: Path) -> None:
+def test_a_stopped_call_resumes(folder: Path, tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
 
     def stop_after_two(task: str, done: int, total: int, note: str = "") -> None:
@@ -141,10 +141,10 @@ def test_goes_on_where_it_was_stopped(folder: Path, tmp_path: Path) -> None:
     )
     assert steps == [(2, 6), (3, 6), (4, 6), (5, 6), (6, 6)]
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
-    assert hashes(tmp_path / "out") == hashes(folder)
+    assert label_hashes(tmp_path / "out") == label_hashes(folder)
 
 
-def test_refuses_a_foreign_folder_and_another_configuration(folder: Path, tmp_path: Path) -> None:
+def test_other_folders_and_other_configurations_are_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(UsageError, match="is not empty"):
         write_dataset(tmp_path, TINY, workers=1)
@@ -171,7 +171,7 @@ def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_leaves_no_clip_that_looks_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_partial_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -189,7 +189,7 @@ def test_split_sizes(clips: int) -> None:
     assert sizes["val"] == sizes["test"] == clips // 5
 
 
-def test_people_are_shared_between_splits_as_in_the_release() -> None:
+def test_splits_share_people_as_in_the_release() -> None:
     plans = plan_clips(SimulationConfig(clips=10_000))
     training = {plan.person for plan in plans if plan.split == "train"}
     validation = [plan.person in training for plan in plans if plan.split == "val"]
@@ -200,14 +200,14 @@ def test_people_are_shared_between_splits_as_in_the_release() -> None:
 
 
 @pytest.mark.parametrize("clips", [7, 503])
-def test_identity_disjoint_puts_nobody_into_two_splits(clips: int) -> None:
+def test_identity_disjoint_splits_share_no_person(clips: int) -> None:
     plans = plan_clips(SimulationConfig(clips=clips, identity_disjoint=True))
     assert len(plans) == clips
     assert {s: sum(p.split == s for p in plans) for s in ("train", "val", "test")} == split_sizes(clips)
     assert len({(plan.person, plan.split) for plan in plans}) == len({plan.person for plan in plans})
 
 
-def test_the_sheet_is_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sample_sheet_is_a_png_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crnet.simulate.sheet.PEOPLE", 6)
     monkeypatch.setattr("crnet.simulate.sheet.STILL_CUES", ("smile", "gaze"))
     monkeypatch.setattr(
@@ -217,9 +217,9 @@ def test_the_sheet_is_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert sheet.read_bytes().startswith(b"\x89PNG")
 
 
-def test_every_cue_of_face_and_scene_is_drawn_as_a_still_or_as_a_curve() -> None:
-    seen = {cue.name for cue in CUES if cue.modality in ("face", "scene")}
-    assert seen == {*STILL_CUES, *MOTION_CURVES}
+def test_every_cue_of_face_and_scene_has_a_still_or_a_curve() -> None:
+    names = {cue.name for cue in CUES if cue.modality in ("face", "scene")}
+    assert names == {*STILL_CUES, *MOTION_CURVES}
 
 
 @pytest.mark.parametrize("name", [cue.name for cue in CUES if cue.name not in STILL_CUES])

@@ -1,4 +1,4 @@
-"""Looks: shares of the groups, and nothing in them about a score."""
+"""Looks of synthetic people: shares of the groups, and independence from scores."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def test_groups_have_the_shares_of_the_release() -> None:
 
 
 @pytest.mark.parametrize("tone", range(len(SKIN_TONES)))
-def test_an_imposed_skin_tone_goes_with_a_group_that_has_it(tone: int) -> None:
+def test_an_imposed_skin_tone_selects_a_matching_group(tone: int) -> None:
     look = sample_look(np.random.default_rng(tone), skin_tone=tone)
     assert look.skin_tone == tone
     assert tone in TONES_BY_ETHNICITY[look.ethnicity]
 
 
-def test_looks_say_nothing_about_scores() -> None:
+def test_looks_do_not_predict_scores() -> None:
     plans = plan_clips(SimulationConfig(clips=5000, seconds=1.0))
     scores = np.array([plan.scores for plan in plans])
     names = [name for name, value in asdict(plans[0].look).items() if isinstance(value, (int, float))]
@@ -42,9 +42,9 @@ def test_looks_say_nothing_about_scores() -> None:
     assert np.all(1 - error / scores[3500:].var(0) < 0.01)
 
 
-def test_another_clip_of_the_person_tells_nothing_of_a_score() -> None:
+def test_clips_of_one_person_have_independent_scores() -> None:
     plans = plan_clips(SimulationConfig(clips=5000, seconds=1.0))
     first = {}
     pairs = [(first[p.person], p.scores) for p in plans if first.setdefault(p.person, p.scores) is not p.scores]
-    mine, others = (np.array(side) for side in zip(*pairs, strict=True))
-    assert np.all(np.abs([np.corrcoef(mine[:, i], others[:, i])[0, 1] for i in range(6)]) < 0.06)
+    scores, other_scores = (np.array(side) for side in zip(*pairs, strict=True))
+    assert np.all(np.abs([np.corrcoef(scores[:, i], other_scores[:, i])[0, 1] for i in range(6)]) < 0.06)

@@ -1,4 +1,4 @@
-"""Scores of simulated people: moments, correlations and steps are those of First Impressions v2."""
+"""Scores of synthetic people: moments, correlations and steps equal those of First Impressions v2."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def scores() -> np.ndarray:
 def test_moments_and_correlations(scores: np.ndarray) -> None:
     np.testing.assert_allclose(scores.mean(0), [0.476, 0.520, 0.548, 0.523, 0.566, 0.504], atol=0.01)
     np.testing.assert_allclose(scores.std(0), [0.152, 0.154, 0.136, 0.155, 0.147, 0.150], atol=0.01)
-    found = np.corrcoef(scores.T)
+    correlations = np.corrcoef(scores.T)
     neuroticism, interview = TARGETS.index("neuroticism"), TARGETS.index("interview")
-    assert found[neuroticism, interview] == pytest.approx(0.88, abs=0.03)
-    np.testing.assert_allclose(found, score_correlations(), atol=0.03)
+    assert correlations[neuroticism, interview] == pytest.approx(0.88, abs=0.03)
+    np.testing.assert_allclose(correlations, score_correlations(), atol=0.03)
 
 
-def test_correlations_of_the_release_are_kept_and_positive_definite() -> None:
+def test_correlations_equal_the_release_and_are_positive_definite() -> None:
     matrix = score_correlations()
     openness, conscientiousness = TARGETS.index("openness"), TARGETS.index("conscientiousness")
     assert matrix[openness, conscientiousness] == pytest.approx(0.58, abs=0.005)
@@ -43,7 +43,7 @@ def test_correlations_of_the_release_are_kept_and_positive_definite() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 200))
-def test_scores_lie_on_the_steps_of_the_release(seed: int, count: int) -> None:
+def test_scores_are_multiples_of_the_release_steps(seed: int, count: int) -> None:
     drawn = sample_scores(count, np.random.default_rng(seed))
     assert drawn.shape == (count, 6)
     assert drawn.min() >= 0.0
@@ -52,7 +52,7 @@ def test_scores_lie_on_the_steps_of_the_release(seed: int, count: int) -> None:
         np.testing.assert_allclose(drawn[:, column] * FIV2_STEPS[target] % 1.0 % (1 - 1e-9), 0.0, atol=1e-9)
 
 
-def test_steps_are_those_of_the_release() -> None:
+def test_steps_equal_the_release() -> None:
     assert [FIV2_STEPS[target] for target in TARGETS] == [107, 96, 91, 103, 90, 107]
 
 

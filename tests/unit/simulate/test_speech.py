@@ -1,4 +1,4 @@
-"""Both voices: what is measured in the sound is what the cues say."""
+"""Both voices: measurements of the sound match the cues."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ def voice(kind: Voice, duration_s: float = 3.0, pitch_hz: float = MAN_HZ, varian
 
 
 def measured_pitch_hz(audio: np.ndarray) -> np.ndarray:
-    """Pitch of the voiced 60 ms pieces by their autocorrelation."""
+    """Return the pitch of the voiced 60 ms pieces, from their autocorrelation."""
     size = round(0.06 * SAMPLE_RATE_HZ)
     pieces = audio[: len(audio) // size * size].astype(float).reshape(-1, size)
     pieces = pieces[pieces.std(1) > 0.5 * pieces.std()]
     shortest, longest = SAMPLE_RATE_HZ // 400, SAMPLE_RATE_HZ // 60
-    found = []
+    pitches_hz = []
     for piece in pieces:
         correlation = np.correlate(piece, piece, "full")[size - 1 :] / np.arange(size, 0, -1)
         lag = shortest + int(correlation[shortest:longest].argmax())
-        # A multiple of the period fits as well; the first lag that fits nearly as well is the period.
+        # Multiples of the period correlate as well; the first lag that correlates nearly as well is the period.
         for part in (4, 3, 2):
             near = correlation[max(shortest, lag // part - 2) : lag // part + 3]
             if lag // part > shortest and near.max() > 0.9 * correlation[lag]:
                 lag = max(shortest, lag // part - 2) + int(near.argmax())
                 break
         if correlation[lag] > 0.5 * correlation[0]:
-            found.append(SAMPLE_RATE_HZ / lag)
-    return np.array(found)
+            pitches_hz.append(SAMPLE_RATE_HZ / lag)
+    return np.array(pitches_hz)
 
 
 def semitones(audio: np.ndarray, rest_hz: float) -> np.ndarray:
@@ -67,12 +67,12 @@ def semitones(audio: np.ndarray, rest_hz: float) -> np.ndarray:
 
 def levels(audio: np.ndarray) -> np.ndarray:
     size = round(0.02 * SAMPLE_RATE_HZ)
-    found = audio[: len(audio) // size * size].astype(float).reshape(-1, size).std(1)
-    return found / np.percentile(found, 98)
+    levels = audio[: len(audio) // size * size].astype(float).reshape(-1, size).std(1)
+    return levels / np.percentile(levels, 98)
 
 
 @pytest.mark.parametrize("loudness_db", [-36.0, -26.0, -16.0])
-def test_loudness_while_speaking_is_what_was_asked_for(kind: Voice, loudness_db: float) -> None:
+def test_loudness_of_speech_matches_the_cue(kind: Voice, loudness_db: float) -> None:
     sound = voice(kind, loudness=loudness_db) / 32767.0
     speaking = np.abs(sound) > 0.05 * np.abs(sound).max()
     assert 10 * np.log10(np.mean(sound[speaking] ** 2)) == pytest.approx(loudness_db, abs=1.0)
@@ -82,13 +82,13 @@ def test_loudness_while_speaking_is_what_was_asked_for(kind: Voice, loudness_db:
 @pytest.mark.parametrize("variant", range(4))
 @pytest.mark.parametrize("rest_hz", [MAN_HZ, WOMAN_HZ])
 @pytest.mark.parametrize("level", [-4.0, 0.5, 5.0])
-def test_pitch_follows_its_level(kind: Voice, rest_hz: float, variant: int, level: float) -> None:
+def test_pitch_matches_the_cue(kind: Voice, rest_hz: float, variant: int, level: float) -> None:
     sound = voice(kind, pitch_hz=rest_hz, variant=variant, pitch_level=level, pitch_variation=0.2)
     assert np.median(semitones(sound, rest_hz)) == pytest.approx(level, abs=0.9)
 
 
-def test_pitch_varies_as_asked(kind: Voice) -> None:
-    def spread(width: float) -> float:  # of the middle half: the meter is wrong by octaves now and then
+def test_pitch_variation_follows_the_cue(kind: Voice) -> None:
+    def spread(width: float) -> float:  # interquartile range, because the measurement is sometimes wrong by an octave
         return float(np.subtract(*np.percentile(semitones(voice(kind, 8.0, pitch_variation=width), 112), [75, 25])))
 
     flat, lively = spread(0.2), spread(2.4)
@@ -96,35 +96,35 @@ def test_pitch_varies_as_asked(kind: Voice) -> None:
     assert lively > 1.5
 
 
-def test_pauses_take_their_share(kind: Voice) -> None:
+def test_share_of_pauses_matches_the_cue(kind: Voice) -> None:
     few, many = (np.mean(levels(voice(kind, 8.0, pause_share=share)) < 0.02) for share in (0.04, 0.42))
     assert few < 0.14
     assert many == pytest.approx(0.42, abs=0.12)
 
 
-def test_faster_speech_swells_faster(kind: Voice) -> None:
-    def swells_per_s(syllables_per_s: float) -> float:  # centre of the spectrum of the loudness below 12 Hz
+def test_loudness_fluctuates_faster_in_faster_speech(kind: Voice) -> None:
+    def fluctuation_hz(syllables_per_s: float) -> float:  # spectral centroid of the loudness below 12 Hz
         loud = levels(voice(kind, 12.0, speaking_rate=syllables_per_s, pause_share=0.04))
         power = np.abs(np.fft.rfft(loud - loud.mean())) ** 2
         hz = np.fft.rfftfreq(len(loud), 0.02)
         return float((power * hz)[hz < 12].sum() / power[hz < 12].sum())
 
-    assert swells_per_s(6.4) > 1.25 * swells_per_s(2.6)
+    assert fluctuation_hz(6.4) > 1.25 * fluctuation_hz(2.6)
 
 
 @needs_espeak
-def test_real_speech_takes_the_time_that_its_rate_says() -> None:
+def test_real_speech_has_the_requested_rate() -> None:
     timbre = MEN[0]
     for rate in (2.6, 4.5, 6.4):
         with espeak.open_synthesiser(timbre.name, 1) as speaker:
             sentence = TEXT.replace(". ", " and ")
-            said = speaker.synthesise(sentence, WPM_PER_SYLLABLE_RATE * rate, 50, 50)
-        loud = np.flatnonzero(np.abs(said.wave) > 0.01)
+            utterance = speaker.synthesise(sentence, WPM_PER_SYLLABLE_RATE * rate, 50, 50)
+        loud = np.flatnonzero(np.abs(utterance.wave) > 0.01)
         spoken_s = (loud[-1] - loud[0]) / espeak.RATE_HZ
         assert sum(map(count_syllables, sentence.split())) / spoken_s == pytest.approx(rate, rel=0.12)
 
 
-def test_softness_darkens_the_voice(kind: Voice) -> None:
+def test_softness_reduces_high_frequencies(kind: Voice) -> None:
     def brightness(soft: float) -> float:
         power = np.abs(np.fft.rfft(voice(kind, voice_softness=soft).astype(float))) ** 2
         hz = np.fft.rfftfreq(3 * SAMPLE_RATE_HZ, 1 / SAMPLE_RATE_HZ)
@@ -133,7 +133,7 @@ def test_softness_darkens_the_voice(kind: Voice) -> None:
     assert brightness(1.0) < 0.5 * brightness(0.0)
 
 
-def test_a_voice_that_is_not_steady_trembles(kind: Voice) -> None:
+def test_an_unsteady_voice_trembles(kind: Voice) -> None:
     def restlessness(steady: float) -> float:
         sound = voice(kind, 8.0, voice_steadiness=steady, pitch_variation=0.2)
         return float(np.subtract(*np.percentile(semitones(sound, MAN_HZ), [75, 25])))
@@ -141,45 +141,47 @@ def test_a_voice_that_is_not_steady_trembles(kind: Voice) -> None:
     assert restlessness(0.0) > restlessness(1.0) + 0.5
 
 
-def test_syllables_spoken_by_hand() -> None:
+def test_spoken_syllable_count_equals_hand_calculation() -> None:
     assert spoken_syllable_count(10.0, {"pause_share": 0.25, "speaking_rate": 4.0}) == 30
     assert spoken_syllable_count(0.1, {"pause_share": 0.4, "speaking_rate": 2.0}) == 1
 
 
 @pytest.mark.parametrize("text", ["", "?!", "x", "naïve 日本", "日本", "a", "a\0b <speak> [[h@l]]", "9" * 500])
-def test_any_transcript_gives_a_track_of_the_asked_length(kind: Voice, text: str) -> None:
-    said = speak(text, 0.5, middle_values(), 200.0, 0.85, np.random.default_rng(0), voice=kind)
-    assert said.audio.dtype == np.int16
-    assert len(said.audio) == 8000
-    assert len(said.envelope) >= 0.5 / HOP_S
-    assert 0.0 <= said.envelope.min() <= said.envelope.max() <= 1.0
+def test_any_transcript_gives_a_track_of_the_requested_length(kind: Voice, text: str) -> None:
+    speech_track = speak(text, 0.5, middle_values(), 200.0, 0.85, np.random.default_rng(0), voice=kind)
+    assert speech_track.audio.dtype == np.int16
+    assert len(speech_track.audio) == 8000
+    assert len(speech_track.envelope) >= 0.5 / HOP_S
+    assert 0.0 <= speech_track.envelope.min() <= speech_track.envelope.max() <= 1.0
 
 
-def test_the_same_state_gives_the_same_sound_whatever_was_said_before(kind: Voice) -> None:
+def test_sound_does_not_depend_on_earlier_speech(kind: Voice) -> None:
     first = voice(kind)
     voice(kind, pitch_hz=WOMAN_HZ, variant=2, pitch_level=-2.0)
     np.testing.assert_array_equal(voice(kind), first)
 
 
 @needs_espeak
-def test_another_process_says_the_same() -> None:
+def test_another_process_gives_the_same_sound() -> None:
     program = (
         "import zlib; from crnet.simulate.espeak import open_synthesiser\n"
         "with open_synthesiser('en-us+f3', 5) as speaker:\n"
         "    print(zlib.crc32(speaker.synthesise('I met so many fun people', 160, 50, 50).wave.tobytes()))"
     )
-    said = [subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout for _ in range(2)]
-    assert said[0] == said[1] != b""
+    outputs = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout for _ in range(2)
+    ]
+    assert outputs[0] == outputs[1] != b""
 
 
 @needs_espeak
 @pytest.mark.parametrize("timbre", [*MEN, *WOMEN], ids=lambda timbre: timbre.name)
-def test_every_timbre_speaks_and_marks_its_words(timbre) -> None:
+def test_every_timbre_speaks_and_marks_words(timbre) -> None:
     with espeak.open_synthesiser(timbre.name, 1) as speaker:
-        said = speaker.synthesise("we laughed all night", 160, 50, 50)
-    assert len(said.word_starts) == 4
-    assert 0 == said.word_starts[0] < said.word_starts[-1] < len(said.wave)
-    assert 0.05 < np.abs(said.wave).max() < 0.999  # neither silent nor clipped
+        utterance = speaker.synthesise("we laughed all night", 160, 50, 50)
+    assert len(utterance.word_starts) == 4
+    assert 0 == utterance.word_starts[0] < utterance.word_starts[-1] < len(utterance.wave)
+    assert 0.05 < np.abs(utterance.wave).max() < 0.999  # neither silent nor clipped
 
 
 @needs_espeak
@@ -189,13 +191,13 @@ def test_an_unknown_timbre_is_refused() -> None:
 
 
 @needs_espeak
-def test_data_that_lie_too_deep_are_reached_by_a_short_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_data_path_is_replaced_by_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(espeak, "MAX_DATA_PATH", 3)
     with espeak.open_synthesiser("en-us", 1) as speaker:
         assert len(speaker.synthesise("hello", 160, 50, 50).wave) > 1000
 
 
-def test_without_the_synthesiser_the_built_in_voice_speaks_with_a_warning(
+def test_the_built_in_voice_replaces_a_missing_synthesiser_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(espeak, "PACKAGE", "no_such_package")
@@ -209,5 +211,5 @@ def test_without_the_synthesiser_the_built_in_voice_speaks_with_a_warning(
     assert speech.best_voice() == "built-in"
 
 
-def test_loudness_table_leaves_room_below_full_scale() -> None:
+def test_loudness_range_stays_below_full_scale() -> None:
     assert CUE_BY_NAME["loudness"].high <= -12.0

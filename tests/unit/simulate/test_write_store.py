@@ -1,4 +1,4 @@
-"""Straight into the store: the same clips as through videos, read by everything that reads stores."""
+"""Clips written directly into a store: equal to those from videos, and readable by all readers of stores."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_the_store_is_one_that_training_reads(store: Path) -> None:
+def test_training_can_read_the_store(store: Path) -> None:
     manifest = read_manifest(store)
     assert manifest.source == "simulated"
     assert [len(manifest.rows(split)) for split in ("train", "val", "test")] == [3, 1, 1]
@@ -53,7 +53,7 @@ def test_the_store_is_one_that_training_reads(store: Path) -> None:
     assert sample.text.any()
 
 
-def test_rows_say_what_the_plan_says(store: Path) -> None:
+def test_rows_match_the_plans(store: Path) -> None:
     plans = {plan.name: plan for plan in plan_clips(TINY)}
     for row in read_manifest(store).clips:
         plan = plans[row.clip_id]
@@ -69,19 +69,19 @@ def test_rows_say_what_the_plan_says(store: Path) -> None:
         assert np.isfinite(clip.face_box).all()
 
 
-def test_the_same_clips_as_through_videos(store: Path, tmp_path: Path) -> None:
-    """Drawn boxes lie where the detector finds them, and the pictures differ by compression only."""
+def test_clips_equal_those_extracted_from_videos(store: Path, tmp_path: Path) -> None:
+    """The detector finds faces at the drawn boxes, and the pictures differ only by compression."""
     pytest.importorskip("av")
     people = write_dataset(tmp_path / "people", TINY, workers=1)
     (people / CEILING_NAME).write_text('{"format": 1, "splits": {}}')
     settings = MediaSettings(pixels=48, frames_per_segment=1)
     assert not prepare(people, tmp_path / "store", workers=0, settings=settings).failures
-    filmed, drawn = read_manifest(tmp_path / "store"), read_manifest(store)
-    assert filmed.settings == drawn.settings
-    assert read_ceiling(tmp_path / "store") == {"format": 1, "splits": {}}  # carried over
-    for one, other in zip(filmed.clips, drawn.clips, strict=True):
-        assert replace(one, warnings=(), faces_found=0) == replace(other, warnings=(), faces_found=0)
-        a, b = read_clip(tmp_path / "store" / one.file), read_clip(store / other.file)
+    extracted, drawn = read_manifest(tmp_path / "store"), read_manifest(store)
+    assert extracted.settings == drawn.settings
+    assert read_ceiling(tmp_path / "store") == {"format": 1, "splits": {}}  # copied by prepare
+    for extracted_row, drawn_row in zip(extracted.clips, drawn.clips, strict=True):
+        assert replace(extracted_row, warnings=(), faces_found=0) == replace(drawn_row, warnings=(), faces_found=0)
+        a, b = read_clip(tmp_path / "store" / extracted_row.file), read_clip(store / drawn_row.file)
         np.testing.assert_allclose(a.time_s, b.time_s, atol=1e-6)
         np.testing.assert_array_equal(a.segment, b.segment)
         np.testing.assert_array_equal(a.text, b.text)
@@ -92,24 +92,24 @@ def test_the_same_clips_as_through_videos(store: Path, tmp_path: Path) -> None:
             assert np.abs(first - second).mean() < (6 if stream == "scene" else 20)
 
 
-def test_landmarks_lie_on_the_drawn_features() -> None:
+def test_landmarks_are_on_the_drawn_features() -> None:
     plan = plan_clips(replace(TINY, height=360))[0]
     cues = {**plan.cues, "gaze": 1.0, "smile": 0.0, "eye_opening": 1.0, "room_brightness": 1.0}
     look = replace(plan.look, glasses=0, lip=(200, 20, 30), hair_style="short", beard=0.0)
     renderer = PersonRenderer(look, cues, 640, 360)
     motion = perform(plan, TINY).motion
     picture = renderer.render(motion, 5).astype(int)
-    box, marks = renderer.locate_face(motion, 5)
+    box, landmarks = renderer.locate_face(motion, 5)
     ys, xs = np.nonzero(picture[..., 0] - picture[..., 1] > 90)
     inside = (xs > box[0]) & (xs < box[2]) & (ys > box[1]) & (ys < box[3])
     xs, ys = xs[inside], ys[inside]
-    mouth = marks[3:].mean(axis=0)
+    mouth = landmarks[3:].mean(axis=0)
     assert np.abs([xs.mean() - mouth[0], ys.mean() - mouth[1]]).max() < 0.06 * renderer.head_px
-    eyes = marks[:2].mean(axis=0)
-    assert eyes[1] < marks[2, 1] < mouth[1]
+    eyes = landmarks[:2].mean(axis=0)
+    assert eyes[1] < landmarks[2, 1] < mouth[1]
 
 
-def test_workers_and_stops_do_not_change_anything(store: Path, tmp_path: Path) -> None:
+def test_workers_and_interruptions_do_not_change_any_file(store: Path, tmp_path: Path) -> None:
     steps: list[int] = []
 
     def stop_after_two(task: str, done: int, total: int, note: str = "") -> None:
@@ -120,11 +120,11 @@ def test_workers_and_stops_do_not_change_anything(store: Path, tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         write_store(tmp_path / "store", TINY, workers=0, progress=stop_after_two, **SMALL)
     assert not (tmp_path / "store" / "manifest.parquet").exists()
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.safetensors")}
-    assert len(kept) == 2
+    finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.safetensors")}
+    assert len(finished) == 2
     write_store(tmp_path / "store", TINY, workers=2, **SMALL)
     assert files_of(tmp_path / "store") == files_of(store)
-    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+    assert all(path.stat().st_mtime_ns == time for path, time in finished.items())
 
 
 def test_a_damaged_clip_file_is_drawn_again(store: Path, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_damaged_clip_file_is_drawn_again(store: Path, tmp_path: Path) -> None
     damaged, changed = list(copy.rglob("*.safetensors"))[:2]
     damaged.write_bytes(b"half")
     content = bytearray(changed.read_bytes())
-    content[-1] ^= 1  # one bit of what is stored last: the file opens all the same
+    content[-1] ^= 1  # one bit of the content; the file still opens
     changed.write_bytes(content)
     damaged.with_name(".tmp-abc.safetensors").write_bytes(b"left by a killed run")
     write_store(copy, TINY, workers=0, **SMALL)
@@ -146,7 +146,7 @@ def test_frames_per_segment() -> None:
         assert len(render_clip(plan, config, MediaSettings(pixels=16, frames_per_segment=per_segment)).time_s) == frames
 
 
-def test_refusals(store: Path, tmp_path: Path) -> None:
+def test_other_folders_configurations_and_bad_values_are_refused(store: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="another configuration"):
         write_store(store, replace(TINY, seed=3), workers=0, **SMALL)
     with pytest.raises(ConfigError, match="another configuration"):
