@@ -44,9 +44,8 @@ def usage_error(
     required = [_display_name(command, field.name) for field in dataclasses.fields(command) if _is_required(field)]
     missing = [label for label in required if re.search(rf"[\s│]{label}\s", complaint)]
     if MISSING_TITLE in complaint and missing:
-        listed = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
         verb = "is" if len(missing) == 1 else "are"
-        return UsageError(f"crnet {name}: {listed} {verb} missing", remedy=f"usage: {_usage(name, required)}")
+        return UsageError(f"crnet {name}: {_listed(missing)} {verb} missing", remedy=f"usage: {_usage(name, required)}")
     return UsageError(_main_sentence(complaint), remedy=f"see crnet {name} --help")
 
 
@@ -57,8 +56,13 @@ def _unknown_option(name: str, option: str, options: Collection[str]) -> UsageEr
     suggestion = f"did you mean {renamed}?" if renamed in options else did_you_mean(option, options)
     others = [other for other in COMMANDS if other != name and option in option_names(command_class(other))]
     if others:
-        reason += f"; {' and '.join(others)} {'has' if len(others) == 1 else 'have'} it"
+        reason += f"; {_listed(others)} {'has' if len(others) == 1 else 'have'} it"
     return UsageError(reason, remedy=suggestion or f"see crnet {name} --help")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return "a", "a and b", or "a, b and c"."""
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _main_sentence(complaint: str) -> str:
