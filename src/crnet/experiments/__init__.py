@@ -1,1 +1,1 @@
-"""The paper's tables and figures, and ablations of one's own: what `crnet reproduce` runs."""
+"""Experiments of `crnet reproduce`: the paper's tables and figures, and the framework for your own ablations."""

@@ -61,7 +61,7 @@ def plan(workspace: Workspace, experiments: Sequence[Experiment]) -> tuple[Plann
     needed: dict[Path, tuple[Workspace, NetSpec]] = {}
     users: dict[Path, dict[str, None]] = {}
     for experiment in experiments:
-        for fold in folds_of(workspace, experiment):
+        for fold in experiment_folds(workspace, experiment):
             for spec in experiment.nets(fold):
                 first_folder = fold.folder(spec, workspace.seeds[0])
                 needed.setdefault(first_folder, (fold, spec))
@@ -73,7 +73,7 @@ def plan(workspace: Workspace, experiments: Sequence[Experiment]) -> tuple[Plann
     )
 
 
-def folds_of(workspace: Workspace, experiment: Experiment) -> tuple[Workspace, ...]:
+def experiment_folds(workspace: Workspace, experiment: Experiment) -> tuple[Workspace, ...]:
     """Return the folds that an experiment uses: all of them, or this one."""
     return workspace.folds if getattr(experiment, "pools_folds", False) else (workspace,)
 

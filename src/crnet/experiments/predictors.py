@@ -65,7 +65,7 @@ def network_scores(workspace: Workspace, spec: NetSpec, seed: int, split: Split)
     return np.clip(workspace.outputs(spec, seed, split).scores.astype(np.float64), 0, 1)
 
 
-def scores_of_all_seeds(workspace: Workspace, spec: NetSpec, split: Split) -> Float64[np.ndarray, "S N 6"]:
+def all_seed_scores(workspace: Workspace, spec: NetSpec, split: Split) -> Float64[np.ndarray, "S N 6"]:
     """Return a network's own scores of a split for each of the workspace's seeds, in [0, 1]."""
     return np.stack([network_scores(workspace, spec, seed, split) for seed in workspace.seeds])
 

@@ -23,7 +23,7 @@ import crnet
 from crnet.config import Config, to_dict
 from crnet.data.splits import OFFICIAL, SplitProtocol
 from crnet.errors import CrnetError, FormatError, StorageError, UsageError
-from crnet.experiments.plan import folds_of, plan, train_plan
+from crnet.experiments.plan import experiment_folds, plan, train_plan
 from crnet.experiments.registry import EXPERIMENTS
 from crnet.experiments.rendering.index import INDEX_FILE, SECTION_FILE, RunInfo, write_index
 from crnet.experiments.table import Table
@@ -98,27 +98,31 @@ def reproduce(
     with _exclusive(out):
         _check_settings(workspace)
         planned = plan(workspace, experiments)
-        device = choose_device(base.training.device)
         logger.info("%d networks for %s", len(planned), ", ".join(experiment.name for experiment in experiments))
-        workers = nets_at_once(base.training, device) if workers is None else workers
+        if workers is None:
+            workers = nets_at_once(base.training, choose_device(base.training.device))
         untrained = train_plan(workspace, planned, workers)
         failures = {net.spec.summary: untrained[net.folder] for net in planned if net.folder in untrained}
         failures |= _run_experiments(workspace, experiments)
-        run = RunInfo(
-            command=command,
-            preset=preset,
-            seeds=seeds,
-            store=str(store),
-            source=workspace.manifest.source,
-            conditions=workspace.conditions,
-            protocol=str(protocol.whole),
-            clips={split: len(workspace.rows(split)) for split in SPLITS},
-            device=str(device),
-            versions=versions(),
-            git_revision=git_revision(),
-        )
+        run = _run_info(workspace, command, preset)
         sections = write_index(out, run, failures, order=tuple(EXPERIMENTS))
     return Report(out / INDEX_FILE, sections, failures)
+
+
+def _run_info(workspace: Workspace, command: str, preset: str) -> RunInfo:
+    return RunInfo(
+        command=command,
+        preset=preset,
+        seeds=workspace.seeds,
+        store=str(workspace.store),
+        source=workspace.manifest.source,
+        conditions=workspace.conditions,
+        protocol=str(workspace.protocol.whole),
+        clips={split: len(workspace.rows(split)) for split in SPLITS},
+        device=str(choose_device(workspace.base.training.device)),
+        versions=versions(),
+        git_revision=git_revision(),
+    )
 
 
 @contextmanager
@@ -210,7 +214,7 @@ def _section_fingerprint(workspace: Workspace, experiment: Experiment) -> str:
     """Return a hash of everything that decides a section: networks, clips, seeds, and the code of this package."""
     nets = [
         spec.fingerprint(seed, fold.data_fingerprint)
-        for fold in folds_of(workspace, experiment)
+        for fold in experiment_folds(workspace, experiment)
         for spec in experiment.nets(fold)
         for seed in workspace.seeds
     ]

@@ -20,7 +20,7 @@ def predictions(*errors: float) -> np.ndarray:
     return np.stack([TRUTH + error for error in errors])
 
 
-CLAIM = Claim("one beats other", "Sec. 0", "one", "other")
+CLAIM = Claim("A beats B", "Sec. 0", "A", "B")
 
 
 def test_a_clear_difference_holds() -> None:
@@ -81,7 +81,7 @@ def test_a_single_different_score_reverses_nothing() -> None:
 def test_only_the_targets_of_the_claim_count() -> None:
     better = predictions(0.1)
     better[:, :, 2:] = TRUTH[:, 2:] + 0.4  # bad everywhere else
-    claim = Claim("", "", "one", "other", ("extraversion", "neuroticism"))
+    claim = Claim("", "", "A", "B", ("extraversion", "neuroticism"))
     verdict = judge(claim, TRUTH, better, predictions(0.2), (TABLE_3["face"], TABLE_3["scene"]))
     assert verdict.ours == pytest.approx(0.1)
     assert verdict.paper == pytest.approx((0.9167 - 0.9133 + 0.9090 - 0.9087) / 2)

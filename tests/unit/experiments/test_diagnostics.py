@@ -25,12 +25,14 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_turning_point_is_read_from_the_log() -> None:
-    point = TurningPoint.of(log_rows([0.90, 0.92, 0.91, 0.90], [0.90, 0.93, 0.94, 0.95], {3: "earlier", 4: WARNING}))
+    point = TurningPoint.from_log(
+        log_rows([0.90, 0.92, 0.91, 0.90], [0.90, 0.93, 0.94, 0.95], {3: "earlier", 4: WARNING})
+    )
     assert point == TurningPoint(2, 4, (0.92, 0.90), (0.93, 0.95), (3, 4), WARNING)
     first = log_rows([0.9], [0.9])[:1]
-    assert TurningPoint.of(first) is None  # classification only
-    assert TurningPoint.of([row | {"val": None} for row in log_rows([0.9], [0.9])]) is None
-    assert TurningPoint.of([]) is None
+    assert TurningPoint.from_log(first) is None  # classification only
+    assert TurningPoint.from_log([row | {"val": None} for row in log_rows([0.9], [0.9])]) is None
+    assert TurningPoint.from_log([]) is None
 
 
 def test_confusion_matches_hand_count() -> None:
@@ -65,12 +67,12 @@ def test_the_section_describes_the_turning_points(fake: FakeWorkspace, tmp_path:
         rows = list(csv.DictReader(lines))
     assert len(rows) == 3 * 2 * 4  # streams, seeds, epochs of both stages
     assert rows[2]["val_accuracy"] == "0.920000"
-    assert (rows[2]["kept"], rows[3]["overfitting"]) == ("1", WARNING)
+    assert (rows[2]["selected"], rows[3]["overfitting"]) == ("1", WARNING)
     assert rows[3]["train_spread"] == "0.750000"
 
 
 def test_floors_match_hand_computation(fake: FakeWorkspace) -> None:
-    floors = Floors.of(fake)
+    floors = Floors.measure(fake)
     train, val = class_indices(fake.truth("train")), class_indices(fake.truth("val"))
     correct = [np.mean(val[:, i] == np.bincount(train[:, i], minlength=4).argmax()) for i in range(6)]
     assert floors.class_accuracy == pytest.approx(np.mean(correct))

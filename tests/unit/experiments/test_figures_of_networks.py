@@ -30,7 +30,7 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "DOTS_PER_INCH", 60)
 
 
-def rows_of(table: Path) -> list[dict[str, str]]:
+def read_rows(table: Path) -> list[dict[str, str]]:
     with table.open() as lines:
         return list(csv.DictReader(lines))
 
@@ -55,18 +55,18 @@ def test_errors_match_hand_computation() -> None:
     wrong[1, 0, :5] += 0.4  # in an outer tenth, for every trait
     wrong[1, 4, 0] += 0.1
     wrong[1, :, 5] = 0  # interview is ignored
-    errors = Errors.of(truth, wrong)
+    errors = Errors.measure(truth, wrong)
     assert errors.mean == pytest.approx([0, (5 * 0.4 + 0.1) / 50])
     assert errors.outer == pytest.approx([0, 0.2])
     assert errors.high_share == pytest.approx([0, 5 / 50])
     assert errors.largest == pytest.approx([0, 0.4])
-    assert Errors.of(truth, exact).largest == [0, 0]
+    assert Errors.measure(truth, exact).largest == [0, 0]
 
 
 def test_fig10_compares_the_two_trainings(workspace: Workspace, tmp_path: Path) -> None:
     fake = fake_workspace(workspace)
     section = BellErrors().run(fake, tmp_path)
-    rows = rows_of(section.files[1])
+    rows = read_rows(section.files[1])
     assert len(rows) == 3 * 5 * 4  # streams, traits, test clips
     assert {row["error_with_bell"] for row in rows} == {"0.100000"}
     assert {row["error_without_bell"] for row in rows} <= {"0.200000"}
@@ -127,7 +127,7 @@ def test_fig8_shows_the_scores_of_the_chosen_clips(workspace: Workspace, tmp_pat
     section = Examples().run(fake, tmp_path)
     scores = fake.fused_scores(Examples().nets(fake), 0, fake.base.fusion, "test")
     places = {row.clip_id: n for n, row in enumerate(fake.rows("test"))}
-    rows = rows_of(section.files[1])
+    rows = read_rows(section.files[1])
     assert len(rows) == 4 * 6  # all of the four test clips
     for row in rows:
         target = ("extraversion", "neuroticism", "agreeableness", "conscientiousness", "openness", "interview")
@@ -147,7 +147,7 @@ def test_svr_settings_are_selected_on_validation() -> None:
 
 def test_fig11_states_sizes_and_judges_claims(workspace: Workspace, tmp_path: Path) -> None:
     section = Regressors().run(fake_workspace(workspace), tmp_path)
-    rows = rows_of(section.files[1])
+    rows = read_rows(section.files[1])
     assert {row["regressor"] for row in rows} == {"SVR", "RF", "ETR"}
     assert len(rows) == 3 * 2 * 6
     assert "3 trees" in section.markdown
@@ -157,7 +157,7 @@ def test_fig11_states_sizes_and_judges_claims(workspace: Workspace, tmp_path: Pa
 def test_fig12_has_ratios_of_trained_and_untrained_networks(workspace: Workspace, tmp_path: Path) -> None:
     fake = fake_workspace(workspace)
     section = FeatureMaps().run(fake, tmp_path)
-    rows = rows_of(section.files[1])
+    rows = read_rows(section.files[1])
     assert [(row["network"], row["seed"]) for row in rows] == [("trained", "0"), ("trained", "1")] + [
         ("trained", "0")
     ] * 3 + [("untrained", "0")]

@@ -12,7 +12,7 @@ import pytest
 from workspace_fakes import FakeWorkspace, fake_workspace
 
 from crnet.data.ceiling import CEILING_FORMAT, CEILING_NAME
-from crnet.experiments.figures.learning_curve import LearningCurve, bounds_of, clip_counts, decrease_per_doubling
+from crnet.experiments.figures.learning_curve import LearningCurve, clip_counts, decrease_per_doubling, measure_bounds
 from crnet.experiments.workspace import Workspace
 from crnet.report import style
 from crnet.types import STREAMS, TARGETS
@@ -81,6 +81,6 @@ def test_synthetic_clips_have_a_ceiling(workspace: Workspace, tmp_path: Path) ->
     splits = {"test": {"floor": {}, "streams": {"scene": best, "all": best}}}
     write_json(store / CEILING_NAME, {"format": CEILING_FORMAT, "splits": splits})
     fake = fake_workspace(replace(workspace, store=store))
-    assert bounds_of(fake).ceiling == {"scene": pytest.approx(0.04), "fusion": pytest.approx(0.04)}
+    assert measure_bounds(fake).ceiling == {"scene": pytest.approx(0.04), "fusion": pytest.approx(0.04)}
     section = LearningCurve().run(fake, tmp_path)
     assert "| ceiling, scene | – | – | – | .0400 |" in section.markdown.replace("*", "")

@@ -32,7 +32,7 @@ def test_plan_lists_networks_without_training(store: Path, tmp_path: Path, capsy
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["table8"], "unknown table or figure 'table8'"),
         (["table3", "--seeds", "0"], "seeds and workers must be 1 or more"),
@@ -47,7 +47,7 @@ def test_plan_lists_networks_without_training(store: Path, tmp_path: Path, capsy
     ],
 )
 def test_bad_usage_prints_one_line(
-    words: list[str], said: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [word.replace("{}", str(tmp_path)) for word in words]
     if "--store" not in words:
@@ -55,4 +55,4 @@ def test_bad_usage_prints_one_line(
     assert main(["reproduce", *words, "--out", str(tmp_path / "out")]) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1
-    assert said.replace("{}", str(tmp_path)) in line
+    assert message.replace("{}", str(tmp_path)) in line

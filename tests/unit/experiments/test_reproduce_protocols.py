@@ -133,7 +133,7 @@ def test_the_ceiling_applies_to_the_official_splits_only(
     monkeypatch.setattr(learning_curve, "read_ceiling", lambda folder: {"splits": {"test": best}})
     for protocol, ceiling in (("official", {"scene": 0.03, "fusion": 0.03}), ("identity-disjoint", {})):
         workspace = Workspace.open(store, tmp_path, TINY, protocol=SplitProtocol.parse(protocol))
-        assert learning_curve.bounds_of(workspace).ceiling == pytest.approx(ceiling)
+        assert learning_curve.measure_bounds(workspace).ceiling == pytest.approx(ceiling)
 
 
 def test_a_single_fold_is_refused_for_tables(store: Path, tmp_path: Path) -> None:

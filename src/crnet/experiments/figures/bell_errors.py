@@ -20,7 +20,7 @@ from crnet.experiments.columns import TRAIT_INDICES
 from crnet.experiments.net_spec import NetSpec, UntrainedError
 from crnet.experiments.paper.extremes import WITH, WITHOUT, outer
 from crnet.experiments.paper.tables import CR_ONLY
-from crnet.experiments.predictors import scores_of_all_seeds
+from crnet.experiments.predictors import all_seed_scores
 from crnet.experiments.rendering.claims_table import claims_section
 from crnet.experiments.rendering.markdown import image_link, join_words, unwrap
 from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
@@ -58,7 +58,7 @@ class Errors:
     largest: list[float]
 
     @classmethod
-    def of(cls, truth: Scores, predictions: SeedScores) -> Errors:
+    def measure(cls, truth: Scores, predictions: SeedScores) -> Errors:
         """Measure the predictions of every seed."""
         errors = np.abs(predictions - truth)[:, :, TRAIT_INDICES]
         low, high = outer(truth)
@@ -89,15 +89,17 @@ class BellErrors:
         for stream in workspace.base.streams:
             try:
                 with_bell, without_bell = (
-                    scores_of_all_seeds(workspace, spec, "test") for spec in _pair(workspace, stream)
+                    all_seed_scores(workspace, spec, "test") for spec in _pair(workspace, stream)
                 )
                 scores[stream] = with_bell, without_bell
             except UntrainedError:
                 continue
         if not scores:
             return Section(self.title, "Left out: training failed in every stream.\n")
-        errors = {stream: [Errors.of(truth, predictions) for predictions in pair] for stream, pair in scores.items()}
-        floor_errors = Errors.of(truth, floor[None])
+        errors = {
+            stream: [Errors.measure(truth, predictions) for predictions in pair] for stream, pair in scores.items()
+        }
+        floor_errors = Errors.measure(truth, floor[None])
         verdicts = [_judge(stream, truth, pair) for stream, pair in scores.items()]
         rows = _csv_rows(workspace, truth, floor, scores)
         files = write_figure(folder, self.name, _figure(truth, floor, scores), CSV_HEADER, rows)
@@ -217,6 +219,6 @@ def _mean_by_tenth(
     truth: Float64[np.ndarray, "N 5"], errors: Float64[np.ndarray, "S N 5"]
 ) -> tuple[list[float], list[float]]:
     """Return middle and mean error, over all seeds, of each tenth of the scale with `MIN_SCORES_PER_BIN` scores."""
-    tenth_of = np.minimum((truth * 10).astype(int), 9)
-    tenths = [tenth for tenth in range(10) if (tenth_of == tenth).sum() >= MIN_SCORES_PER_BIN]
-    return [(tenth + 0.5) / 10 for tenth in tenths], [float(errors[:, tenth_of == tenth].mean()) for tenth in tenths]
+    bins = np.minimum((truth * 10).astype(int), 9)
+    tenths = [tenth for tenth in range(10) if (bins == tenth).sum() >= MIN_SCORES_PER_BIN]
+    return [(tenth + 0.5) / 10 for tenth in tenths], [float(errors[:, bins == tenth].mean()) for tenth in tenths]

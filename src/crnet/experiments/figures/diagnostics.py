@@ -53,7 +53,7 @@ EPOCH_METRICS = ("accuracy", "spread", "class_accuracy", "classification")
 EPOCH_HEADER = [
     *("stream", "seed", "stage", "epoch"),
     *(f"{split}_{name}" for split in SPLIT_LABELS for name in EPOCH_METRICS),
-    *("kept", "overfitting"),
+    *("selected", "overfitting"),
 ]
 
 Confusion = Int64[np.ndarray, "n n"]
@@ -79,7 +79,7 @@ class TurningPoint:
     warning: str
 
     @classmethod
-    def of(cls, rows: Log) -> Self | None:
+    def from_log(cls, rows: Log) -> Self | None:
         """Read the turning point from a log; None without validated epochs of stage 2."""
         joint = [row for _, row in joint_epochs(rows) if row["val"]]
         if not joint or any(row["val"]["accuracy"]["average"] is None for row in joint):
@@ -119,7 +119,7 @@ class Floors:
     class_accuracy: float
 
     @classmethod
-    def of(cls, workspace: Workspace) -> Self:
+    def measure(cls, workspace: Workspace) -> Self:
         """Measure the floors on the labels."""
         train, val, classes = workspace.truth("train"), workspace.truth("val"), workspace.base.model.classes
         errors = np.abs(np.median(train, axis=0) - val)[:, TRAIT_INDICES]
@@ -147,7 +147,7 @@ class Diagnostics:
                 continue
         if not diagnoses:
             return Section(self.title, "Left out: training failed for every network.\n")
-        floors = Floors.of(workspace)
+        floors = Floors.measure(workspace)
         rows = [
             row
             for stream, diagnosis in diagnoses.items()
@@ -168,7 +168,7 @@ def diagnose(workspace: Workspace, spec: NetSpec) -> Diagnosis:
     classes = spec.config.model.classes
     true = class_indices(workspace.truth("val"), classes)
     counts = np.sum([confusion(true, predicted_classes(workspace, spec, seed), classes) for seed in seeds], axis=0)
-    return Diagnosis(logs, {seed: TurningPoint.of(log) for seed, log in logs.items()}, counts)
+    return Diagnosis(logs, {seed: TurningPoint.from_log(log) for seed, log in logs.items()}, counts)
 
 
 def confusion(true: Int64[np.ndarray, "N 6"], predicted: Int64[np.ndarray, "N 6"], classes: int) -> Confusion:

@@ -82,7 +82,7 @@ class FeatureMaps:
         specs, pixels = self.nets(workspace), workspace.base.transforms.pixels
         if not specs:
             return Section(self.title, "Left out: there is neither a scene nor a face stream.\n")
-        maps = [maps_of_clips(workspace, spec) for spec in specs]
+        maps = [clip_feature_maps(workspace, spec) for spec in specs]
         ratios = key_point_ratios(workspace, specs[-1]) if specs[-1].stream == "face" else []
         rows = [_csv_row(network, pixels) for network in ratios]
         files = write_figure(folder, self.name, _figure(maps, pixels), CSV_HEADER, rows)
@@ -100,7 +100,7 @@ def _csv_row(network: NetworkRatio, pixels: int) -> list[object]:
     ]
 
 
-def maps_of_clips(workspace: Workspace, spec: NetSpec) -> list[FrameMaps]:
+def clip_feature_maps(workspace: Workspace, spec: NetSpec) -> list[FrameMaps]:
     """Return the middle frames of a few test clips with the maps of every stage."""
     rows = workspace.rows("test")
     places = np.unique(np.linspace(0, len(rows) - 1, CLIPS).round().astype(int))

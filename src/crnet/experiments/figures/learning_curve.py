@@ -77,7 +77,7 @@ class LearningCurve:
 
     def run(self, workspace: Workspace, folder: Path) -> Section:
         """Measure and draw the curves, without the sizes at which training failed."""
-        errors, bounds = measure(workspace), bounds_of(workspace)
+        errors, bounds = measure(workspace), measure_bounds(workspace)
         rows = [
             [system, clips, split, seed, error]
             for system, by_clips in errors.items()
@@ -139,7 +139,7 @@ def _fusion_errors(workspace: Workspace, specs: Sequence[NetSpec], truth: Mappin
     }
 
 
-def bounds_of(workspace: Workspace) -> Bounds:
+def measure_bounds(workspace: Workspace) -> Bounds:
     """Return the floor on the test split and, for synthetic clips in their original splits, the ceiling."""
     truth, medians = workspace.truth("test"), np.median(workspace.truth("train"), axis=0)
     document = (read_ceiling(workspace.store) if workspace.protocol == OFFICIAL else None) or {}

@@ -83,15 +83,16 @@ def write_index(out: Path, run: RunInfo, failures: Mapping[str, str], order: Seq
 
 
 def _read_sections(out: Path, order: Sequence[str]) -> dict[str, Any]:
-    """Read every finished section; sections of versions before `fingerprint` are left out until they are made again."""
+    """Read every finished section. Sections of older versions, without a fingerprint, are left out until made again."""
     sections: dict[str, Any] = {}
     for path in sorted(out.glob(f"*/{SECTION_FILE}")):
         try:
             document = read_json(path, "a section")
-            _ = document["fingerprint"]
+            if "fingerprint" not in document:
+                continue
             sections[path.parent.name] = {name: document[name] for name in ("title", "files", "seeds", "data")}
         except (FormatError, KeyError, TypeError):
-            continue  # not a section of this version
+            continue  # not a section
     places = [*order, *sections]
     return {name: sections[name] for name in sorted(sections, key=places.index)}
 
