@@ -3,7 +3,7 @@
 The results folder holds:
 
     README.md, results.json  the index, and all numbers
-    lab.json                 fingerprint of the store, and the configuration
+    settings.json            configuration, split protocol and fingerprint of the store (lab.json in version 0.1)
     nets/KEY/STREAM/         every network, named by the fingerprint of its settings, with its outputs
     trees/                   scores of the extra-trees, likewise
     NAME/                    files of a table or figure; README.md shows them, section.json holds the numbers
@@ -40,7 +40,7 @@ from crnet.utils.resumable import ResumableFolder, as_json, content_fingerprint,
 
 logger = logging.getLogger(__name__)
 
-SETTINGS_FILE, LOCK_FILE = "lab.json", ".lock"
+SETTINGS_FILE, OLD_SETTINGS_FILE, LOCK_FILE = "settings.json", "lab.json", ".lock"
 RESULTS_FOLDER = ResumableFolder("results of `crnet reproduce`", SETTINGS_FILE, with_current_names, exclusive=False)
 
 
@@ -157,6 +157,8 @@ def _check_settings(workspace: Workspace) -> None:
     Raises:
         ConfigError: The folder holds results of another store, protocol or configuration.
     """
+    if (old := workspace.out / OLD_SETTINGS_FILE).is_file():
+        old.replace(workspace.out / SETTINGS_FILE)
     config = to_dict(workspace.base)
     config["training"] = {name: value for name, value in decisive_fields(config["training"]).items() if name != "seed"}
     protocol = str(workspace.protocol.whole)

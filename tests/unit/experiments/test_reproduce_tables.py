@@ -170,6 +170,16 @@ def test_another_configuration_is_refused_in_the_same_folder(reproduced: tuple[P
         reproduce((table_4,), store, reproduced[0], other, seeds=(0,), workers=1)
 
 
+def test_settings_of_version_0_1_are_still_compared(store: Path, tmp_path: Path) -> None:
+    other = replace(TINY, model=replace(TINY.model, width=16))
+    reproduce((), store, tmp_path, TINY, seeds=(0,), workers=1)
+    (tmp_path / "settings.json").rename(tmp_path / "lab.json")
+    with pytest.raises(ConfigError, match="width was 8 and is now 16"):
+        reproduce((), store, tmp_path, other, seeds=(0,), workers=1)
+    reproduce((), store, tmp_path, TINY, seeds=(0,), workers=1)
+    assert not (tmp_path / "lab.json").exists()
+
+
 def test_two_runs_cannot_share_a_folder(store: Path, tmp_path: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
     with (tmp_path / ".lock").open("a") as file:
