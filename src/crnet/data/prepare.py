@@ -145,14 +145,8 @@ def prepare(
         StorageError: The disk is full or `store` cannot be written.
     """
     source, store = Path(source), Path(store)
-    if workers is not None and workers < 0:
-        raise UsageError(f"{workers} workers", remedy="use 0 or more; 0 prepares in this process")
-    if source.resolve() == store.resolve():
-        raise UsageError("is both the dataset and the store", path=store, remedy="give another folder for the store")
-    if settings is None:
-        from crnet.media.settings import MediaSettings
-
-        settings = MediaSettings()
+    _check_arguments(source, store, workers)
+    settings = _default_settings() if settings is None else settings
     encoder = HashedNgrams() if encoder is None else encoder
     recorded = store_settings(settings, encoder, recogniser)
     opened = open_source(source, keys, exclude=store)
@@ -161,6 +155,19 @@ def prepare(
     context = ExtractContext(store, encoder, settings, recorded["fingerprint"], extract, recogniser)
     tally = _extract_all(opened, context, available_cores() if workers is None else workers, progress)
     return _finish(source, store, opened, tally, recorded, encoder.name)
+
+
+def _check_arguments(source: Path, store: Path, workers: int | None) -> None:
+    if workers is not None and workers < 0:
+        raise UsageError(f"{workers} workers", remedy="use 0 or more; 0 prepares in this process")
+    if source.resolve() == store.resolve():
+        raise UsageError("is both the dataset and the store", path=store, remedy="give another folder for the store")
+
+
+def _default_settings() -> MediaSettings:
+    from crnet.media.settings import MediaSettings  # imported late, because only videos need the media extra
+
+    return MediaSettings()
 
 
 def _begin(store: Path, settings: dict[str, Any]) -> None:

@@ -216,25 +216,40 @@ def read_sample(
         ConfigError: The number of frames does not divide the clip's number of segments.
         FormatError: The clip is damaged.
     """
-    visual: dict[str, UInt8[np.ndarray, "T 3 H W"]] = {}
-    if visual_streams := [stream for stream in VISUAL_STREAMS if stream in streams]:
-        indices = choose_frames(source, config.frames, rng).tolist()
-        for stream in visual_streams:
-            # The memory stays channels-last, as JPEG decodes it and as 2-D convolutions prefer it. Reordering it would
-            # take the loader a tenth longer, and the network would undo it.
-            jpegs = [source.jpeg(stream, index) for index in indices]
-            pictures = decode_frames(jpegs, config.pixels, out=None if out is None else out[stream])
-            frames = pictures.transpose(0, 3, 1, 2)  # [T, H, W, 3] -> [T, 3, H, W]
-            visual[stream] = frames if rng is None else augment(frames, config, rng)
-    audio = text = None
-    if "audio-text" in streams:
-        if config.audio_samples is None:
-            raise ConfigError("transforms.audio_samples is not set", remedy="set the length of the sound in samples")
-        audio = pad_audio(source.read_audio(), config.audio_samples)
-        text = np.asarray(source.read_text(), dtype=np.float32)
-        if text.shape != (TEXT_DIMENSIONS,):
-            raise FormatError(f"the text vector has shape {list(text.shape)}, expected [{TEXT_DIMENSIONS}]")
+    visual = _read_frames(source, config, rng, [stream for stream in VISUAL_STREAMS if stream in streams], out)
+    audio, text = _read_audio_text(source, config) if "audio-text" in streams else (None, None)
     return Sample(clip_id, visual.get("scene"), visual.get("face"), audio, text)
+
+
+def _read_frames(
+    source: ClipSource,
+    config: TransformConfig,
+    rng: np.random.Generator | None,
+    streams: Sequence[VisualStream],
+    out: Mapping[VisualStream, UInt8[np.ndarray, "T H W 3"]] | None,
+) -> dict[VisualStream, UInt8[np.ndarray, "T 3 H W"]]:
+    visual: dict[VisualStream, UInt8[np.ndarray, "T 3 H W"]] = {}
+    indices = choose_frames(source, config.frames, rng).tolist() if streams else []
+    for stream in streams:
+        # The memory stays channels-last, as JPEG decodes it and as 2-D convolutions prefer it. Reordering it would
+        # take the loader a tenth longer, and the network would undo it.
+        jpegs = [source.jpeg(stream, index) for index in indices]
+        pictures = decode_frames(jpegs, config.pixels, out=None if out is None else out[stream])
+        frames = pictures.transpose(0, 3, 1, 2)  # [T, H, W, 3] -> [T, 3, H, W]
+        visual[stream] = frames if rng is None else augment(frames, config, rng)
+    return visual
+
+
+def _read_audio_text(
+    source: ClipSource, config: TransformConfig
+) -> tuple[Float32[np.ndarray, " L"], Float32[np.ndarray, " 4800"]]:
+    if config.audio_samples is None:
+        raise ConfigError("transforms.audio_samples is not set", remedy="set the length of the sound in samples")
+    audio = pad_audio(source.read_audio(), config.audio_samples)
+    text = np.asarray(source.read_text(), dtype=np.float32)
+    if text.shape != (TEXT_DIMENSIONS,):
+        raise FormatError(f"the text vector has shape {list(text.shape)}, expected [{TEXT_DIMENSIONS}]")
+    return audio, text
 
 
 def collate(

@@ -7,7 +7,7 @@ import io
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
@@ -41,13 +41,7 @@ def open_folder(path: Path, files: list[Path] | None = None) -> Source:
     root = path.parent if path.is_file() else path
     files_by_name = {file.relative_to(root).as_posix(): file for file in (find_files(root) if files is None else files)}
     videos = {clip_id: file for clip_id, file in files_by_name.items() if is_video(file.name)}
-    normalised = {unicodedata.normalize("NFC", clip_id): file for clip_id, file in files_by_name.items()}
-
-    def find_video(clip_id: str) -> Path | None:
-        """Return the file of a row, with any suffix, hidden or not, and with accents in any Unicode encoding."""
-        file = root / clip_id
-        return file if is_regular(file) else normalised.get(unicodedata.normalize("NFC", clip_id))
-
+    find_video = _video_finder(root, files_by_name)
     if table is None:
         if not videos:
             raise UsageError(
@@ -67,6 +61,17 @@ def open_folder(path: Path, files: list[Path] | None = None) -> Source:
         yield VideoGroup(tuple(Video(clip_id, file) for clip_id, file in labelled_videos.items()))
 
     return Source("folder", clips, video_groups, expected_path=lambda clip_id: str(root / clip_id))
+
+
+def _video_finder(root: Path, files_by_name: Mapping[str, Path]) -> Callable[[str], Path | None]:
+    """Return a function from a clip id to its file, with any suffix, hidden or not, its accents in any encoding."""
+    normalised = {unicodedata.normalize("NFC", clip_id): file for clip_id, file in files_by_name.items()}
+
+    def find_video(clip_id: str) -> Path | None:
+        file = root / clip_id
+        return file if is_regular(file) else normalised.get(unicodedata.normalize("NFC", clip_id))
+
+    return find_video
 
 
 def read_csv(path: Path, find_video: Callable[[str], Path | None] = lambda clip_id: None) -> dict[str, LabelledClip]:

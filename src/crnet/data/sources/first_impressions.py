@@ -135,14 +135,11 @@ def _read_labels(labels: Mapping[str, list[Path | Member]], root: Path) -> dict[
         elif match[1] == "transcription":
             transcripts |= _read_copies(places, _read_transcriptions)
         else:
-            split = SPLIT_WORDS[match[2]]
             annotation = _read_copies(places, _read_annotation)
-            repeated = sorted(scores.keys() & annotation.keys())
-            if repeated:
-                raise LabelError(
-                    f"clip {repeated[0]} is annotated in two splits", path=_display_path(places[0]), remedy=GET_AGAIN
-                )
-            scores |= {clip_id: (split, values) for clip_id, values in annotation.items()}
+            if repeated := sorted(scores.keys() & annotation.keys()):
+                reason = f"clip {repeated[0]} is annotated in two splits"
+                raise LabelError(reason, path=_display_path(places[0]), remedy=GET_AGAIN)
+            scores |= {clip_id: (SPLIT_WORDS[match[2]], values) for clip_id, values in annotation.items()}
     if not scores:
         raise LabelError(
             "no annotation_training.pkl, annotation_validation.pkl or annotation_test.pkl found",
