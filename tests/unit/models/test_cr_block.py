@@ -1,4 +1,4 @@
-"""Class edges and the CR-block against values worked by hand."""
+"""Class edges and the CR-block, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -79,16 +79,16 @@ def test_bad_scores_are_refused(scores: Any, classes: int, kind: type[CrnetError
     st.sampled_from(sorted(EDGES)),
 )
 def test_classes_keep_the_order_and_the_shape(scores: np.ndarray, classes: int) -> None:
-    found = class_indices(scores, classes)
-    assert found.shape == scores.shape
-    assert found.dtype == np.int64
-    assert np.all((found >= 0) & (found < classes))
+    indices = class_indices(scores, classes)
+    assert indices.shape == scores.shape
+    assert indices.dtype == np.int64
+    assert np.all((indices >= 0) & (indices < classes))
     order = np.argsort(scores, axis=None)
-    assert np.all(np.diff(found.ravel()[order]) >= 0)
+    assert np.all(np.diff(indices.ravel()[order]) >= 0)
 
 
 def test_cr_block_by_hand() -> None:
-    """Width 2, four classes, the features of target 0 set by the bias alone: f_i = bias_i."""
+    """With width 2 and four classes, the features of target 0 are set by the bias alone: f_i = bias_i."""
     net = block(width=2)
     with torch.no_grad():
         for parameter in net.parameters():
@@ -143,8 +143,8 @@ def test_shapes(classes: int) -> None:
 
 
 @given(st.integers(0, 1000))
-def test_weights_are_of_the_classes_and_sum_to_one(seed: int) -> None:
-    """With every feature equal, any weights that sum to one give that feature back."""
+def test_class_weights_sum_to_one(seed: int) -> None:
+    """If all features are equal, weights that sum to one return that feature."""
     net = block(width=4, seed=seed)
     with torch.no_grad():
         net.class_features.weight.zero_()
@@ -163,16 +163,16 @@ def test_scores_start_at_the_means() -> None:
 
 
 @pytest.mark.parametrize("scores", [[[0.5] * 5], [[0.5] * 5 + [1.1]], [[0.5] * 5 + [math.nan]], [0.5] * 6, []])
-def test_bad_scores_to_start_from_are_refused(scores: list[float]) -> None:
+def test_bad_scores_for_initialisation_are_refused(scores: list[float]) -> None:
     with pytest.raises(LabelError):
         block().initialise_from_scores(np.array(scores))
 
 
-def test_scores_keep_their_digits_under_autocast() -> None:
+def test_scores_keep_float32_precision_under_autocast() -> None:
     net, a = block(), vectors(2, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = net(a)
-    for new, old in zip(inside, net(a), strict=True):
+        under_autocast = net(a)
+    for new, old in zip(under_autocast, net(a), strict=True):
         assert new.dtype == torch.float32
         torch.testing.assert_close(new, old, rtol=0, atol=0)
 

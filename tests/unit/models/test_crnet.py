@@ -1,4 +1,4 @@
-"""A stream's network: shapes, order of clips and frames, what it refuses."""
+"""The network of a stream: shapes, order of clips and frames, refused inputs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def select(source: Batch, clips: list[int]) -> Batch:
 
 
 def net(stream: Stream = "scene", config: ModelConfig = TINY, seed: int = 0) -> StreamNet:
-    """A network in evaluation mode whose batch norms have seen something, so that its features are not tiny."""
+    """Return a network in evaluation mode whose batch norms have statistics, so that its features are not tiny."""
     network = StreamNet(stream, config, seed)
     with torch.no_grad():
         network(batch(seed=99))
@@ -83,18 +83,18 @@ def test_shapes(stream: Stream, config: ModelConfig, shape: tuple[int, ...]) -> 
 def test_permuting_the_clips_permutes_the_outputs(stream: Stream, order: list[int]) -> None:
     network, clips = net(stream), batch()
     with torch.inference_mode():
-        straight, permuted = network(clips), network(select(clips, order))
+        original, permuted = network(clips), network(select(clips, order))
     for name in ("features", "logits", "scores"):
-        torch.testing.assert_close(getattr(permuted, name), getattr(straight, name)[order], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(getattr(permuted, name), getattr(original, name)[order], rtol=1e-4, atol=1e-5)
 
 
 @settings(max_examples=5, deadline=None)
 @given(order=st.permutations(range(4)).filter(lambda order: order != [0, 1, 2, 3]))
-def test_the_mean_over_frames_forgets_their_order_and_weights_do_not(order: list[int]) -> None:
+def test_only_the_mean_over_frames_ignores_their_order(order: list[int]) -> None:
     clips = batch()
     assert clips.scene is not None
     shuffled = replace(clips, scene=clips.scene[:, order])
-    mean, weighted, film = (
+    mean, weighted, volumetric = (
         net(),
         net(config=replace(TINY, temporal="conv1x1")),
         net(config=replace(TINY, backbone="r3d34")),
@@ -103,11 +103,11 @@ def test_the_mean_over_frames_forgets_their_order_and_weights_do_not(order: list
         torch.testing.assert_close(mean(clips).scores, mean(shuffled).scores, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(weighted(clips).scores, mean(clips).scores, rtol=1e-4, atol=1e-5)  # starts as a mean
         weighted.frame_weights.copy_(torch.tensor([0.1, 0.2, 0.3, 0.5]))
-        for network in (weighted, film):
+        for network in (weighted, volumetric):
             assert not torch.allclose(network(clips).scores, network(shuffled).scores, rtol=1e-4, atol=1e-5)
 
 
-def test_a_learned_weight_per_frame_by_hand() -> None:
+def test_learned_frame_weights_by_hand() -> None:
     network = net(config=replace(TINY, temporal="conv1x1"))
     feature_map = torch.rand(2, 4, 64, 3, 3)
     with torch.no_grad():
@@ -116,11 +116,11 @@ def test_a_learned_weight_per_frame_by_hand() -> None:
     torch.testing.assert_close(network.clip_vector(feature_map), expected)
 
 
-def test_pixels_are_normalised_once_by_the_configuration() -> None:
+def test_pixels_are_normalised_once_with_the_configured_values() -> None:
     config = replace(TINY, pixel_mean=(0.2, 0.4, 0.6), pixel_std=(0.5, 0.25, 0.125))
-    seen: list[torch.Tensor] = []
+    inputs: list[torch.Tensor] = []
     network = net(config=config)
-    network.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network.backbone.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
     clips = batch(clips=2)
     assert clips.scene is not None
     before = clips.scene.clone()
@@ -128,37 +128,37 @@ def test_pixels_are_normalised_once_by_the_configuration() -> None:
         network(clips)
     pixels = before.double() / 255
     expected = (pixels - torch.tensor([0.2, 0.4, 0.6]).view(3, 1, 1)) / torch.tensor([0.5, 0.25, 0.125]).view(3, 1, 1)
-    torch.testing.assert_close(seen[0].double(), expected.flatten(0, 1), rtol=1e-5, atol=1e-5)
-    assert torch.equal(clips.scene, before)  # the batch is not written to
+    torch.testing.assert_close(inputs[0].double(), expected.flatten(0, 1), rtol=1e-5, atol=1e-5)
+    assert torch.equal(clips.scene, before)  # the batch is unchanged
 
 
 def test_sound_and_text_are_one_signal() -> None:
-    seen: list[torch.Tensor] = []
+    inputs: list[torch.Tensor] = []
     clips = batch(clips=2)
     assert clips.audio is not None and clips.text is not None
     for audio_text in ("both", "audio", "text"):
         network = net("audio-text", replace(TINY, audio_text=audio_text))
-        network.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        network.backbone.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
         with torch.inference_mode():
             network(clips)
-    both, audio, text = (signal[:, 0] for signal in seen)
+    both, audio, text = (signal[:, 0] for signal in inputs)
     assert torch.equal(audio, clips.audio) and torch.equal(text, clips.text)
     assert torch.equal(both, torch.cat([clips.audio, clips.text], 1))
 
 
-def test_weights_follow_from_the_seed_the_stream_and_nothing_else() -> None:
+def test_weights_depend_on_the_seed_and_the_stream_alone() -> None:
     torch.manual_seed(1)
-    one = StreamNet("scene", TINY, seed=3)
+    net = StreamNet("scene", TINY, seed=3)
     torch.manual_seed(2)
     same, seed, stream = StreamNet("scene", TINY, 3), StreamNet("scene", TINY, 4), StreamNet("face", TINY, 3)
-    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), same.state_dict().values(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), same.state_dict().values(), strict=True))
     for other in (seed, stream):
-        assert not torch.equal(one.head.class_weight, other.head.class_weight)
-        assert not torch.equal(one.state_dict()["backbone.conv1.weight"], other.state_dict()["backbone.conv1.weight"])
+        assert not torch.equal(net.head.class_weight, other.head.class_weight)
+        assert not torch.equal(net.state_dict()["backbone.conv1.weight"], other.state_dict()["backbone.conv1.weight"])
 
 
 def test_the_state_dict_is_contiguous_and_complete(tmp_path: Path) -> None:
-    """A saved network needs no reshaping, and the constants of the configuration are not in it."""
+    """A saved network needs no reshaping and does not contain the constants of the configuration."""
     network = net()
     state = network.state_dict()
     assert all(value.is_contiguous() for value in state.values())
@@ -182,13 +182,13 @@ def test_init_loads_the_backbone_of_the_visual_streams_only(tmp_path: Path) -> N
         StreamNet("scene", replace(config, backbone="r3d34"))
 
 
-def test_regression_parameters_are_those_that_classification_does_not_reach() -> None:
+def test_regression_parameters_are_those_without_a_gradient_from_classification() -> None:
     network = net().train()
     network(batch()).logits.square().sum().backward()
-    without = {name for name, parameter in network.named_parameters() if parameter.grad is None}
+    without_gradient = {name for name, parameter in network.named_parameters() if parameter.grad is None}
     regression = {id(parameter) for parameter in network.regression_parameters()}
-    assert without == {name for name, parameter in network.named_parameters() if id(parameter) in regression}
-    assert without == {"head.score_weight", "head.score_bias"}
+    assert without_gradient == {name for name, parameter in network.named_parameters() if id(parameter) in regression}
+    assert without_gradient == {"head.score_weight", "head.score_bias"}
 
 
 def test_bfloat16_outputs_stay_float32() -> None:
@@ -198,7 +198,7 @@ def test_bfloat16_outputs_stay_float32() -> None:
     assert output.features.dtype == output.scores.dtype == torch.float32
 
 
-def test_the_defaults_are_the_paper_s() -> None:
+def test_the_defaults_are_those_of_the_paper() -> None:
     config = ModelConfig()
     assert (config.width, config.blocks, config.classes, config.frames) == (64, (3, 4, 6, 3), 4, 32)
 

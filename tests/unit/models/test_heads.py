@@ -1,4 +1,4 @@
-"""The heads that the CR-block is compared with."""
+"""The heads that the paper compares the CR-block with."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def test_plain_head_is_one_linear_layer() -> None:
     assert scores.tolist() == [[7.0, 8.0, 9.0, 10.0, 11.0, 12.0]]  # 2 + 5 + 0 ... 5
     assert features.tolist() == [[[2.0, 0.5]] * 6]
     assert logits.shape == (1, 6, 4)
-    # All classes alike: the cross-entropy of six targets is 6 ln 4, whatever the classes are.
+    # All classes are equally likely, so the cross-entropy of six targets is 6 ln 4 for any true classes.
     assert classification_loss(logits, torch.zeros(1, 6, dtype=torch.int64)).item() == pytest.approx(6 * math.log(4))
 
 
-def test_a_plain_head_starts_at_the_training_means_whatever_it_sees() -> None:
+def test_a_plain_head_starts_at_the_training_means_for_any_input() -> None:
     net = StreamNet("scene", replace(SMALL, head="plain")).eval()
     means = [0.4, 0.5, 0.6, 0.45, 0.55, 0.5]
     net.initialise_from_scores(np.array([means]))
@@ -64,7 +64,7 @@ def test_centres_are_the_means_of_the_classes() -> None:
     scores = np.full((4, 6), 0.3)
     scores[:, 0] = [0.2, 0.4, 0.55, 0.9]
     centres = class_centres(scores, EDGES[4])
-    assert centres[0].tolist() == pytest.approx([0.3, 0.55, 0.65, 0.9])  # nobody in 0.6-0.7: its middle
+    assert centres[0].tolist() == pytest.approx([0.3, 0.55, 0.65, 0.9])  # no score in 0.6-0.7: its midpoint
     assert centres[1].tolist() == pytest.approx([0.3, 0.55, 0.65, 0.85])
     assert list(class_midpoints(EDGES[4])) == pytest.approx([0.25, 0.55, 0.65, 0.85])
 
@@ -76,7 +76,7 @@ def test_bad_scores_have_no_centres(scores: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_every_head_answers_in_the_same_form(head: Head) -> None:
+def test_every_head_has_the_same_interface(head: Head) -> None:
     net = StreamNet("scene", replace(SMALL, head=head, classes=7)).eval()
     net.initialise_from_scores(np.tile([0.4, 0.5, 0.6, 0.45, 0.55, 0.5], (3, 1)))
     output = net(Batch(("a", "b"), scene=torch.zeros(2, 2, 3, 32, 32, dtype=torch.uint8)))
@@ -89,14 +89,14 @@ def test_every_head_answers_in_the_same_form(head: Head) -> None:
         assert bool(((output.scores > 0) & (output.scores < 1)).all())
 
 
-def test_a_plain_head_gives_regression_all_its_gradients() -> None:
+def test_regression_trains_all_parameters_of_a_plain_head() -> None:
     net = StreamNet("scene", replace(SMALL, head="plain")).train()
     batch = Batch(("a", "b"), scene=torch.randint(0, 256, (2, 2, 3, 32, 32), dtype=torch.uint8))
     net(batch).scores.square().sum().backward()
     assert all(parameter.grad is not None for parameter in net.parameters())
 
 
-def test_the_centres_travel_with_the_weights() -> None:
+def test_the_centres_are_saved_with_the_weights() -> None:
     config = replace(SMALL, head="expectation")
     net, other = StreamNet("face", config), StreamNet("face", config)
     net.initialise_from_scores(np.full((2, 6), 0.45))
@@ -122,14 +122,14 @@ def test_losses_that_do_not_fit_the_head_are_refused(
         Config(model=ModelConfig(head=head), training=TrainingConfig(stages=stages))
 
 
-def test_losses_that_fit_the_head_are_taken() -> None:
+def test_losses_that_fit_the_head_are_accepted() -> None:
     no_stage, classification = replace(CLASSIFICATION, epochs=0), StageConfig(terms=("classification",))
     Config(model=ModelConfig(head="plain"), training=TrainingConfig(stages=(no_stage, StageConfig(terms=("bell",)))))
     Config(model=ModelConfig(head="expectation"), training=TrainingConfig(stages=(CLASSIFICATION, classification)))
     Config(model=ModelConfig(head="expectation+regression"))
 
 
-def test_a_configuration_from_before_there_were_heads_is_a_cr_block() -> None:
+def test_an_old_configuration_without_a_head_means_a_cr_block() -> None:
     document = to_dict(ModelConfig())
     del document["head"]
     assert from_dict(ModelConfig, document, Path("bundle.json")).head == "cr-block"

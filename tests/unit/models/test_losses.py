@@ -1,4 +1,4 @@
-"""The losses against values worked by hand."""
+"""The losses, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_bell_is_a_mean() -> None:
     assert bell_loss(0.4 + off, torch.full_like(off, 0.4)).item() == pytest.approx(123.870255, abs=1e-5)
 
 
-def test_bell_of_other_width_and_height() -> None:
+def test_bell_with_other_width_and_height() -> None:
     # 2 (1 - exp(-3^2 / (2 * 3^2))) = 2 * 0.3934693403
     assert bell_loss(scores(0.53), scores(0.5), sigma=3, gamma=2).item() == pytest.approx(0.786939, abs=1e-6)
 
@@ -74,7 +74,7 @@ def test_gradient_of_bell_by_hand(points_off: float, expected: float) -> None:
     assert prediction.grad.item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
-def test_bell_does_not_pull_back_from_far_away() -> None:
+def test_bell_has_no_gradient_far_away() -> None:
     prediction = torch.tensor([0.0], requires_grad=True)
     bell_loss(prediction, torch.tensor([0.9])).backward()  # 10 sigma
     assert prediction.grad is not None
@@ -88,7 +88,7 @@ def test_small_errors_keep_their_digits_in_float32() -> None:
 
 
 def test_batch_of_three_has_its_only_minimum_at_the_mean() -> None:
-    """Against Sec. 3.3: with sigma = 9 the summed Bells of 0.4, 0.5 and 0.6 do not pull apart."""
+    """Contrary to Sec. 3.3, with sigma = 9 the sum of the Bells of 0.4, 0.5 and 0.6 has one minimum."""
     batch = scores(0.4, 0.5, 0.6)
     guesses = torch.linspace(0.2, 0.8, 6001, dtype=torch.float64)
     sums = torch.stack([bell_loss(guess.expand(3), batch) for guess in guesses])
@@ -97,7 +97,7 @@ def test_batch_of_three_has_its_only_minimum_at_the_mean() -> None:
     assert minima.tolist() == pytest.approx([0.5], abs=1e-9)
 
 
-def test_a_narrower_bell_does_pull_apart() -> None:
+def test_a_narrower_bell_has_a_minimum_at_each_score() -> None:
     batch = scores(0.4, 0.5, 0.6)
     guesses = torch.linspace(0.2, 0.8, 6001, dtype=torch.float64)
     sums = torch.stack([bell_loss(guess.expand(3), batch, sigma=3) for guess in guesses])
@@ -140,7 +140,7 @@ def test_lambda_by_hand() -> None:
     assert [lambda_at(epoch, 4) for epoch in range(4)] == [16, 8, 16 / 3, 4]
 
 
-def test_joint_loss_is_the_sum_of_its_terms() -> None:
+def test_the_total_is_the_sum_of_its_terms() -> None:
     # Every score 9 points off, class logits at chance: 9 + 81 + 118.0408 + 200 * 8.317766
     prediction, target = torch.full((2, 6), 0.59), torch.full((2, 6), 0.5)
     terms = loss_terms(prediction, torch.zeros(2, 6, 4), target, torch.ones(2, 6, dtype=torch.int64), 200.0)
@@ -186,7 +186,7 @@ def test_bell_grows_with_the_distance(target: float, near: float, far: float) ->
 
 
 @given(st.integers(1, 200), st.data())
-def test_lambda_falls_from_four_times_the_epochs_to_four(epochs: int, data: st.DataObject) -> None:
+def test_lambda_falls_from_four_times_the_number_of_epochs_to_four(epochs: int, data: st.DataObject) -> None:
     epoch = data.draw(st.integers(0, epochs - 1))
     assert 4 <= lambda_at(epoch, epochs) <= 4 * epochs
     assert lambda_at(epochs - 1, epochs) == 4

@@ -1,4 +1,4 @@
-"""The backbone: names and numbers of the ResNet-34 that everybody else has, and files that do not fit."""
+"""The backbone: names and numbers of the usual ResNet-34, and weight files that do not fit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def small(geometry: Geometry = GEOMETRY_2D, channels_in: int = 3, seed: int = 0)
 
 
 def torchvision_resnet34(seed: int = 0) -> dict[str, Tensor]:
-    """A state dict with the names and shapes of torchvision's resnet34, written down from its layout."""
+    """Return a state dict with the names and shapes of torchvision's resnet34, built from its documented layout."""
     rng = generator(seed)
     state: dict[str, Tensor] = {}
 
@@ -68,7 +68,7 @@ def torchvision_resnet34(seed: int = 0) -> dict[str, Tensor]:
     return state
 
 
-def test_a_torchvision_file_gives_the_features_that_monai_gives(tmp_path: Path) -> None:
+def test_a_torchvision_file_gives_the_same_features_as_in_monai(tmp_path: Path) -> None:
     nets = pytest.importorskip("monai.networks.nets")
     state = torchvision_resnet34()
     save_file(state, tmp_path / "resnet34.safetensors")
@@ -82,14 +82,14 @@ def test_a_torchvision_file_gives_the_features_that_monai_gives(tmp_path: Path) 
     with torch.inference_mode():
         features = average_positions(ours(pictures))
         torch.testing.assert_close(features, theirs(pictures), rtol=1e-5, atol=1e-5)
-    assert features.std() > 0.01  # not all zeros, which would agree with anything
+    assert features.std() > 0.01  # all zeros would agree with anything
 
 
-def test_names_and_shapes_are_torchvision_s() -> None:
+def test_names_and_shapes_are_those_of_torchvision() -> None:
     expected = {name: value.shape for name, value in torchvision_resnet34().items() if not name.startswith("fc.")}
     ours = ResNet(GEOMETRY_2D, 3, generator=generator()).state_dict()
     assert {name: value.shape for name, value in ours.items()} == expected
-    # He et al. 2016: 21.8 million with the 513,000 of fc.
+    # He et al. 2016: 21.8 million, including the 513,000 of fc.
     assert sum(value.numel() for name, value in ours.items() if name.endswith((".weight", ".bias"))) == 21_284_672
 
 
@@ -114,7 +114,7 @@ def test_shape_of_the_map(geometry: Geometry, shape: tuple[int, ...], expected: 
     assert tuple(average_positions(feature_map).shape) == expected[:2]
 
 
-def test_kernels_of_the_three_forms() -> None:
+def test_kernels_in_one_to_three_dimensions() -> None:
     shapes = {
         geometry.dimensions: tuple(small(geometry, channels).conv1.weight.shape)  # type: ignore[union-attr]
         for geometry, channels in ((GEOMETRY_1D, 1), (GEOMETRY_2D, 3), (GEOMETRY_3D, 3))
@@ -130,10 +130,10 @@ def test_zero_padded_identity_by_hand() -> None:
     assert out[0, 1:].tolist() == [[[0.0, 0.0]] * 2] * 2
 
 
-def test_a_film_s_shortcuts_have_no_parameters_and_pass_gradients() -> None:
+def test_shortcuts_in_three_dimensions_have_no_parameters_and_pass_gradients() -> None:
     net = small(GEOMETRY_3D)
     assert not any("downsample" in name for name in net.state_dict())
-    # With the residual branch silent only the shortcut is left, and it must carry the gradient.
+    # With a residual branch of zeros, only the shortcut can carry the gradient.
     block = net.layer2[0]
     torch.nn.init.zeros_(block.bn2.weight)  # type: ignore[arg-type, union-attr]
     x = torch.rand(1, 4, 4, 4, 4, requires_grad=True)
@@ -147,11 +147,11 @@ def test_average_of_bfloat16_is_float32() -> None:
     assert average_positions(torch.ones(1, 2, 3, 3, dtype=torch.bfloat16)).dtype == torch.float32
 
 
-def test_initial_weights_are_he_s_and_follow_the_generator() -> None:
-    one, same, other = small(seed=1), small(seed=1), small(seed=2)
+def test_initial_weights_are_he_initialised_from_the_generator() -> None:
+    net, same, other = small(seed=1), small(seed=1), small(seed=2)
     torch.rand(1)
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
-    assert not torch.equal(one.conv1.weight, other.conv1.weight)  # type: ignore[arg-type]
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), same.parameters(), strict=True))
+    assert not torch.equal(net.conv1.weight, other.conv1.weight)  # type: ignore[arg-type]
     wide = ResNet(GEOMETRY_2D, 3, width=32, blocks=(1, 1, 1, 1), generator=generator()).state_dict()
     # fan-out, 128 to 256 channels: std = sqrt(2 / (256 * 9))
     assert wide["layer4.0.conv1.weight"].std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.01)
@@ -195,7 +195,7 @@ def test_a_file_that_does_not_fit_names_the_parameter(state: dict[str, Tensor], 
         ("resnet34.pth", b"PK\x03\x04", "pickle"),
         ("resnet34.PT", b"", "pickle"),
         ("empty.safetensors", b"", "safetensors"),
-        ("text.safetensors", b"not a tensor in sight", "safetensors"),
+        ("text.safetensors", b"no tensors", "safetensors"),
         ("huge.safetensors", b"\xff" * 64, "safetensors"),
     ],
 )
