@@ -1,4 +1,4 @@
-"""A small clip store made of noise, for tests: what is seen, heard and written follows the scores."""
+"""A small clip store of noise, for tests. Frames, sound and text depend on the scores."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def write_store(
     shuffled: bool = False,
     splits: tuple[Split, ...] = SPLIT_OF_FIVE,
 ) -> Path:
-    """Write a store whose clips show their scores: brighter, louder and differently worded as they grow.
+    """Write a store whose clips depend on their scores: higher scores are brighter, louder and worded differently.
 
     Args:
         folder: The store.
-        clips: How many; `splits` are dealt out in turn.
-        seed: Of everything.
+        clips: Number of clips; they are assigned to `splits` in turn.
+        seed: Random seed.
         pixels: Side of the stored frames.
         frames_per_segment: Stored frames of each of the 32 segments.
         duration_s: Length of each clip.
-        shuffled: Deal the scores out anew within each split, so that nothing tells them: the control.
-        splits: The splits in turn.
+        shuffled: Permute the scores within each split, so that the clips do not show them: the control.
+        splits: The split of each clip, repeated in turn.
 
     Returns:
         `folder`.
@@ -82,7 +82,7 @@ def make_clip(
     frames_per_segment: int = 2,
     duration_s: float = 1.0,
 ) -> Clip:
-    """One clip of noise: brightness, loudness and the text's vector follow `trend`, a standard normal number."""
+    """Return a clip of noise whose brightness, loudness and text vector depend on `trend`, a standard normal number."""
     rng = rng or np.random.default_rng(0)
     frames = SEGMENTS * frames_per_segment
     brightness = 128 + 45 * trend

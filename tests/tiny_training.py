@@ -1,4 +1,4 @@
-"""The smallest training that is still the real one, for tests."""
+"""The smallest complete training, for tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TINY_TRANSFORMS = TransformConfig(frames=4, pixels=24, audio_samples=4_000)
 
 
 def tiny_training(epochs: tuple[int, int] = (2, 3), batch_size: int = 6, **changes: Any) -> TrainingConfig:
-    """Both stages with few epochs."""
+    """Return a configuration of both stages with few epochs."""
     classification, joint = TrainingConfig().stages
     stages = (
         replace(classification, epochs=epochs[0], batch_size=batch_size, lr_step_epochs=2),
@@ -37,6 +37,6 @@ def train_tiny(
     transforms: TransformConfig = TINY_TRANSFORMS,
     **changes: Any,
 ) -> Path:
-    """Train one stream; `changes` are those of `tiny_training`."""
+    """Train one stream; `changes` are passed to `tiny_training`."""
     training = tiny_training(**changes)
     return train_stream(stream, store, read_manifest(store), run, model, transforms, training, progress)

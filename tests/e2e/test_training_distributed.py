@@ -1,4 +1,4 @@
-"""Two processes train what one would."""
+"""Two processes train the same network as one."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ TIMES = ("samples_per_s", "waiting_share", "seconds")
 
 
 def start_two(store: Path, run: Path) -> list[subprocess.CompletedProcess[str]]:
-    """Start two processes with the variables that torchrun sets, and wait for them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """Run two processes with the variables that torchrun sets."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     common = {
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(CHILD.parent.parent),
@@ -67,8 +67,8 @@ def test_two_processes_log_the_losses_of_one(tmp_path: Path) -> None:
     # 5 clips for validation: 3 and 2. The seed avoids a spread so small that float32 cannot hold it to 1e-5.
     store = write_store(tmp_path / "store", clips=25, seed=1, pixels=24, duration_s=0.25)
     train_tiny(store, tmp_path / "one", epochs=EPOCHS, freeze_batchnorm=True)
-    for done in start_two(store, tmp_path / "two"):
-        assert done.returncode == 0, done.stderr
+    for process in start_two(store, tmp_path / "two"):
+        assert process.returncode == 0, process.stderr
     one, two = log_of(tmp_path / "one"), log_of(tmp_path / "two")
     assert len(one) == len(two) == sum(EPOCHS)
     for left, right in zip(one, two, strict=True):
@@ -78,8 +78,8 @@ def test_two_processes_log_the_losses_of_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_batch_that_two_cannot_share_is_refused_by_both(tmp_path: Path) -> None:
+def test_both_processes_refuse_a_batch_that_they_cannot_share(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", clips=5, pixels=24, duration_s=0.25)  # 3 for training
-    for done in start_two(store, tmp_path / "run"):
-        assert done.returncode == 1
-        assert "ConfigError: a batch of 3 clips cannot be shared evenly by 2 processes" in done.stderr
+    for process in start_two(store, tmp_path / "run"):
+        assert process.returncode == 1
+        assert "ConfigError: a batch of 3 clips cannot be shared evenly by 2 processes" in process.stderr

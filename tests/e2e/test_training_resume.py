@@ -1,4 +1,4 @@
-"""kill -9 at random moments, the same command again: the run that was not killed, bit for bit."""
+"""A training that is killed at random moments and repeated equals an uninterrupted one bit for bit."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ KILLS = 5
 
 
 def run_child(*arguments: object) -> list[str]:
-    """Run the child on one thread, since sums of floats depend on how they are split."""
+    """Run the child on one thread, because sums of floats depend on how threads split them."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(CHILD.parent.parent)}
     command = [sys.executable, str(CHILD), *map(str, arguments)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
 
 
 @pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", clips=20, pixels=24, duration_s=0.25)
-    # A run without kills, then one that is killed, in one command: torch is imported once.
+    # First a run without kills, then one with kills.
     assert run_child(store, tmp_path / "whole", 0) == ["ended, stage 2 epoch 6"]
     attempts = run_child(store, tmp_path / "killed", KILLS)
     assert attempts[-1] == "ended, stage 2 epoch 6"

@@ -1,4 +1,4 @@
-"""Trains a tiny stream in a process of its own, for tests that kill it or start several of it."""
+"""Train a tiny stream in a separate process, for tests that kill it or start several."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from crnet.training.config import JOINT
 from tiny_training import train_tiny
 
 EPOCHS = (2, 2) if "WORLD_SIZE" in os.environ else (4, 6)
-LONGEST_DELAY_S = 0.08  # about an epoch, so that a kill may come at any point of it
+LONGEST_DELAY_S = 0.08  # about an epoch, so that a kill can hit any point of it
 
 
 def train(store: Path, run: Path) -> None:
-    """Train to the end."""
+    """Train until the end."""
     try:
         train_tiny(store, run, epochs=EPOCHS, freeze_batchnorm="WORLD_SIZE" in os.environ)
     except CrnetError as error:
@@ -29,11 +29,11 @@ def train(store: Path, run: Path) -> None:
 
 
 def train_with_kills(store: Path, run: Path, kills: int) -> None:
-    """Train in child processes of which the first few are killed at random moments, the last one is not.
+    """Train in child processes. All but the last are killed at random moments.
 
-    The first is killed before it has logged two epochs, the second before four, and so on.
+    The first may be killed from the start, the second once two epochs are logged, the third once four are, and so on.
     """
-    # Imported here once, since torch's first optimizer takes longer to import than the whole training does.
+    # Import it once here: importing torch's first optimizer takes longer than the training.
     torch.use_deterministic_algorithms(True)
     JOINT.make_optimizer(iter([torch.nn.Parameter(torch.ones(1))]))
     log, state = run / "scene" / "log.jsonl", run / "scene" / "last.safetensors"
@@ -48,9 +48,9 @@ def train_with_kills(store: Path, run: Path, kills: int) -> None:
             time.sleep(random.uniform(0, LONGEST_DELAY_S))
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        standing = read_state(state) if state.exists() else None
-        where = "nothing saved" if standing is None else f"stage {standing.stage} epoch {standing.epoch}"
-        print("killed," if os.WIFSIGNALED(status) else "ended,", where, flush=True)
+        saved = read_state(state) if state.exists() else None
+        progress = "nothing saved" if saved is None else f"stage {saved.stage} epoch {saved.epoch}"
+        print("killed," if os.WIFSIGNALED(status) else "ended,", progress, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What small networks of every form computed when the numbers were recorded, so that no change goes unseen.
+"""Numbers that small networks of every kind computed when they were recorded. No change of them goes unnoticed.
 
-Run this file to record them anew, and say in the change why they moved.
+Run this file to record them again, and explain in the commit why they changed.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ CASES: dict[str, tuple[Stream, ModelConfig]] = {
 
 
 def pattern(*shape: int, start: int = 0) -> np.ndarray:
-    """Numbers in [0, 1) that follow from their place alone, without any library's generator."""
-    places = np.arange(start, start + np.prod(shape), dtype=np.uint64)
-    return ((places * 2_654_435_761 + 12_345) % 2**32 / 2**32).reshape(shape)
+    """Return numbers in [0, 1) that depend only on their position, not on any library's generator."""
+    positions = np.arange(start, start + np.prod(shape), dtype=np.uint64)
+    return ((positions * 2_654_435_761 + 12_345) % 2**32 / 2**32).reshape(shape)
 
 
 def a_batch() -> Batch:
@@ -47,13 +47,13 @@ def a_batch() -> Batch:
 
 
 def compute(stream: Stream, config: ModelConfig) -> dict[str, object]:
-    """Scores, a digest of features and logits, every loss term, and the size of the gradient."""
+    """Return scores, mean squares of features and logits, every loss term, and the norm of the gradient."""
     net = StreamNet(stream, config)
     with torch.no_grad():
-        for place, (name, parameter) in enumerate(sorted(net.named_parameters())):
-            # About He's scale for the convolutions and about 1 for batch norm, from the pattern, not a generator.
+        for index, (name, parameter) in enumerate(sorted(net.named_parameters())):
+            # About He's scale for convolutions and about 1 for batch norm, from the pattern, not from a generator.
             spread = 0.3 if parameter.ndim == 1 else (3 / parameter[0].numel()) ** 0.5
-            values = torch.from_numpy(pattern(*parameter.shape, start=1_000 * place)).float() * 2 - 1
+            values = torch.from_numpy(pattern(*parameter.shape, start=1_000 * index)).float() * 2 - 1
             parameter.copy_(values * spread + (1.0 if "bn" in name and name.endswith("weight") else 0.0))
         net.head.score_weight *= 0.1
     net.initialise_from_scores(np.full((1, 6), 0.5))
@@ -78,7 +78,7 @@ def compute(stream: Stream, config: ModelConfig) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_numbers_are_those_recorded(case: str) -> None:
+def test_numbers_match_the_recorded_ones(case: str) -> None:
     recorded = json.loads(RECORDED.read_text())[case]
     computed = compute(*CASES[case])
     assert computed.keys() == recorded.keys()

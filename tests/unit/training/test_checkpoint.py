@@ -1,4 +1,4 @@
-"""States and weights on disk."""
+"""Training states and weights on disk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STATE = TrainState(2, 3, Best(2, 1, 0.9), [{"epoch": 1, "val": None}], finished=
 
 
 def stepped(stage: StageConfig, seed: int = 0) -> tuple[StreamNet, torch.optim.Optimizer]:
-    """A network whose optimizer remembers two steps."""
+    """Return a network and an optimizer after two steps."""
     net = StreamNet("scene", TINY_MODEL, seed)
     for parameter in net.regression_parameters():
         parameter.requires_grad_(stage.regresses)
@@ -43,7 +43,7 @@ def stepped(stage: StageConfig, seed: int = 0) -> tuple[StreamNet, torch.optim.O
 
 
 @pytest.mark.parametrize("stage", [CLASSIFICATION, JOINT], ids=["sgd", "adam"])
-def test_a_state_comes_back_bit_for_bit(tmp_path: Path, stage: StageConfig) -> None:
+def test_a_state_is_restored_bit_for_bit(tmp_path: Path, stage: StageConfig) -> None:
     path = tmp_path / "last.safetensors"
     net, optimizer = stepped(stage)
     save_state(path, STATE, net, optimizer)
@@ -54,8 +54,8 @@ def test_a_state_comes_back_bit_for_bit(tmp_path: Path, stage: StageConfig) -> N
     restored = stage.make_optimizer(fresh.parameters())
     restore_optimizer(restored, tensors, path)
     assert state == STATE == read_state(path)
-    for which in (net, fresh):  # one more step each: equal only if everything came back
-        for parameter in (p for p in which.parameters() if p.requires_grad):
+    for each in (net, fresh):  # after one more step they are equal only if everything was restored
+        for parameter in (p for p in each.parameters() if p.requires_grad):
             parameter.grad = torch.full_like(parameter, 0.3)
     optimizer.step()
     restored.step()
@@ -71,7 +71,7 @@ def test_equal_states_have_equal_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "wa").read_bytes() == (tmp_path / "wb").read_bytes()
 
 
-def test_weights_come_back(tmp_path: Path) -> None:
+def test_weights_are_restored(tmp_path: Path) -> None:
     net, _ = stepped(JOINT)
     save_weights(tmp_path / "best.safetensors", net, {"epoch": 4})
     loaded = load_net(tmp_path / "best.safetensors", "scene", TINY_MODEL)
@@ -88,7 +88,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.mark.parametrize("keep", [0, 7, 8, 50, 0.5, 0.999])
-def test_a_cut_state_is_refused_by_name(tmp_path: Path, whole: bytes, keep: float) -> None:
+def test_a_truncated_state_is_refused(tmp_path: Path, whole: bytes, keep: float) -> None:
     path = tmp_path / "last.safetensors"
     path.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
     with pytest.raises(FormatError, match="damaged") as caught:
@@ -96,7 +96,7 @@ def test_a_cut_state_is_refused_by_name(tmp_path: Path, whole: bytes, keep: floa
     assert caught.value.path == path and caught.value.remedy
 
 
-ZEROS = hashlib.sha256(b"x torch.float32 (3,);" + bytes(12)).hexdigest()  # of three zeros named x
+ZEROS = hashlib.sha256(b"x torch.float32 (3,);" + bytes(12)).hexdigest()  # three zeros named x
 
 
 def header(**changes: object) -> dict[str, str]:
@@ -118,7 +118,7 @@ def header(**changes: object) -> dict[str, str]:
     ],
     ids=["foreign", "no JSON", "wrong JSON", "weights", "newer", "incomplete", "other tensors", "no tensors"],
 )
-def test_foreign_states_are_refused_by_name(tmp_path: Path, metadata: dict[str, str], reason: str) -> None:
+def test_foreign_states_are_refused(tmp_path: Path, metadata: dict[str, str], reason: str) -> None:
     path = tmp_path / "last.safetensors"
     save_file({"x": torch.zeros(3)}, path, metadata=metadata)
     with pytest.raises(FormatError, match=reason) as caught:
@@ -159,7 +159,7 @@ def test_weights_of_another_stream_are_refused(tmp_path: Path) -> None:
         load_net(path, "scene", TINY_MODEL)
 
 
-def test_one_bit_turned_in_the_weights_is_noticed(tmp_path: Path) -> None:
+def test_one_flipped_bit_in_the_weights_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "best.safetensors"
     save_weights(path, StreamNet("face", TINY_MODEL), {"stream": "face"})
     content = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Streams side by side: the same networks as one after the other, and nothing that outlives a kill."""
+"""Streams trained in parallel: the same networks as one after another, and no process outlives a kill."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train_both(store: Path, run: Path, **changes: object) -> dict[Stream, Path]:
-    manifest, told = read_manifest(store), []
+    manifest, calls = read_manifest(store), []
     training = tiny_training(threads=1, **changes)
-    progress = lambda *seen: told.append(seen)  # noqa: E731
+    progress = lambda *arguments: calls.append(arguments)  # noqa: E731
     weights = train_streams(STREAMS, store, manifest, run, TINY_MODEL, TINY_TRANSFORMS, training, ALONE, progress)
-    assert told[-1][:3] == ("training", 10, 10)  # two streams of 2 + 3 epochs
+    assert calls[-1][:3] == ("training", 10, 10)  # two streams of 2 + 3 epochs
     return weights
 
 
-def test_the_same_weights_as_one_after_the_other(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parallel_training_gives_the_same_weights(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel_streams, "available_cores", lambda: 2)
     weights = train_both(store, tmp_path / "both")
     assert list(weights) == list(STREAMS)
@@ -63,14 +63,14 @@ def test_errors_of_a_worker_reach_the_caller(store: Path, tmp_path: Path, monkey
     ("cores", "threads", "device", "expected"),
     [(8, 2, "cpu", 4), (2, 1, "cpu", 2), (1, 2, "cpu", 1), (8, None, "cpu", 1), (8, 1, "cuda", 1)],
 )
-def test_how_many_at_once(
+def test_number_of_parallel_networks(
     cores: int, threads: int | None, device: str, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parallel_streams, "available_cores", lambda: cores)
     assert nets_at_once(TrainingConfig(threads=threads), torch.device(device)) == expected
 
 
-def test_nothing_trains_on_after_a_kill(store: Path, tmp_path: Path) -> None:
+def test_no_training_process_survives_a_kill(store: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import sys; from pathlib import Path\n"
@@ -88,7 +88,7 @@ def test_nothing_trains_on_after_a_kill(store: Path, tmp_path: Path) -> None:
         time.sleep(0.1)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    time.sleep(0.5)  # for what is being written
+    time.sleep(0.5)  # for writes in progress
     before = [count_epochs(folder) for folder in logs]
-    time.sleep(2.0)  # some ten epochs
+    time.sleep(2.0)  # about ten epochs
     assert [count_epochs(folder) for folder in logs] == before

@@ -1,4 +1,4 @@
-"""The paper's two stages (Sec. 4.2.1), by hand."""
+"""The paper's two stages (Sec. 4.2.1), compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crnet.models.losses import LossTerms
 from crnet.training.config import CLASSIFICATION, JOINT, StageConfig, TrainingConfig
 
 
-def test_the_defaults_are_the_papers() -> None:
+def test_the_defaults_are_those_of_the_paper() -> None:
     for stage in (CLASSIFICATION, JOINT):
         assert (stage.lr, stage.weight_decay, stage.batch_size, stage.epochs) == (0.002, 0.005, 30, 50)
         assert (stage.lr_step_epochs, stage.lr_factor) == (10, 0.1)
@@ -24,12 +24,12 @@ def test_the_defaults_are_the_papers() -> None:
 
 
 @pytest.mark.parametrize(("epoch", "lr"), [(0, 2e-3), (9, 2e-3), (10, 2e-4), (19, 2e-4), (20, 2e-5), (49, 2e-7)])
-def test_the_learning_rate_falls_to_a_tenth_every_ten_epochs(epoch: int, lr: float) -> None:
+def test_the_learning_rate_is_divided_by_ten_every_ten_epochs(epoch: int, lr: float) -> None:
     assert JOINT.lr_at(epoch) == pytest.approx(lr, rel=1e-12)
 
 
 @pytest.mark.parametrize(("epoch", "weight"), [(0, 200.0), (1, 100.0), (49, 4.0)])
-def test_lambda_is_that_of_equation_9_and_1_in_classification(epoch: int, weight: float) -> None:
+def test_lambda_follows_equation_9_and_is_1_in_classification(epoch: int, weight: float) -> None:
     assert JOINT.classification_weight_at(epoch) == pytest.approx(weight)
     assert CLASSIFICATION.classification_weight_at(epoch) == 1.0
 
@@ -43,7 +43,7 @@ def test_lambda_is_that_of_equation_9_and_1_in_classification(epoch: int, weight
         (("mse", "l1"), 5.0),
     ],
 )
-def test_a_stage_sums_its_own_terms(terms: tuple[str, ...], total: float) -> None:
+def test_a_stage_adds_up_its_own_terms(terms: tuple[str, ...], total: float) -> None:
     numbers = [torch.tensor(float(value)) for value in (2, 3, 4, 5)]
     losses = LossTerms(*numbers, classification_weight=16.0)
     stage = StageConfig(terms=terms)  # type: ignore[arg-type]
@@ -51,11 +51,11 @@ def test_a_stage_sums_its_own_terms(terms: tuple[str, ...], total: float) -> Non
     assert stage.regresses is (terms != ("classification",))
 
 
-def test_optimizers_are_the_configured_ones_over_what_learns() -> None:
-    learns, rests = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
-    rests.requires_grad_(False)
-    sgd = CLASSIFICATION.make_optimizer(iter([learns, rests]))
-    adam = JOINT.make_optimizer(iter([learns, rests]))
+def test_optimizers_have_the_configured_values_and_the_trainable_parameters() -> None:
+    trainable, frozen = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    frozen.requires_grad_(False)
+    sgd = CLASSIFICATION.make_optimizer(iter([trainable, frozen]))
+    adam = JOINT.make_optimizer(iter([trainable, frozen]))
     assert isinstance(sgd, torch.optim.SGD) and isinstance(adam, torch.optim.Adam)
     for optimizer in (sgd, adam):
         assert [len(group["params"]) for group in optimizer.param_groups] == [1]

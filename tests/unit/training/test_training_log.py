@@ -1,4 +1,4 @@
-"""The figures of an epoch, the log's file, the early warning."""
+"""The metrics of an epoch, the log file, the warning of overfitting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from crnet.training.log import EpochMetrics, metrics_row, open_log, overfitting_
 from crnet.types import TARGETS
 
 
-def test_figures_by_hand() -> None:
+def test_metrics_by_hand() -> None:
     truth = np.tile([[0.2], [0.6]], (1, 6))
     scores = truth + np.array([[0.1], [-0.1]])  # 0.3 and 0.5: off by 0.1, half as spread out
     scores[:, 5] = 0.4  # interview: off by 0.2, constant
@@ -30,13 +30,13 @@ def test_figures_by_hand() -> None:
     assert row["spread"]["openness"] == pytest.approx(0.5) and row["spread"]["interview"] == pytest.approx(0)
 
 
-def test_figures_of_a_single_clip_are_still_json() -> None:
+def test_metrics_of_a_single_clip_are_json() -> None:
     row = metrics_row(EpochMetrics({}, np.full((1, 6), 0.4), np.full((1, 6), 0.5), 0.0, 0.0))
     assert json.loads(json.dumps(row, allow_nan=False))["accuracy"]["average"] == pytest.approx(0.9)
 
 
 def rows(train: Sequence[float], val: Sequence[float] | None, weight: float = 4.0) -> list[dict[str, Any]]:
-    """Epochs with these scores; for classification (weight 1) the scores are minus the cross-entropy."""
+    """Return epochs with these scores; for classification (weight 1) a score is the negative cross-entropy."""
 
     def split(score: float) -> dict[str, Any]:
         return {"classification": -score, "accuracy": {"average": score}}
@@ -58,7 +58,7 @@ def rows(train: Sequence[float], val: Sequence[float] | None, weight: float = 4.
         ([0.88, 0.89, 0.9, 0.91, 0.915], [0.88, 0.90, 0.9, 0.899, 0.897], 4.0, r"fell from 0\.9000 \(epoch 2\)"),
         ([0.88, 0.89, 0.9, 0.91, 0.915], [0.88, 0.90, 0.9, 0.899, 0.899], 4.0, None),  # within the noise
         ([0.88, 0.89, 0.9, 0.91], [0.88, 0.90, 0.9, 0.897], 4.0, None),  # the best is too recent
-        ([0.9, 0.89, 0.88, 0.87, 0.86], [0.9, 0.89, 0.88, 0.87, 0.86], 4.0, None),  # both fall: something else
+        ([0.9, 0.89, 0.88, 0.87, 0.86], [0.9, 0.89, 0.88, 0.87, 0.86], 4.0, None),  # both fall: not overfitting
         ([0.93], [0.905], 4.0, "far above"),
         ([0.93], [0.915], 4.0, None),
         ([-8.0, -7.0, -6.0, -5.0], [-8.0, -8.05, -8.05, -8.2], 1.0, "cross-entropy fell"),
@@ -68,17 +68,17 @@ def rows(train: Sequence[float], val: Sequence[float] | None, weight: float = 4.
     ],
 )
 def test_overfitting(train: list[float], val: list[float] | None, weight: float, warning: str | None) -> None:
-    said = overfitting_warning(rows(train, val, weight))
+    sentence = overfitting_warning(rows(train, val, weight))
     if warning is None:
-        assert said is None
+        assert sentence is None
     else:
-        assert said is not None
-        assert re.search(warning, said)
+        assert sentence is not None
+        assert re.search(warning, sentence)
 
 
-def test_the_log_goes_on_where_the_state_is(tmp_path: Path) -> None:
+def test_the_log_continues_after_the_state(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    path.write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')  # epoch 2 was logged, but its state is lost; 3 was cut off
+    path.write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')  # epoch 2 was logged without a state; epoch 3 is truncated
     with open_log(tmp_path, [{"epoch": 1}], tensorboard=False) as write:
         write({"epoch": 2})
         write({"epoch": 3})
@@ -98,7 +98,7 @@ def test_tensorboard_gets_every_number(tmp_path: Path) -> None:
     assert [(e.step, e.value) for e in events.Scalars("train/accuracy/average")] == [(1, 0.5), (2, 1.0)]
 
 
-def test_tensorboard_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorboard_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def without(name: str, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A whole small training: interrupted, resumed, refused, skipped."""
+"""A complete small training: interrupted, resumed, refused, skipped."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FILES = ("last.safetensors", "best.safetensors", "log.jsonl")
 
 
 class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
+    """Simulates a kill: no handler catches it."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def assert_same_run(a: Path, b: Path) -> None:
-    """Bit for bit the same weights, optimizer and figures."""
+    """Compare weights, optimizer and metrics bit for bit."""
     for name in ("last.safetensors", "best.safetensors"):
         left, right = load_file(a / "scene" / name), load_file(b / "scene" / name)
         assert left.keys() == right.keys()
@@ -65,7 +65,7 @@ def assert_same_run(a: Path, b: Path) -> None:
     assert read_about(a / "scene" / "best.safetensors") == read_about(b / "scene" / "best.safetensors")
 
 
-def test_the_log_tells_every_epoch_once(finished: Path) -> None:
+def test_the_log_holds_every_epoch_once(finished: Path) -> None:
     rows = log_of(finished)
     assert [(row["stage"], row["epoch"], row["epochs"]) for row in rows] == [
         (1, 1, 2),
@@ -74,7 +74,7 @@ def test_the_log_tells_every_epoch_once(finished: Path) -> None:
         (2, 2, 3),
         (2, 3, 3),
     ]
-    assert [row["lambda"] for row in rows] == [1, 1, 12, 6, 4]  # 4 * 3 / (E + 1)
+    assert [row["lambda"] for row in rows] == [1, 1, 12, 6, 4]  # stage 2: 4 * 3 / (E + 1)
     assert [row["lr"] for row in rows] == pytest.approx([0.002, 0.002, 0.002, 0.002, 0.0002])
     for row in rows:
         for split in ("train", "val"):
@@ -83,19 +83,19 @@ def test_the_log_tells_every_epoch_once(finished: Path) -> None:
             if row["stage"] == 2:
                 expected = part["l1"] + part["mse"] + part["bell"] + row["lambda"] * part["classification"]
             assert part["total"] == pytest.approx(expected, rel=1e-5)
-            # L1 is the mean absolute error of all six targets, times 100: an independent way to the same figure.
+            # L1 is the mean absolute error of all six targets, times 100: this computes it independently.
             mean_accuracy = np.mean([part["accuracy"][target] for target in TARGETS])
             assert part["l1"] == pytest.approx(100 * (1 - mean_accuracy), rel=1e-5)
         assert row["samples_per_s"] > 0 and 0 <= row["waiting_share"] <= 1 and row["seconds"] > 0
 
 
-def test_the_best_network_is_that_of_the_best_validation_in_the_last_stage(finished: Path, store: Path) -> None:
+def test_the_best_network_has_the_best_validation_score_of_the_last_stage(finished: Path, store: Path) -> None:
     rows = [row for row in log_of(finished) if row["stage"] == 2]
     scores = [row["val"]["accuracy"]["average"] for row in rows]
     about = read_about(finished / "scene" / "best.safetensors")
     assert about == {"stream": "scene", "stage": 2, "epoch": int(np.argmax(scores)) + 1, "score": max(scores)}
     assert not any(row["best"] for row in log_of(finished) if row["stage"] == 1)
-    # The file gives that score again.
+    # The saved network reproduces that score.
     clips = read_manifest(store).rows("val")
     net = load_net(finished / "scene" / "best.safetensors", "scene", TINY_MODEL)
     features, predicted = extract(net, load_batches(ClipDataset(store, clips, TINY_TRANSFORMS, ["scene"]), 3))
@@ -104,27 +104,27 @@ def test_the_best_network_is_that_of_the_best_validation_in_the_last_stage(finis
     assert features.shape == (len(clips), 6, 64) and features.dtype == predicted.dtype == np.float32
 
 
-def test_every_epoch_of_both_stages_shows_other_frames(
+def test_every_epoch_of_both_stages_draws_other_frames(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown: list[int] = []
-    monkeypatch.setattr(ClipDataset, "set_epoch", lambda self, epoch: shown.append(epoch))
+    epochs: list[int] = []
+    monkeypatch.setattr(ClipDataset, "set_epoch", lambda self, epoch: epochs.append(epoch))
     train_tiny(store, tmp_path)
-    assert shown == [0, 1, 2, 3, 4]
+    assert epochs == [0, 1, 2, 3, 4]
 
 
-def test_classification_alone_leaves_the_regression_as_it_began(store: Path, tmp_path: Path) -> None:
+def test_classification_alone_does_not_change_the_regression(store: Path, tmp_path: Path) -> None:
     train_tiny(store, tmp_path, epochs=(1, 0))
     weights = load_file(tmp_path / "scene" / "best.safetensors")
-    began = StreamNet("scene", TINY_MODEL, seed=0).state_dict()
+    initial = StreamNet("scene", TINY_MODEL, seed=0).state_dict()
     means = stack_scores(read_manifest(store).rows("train")).mean(0)
-    assert torch.equal(weights["head.score_weight"], began["head.score_weight"])
+    assert torch.equal(weights["head.score_weight"], initial["head.score_weight"])
     assert weights["head.score_bias"].numpy() == pytest.approx(means, abs=1e-7)
-    assert not torch.equal(weights["head.class_weight"], began["head.class_weight"])
+    assert not torch.equal(weights["head.class_weight"], initial["head.class_weight"])
     assert read_about(tmp_path / "scene" / "best.safetensors")["score"] == -log_of(tmp_path)[0]["val"]["classification"]
 
 
-def test_the_same_seed_gives_the_same_run_and_another_seed_another(store: Path, finished: Path, tmp_path: Path) -> None:
+def test_the_seed_determines_the_run(store: Path, finished: Path, tmp_path: Path) -> None:
     train_tiny(store, tmp_path / "again", workers=1)
     assert_same_run(finished, tmp_path / "again")
     train_tiny(store, tmp_path / "other", seed=1)
@@ -138,7 +138,7 @@ def boundaries(epochs: int) -> list[tuple[str, int, str]]:
 
 
 @pytest.mark.parametrize(("name", "call", "moment"), boundaries(5))
-def test_a_run_interrupted_anywhere_ends_as_if_it_had_not_been(
+def test_a_run_interrupted_anywhere_ends_like_an_uninterrupted_one(
     store: Path,
     finished: Path,
     tmp_path: Path,
@@ -168,14 +168,14 @@ def test_a_run_interrupted_anywhere_ends_as_if_it_had_not_been(
     assert_same_run(finished, tmp_path)
 
 
-def test_a_run_interrupted_in_mid_epoch_again_and_again_still_ends(store: Path, finished: Path, tmp_path: Path) -> None:
-    steps_between = 3  # an epoch has two
+def test_a_run_interrupted_repeatedly_in_mid_epoch_still_ends(store: Path, finished: Path, tmp_path: Path) -> None:
+    steps_before_kill = 3  # an epoch has two steps
     attempts = 0
 
     def kill_after(task: str, done: int, total: int, note: str = "") -> None:
         nonlocal steps
         steps += 1
-        if steps == steps_between:
+        if steps == steps_before_kill:
             raise Killed
 
     while True:
@@ -190,7 +190,7 @@ def test_a_run_interrupted_in_mid_epoch_again_and_again_still_ends(store: Path, 
     assert_same_run(finished, tmp_path)
 
 
-def test_half_written_leftovers_are_cleared_and_a_torn_log_mended(store: Path, finished: Path, tmp_path: Path) -> None:
+def test_partial_files_are_deleted_and_a_torn_log_is_repaired(store: Path, finished: Path, tmp_path: Path) -> None:
     def kill(task: str, done: int, total: int, note: str = "") -> None:
         if "stage 2" in task:
             raise Killed
@@ -205,11 +205,11 @@ def test_half_written_leftovers_are_cleared_and_a_torn_log_mended(store: Path, f
     assert not list((tmp_path / "scene").glob(".tmp-*"))
 
 
-def test_a_finished_stream_is_left_as_it_is(store: Path, finished: Path) -> None:
+def test_a_finished_stream_is_not_trained_again(store: Path, finished: Path) -> None:
     before = {name: (finished / "scene" / name).stat().st_mtime_ns for name in FILES}
 
     def never(task: str, done: int, total: int, note: str = "") -> None:
-        raise AssertionError("nothing is left to do")
+        raise AssertionError("training had already finished")
 
     assert train_tiny(store, finished, progress=never) == finished / "scene" / "best.safetensors"
     assert {name: (finished / "scene" / name).stat().st_mtime_ns for name in FILES} == before
@@ -230,7 +230,7 @@ def test_settings_without_influence_may_change(store: Path, finished: Path) -> N
     ],
     ids=lambda value: "" if isinstance(value, dict) else value.split(" ")[0],
 )
-def test_another_configuration_is_refused_by_the_name_of_the_field(
+def test_another_configuration_is_refused_and_the_field_is_named(
     store: Path, finished: Path, changes: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(ConfigError, match=named) as caught:
@@ -246,7 +246,7 @@ def test_other_labels_are_refused(store: Path, finished: Path) -> None:
         train_stream("scene", store, other, finished, TINY_MODEL, TINY_TRANSFORMS, tiny_training())
 
 
-def test_a_damaged_state_is_named_with_what_to_do(store: Path, finished: Path, tmp_path: Path) -> None:
+def test_a_damaged_state_is_reported_with_a_remedy(store: Path, finished: Path, tmp_path: Path) -> None:
     (tmp_path / "scene").mkdir()
     (tmp_path / "scene" / "config.json").write_bytes((finished / "scene" / "config.json").read_bytes())
     state = tmp_path / "scene" / "last.safetensors"
@@ -254,12 +254,12 @@ def test_a_damaged_state_is_named_with_what_to_do(store: Path, finished: Path, t
     with pytest.raises(FormatError, match="damaged") as caught:
         train_tiny(store, tmp_path)
     assert caught.value.path == state and "delete the folder" in str(caught.value)
-    state.unlink()  # what the remedy says
+    state.unlink()  # as the remedy says
     train_tiny(store, tmp_path)
     assert_same_run(finished, tmp_path)
 
 
-def test_a_finished_run_that_lost_its_best_weights_says_so(store: Path, tmp_path: Path) -> None:
+def test_a_finished_run_without_its_best_weights_is_refused(store: Path, tmp_path: Path) -> None:
     train_tiny(store, tmp_path, epochs=(0, 1))
     (tmp_path / "scene" / "best.safetensors").unlink()
     with pytest.raises(FormatError, match=r"best\.safetensors: not found"):
@@ -267,7 +267,7 @@ def test_a_finished_run_that_lost_its_best_weights_says_so(store: Path, tmp_path
 
 
 def relabelled(store: Path, folder: Path, **changes: Any) -> Path:
-    """The store with other rows: a split renamed to none, or a split's scores removed."""
+    """Write a manifest in which one split's clips have no split or no scores."""
     manifest = read_manifest(store)
     clips = tuple(
         replace(row, split=None)
@@ -314,11 +314,11 @@ def test_unusable_labels(store: Path, tmp_path: Path, changes: dict[str, str], r
         train_tiny(relabelled(store, tmp_path / "store", **changes), tmp_path / "run")
 
 
-def test_a_diverged_training_stops_before_it_spoils_the_state(store: Path, tmp_path: Path) -> None:
+def test_a_diverged_training_stops_before_it_replaces_the_state(store: Path, tmp_path: Path) -> None:
     training = tiny_training(epochs=(1, 1))
-    wild = replace(training, stages=(training.stages[0], replace(training.stages[1], lr=1e30)))
+    diverging = replace(training, stages=(training.stages[0], replace(training.stages[1], lr=1e30)))
     with pytest.raises(ConfigError, match="not a finite number in stage 2, epoch 1"):
-        train_stream("scene", store, read_manifest(store), tmp_path, TINY_MODEL, TINY_TRANSFORMS, wild)
+        train_stream("scene", store, read_manifest(store), tmp_path, TINY_MODEL, TINY_TRANSFORMS, diverging)
     assert read_state(tmp_path / "scene" / "last.safetensors").stage == 1
     assert len(log_of(tmp_path)) == 1
 
@@ -342,10 +342,10 @@ def test_frozen_batch_norm_keeps_its_statistics(store: Path, tmp_path: Path) -> 
     ids=["face", "audio-text", "text", "conv1x1", "r3d34"],
 )
 def test_every_kind_of_stream_trains(store: Path, tmp_path: Path, stream: Any, model: ModelConfig) -> None:
-    said = []
-    train_tiny(store, tmp_path, stream, lambda *given: said.append(given), model=model, epochs=(1, 1))
-    assert said[0] == (f"{stream}: stage 1", 1, 2, "epoch 1/1")
-    assert [given[:3] for given in said[1:]] == [
+    calls = []
+    train_tiny(store, tmp_path, stream, lambda *arguments: calls.append(arguments), model=model, epochs=(1, 1))
+    assert calls[0] == (f"{stream}: stage 1", 1, 2, "epoch 1/1")
+    assert [arguments[:3] for arguments in calls[1:]] == [
         (f"{stream}: stage 1", 2, 2),
         (f"{stream}: stage 2", 1, 2),
         (f"{stream}: stage 2", 2, 2),
@@ -367,7 +367,7 @@ def test_a_stage_with_its_own_losses(store: Path, tmp_path: Path) -> None:
     assert row["train"]["total"] == pytest.approx(row["train"]["l1"])
 
 
-def test_features_want_evaluation_order(store: Path) -> None:
+def test_features_need_clips_in_evaluation_order(store: Path) -> None:
     rows = read_manifest(store).rows("train")
     for clips, training in ((rows, True), ((), False)):
         data = ClipDataset(store, clips, TINY_TRANSFORMS, ["scene"], training=training)
