@@ -52,7 +52,8 @@ class ModelConfig:
         blocks: Number of blocks in each of the four stages.
         classes: Classes of each target: 4, 7 or 10.
         frames: Frames per clip, equal to `transforms.frames`; "conv1x1" learns one weight for each.
-        pixel_mean, pixel_std: RGB, for pixels in [0, 1]. The input is (x / 255 - mean) / std.
+        pixel_mean: Mean of the RGB pixels in [0, 1]. The input is (x / 255 - mean) / std.
+        pixel_std: Standard deviation of the RGB pixels in [0, 1].
         audio_text: Input of the audio-text stream: both (Fig. 1), or only one of the two (Table 3).
         init: Initial weights of the visual streams' backbone, in torchvision's format as safetensors. None uses He
             initialisation.

@@ -26,7 +26,8 @@ class StageConfig:
         epochs: Passes over the training split; 0 skips the stage.
         batch_size: Clips in a global batch, shared evenly by the processes.
         lr: Initial learning rate.
-        lr_step_epochs, lr_factor: The learning rate is multiplied by the factor after every `lr_step_epochs` epochs.
+        lr_step_epochs: Epochs between two changes of the learning rate.
+        lr_factor: Factor of each change of the learning rate.
         weight_decay: L2 penalty in the gradient.
         momentum: Momentum of SGD.
         betas: Betas of Adam.
@@ -94,7 +95,7 @@ class TrainingConfig:
         workers: Processes that read and decode, per training process. The batches do not depend on it.
         threads: CPU threads per training process; None uses torch's default. A small network gains nothing from a
             second thread, and loses much if other programs compete for it.
-        device: `auto` uses a GPU if there is one.
+        device: Where the networks run; `auto` uses a GPU if there is one.
         precision: `auto` computes the forward pass in bfloat16 on a GPU that supports it, otherwise in float32.
             Losses, CR-blocks and weights are always float32.
         freeze_batchnorm: Keep the running statistics of batch norm, so that a clip's result does not depend on its

@@ -35,9 +35,12 @@ def sentences(help_text: str) -> dict[str, str]:
     frame = help_text[help_text.index(" positional arguments ") :]
     for line in frame.splitlines()[1:]:
         row = line[2:].rstrip(" │")  # without the lines or blanks of the frame
-        if row and not row.startswith(" ") and line[:1] in " │":
-            label, _, text = row.partition("  ")
-            names = [word.strip(",[]") for word in label.split() if re.match(r"--\w|\[?[A-Z_]+\]?$", word)]
+        label, _, text = row.partition("  ")
+        labels = [word.strip(",[]") for word in label.split() if re.match(r"--\w|\[?[A-Z_]+\]?$", word)]
+        if line[1:2] != " ":  # a title or a rule
+            names = []
+        elif labels and not row.startswith(" "):
+            names = labels
             texts |= {name: [text] for name in names}
         else:
             for name in names:
@@ -64,6 +67,14 @@ def test_help_has_a_sentence_for_every_argument(name: str, capsys: pytest.Captur
         text = shown.get(option) or shown[positional]
         sentence = re.sub(r"\((default|required).*?\)$", "", text).strip()
         assert len(sentence.split()) >= 2 and sentence.endswith("."), (field.name, text)
+
+
+def test_every_field_of_the_configuration_has_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    nested = {option: text for option, text in sentences(help_of("train", capsys)).items() if "." in option}
+    assert len(nested) > 40
+    for option, text in nested.items():
+        if not option.startswith("--fusion.weights."):  # one sentence for all of them
+            assert len(re.sub(r"\(default.*?\)$", "", text).split()) >= 3, option
 
 
 def test_shared_options_have_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
