@@ -84,7 +84,7 @@ def workers_row(store: Path, repeats: int) -> Measurement:
             samples = sum(len(batch) for batch in batches)
             if number:  # the first epoch also starts the processes
                 rates[count].append(samples / (time.perf_counter() - started_s))
-    ratios = [many / (cores * one) for one, many in zip(rates[1], rates[cores], strict=True)]
+    ratios = [many / (cores * single) for single, many in zip(rates[1], rates[cores], strict=True)]
     return Measurement(
         f"dataloader: {cores} workers",
         float(np.median(ratios)),

@@ -35,16 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(options: argparse.Namespace) -> Iterator[Measurement]:
     """Yield the share of frames with a found face, over all people and for each group."""
     config = SimulationConfig(5 * options.people, options.seed, seconds=3.0, fps=2.0, difficulty="fivalike")
-    detector, found, frames = Mtcnn(), Counter[str](), Counter[str]()
+    detector, hits, frames = Mtcnn(), Counter[str](), Counter[str]()
     with torch_threads(1):
         for plan in one_clip_per_person(config, options.people):
-            hits = count_found(plan, config, detector, options.frames)
+            hits_of_person = count_found(plan, config, detector, options.frames)
             for group in groups(plan):
-                found[group] += hits
+                hits[group] += hits_of_person
                 frames[group] += options.frames
     for group in sorted(frames):
         goal = None if group.startswith("hair") else OVERALL_GOAL if group == "all" else GROUP_GOAL
-        share = found[group] / frames[group]
+        share = hits[group] / frames[group]
         limit = f"share of frames in which a detection overlaps the face by {MIN_IOU:g} or more"
         detail = {"frames": frames[group]}
         yield Measurement(f"faces found: {group}", share, "", goal, limit, at_least=True, detail=detail)

@@ -49,15 +49,15 @@ def memory_rows(clip: Path, folder: Path, repeats: int) -> Iterator[Measurement]
     long_clip = looped(clip, LONGER, folder / "long.mp4")
     work = ([clip], [clip] * LONGER, [long_clip])
     rounds = [[_peak_mib(clips) for clips in work] for _ in range(repeats)]
-    one, several, longer = (statistics.median(peaks) for peaks in zip(*rounds, strict=True))
+    single, several, longer = (statistics.median(peaks) for peaks in zip(*rounds, strict=True))
     detail = {
-        "one_clip_mib": round(one),
+        "one_clip_mib": round(single),
         f"{LONGER}_clips_mib": round(several),
         f"{LONGER}_times_as_long_mib": round(longer),
         "repeats": repeats,
     }
     limit = "all frames kept; the largest of one clip, several clips and a longer clip"
-    peak = max(one, several, longer)
+    peak = max(single, several, longer)
     yield Measurement("prepare: memory of a worker", peak, "MiB", MEMORY_GOAL_MIB, limit, detail=detail)
     growth = statistics.median(max(others) / first for first, *others in rounds)
     limit = f"memory with one clip, against {LONGER} clips and one {LONGER} times as long"

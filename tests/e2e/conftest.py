@@ -1,4 +1,4 @@
-"""A trained system, made once for all tests of this folder, and the web page of it."""
+"""Fixtures of the end-to-end tests: a trained system, made once for all of them, and a server of it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ UPLOAD_MB, DURATION_S = 2, 20
 
 @pytest.fixture(scope="session")
 def shared_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all of pytest's worker processes see."""
+    """A folder that all of pytest's worker processes share."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
 def demo(shared_dir: Path) -> DemoResult:
-    """The whole job on a few drawn people. The first worker process does it, the others find it done."""
+    """The whole job on a few synthetic people. The first worker process runs it, the others reuse the result."""
     with (shared_dir / "demo.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return run_demo(shared_dir / "demo" / "run", clips=CLIPS, seed=3)
@@ -40,7 +40,7 @@ def demo(shared_dir: Path) -> DemoResult:
 
 @pytest.fixture(scope="session")
 def calibrated(demo: DemoResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same system with intervals, for which so few validation clips would not do: scores plus or minus 0.15."""
+    """The same system with intervals of plus or minus 0.15; it has too few validation clips for real ones."""
     truth = np.full((20, len(TARGETS)), 0.5)
     calibration = Calibration.fit(truth, truth + 0.15, {stream: np.full(20, 1e9) for stream in STREAMS}, None)
     folder = tmp_path_factory.mktemp("calibrated")
@@ -54,14 +54,14 @@ class Served:
 
     url: str
     folder: Path
-    """Its TMPDIR: nothing of a visitor may lie elsewhere."""
+    """Its TMPDIR, the only place where a visitor's files may be."""
     log: Path
     process: subprocess.Popen[str]
 
 
 @pytest.fixture(scope="session")
 def served(calibrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """`crnet serve` as a user starts it."""
+    """A server that `crnet serve` started, as a user would."""
     folder = tmp_path_factory.mktemp("served")
     command = [sys.executable, "-m", "crnet", "serve", str(calibrated), "--port", "0", "--max-waiting", "100"]
     command += ["--max-upload-mb", str(UPLOAD_MB), "--max-duration-s", str(DURATION_S)]
@@ -75,4 +75,4 @@ def served(calibrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     yield Served(line.split()[0], folder, log, process)
     process.terminate()
     assert process.wait(30) == 0
-    assert not list(folder.glob("crnet-serve-*")), "the server has left files behind"
+    assert not list(folder.glob("crnet-serve-*")), "the server left files behind"

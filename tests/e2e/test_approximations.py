@@ -29,6 +29,7 @@ from crnet.media.reader import read_video
 from crnet.media.settings import FACE_MARGIN, MediaSettings
 from crnet.media.video import Frame, decode, probe
 from crnet.predict import Predictor
+from crnet.text.transcripts import Transcript
 from crnet.train import train_system
 from crnet.types import Clip, Prediction
 
@@ -94,7 +95,7 @@ def cases(media_dir: Path, training_size: str, system: Predictor) -> list[Case]:
 
 
 def read_case(path: Path, system: Predictor) -> Case:
-    fast = system.read(path, "")
+    fast = system.read(path, Transcript())
     info, detector = probe(path), Mtcnn()
     indices = [int(np.abs(info.frame_times_s - time_s).argmin()) for time_s in fast.time_s]
     tracked = dict(zip(indices, fast.face_box, strict=True))
@@ -233,7 +234,7 @@ def test_a_region_of_a_frame_equals_that_region_of_the_whole(media_dir: Path, na
 
 @pytest.mark.parametrize("name", CLIPS)
 def test_the_number_of_stored_frames_changes_no_face(media_dir: Path, name: str) -> None:
-    one, four = (read_video(media_dir / name, MediaSettings(frames_per_segment=k, segments=8)) for k in (1, 4))
-    indices = [int(np.flatnonzero(four.time_s == time_s)[0]) for time_s in one.time_s]
-    np.testing.assert_array_equal(one.face_box, four.face_box[indices])
-    np.testing.assert_allclose(one.face_score, four.face_score[indices], atol=1e-5)
+    single, several = (read_video(media_dir / name, MediaSettings(frames_per_segment=k, segments=8)) for k in (1, 4))
+    indices = [int(np.flatnonzero(several.time_s == time_s)[0]) for time_s in single.time_s]
+    np.testing.assert_array_equal(single.face_box, several.face_box[indices])
+    np.testing.assert_allclose(single.face_score, several.face_score[indices], atol=1e-5)

@@ -95,12 +95,19 @@ def serve(
             stack.callback(workers[-1].close)
         url_host = f"[{host}]" if ":" in host else host
         url = f"http://{url_host}:{listener.getsockname()[1]}"
-        app = make_app(JobQueue(workers, storage, limits), on_ready=lambda: announce(url))
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_S)
-        # Uvicorn shuts down on this signal and then raises it again; the second one must not end us before cleanup.
-        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _interrupt))
+        _run(make_app(JobQueue(workers, storage, limits), on_ready=lambda: announce(url)), listener)
+
+
+def _run(app: FastAPI, listener: socket.socket) -> None:
+    """Run the application until the process receives a signal to stop."""
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_S)
+    # Uvicorn shuts down on SIGTERM and then raises it again; the second one must not end the process before cleanup.
+    previous_handler = signal.signal(signal.SIGTERM, _interrupt)
+    try:
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        signal.signal(signal.SIGTERM, previous_handler)
 
 
 def _interrupt(_signal: int, _frame: object) -> None:
