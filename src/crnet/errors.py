@@ -1,4 +1,4 @@
-"""Errors a user can act on: what is wrong, with which file, and what to do about it."""
+"""Errors that a user can act on: what is wrong, with which file, and what to do about it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 class CrnetError(Exception):
-    """Base of every error that `crnet` raises on purpose.
+    """Base class of every error that `crnet` raises on purpose.
 
     Args:
         reason: What is wrong, in one line without a full stop.
-        path: The file or folder concerned, if any.
+        path: The file or folder, if any.
         remedy: What the user can do, in one line without a full stop.
     """
 
@@ -21,9 +21,9 @@ class CrnetError(Exception):
         super().__init__(reason, path, remedy)
 
     def __str__(self) -> str:
-        where = "" if self.path is None else f"{self.path}: "
-        what_to_do = "" if self.remedy is None else f" ({self.remedy})"
-        return " ".join(f"{where}{self.reason}{what_to_do}".split())
+        path = "" if self.path is None else f"{self.path}: "
+        remedy = "" if self.remedy is None else f" ({self.remedy})"
+        return " ".join(f"{path}{self.reason}{remedy}".split())
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.reason, self.path, self.remedy)
@@ -34,7 +34,7 @@ def _rebuild(kind: type[CrnetError], reason: str, path: Path | None, remedy: str
 
 
 class UsageError(CrnetError):
-    """The command or the call does not make sense as written."""
+    """The command or call does not make sense."""
 
 
 class ConfigError(CrnetError):
@@ -46,11 +46,11 @@ class MediaError(CrnetError):
 
 
 class LabelError(CrnetError):
-    """An annotation, a transcription or a table of clips is unusable."""
+    """An annotation, a transcript or a table of clips cannot be used."""
 
 
 class FormatError(CrnetError):
-    """A file of ours (clip, manifest, checkpoint, bundle) is damaged, foreign or of another version."""
+    """A file of `crnet` (clip, manifest, checkpoint, bundle) is damaged, foreign or of another version."""
 
 
 class ArchiveError(CrnetError):
@@ -58,12 +58,12 @@ class ArchiveError(CrnetError):
 
 
 class DamagedArchiveError(ArchiveError):
-    """An archive, or a member of it, is incomplete or damaged; others beside it may be whole."""
+    """An archive, or one of its members, is incomplete or damaged; others beside it may be intact."""
 
 
 class StorageError(CrnetError):
-    """Writing failed: disk full, no permission."""
+    """Writing failed, for example because the disk is full or permission is missing."""
 
 
 class MissingDependencyError(CrnetError):
-    """An optional package is needed and not installed."""
+    """An optional package is required and not installed."""

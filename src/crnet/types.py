@@ -1,6 +1,6 @@
-"""The records that the parts of `crnet` hand to each other: frozen, and checked when they are built.
+"""The records that pass between the parts of `crnet`: frozen, and validated when they are built.
 
-`Clip` is one video after decoding, `Batch` the only thing that enters a model, `Prediction` what comes out.
+`Clip` is one decoded video, `Batch` the only input of a model, `Prediction` the result for one video.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 TRAITS = ("extraversion", "neuroticism", "agreeableness", "conscientiousness", "openness")
 TARGETS = (*TRAITS, "interview")
-"""The order of every array of scores. `neuroticism` keeps the data set's name, but its scores grow with
-perceived emotional *stability*: on FIv2 they correlate +.88 with the interview score."""
+"""The order of every array of scores. `neuroticism` keeps the name in the dataset, but a high score means perceived
+emotional *stability*: on FIv2 it correlates +.88 with the interview score."""
 
 Stream = Literal["scene", "face", "audio-text"]
 STREAMS: tuple[Stream, ...] = get_args(Stream)
@@ -48,35 +48,38 @@ def _require(condition: bool, reason: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """One video, decoded: JPEG frames of scene and face, sound, the transcript's vector. What a clip file holds.
+    """One decoded video, the content of a clip file: JPEG frames of scene and face, sound, and the text vector.
 
-    Frames are in order of time; the scene and the face of frame i are taken at `time_s[i]`. Every segment of
-    `range(segments)` has at least one frame. `audio` is empty when there is no audio track.
+    Frames are in order of time; the scene and the face of frame i belong to `time_s[i]`. Every segment of
+    `range(segments)` has at least one frame. `audio` is empty if there is no audio track.
 
     Attributes:
         clip_id: Name of the clip, as in the annotation.
-        scene_jpeg: uint8 [bytes], the JPEG files of all frames one after the other.
+        scene_jpeg: uint8 [bytes], the JPEG files of all frames in one block.
         scene_offsets: int64 [k + 1]; frame i is `scene_jpeg[scene_offsets[i]:scene_offsets[i + 1]]`.
-        face_jpeg: uint8 [bytes], likewise for the face crops.
+        face_jpeg: uint8 [bytes], the same for the face crops.
         face_offsets: int64 [k + 1].
         time_s: float64 [k], seconds from the first frame.
-        segment: int16 [k], which equal segment of the video the frame belongs to.
-        face_box: float32 [k, 4], x0 y0 x1 y1 in source pixels; NaN where there is no face at all.
-        face_landmarks: float32 [k, 5, 2], eyes (left of the picture first), nose, mouth corners, source pixels.
-        face_score: float32 [k], detector's confidence in [0, 1]; NaN = box interpolated or no face.
+        segment: int16 [k], the equal segment of the video that the frame belongs to.
+        face_box: float32 [k, 4], x0 y0 x1 y1 in source pixels; NaN where there is no face.
+        face_landmarks: float32 [k, 5, 2], eyes (left of the picture first), nose and mouth corners, source pixels.
+        face_score: float32 [k], confidence of the detector in [0, 1]; NaN = interpolated box, or no face.
         audio: int16 [n], mono, 16 kHz.
         text: float32 [4800].
-        segments: Number of equal segments the video was cut into.
+        segments: Number of equal segments of the video.
         duration_s: Length of the video in seconds.
         width, height: Source size in pixels, as displayed.
         fps: Mean frames per second of the source.
-        source_sha256: Hash of the source file, "" if it never was a file.
-        settings: Fingerprint of the settings the clip was made with.
-        simulated: True for a drawn person.
+        source_sha256: SHA-256 of the source file; "" if there was no file.
+        settings: Fingerprint of the settings that the clip was made with.
+        simulated: True for a synthetic person.
         has_audio: False if the source has no audio track.
-        has_transcript: False if no transcript was given or it is empty.
-        warnings: What a user should know about this clip, in words.
-        recognised: What speech recognition heard; "" where it was not asked or heard nothing.
+        has_transcript: False if there is no transcript, or an empty one.
+        warnings: What a user should know about this clip, as sentences.
+        recognised: The transcript from speech recognition; "" if it was not used or found no words.
+
+    Raises:
+        FormatError: A type, a shape or a combination is wrong.
     """
 
     clip_id: str
@@ -139,7 +142,7 @@ class Clip:
         )
 
     def jpeg(self, stream: VisualStream, frame: int) -> bytes:
-        """The JPEG file of one frame of one visual stream."""
+        """Return the JPEG file of one frame of one visual stream."""
         data, offsets = (
             (self.scene_jpeg, self.scene_offsets) if stream == "scene" else (self.face_jpeg, self.face_offsets)
         )
@@ -148,16 +151,19 @@ class Clip:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Samples ready for the models. The streams that are not trained may be None; scores are None at prediction.
+    """Samples ready for the models. A stream that no model needs is None, and so are the scores during prediction.
 
     Attributes:
-        clip_ids: B names.
+        clip_ids: Names of the B clips.
         scene: uint8 [B, T, 3, H, W], RGB, or None.
         face: uint8 [B, T, 3, H, W], RGB, or None.
         audio: float32 [B, L] in [-1, 1], zero-padded at the end, or None.
-        text: float32 [B, 4800] or None; given exactly when `audio` is.
-        scores: float32 [B, 6] in [0, 1], order of `TARGETS`, or None.
+        text: float32 [B, 4800], present if and only if `audio` is, or None.
+        scores: float32 [B, 6] in [0, 1], in the order of `TARGETS`, or None.
         classes: int64 [B, 6], the class of each score (computed in float64, before the scores were rounded), or None.
+
+    Raises:
+        FormatError: A type, a shape or a combination is wrong.
     """
 
     clip_ids: tuple[str, ...]
@@ -181,9 +187,9 @@ class Batch:
         ):
             tensor = getattr(self, name)
             if tensor is not None:
-                found = f"{name} is {tensor.dtype}{list(tensor.shape)}"
-                _require(str(tensor.dtype) == dtype and tensor.ndim == dimensions, f"{found}, expected {dtype}")
-                _require(tensor.shape[0] == count, f"{found} for {count} clips")
+                description = f"{name} is {tensor.dtype}{list(tensor.shape)}"
+                _require(str(tensor.dtype) == dtype and tensor.ndim == dimensions, f"{description}, expected {dtype}")
+                _require(tensor.shape[0] == count, f"{description} for {count} clips")
         for name in ("scene", "face"):
             tensor = getattr(self, name)
             _require(tensor is None or tensor.shape[2] == 3, f"{name} frames are not RGB")
@@ -198,7 +204,7 @@ class Batch:
         return len(self.clip_ids)
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
+        """Return the same batch on another device."""
         moved = {
             f.name: None if (value := getattr(self, f.name)) is None else value.to(device, non_blocking=True)
             for f in fields(self)
@@ -209,7 +215,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Faces:
-    """In how many of the frames looked at the person's face was found."""
+    """Number of frames in which the person's face was found, and of those examined."""
 
     found: int
     looked_at: int
@@ -234,14 +240,17 @@ class Prediction:
     """The scores of one clip, or the reason why there are none.
 
     Attributes:
-        clip: Name or path, as asked for.
+        clip: Name or path, as given.
         duration_s: Length in seconds; None if the file could not be read.
-        scores: The fused system's score in [0, 1] for each target; None if the file could not be read.
-        streams: Each stream's own score for each target.
-        intervals: `[low, high]` for each target, or None where the bundle holds no calibration for such clips.
-        faces: Faces found, None if the file could not be read.
+        scores: The fused score in [0, 1] for each target; None if there is an error.
+        streams: The score of each stream alone for each target.
+        intervals: `[low, high]` for each target; None if the bundle has no calibration for such clips.
+        faces: Frames with a face; None if the file could not be read.
         warnings: What a reader must know, most important first.
         error: Why there are no scores; None if there are.
+
+    Raises:
+        FormatError: Both scores and an error, or neither; or a score that is not finite or of no target.
     """
 
     clip: str

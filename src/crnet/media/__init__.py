@@ -1,1 +1,1 @@
-"""Reading videos: frames, sound, faces."""
+"""Read videos: frames, sound and faces."""

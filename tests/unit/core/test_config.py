@@ -1,4 +1,4 @@
-"""Presets, and configurations that go to JSON and back."""
+"""Presets, configurations as JSON, and configuration files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crnet.errors import ConfigError, FormatError
 
 
 @pytest.mark.parametrize("name", PRESET_NAMES)
-def test_a_preset_comes_back_from_json_as_it_was(name: str) -> None:
+def test_a_preset_survives_json(name: str) -> None:
     config = PRESETS[name]  # type: ignore[index]
     config = replace(config, model=replace(config.model, init=Path("some/weights.safetensors")))
     assert from_dict(Config, json.loads(json.dumps(to_dict(config))), Path("x")) == config
@@ -43,7 +43,7 @@ def test_the_paper_preset_has_the_numbers_of_the_paper() -> None:
         ({"streams": ["scene", "smell"]}, "streams"),
     ],
 )
-def test_a_configuration_that_does_not_fit_is_refused_by_name(change: dict[str, object], reason: str) -> None:
+def test_an_invalid_configuration_is_refused_with_its_field(change: dict[str, object], reason: str) -> None:
     document = to_dict(PRESETS["tiny"])
     for key, value in change.items():
         document[key] = document.get(key, {}) | value if isinstance(value, dict) else value
@@ -51,13 +51,13 @@ def test_a_configuration_that_does_not_fit_is_refused_by_name(change: dict[str, 
         from_dict(Config, document, Path("bundle.json"))
 
 
-def test_samples_and_model_must_agree_on_frames() -> None:
+def test_transforms_and_model_must_agree_on_the_number_of_frames() -> None:
     config = PRESETS["tiny"]
     with pytest.raises(ConfigError, match="frames"):
         replace(config, model=replace(config.model, frames=4))
 
 
-def test_each_stream_stands_once() -> None:
+def test_streams_are_distinct_and_at_least_one() -> None:
     with pytest.raises(ConfigError):
         Config(streams=("scene", "scene"))
     with pytest.raises(ConfigError):

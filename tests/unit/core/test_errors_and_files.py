@@ -1,4 +1,4 @@
-"""Errors a user can act on, and files that are never half-written."""
+"""Errors that a user can act on, and files that are never half-written."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ def test_an_error_is_one_line_with_path_reason_and_remedy() -> None:
     assert str(CrnetError("nothing to do")) == "nothing to do"
 
 
-def test_an_error_survives_the_way_back_from_a_worker_process() -> None:
+def test_an_error_can_be_pickled_by_a_worker_process() -> None:
     error = pickle.loads(pickle.dumps(MediaError("why", path="x", remedy="what")))
     assert (type(error), error.reason, error.path, error.remedy) == (MediaError, "why", Path("x"), "what")
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_file_is_replaced_completely_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file.txt"
     write_text(path, "old")
 
-    def fail_half_way() -> None:
+    def fail_midway() -> None:
         with atomic_write(path) as temporary:
             temporary.write_text("half of the n")
             raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError):
-        fail_half_way()
+        fail_midway()
     assert path.read_text() == "old"
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
-def test_a_new_file_has_the_rights_that_the_umask_leaves(tmp_path: Path) -> None:
+def test_a_new_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         write_text(tmp_path / "file", "")
@@ -47,13 +47,13 @@ def test_a_new_file_has_the_rights_that_the_umask_leaves(tmp_path: Path) -> None
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
 
 
-def test_writing_where_nothing_can_be_written_says_so(tmp_path: Path) -> None:
+def test_writing_to_an_impossible_path_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
         write_text(tmp_path / "file" / "below", "")
 
 
-def test_not_a_number_never_gets_into_json(tmp_path: Path) -> None:
+def test_nan_is_never_written_to_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "x.json", {"score": float("nan")})
     assert not (tmp_path / "x.json").exists()
@@ -68,6 +68,6 @@ def test_json_that_cannot_be_read_names_the_file(tmp_path: Path, content: bytes 
         read_json(path, "a bundle")
 
 
-def test_sha256_is_that_of_the_standard(tmp_path: Path) -> None:
+def test_sha256_agrees_with_the_example_of_the_standard(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")  # the example of FIPS 180-2, appendix B.1
     assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,4 +1,4 @@
-"""The records refuse what cannot be right."""
+"""The records refuse invalid values."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def test_interview_comes_last() -> None:
         ({"face_box": np.zeros((64, 4))}, "face_box is float64"),
     ],
 )
-def test_a_clip_checks_itself(changes: dict[str, Any], reason: str) -> None:
+def test_a_clip_validates_itself(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(FormatError, match=reason):
         replace(make_clip("a.mp4"), **changes)
 
 
-def test_a_clip_gives_each_frame_its_jpeg() -> None:
+def test_a_clip_returns_the_jpeg_of_each_frame() -> None:
     clip = make_clip("a.mp4")
     start, end = clip.face_offsets[5], clip.face_offsets[6]
     assert clip.jpeg("face", 5) == clip.face_jpeg[start:end].tobytes()
-    assert clip.jpeg("scene", 0)[:2] == b"\xff\xd8"  # where a JPEG begins
+    assert clip.jpeg("scene", 0)[:2] == b"\xff\xd8"  # the start of a JPEG file
 
 
 def _batch(**changes: Any) -> Batch:
@@ -71,12 +71,12 @@ def _batch(**changes: Any) -> Batch:
         ({"text": torch.zeros(2, 300)}, "4,800"),
     ],
 )
-def test_a_batch_checks_itself(changes: dict[str, Any], reason: str) -> None:
+def test_a_batch_validates_itself(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(FormatError, match=reason):
         _batch(**changes)
 
 
-def test_a_batch_moves_as_a_whole() -> None:
+def test_a_batch_moves_to_another_device() -> None:
     moved = _batch().to(torch.device("meta"))
     assert len(moved) == 2
     assert moved.scene is not None
@@ -94,8 +94,10 @@ def test_a_prediction_has_either_scores_or_an_error() -> None:
 
 
 def test_the_json_of_a_prediction_has_every_key_of_the_contract() -> None:
-    whole = Prediction("a.mp4", 2.0, SCORES, {"scene": SCORES}, {"openness": (0.4, 0.6)}, Faces(3, 8), ("careful",))
-    assert whole.to_dict() == {
+    prediction = Prediction(
+        "a.mp4", 2.0, SCORES, {"scene": SCORES}, {"openness": (0.4, 0.6)}, Faces(3, 8), ("careful",)
+    )
+    assert prediction.to_dict() == {
         "clip": "a.mp4",
         "duration_s": 2.0,
         "scores": SCORES,
@@ -109,10 +111,10 @@ def test_the_json_of_a_prediction_has_every_key_of_the_contract() -> None:
 
 
 def test_to_row_is_flat_and_has_every_column() -> None:
-    whole = Prediction(
+    prediction = Prediction(
         "a.mp4", 2.0, SCORES, {"scene": SCORES}, {"openness": (0.4, 0.6)}, Faces(3, 8), ("no sound", "black")
     )
-    row = whole.to_row()
+    row = prediction.to_row()
     assert tuple(row) == PREDICTION_COLUMNS
     assert row["clip"] == "a.mp4" and row["duration_s"] == 2.0
     assert [row[target] for target in TARGETS] == list(SCORES.values())

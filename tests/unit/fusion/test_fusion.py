@@ -1,4 +1,4 @@
-"""Fusion: the weighted sum by hand, the forest against scikit-learn, and files that must be refused."""
+"""Fusion: the weighted sum by hand, the forest compared with scikit-learn, and files that must be refused."""
 
 from __future__ import annotations
 
@@ -44,37 +44,37 @@ def by_hand(features: Features, stream: str) -> NDArray[np.float64]:
     return (values - values.mean(0)) / values.std(0)
 
 
-def test_the_sum_is_seven_to_five_to_three_over_fifteen() -> None:
+def test_sum_weights_streams_7_5_3_over_15() -> None:
     fusion, features = fit(trees=1)
     expected = sum(w * by_hand(features, s) for s, w in (("scene", 7), ("face", 5), ("audio-text", 3))) / 15
     np.testing.assert_allclose(fusion.fuse(features), expected, atol=1e-6)
     assert fusion.streams == STREAMS
 
 
-def test_scene_and_face_weigh_seven_to_five_over_twelve_and_ignore_the_third() -> None:
+def test_scene_and_face_weights_are_7_5_over_12_without_the_third_stream() -> None:
     fusion, features = fit(trees=1, streams=("scene", "face"))
     expected = (7 * by_hand(features, "scene") + 5 * by_hand(features, "face")) / 12
     np.testing.assert_allclose(fusion.fuse(make_features()), expected, atol=1e-6)
     assert fusion.streams == ("scene", "face")
 
 
-def test_concat_puts_three_blocks_in_a_row() -> None:
+def test_concat_joins_the_three_streams() -> None:
     fusion, features = fit(trees=3, mode="concat")
     fused = fusion.fuse(features)
     assert fused.shape == (CLIPS, 6, 3 * WIDTH)
     np.testing.assert_allclose(fused[..., WIDTH : 2 * WIDTH], by_hand(features, "face"), atol=1e-5)
 
 
-def test_statistics_are_the_training_splits_not_the_batchs() -> None:
+def test_standardisation_uses_training_statistics() -> None:
     fusion, features = fit(trees=5)
     shifted = {stream: array + 1 for stream, array in features.items()}
     assert not np.allclose(fusion.fuse(shifted), fusion.fuse(features))
-    whole = fusion.predict(features)
-    single = np.concatenate([fusion.predict({s: a[i : i + 1] for s, a in features.items()}) for i in range(CLIPS)])
-    np.testing.assert_array_equal(whole, single)
+    together = fusion.predict(features)
+    one_by_one = np.concatenate([fusion.predict({s: a[i : i + 1] for s, a in features.items()}) for i in range(CLIPS)])
+    np.testing.assert_array_equal(together, one_by_one)
 
 
-def test_a_feature_that_is_constant_in_training_says_nothing_later() -> None:
+def test_a_feature_that_is_constant_in_training_has_no_effect() -> None:
     features = make_features()
     features["scene"][:, 2, 3] = 0.1
     features["face"][:, 1, :] = 0.0
@@ -86,31 +86,31 @@ def test_a_feature_that_is_constant_in_training_says_nothing_later() -> None:
 
 
 @pytest.mark.parametrize(("max_features", "trees"), [(1, 7), (4, 7), (512, 7)])
-def test_the_forest_equals_scikit_learn(max_features: int, trees: int) -> None:
+def test_the_forest_gives_the_predictions_of_scikit_learn(max_features: int, trees: int) -> None:
     rng = np.random.default_rng(5)
     x = rng.normal(size=(60, 6, WIDTH)).astype(np.float32)
     y = make_scores(60)
     forest = Forest.fit(x, y, trees=trees, max_features=max_features, seed=3)
     new = rng.normal(size=(200, 6, WIDTH)).astype(np.float32)
-    found = forest.predict(new)
+    predictions = forest.predict(new)
     for target in range(6):
         seed = int(np.random.SeedSequence([3, target]).generate_state(1)[0])
-        grown = ExtraTreesRegressor(trees, max_features=min(max_features, WIDTH), random_state=seed)
-        grown.fit(x[:, target], y[:, target])
-        np.testing.assert_allclose(found[:, target], grown.predict(new[:, target]), atol=1e-6)
-    np.testing.assert_allclose(forest.predict(x), y, atol=1e-6)  # full trees know their training clips by heart
+        regressor = ExtraTreesRegressor(trees, max_features=min(max_features, WIDTH), random_state=seed)
+        regressor.fit(x[:, target], y[:, target])
+        np.testing.assert_allclose(predictions[:, target], regressor.predict(new[:, target]), atol=1e-6)
+    np.testing.assert_allclose(forest.predict(x), y, atol=1e-6)  # full trees reproduce their training scores
 
 
-def test_walking_in_small_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_parallel_walks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     fusion, features = fit()
-    whole = fusion.predict(features)
+    expected = fusion.predict(features)
     monkeypatch.setattr(forest_module, "MAX_PARALLEL_WALKS", 5 * CLIPS)
-    np.testing.assert_allclose(fusion.predict(features), whole, atol=1e-12)
+    np.testing.assert_allclose(fusion.predict(features), expected, atol=1e-12)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.floats(-(2.0**100), 2.0**100), st.floats(-(2.0**100), 2.0**100, width=32))
-def test_thresholds_in_float32_decide_as_in_float64(threshold: float, x: float) -> None:
+def test_float32_thresholds_decide_as_float64_thresholds(threshold: float, x: float) -> None:
     stored = _not_above(np.array([threshold]))[0]
     assert stored.dtype == np.float32
     neighbours = [
@@ -123,24 +123,24 @@ def test_thresholds_in_float32_decide_as_in_float64(threshold: float, x: float) 
         assert (value <= stored) == (float(value) <= threshold)
 
 
-def test_the_seed_decides_and_predictions_stay_in_the_range_of_the_scores() -> None:
+def test_predictions_depend_on_the_seed_and_stay_in_the_range_of_the_scores() -> None:
     features, scores = make_features(), make_scores() * 0.5
     config = FusionConfig(trees=5)
-    one, same = (Fusion.fit(config, features, scores) for _ in range(2))
+    first, same = (Fusion.fit(config, features, scores) for _ in range(2))
     other = Fusion.fit(FusionConfig(trees=5, seed=1), features, scores)
     new = make_features(seed=9)
-    np.testing.assert_array_equal(one.predict(new), same.predict(new))
-    assert not np.array_equal(one.predict(new), other.predict(new))
-    assert one.predict(new).min() >= 0
-    assert one.predict(new).max() <= 0.5
+    np.testing.assert_array_equal(first.predict(new), same.predict(new))
+    assert not np.array_equal(first.predict(new), other.predict(new))
+    assert first.predict(new).min() >= 0
+    assert first.predict(new).max() <= 0.5
 
 
 @pytest.mark.parametrize(("mode", "streams"), [("sum", STREAMS), ("sum", ("scene", "face")), ("concat", STREAMS)])
-def test_a_saved_fusion_comes_back(mode: str, streams: tuple[str, ...]) -> None:
+def test_a_fusion_survives_its_file(mode: str, streams: tuple[str, ...]) -> None:
     fusion, features = fit(mode=mode, streams=streams)
-    again = Fusion.from_tensors(fusion.config, load(save(fusion.to_tensors())))
-    np.testing.assert_array_equal(again.predict(features), fusion.predict(features))
-    assert again.streams == fusion.streams
+    loaded = Fusion.from_tensors(fusion.config, load(save(fusion.to_tensors())))
+    np.testing.assert_array_equal(loaded.predict(features), fusion.predict(features))
+    assert loaded.streams == fusion.streams
 
 
 def _damage(tensors: dict[str, NDArray], key: str, change: Callable[[NDArray], object]) -> None:
@@ -196,7 +196,7 @@ DAMAGE: dict[str, tuple[str, Callable[[NDArray], object]]] = {
 def test_damaged_files_are_refused(name: str) -> None:
     fusion, _ = fit(trees=2)
     tensors = dict(fusion.to_tensors())
-    assert tensors["forest.feature"][0] >= 0  # the first node is a split, so the table above means what it says
+    assert tensors["forest.feature"][0] >= 0  # the first node is a split, as the table above assumes
     _damage(tensors, *DAMAGE[name])
     with pytest.raises(FormatError):
         Fusion.from_tensors(fusion.config, tensors)
@@ -228,7 +228,7 @@ def test_foreign_files_are_refused(change: str) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_whatever_the_arrays_hold_they_are_refused_or_walked_to_the_end(data: st.DataObject) -> None:
+def test_any_arrays_are_refused_or_give_finite_predictions(data: st.DataObject) -> None:
     fusion, features = FITTED
     tensors = {key: array.copy() for key, array in fusion.to_tensors().items()}
     key = data.draw(st.sampled_from(["forest.feature", "forest.value", "forest.jump", "forest.start"]))
@@ -257,12 +257,12 @@ FITTED = fit(trees=2)
         {"weights": {"scene": 7.0, "face": 5.0, "audio-text": 3.0, "smell": 1.0}},
     ],
 )
-def test_wrong_configurations(wrong: dict) -> None:
+def test_wrong_configurations_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError):
         FusionConfig(**wrong)
 
 
-def test_features_that_cannot_be_fused() -> None:
+def test_features_that_cannot_be_fused_are_refused() -> None:
     features, scores, config = make_features(), make_scores(), FusionConfig(trees=1)
     with pytest.raises(ConfigError, match="cannot fuse the streams"):
         Fusion.fit(config, {}, scores)
@@ -282,7 +282,7 @@ def test_features_that_cannot_be_fused() -> None:
         Fusion.fit(config, features, scores * np.nan)
 
 
-def test_features_that_cannot_be_predicted() -> None:
+def test_features_that_cannot_be_scored_are_refused() -> None:
     fusion, features = fit(trees=1)
     with pytest.raises(FormatError, match="audio-text"):
         fusion.predict({"scene": features["scene"], "face": features["face"]})
@@ -290,8 +290,8 @@ def test_features_that_cannot_be_predicted() -> None:
         fusion.predict({stream: array[..., :-1] for stream, array in features.items()})
 
 
-def grown_wider(forest: Forest, times: int) -> Forest:
-    """The same trees, each several times over: as slow as a forest of so many, without growing them."""
+def with_repeated_trees(forest: Forest, times: int) -> Forest:
+    """Repeat each tree: the forest is as slow as one with that many trees, without the time of fitting it."""
     blocks = [slice(starts[0], starts[-1]) for starts in forest.start]
     feature, value, jump = (
         np.concatenate([np.tile(array[block], times) for block in blocks])
@@ -305,11 +305,11 @@ def grown_wider(forest: Forest, times: int) -> Forest:
     return Forest.from_tensors(tensors, targets=len(blocks), features=forest.features)
 
 
-def test_one_clip_through_six_times_a_thousand_trees_is_fast() -> None:
+def test_scoring_one_clip_with_6000_trees_is_fast() -> None:
     features = make_features(500)
     fusion = Fusion.fit(FusionConfig(trees=20, max_features=1), features, make_scores(500))
     one = fusion.fuse({stream: array[:1] for stream, array in features.items()})
-    forest = grown_wider(fusion.forest, 50)
+    forest = with_repeated_trees(fusion.forest, 50)
     assert forest.start[:, :-1].size == len(TARGETS) * 1000
     np.testing.assert_allclose(forest.predict(one), fusion.forest.predict(one), atol=1e-9)
     seconds = []

@@ -1,4 +1,4 @@
-"""Times, sizes, turns and damage of videos."""
+"""Times, sizes, rotations and damage of videos, and the selection of their frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from crnet.media.video import SIMULATED_COMMENT, decode, probe
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 FASTSTART = {"movflags": "faststart"}
-NO_TURN, BY_90, BY_180, BY_270 = (1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)
+UNROTATED, BY_90, BY_180, BY_270 = (1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)
 
 
 def greys(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
@@ -32,13 +32,13 @@ def noise(count: int, height: int = 96, width: int = 128) -> list[np.ndarray]:
 
 
 def corners(image: np.ndarray) -> list[tuple[int, ...]]:
-    """Colours near the corners, row by row, rounded to 0 or 255."""
+    """Return the colours near the corners, row by row, rounded to 0 or 255."""
     h, w = image.shape[:2]
     points = [(h // 4, w // 4), (h // 4, 3 * w // 4), (3 * h // 4, w // 4), (3 * h // 4, 3 * w // 4)]
     return [tuple(int(v > 127) * 255 for v in image[p]) for p in points]
 
 
-def turn(path: Path, matrix: tuple[int, ...]) -> Path:
+def rotate(path: Path, matrix: tuple[int, ...]) -> Path:
     """Write a display matrix (a, b, c, d) into the video track's header."""
     content = bytearray(path.read_bytes())
     at = content.index(b"tkhd") + 4 + 40
@@ -49,7 +49,7 @@ def turn(path: Path, matrix: tuple[int, ...]) -> Path:
 
 
 class TestProbe:
-    def test_regular(self, tmp_path: Path) -> None:
+    def test_a_regular_video(self, tmp_path: Path) -> None:
         info = probe(write_video(tmp_path / "a.mp4", greys(10)))
         assert (info.width, info.height, info.rotation_deg) == (64, 48, 0)
         np.testing.assert_allclose(info.frame_times_s, np.arange(10) * 0.04, atol=1e-9)
@@ -57,18 +57,18 @@ class TestProbe:
         assert info.fps == pytest.approx(25)
         assert not info.has_audio and not info.simulated and not info.truncated
 
-    def test_times_of_a_variable_rate_start_at_zero(self, tmp_path: Path) -> None:
+    def test_times_of_a_variable_frame_rate_start_at_zero(self, tmp_path: Path) -> None:
         info = probe(write_video(tmp_path / "a.mkv", greys(5), times_ms=[400, 440, 520, 700, 1400]))
         np.testing.assert_allclose(info.frame_times_s, [0, 0.04, 0.12, 0.3, 1.0], atol=2e-3)
 
-    def test_simulated(self, tmp_path: Path) -> None:
+    def test_the_comment_marks_a_simulated_video(self, tmp_path: Path) -> None:
         assert probe(write_video(tmp_path / "a.mp4", greys(2), comment=SIMULATED_COMMENT)).simulated
         assert not probe(write_video(tmp_path / "b.mp4", greys(2), comment="my holidays")).simulated
 
-    def test_sound(self, tmp_path: Path) -> None:
+    def test_an_audio_track_is_reported(self, tmp_path: Path) -> None:
         assert probe(write_video(tmp_path / "a.mp4", greys(5), sound=np.zeros((1, 3200)))).has_audio
 
-    def test_pixels_that_are_not_square(self, tmp_path: Path) -> None:
+    def test_the_width_is_in_square_pixels(self, tmp_path: Path) -> None:
         info = probe(write_video(tmp_path / "a.mp4", greys(2), aspect=Fraction(2, 1)))
         assert (info.width, info.height) == (128, 48)
 
@@ -83,7 +83,7 @@ class TestProbe:
             ("concat.mp4", b"ffconcat version 1.0\nfile other.mp4\n", "not a video"),
         ],
     )
-    def test_refused(
+    def test_a_file_that_is_not_a_video_is_refused(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, content: bytes | None, reason: str
     ) -> None:
         path = tmp_path / name
@@ -99,32 +99,32 @@ class TestProbe:
         with pytest.raises(MediaError, match="not a file"):
             probe(tmp_path)
 
-    def test_without_index_is_refused(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-        path = write_video(tmp_path / "a.mp4", noise(20))  # without faststart the index stands at the end
+    def test_a_file_without_index_is_refused(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        path = write_video(tmp_path / "a.mp4", noise(20))  # without faststart the index is at the end
         path.write_bytes(path.read_bytes()[:-3000])
         with pytest.raises(MediaError, match="beginning or index"):
             probe(path)
         assert capfd.readouterr() == ("", "")
 
-    def test_sound_only_is_refused(self, media_dir: Path) -> None:
+    def test_a_file_with_sound_only_is_refused(self, media_dir: Path) -> None:
         with pytest.raises(MediaError, match="sound but no picture"):
             probe(media_dir / "speech_lj.wav")
 
-    def test_no_frames_are_refused(self, tmp_path: Path) -> None:
+    def test_a_file_without_frames_is_refused(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", noise(5), options=FASTSTART)
         content = path.read_bytes()
-        path.write_bytes(content[: content.index(b"mdat") + 4])  # the index alone
+        path.write_bytes(content[: content.index(b"mdat") + 4])  # only the index
         with pytest.raises(MediaError, match="no frame"):
             probe(path)
 
-    def test_absurd_size_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_frame_that_is_too_large_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = write_video(tmp_path / "a.mp4", greys(2))
         monkeypatch.setattr(video, "MAX_PIXELS", 64 * 48 - 1)
         with pytest.raises(MediaError, match="64x48"):
             probe(path)
 
     @pytest.mark.parametrize(("codec", "pixel_format"), [("mjpeg", "yuvj420p"), ("ffv1", "gray")])
-    def test_absurd_size_is_refused_where_only_the_frames_tell_it(
+    def test_a_frame_size_that_the_container_does_not_state_is_refused_too(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, pixel_format: str
     ) -> None:
         path = write_video(tmp_path / "a.mkv", greys(2, 256, 256), codec=codec, pixel_format=pixel_format)
@@ -134,7 +134,7 @@ class TestProbe:
 
 
 class TestDecode:
-    def test_frames_come_in_order_with_their_own_picture(self, tmp_path: Path) -> None:
+    def test_frames_are_in_order_with_their_pictures(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", greys(20), times_ms=[i * i * 7 for i in range(20)])
         frames = [(f.index, f.time_s, f.rgb(8, 8).mean()) for f in decode(path, probe(path))]
         assert [index for index, _, _ in frames] == list(range(20))
@@ -144,16 +144,16 @@ class TestDecode:
     @pytest.mark.parametrize(
         ("matrix", "degrees", "expected"),
         [
-            (NO_TURN, 0, [RED, GREEN, BLUE, WHITE]),
+            (UNROTATED, 0, [RED, GREEN, BLUE, WHITE]),
             (BY_90, 90, [BLUE, RED, WHITE, GREEN]),
             (BY_180, 180, [WHITE, BLUE, GREEN, RED]),
             (BY_270, 270, [GREEN, WHITE, RED, BLUE]),
         ],
     )
-    def test_turned_upright(
+    def test_rotated_frames_are_upright(
         self, tmp_path: Path, matrix: tuple[int, ...], degrees: int, expected: list[tuple[int, ...]]
     ) -> None:
-        path = turn(write_video(tmp_path / "a.mp4", [quadrants(48, 64)] * 3), matrix)
+        path = rotate(write_video(tmp_path / "a.mp4", [quadrants(48, 64)] * 3), matrix)
         info = probe(path)
         assert info.rotation_deg == degrees
         assert (info.width, info.height) == ((48, 64) if degrees in (90, 270) else (64, 48))
@@ -174,7 +174,9 @@ class TestDecode:
             ("mjpeg", "yuvj420p", 4320, 7680),
         ],
     )
-    def test_sizes_and_formats(self, tmp_path: Path, codec: str, pixel_format: str, height: int, width: int) -> None:
+    def test_many_sizes_and_formats_are_decoded(
+        self, tmp_path: Path, codec: str, pixel_format: str, height: int, width: int
+    ) -> None:
         image = quadrants(height, width)
         path = write_video(tmp_path / "a.mkv", [image], codec=codec, pixel_format=pixel_format)
         info = probe(path)
@@ -185,7 +187,9 @@ class TestDecode:
         if pixel_format != "gray" and min(height, width) > 2:
             assert corners(small) == corners(full) == [RED, GREEN, BLUE, WHITE]
 
-    def test_cut_short(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_a_truncated_file_is_decoded_as_far_as_possible(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         path = write_video(tmp_path / "a.mp4", noise(50), options=FASTSTART)
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
@@ -195,7 +199,7 @@ class TestDecode:
         assert len(frames) >= len(info.frame_times_s) - 2
         assert capfd.readouterr() == ("", "")
 
-    @pytest.mark.parametrize("part", [1.0, 0.5])
+    @pytest.mark.parametrize("share", [1.0, 0.5])
     @pytest.mark.parametrize(
         ("name", "codec", "sound_s"),
         [
@@ -206,18 +210,18 @@ class TestDecode:
             ("a.flv", "flv1", 0),
         ],
     )
-    def test_cut_short_where_only_the_container_tells_its_length(
-        self, tmp_path: Path, name: str, codec: str, sound_s: int, part: float
+    def test_truncation_is_detected_if_only_the_container_states_a_length(
+        self, tmp_path: Path, name: str, codec: str, sound_s: int, share: float
     ) -> None:
         sound = np.zeros((1, 16_000 * sound_s)) if sound_s else None
         path = write_video(tmp_path / name, noise(50), codec=codec, sound=sound)
         content = path.read_bytes()
-        path.write_bytes(content[: int(len(content) * part)])
-        assert probe(path).truncated == (part < 1)
+        path.write_bytes(content[: int(len(content) * share)])
+        assert probe(path).truncated == (share < 1)
 
     @pytest.mark.parametrize("codec", ["libx264", "mjpeg"])
     @pytest.mark.parametrize("with_sound", [False, True])
-    def test_written_live_is_whole(self, tmp_path: Path, codec: str, with_sound: bool) -> None:
+    def test_a_live_recording_counts_as_complete(self, tmp_path: Path, codec: str, with_sound: bool) -> None:
         pixel_format = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         sound = np.zeros((1, 32_000)) if with_sound else None
         path = write_video(
@@ -225,7 +229,7 @@ class TestDecode:
         )
         assert not probe(path).truncated
 
-    def test_damaged_in_the_middle(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_damage_in_the_middle_loses_few_frames(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         path = write_video(tmp_path / "a.mp4", noise(50), options=FASTSTART)
         content = bytearray(path.read_bytes())
         rng = np.random.default_rng(1)
@@ -236,7 +240,7 @@ class TestDecode:
         assert len(indices) > 10 and indices == sorted(set(indices))
         assert capfd.readouterr() == ("", "")
 
-    def test_times_of_packets_are_those_of_frames(self, media_dir: Path) -> None:
+    def test_packet_times_are_frame_times(self, media_dir: Path) -> None:
         for name in ("speaker_a.mpg", "edge_face_disappears.mov", "edge_no_face.mp4"):
             info = probe(media_dir / name)
             assert [f.index for f in decode(info.path, info)] == list(range(len(info.frame_times_s)))

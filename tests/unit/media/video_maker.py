@@ -1,4 +1,4 @@
-"""Small videos made on the spot."""
+"""Write small videos for tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MILLISECOND = Fraction(1, 1000)
 
 
 def quadrants(height: int, width: int) -> np.ndarray:
-    """Red top left, green top right, blue bottom left, white bottom right."""
+    """Return an image: red top left, green top right, blue bottom left, white bottom right."""
     image = np.zeros((height, width, 3), np.uint8)
     image[: height // 2, : width // 2, 0] = 255
     image[: height // 2, width // 2 :, 1] = 255
@@ -35,7 +35,7 @@ def write_video(
     comment: str | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Frames [h, w, 3] shown at `times_ms` (default: 25 a second), sound float32 [channels, n]."""
+    """Write frames [h, w, 3] that appear at `times_ms` (default: 25 a second), and sound float32 [channels, n]."""
     with av.open(str(path), "w", options=options or {}) as container:
         if comment is not None:
             container.metadata["comment"] = comment

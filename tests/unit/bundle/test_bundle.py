@@ -1,4 +1,4 @@
-"""A trained system on disk: what is saved comes back, and nothing damaged or foreign is taken for a system."""
+"""A trained system on disk: loading restores what was saved, and refuses damaged and foreign files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def saved(bundle: Bundle, tmp_path: Path) -> Path:
     return tmp_path / "run" / "bundle"
 
 
-def test_a_system_predicts_the_same_after_a_round_trip(bundle: Bundle, saved: Path, store: Path) -> None:
+def test_a_loaded_system_gives_the_same_scores(bundle: Bundle, saved: Path, store: Path) -> None:
     loaded = load_bundle(saved)
     rows = read_manifest(store).rows("test")[:3]
     batch = next(iter(load_batches(ClipDataset(store, rows, bundle.config.transforms, bundle.config.streams), 3)))
@@ -42,13 +42,13 @@ def test_a_system_predicts_the_same_after_a_round_trip(bundle: Bundle, saved: Pa
     np.testing.assert_array_equal(loaded.train_medians, bundle.train_medians)
 
 
-def test_loading_draws_no_weights(saved: Path) -> None:
+def test_loading_uses_no_random_numbers(saved: Path) -> None:
     before = torch.get_rng_state()
     load_bundle(saved)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_run_folder_stands_for_its_bundle(saved: Path) -> None:
+def test_a_run_folder_is_as_good_as_its_bundle(saved: Path) -> None:
     assert load_bundle(saved.parent).path == saved
 
 
@@ -58,7 +58,7 @@ def test_saving_twice_gives_the_same_bytes(bundle: Bundle, saved: Path, tmp_path
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_a_bundle_that_is_being_written_is_none(bundle: Bundle, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_half_written_bundle_is_refused(bundle: Bundle, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -69,7 +69,7 @@ def test_a_bundle_that_is_being_written_is_none(bundle: Bundle, saved: Path, mon
         load_bundle(saved)
 
 
-def test_the_weights_that_training_began_from_are_not_asked_for(bundle: Bundle, tmp_path: Path) -> None:
+def test_loading_does_not_need_the_initial_weights_of_training(bundle: Bundle, tmp_path: Path) -> None:
     config = replace(bundle.config, model=replace(bundle.config.model, init=Path("gone.safetensors")))
     save_bundle(replace(bundle, config=config), tmp_path / "b")
     assert load_bundle(tmp_path / "b").config.model.init == Path("gone.safetensors")
@@ -86,7 +86,7 @@ def test_a_missing_file_is_named(saved: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_with_one_bit_turned_is_named(saved: Path, name: str) -> None:
+def test_a_file_with_one_flipped_bit_is_named(saved: Path, name: str) -> None:
     path = saved / f"{name}.safetensors"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -106,7 +106,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, object]], object], str]] = {
     "no configuration": (lambda d: d.pop("config"), "'config'"),
     "unknown source": (lambda d: d.update(training_source="dreams"), "dreams"),
     "unknown field": (lambda d: d["config"].update(colour="red"), "colour"),  # type: ignore[attr-defined]
-    "medians no scores": (lambda d: d.update(train_medians=[2.0] * 6), "medians"),
+    "medians that are not scores": (lambda d: d.update(train_medians=[2.0] * 6), "medians"),
     "a file outside": (lambda d: d["config"].update(streams=["../../etc"]), "streams"),  # type: ignore[attr-defined]
 }
 
@@ -125,7 +125,7 @@ def test_a_foreign_description_is_refused_by_name(saved: Path, edit: str) -> Non
     ("before", "after"),
     [('"scene": 7.0', '"scene": 5.0'), ('"training_source": "simulated"', '"training_source": "folder"')],
 )
-def test_a_description_that_was_edited_is_refused(saved: Path, before: str, after: str) -> None:
+def test_an_edited_description_is_refused(saved: Path, before: str, after: str) -> None:
     text = (saved / "bundle.json").read_text()
     assert before in text
     (saved / "bundle.json").write_text(text.replace(before, after))
@@ -141,7 +141,7 @@ def test_the_training_fingerprint_is_read_under_its_former_name(bundle: Bundle, 
     assert load_bundle(saved).training_fingerprint == "abc"
 
 
-def test_weights_of_another_net_are_refused_though_their_hash_is_right(saved: Path) -> None:
+def test_weights_of_another_network_are_refused_even_with_the_right_hash(saved: Path) -> None:
     path = saved / "scene.safetensors"
     write_bytes(path, save({"conv1.weight": np.zeros(3, np.float32)}))
     document = read_json(saved / "bundle.json", "a bundle")
@@ -152,7 +152,7 @@ def test_weights_of_another_net_are_refused_though_their_hash_is_right(saved: Pa
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '"text"'])
-def test_no_bundle_at_all(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_a_bundle_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "bundle.json").write_text(content)
     with pytest.raises(FormatError, match=r"bundle\.json"):
         load_bundle(tmp_path)

@@ -1,4 +1,4 @@
-"""The predictor: scores, warnings, transcripts, and files that cannot be scored."""
+"""The predictor: scores, warnings, transcripts, files that cannot be scored, and the table of predictions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import torch
 
 from crnet import predict as predict_module
 from crnet.bundle.bundle import Bundle
-from crnet.data.sources.source import list_videos
 from crnet.data.store import as_clip_source
 from crnet.data.transforms import collate, read_sample
 from crnet.errors import (
@@ -40,35 +39,35 @@ def predictor(bundle: Bundle) -> Predictor:
 
 @pytest.fixture
 def fake_media(monkeypatch: pytest.MonkeyPatch, clip_maker: MakeClip) -> list[dict]:
-    """Instead of decoding: the file's first word says what happens. Collects the calls."""
+    """Replace decoding: the content of a file decides what happens. Returns the list of calls."""
     calls: list[dict] = []
 
-    def extract_clip(path: Path, **given: object) -> Clip:
-        calls.append({"path": path, **given})
+    def extract_clip(path: Path, **arguments: object) -> Clip:
+        calls.append({"path": path, **arguments})
         if not path.is_file() or path.read_text() == "bad":
             raise MediaError("not a video", path=path, remedy="give a video")
-        return clip_maker(str(given["clip_id"]), has_transcript=bool(given["transcript"]))
+        return clip_maker(str(arguments["clip_id"]), has_transcript=bool(arguments["transcript"]))
 
     monkeypatch.setattr(predict_module, "extract_clip", extract_clip)
     return calls
 
 
-def test_a_clip_gets_six_scores_from_each(predictor: Predictor, clip_maker: MakeClip) -> None:
-    found = predictor.predict_clip(clip_maker("a.mp4"))
-    assert found.clip == "a.mp4"
-    assert found.duration_s == 0.8
-    assert found.scores is not None
-    assert tuple(found.scores) == TARGETS
-    assert tuple(found.streams) == STREAMS
-    for scores in (found.scores, *found.streams.values()):
+def test_every_stream_and_the_fusion_give_six_scores(predictor: Predictor, clip_maker: MakeClip) -> None:
+    prediction = predictor.predict_clip(clip_maker("a.mp4"))
+    assert prediction.clip == "a.mp4"
+    assert prediction.duration_s == 0.8
+    assert prediction.scores is not None
+    assert tuple(prediction.scores) == TARGETS
+    assert tuple(prediction.streams) == STREAMS
+    for scores in (prediction.scores, *prediction.streams.values()):
         assert all(0 <= score <= 1 for score in scores.values())
-    assert found.intervals is None
-    assert found.error is None
-    assert found.warnings == ()
-    assert (found.faces.found, found.faces.looked_at) == (4, 4)
+    assert prediction.intervals is None
+    assert prediction.error is None
+    assert prediction.warnings == ()
+    assert (prediction.faces.found, prediction.faces.looked_at) == (4, 4)
 
 
-def test_outputs_beyond_the_scale_are_clipped(bundle: Bundle) -> None:
+def test_network_outputs_outside_the_range_are_clipped(bundle: Bundle) -> None:
     features = {s: np.zeros((1, 6, 16), np.float32) for s in STREAMS}
     raw = {s: np.array([[-0.5, 0, 0.25, 1, 1.5, 0.5]], np.float32) for s in STREAMS}
     fused, streams = system_scores(bundle.fusion, features, raw)
@@ -76,19 +75,23 @@ def test_outputs_beyond_the_scale_are_clipped(bundle: Bundle) -> None:
     assert fused.shape == (1, 6)
 
 
-def test_a_batch_gives_what_its_clips_give_alone(predictor: Predictor, bundle: Bundle, clip_maker: MakeClip) -> None:
+def test_a_batch_gives_the_scores_of_its_single_clips(
+    predictor: Predictor, bundle: Bundle, clip_maker: MakeClip
+) -> None:
     clips = [clip_maker(f"{i}.mp4", seed=i) for i in range(3)]
-    seen = [read_sample(as_clip_source(clip), bundle.config.transforms, None, STREAMS, clip.clip_id) for clip in clips]
-    fused, streams = predictor.predict_batch(collate(seen))
+    samples = [
+        read_sample(as_clip_source(clip), bundle.config.transforms, None, STREAMS, clip.clip_id) for clip in clips
+    ]
+    fused, streams = predictor.predict_batch(collate(samples))
     for i, clip in enumerate(clips):
         alone = predictor.predict_clip(clip)
         np.testing.assert_allclose(fused[i], list(alone.scores.values()), atol=1e-5)
         np.testing.assert_allclose(streams["scene"][i], list(alone.streams["scene"].values()), atol=1e-5)
     with pytest.raises(FormatError, match="face"):
-        predictor.predict_batch(collate([replace(one, face=None) for one in seen]))
+        predictor.predict_batch(collate([replace(sample, face=None) for sample in samples]))
 
 
-def test_warnings_stand_in_order_of_weight(predictor: Predictor, clip_maker: MakeClip) -> None:
+def test_warnings_are_in_order_of_importance(predictor: Predictor, clip_maker: MakeClip) -> None:
     clip = clip_maker(simulated=False, has_transcript=False, duration_s=42.0, warnings=("there is no sound",))
     warnings = predictor.predict_clip(clip).warnings
     assert warnings[:3] == (TRAINED_ON_SYNTHETIC_PEOPLE, "there is no sound", NO_TRANSCRIPT)
@@ -96,12 +99,12 @@ def test_warnings_stand_in_order_of_weight(predictor: Predictor, clip_maker: Mak
     assert len(warnings) == 4
 
 
-def test_a_system_of_real_people_does_not_warn_of_drawn_ones(bundle: Bundle, clip_maker: MakeClip) -> None:
+def test_a_model_of_real_people_does_not_warn_about_synthetic_people(bundle: Bundle, clip_maker: MakeClip) -> None:
     real = Predictor(replace(bundle, training_source="first-impressions-v2"))
     assert real.predict_clip(clip_maker(simulated=False, duration_s=0.3)).warnings == ()
 
 
-def test_faces_are_counted_in_the_segments_middle_frames(predictor: Predictor, clip_maker: MakeClip) -> None:
+def test_faces_are_counted_in_the_middle_frames_of_the_segments(predictor: Predictor, clip_maker: MakeClip) -> None:
     boxes = np.full((8, 4), 3, np.float32)
     boxes[:4] = np.nan
     faces = predictor.predict_clip(clip_maker(face_box=boxes)).faces
@@ -109,18 +112,20 @@ def test_faces_are_counted_in_the_segments_middle_frames(predictor: Predictor, c
 
 
 @pytest.mark.parametrize(
-    ("kept", "frames", "expected"),
+    ("frames_per_segment", "frames", "expected"),
     [(None, 2, (2, 1)), (2, 4, (4, 1)), (2, 2, (4, 2)), (1, 2, (4, 1)), (None, 4, (4, 1))],
 )
-def test_only_the_frames_that_are_shown_are_kept(
-    bundle: Bundle, kept: int | None, frames: int, expected: tuple[int, int]
+def test_reading_keeps_only_the_frames_that_the_networks_see(
+    bundle: Bundle, frames_per_segment: int | None, frames: int, expected: tuple[int, int]
 ) -> None:
     config = replace(
         bundle.config,
         transforms=replace(bundle.config.transforms, frames=frames),
         model=replace(bundle.config.model, frames=frames),
     )
-    predictor = Predictor(replace(bundle, config=config, media=dict(bundle.media) | {"frames_per_segment": kept}))
+    predictor = Predictor(
+        replace(bundle, config=config, media=dict(bundle.media) | {"frames_per_segment": frames_per_segment})
+    )
     settings = predictor.media_settings()
     assert (settings.segments, settings.frames_per_segment) == expected
     assert settings.pixels == bundle.media["pixels"]
@@ -132,7 +137,7 @@ def test_media_settings_of_another_version_are_refused(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("transcript", "words"),
     [
         (None, ""),
         ("", ""),
@@ -144,9 +149,9 @@ def test_media_settings_of_another_version_are_refused(bundle: Bundle) -> None:
         ("I wrote it in notes.txt", "I wrote it in notes.txt"),
     ],
 )
-def test_transcripts(
-    given: str | Path | None,
-    said: str,
+def test_a_transcript_is_a_text_or_a_file(
+    transcript: str | Path | None,
+    words: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     predictor: Predictor,
@@ -156,41 +161,45 @@ def test_transcripts(
     Path("words.txt").write_text("from a file")
     Path("two words.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nand subtitles\n")
     Path("video.mp4").write_text("good")
-    found = predictor.predict("video.mp4", given)
-    assert fake_media[0]["transcript"] == said
-    assert (NO_TRANSCRIPT in found.warnings) == (not said)
-    assert found.clip == "video.mp4"
+    prediction = predictor.predict("video.mp4", transcript)
+    assert fake_media[0]["transcript"] == words
+    assert (NO_TRANSCRIPT in prediction.warnings) == (not words)
+    assert prediction.clip == "video.mp4"
 
 
-def test_a_transcript_beside_the_video_is_taken_unless_one_is_given(
+def test_a_given_transcript_takes_precedence_over_a_file_beside_the_video(
     tmp_path: Path, predictor: Predictor, fake_media: list[dict]
 ) -> None:
     video = tmp_path / "talk.mp4"
     video.write_text("good")
     video.with_suffix(".txt").write_text("beside")
-    for given in (None, "given", ""):
-        predictor.predict(video, given)
+    for transcript in (None, "given", ""):
+        predictor.predict(video, transcript)
     assert [call["transcript"] for call in fake_media] == ["beside", "given", ""]
 
 
-@pytest.mark.parametrize("given", ["nowhere.txt", Path("nowhere.txt"), Path("video.mp4")])
-def test_transcripts_that_cannot_be_read(
-    given: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predictor: Predictor, fake_media: list[dict]
+@pytest.mark.parametrize("transcript", ["nowhere.txt", Path("nowhere.txt"), Path("video.mp4")])
+def test_a_transcript_that_cannot_be_read_is_an_error(
+    transcript: str | Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    predictor: Predictor,
+    fake_media: list[dict],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("video.mp4").write_text("good")
     with pytest.raises(LabelError):
-        predictor.predict("video.mp4", given)
+        predictor.predict("video.mp4", transcript)
 
 
-def test_a_long_text_is_never_taken_for_a_file_name(predictor: Predictor, tmp_path: Path, fake_media: list) -> None:
+def test_a_long_text_is_never_a_file_name(predictor: Predictor, tmp_path: Path, fake_media: list) -> None:
     (tmp_path / "v.mp4").write_text("good")
     text = "word " * 5_000 + "end.txt"
     predictor.predict(tmp_path / "v.mp4", text)
     assert fake_media[0]["transcript"] == text
 
 
-def test_bad_files_become_rows_and_the_others_go_on(
+def test_a_batch_continues_after_files_that_cannot_be_scored(
     tmp_path: Path, predictor: Predictor, fake_media: list[dict]
 ) -> None:
     folder = tmp_path / "videos"
@@ -200,45 +209,45 @@ def test_bad_files_become_rows_and_the_others_go_on(
     (folder / "deep" / "a.MOV").write_text("bad")
     (folder / "notes.txt").write_text("no video")
     given = [folder, tmp_path / "empty", tmp_path / "missing.mp4", str(folder / "b.mp4")]
-    found = list(predictor.predict_many(given))
-    assert [(Path(one.clip).name, one.error is None) for one in found] == [
+    predictions = list(predictor.predict_many(given))
+    assert [(Path(prediction.clip).name, prediction.error is None) for prediction in predictions] == [
         ("b.mp4", True),
         ("a.MOV", False),
         ("empty", False),
         ("missing.mp4", False),
         ("b.mp4", True),
     ]
-    assert found[1].error == f"{folder / 'deep' / 'a.MOV'}: not a video (give a video)"
-    assert "a folder without videos" in found[2].error
-    for one in found:
-        assert one.to_dict()["clip"] == one.clip
-        assert (one.scores is None) == (one.error is not None)
+    assert predictions[1].error == f"{folder / 'deep' / 'a.MOV'}: not a video (give a video)"
+    assert "a folder without videos" in predictions[2].error
+    for prediction in predictions:
+        assert prediction.to_dict()["clip"] == prediction.clip
+        assert (prediction.scores is None) == (prediction.error is not None)
 
 
-def test_many_come_one_by_one(tmp_path: Path, predictor: Predictor, fake_media: list[dict]) -> None:
+def test_predict_many_reads_one_video_at_a_time(tmp_path: Path, predictor: Predictor, fake_media: list[dict]) -> None:
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).write_text("good")
-    stream = predictor.predict_many([tmp_path], "said")
-    next(stream)
+    predictions = predictor.predict_many([tmp_path], "hello there")
+    next(predictions)
     assert len(fake_media) == 1
-    assert fake_media[0]["transcript"] == "said"
+    assert fake_media[0]["transcript"] == "hello there"
 
 
-def test_an_unexpected_error_is_a_row_too_and_the_batch_goes_on(
+def test_a_batch_continues_after_an_unexpected_error(
     tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: object, **kwargs: object) -> Clip:
         raise ZeroDivisionError("oh")
 
     monkeypatch.setattr(predict_module, "extract_clip", broken)
-    found = list(predictor.predict_many([tmp_path / "a.mp4", tmp_path / "b.mp4"]))
-    assert [one.error for one in found] == [
+    predictions = list(predictor.predict_many([tmp_path / "a.mp4", tmp_path / "b.mp4"]))
+    assert [prediction.error for prediction in predictions] == [
         f"{tmp_path / n}: unexpected ZeroDivisionError: oh" for n in ("a.mp4", "b.mp4")
     ]
 
 
 @pytest.mark.parametrize("error", [MissingDependencyError("no av"), StorageError("disk full")])
-def test_what_would_fail_for_every_video_ends_the_batch(
+def test_an_error_that_affects_every_video_ends_the_batch(
     tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch, error: CrnetError
 ) -> None:
     def broken(*args: object, **kwargs: object) -> Clip:
@@ -249,26 +258,18 @@ def test_what_would_fail_for_every_video_ends_the_batch(
         list(predictor.predict_many([tmp_path / "a.mp4"]))
 
 
-def test_a_folder_is_no_video(predictor: Predictor, tmp_path: Path) -> None:
+def test_a_folder_is_not_a_video(predictor: Predictor, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         predictor.predict(tmp_path)
 
 
-def test_list_videos(tmp_path: Path) -> None:
-    for name in ("b.mp4", "a.webm", "c.txt", ".hidden.mp4", "._a.mp4"):
-        (tmp_path / name).write_text("")
-    (tmp_path / "void").mkdir()
-    found = list_videos([tmp_path, tmp_path / "void", tmp_path / "c.txt", "gone.mp4"])
-    assert [path.name for path in found] == ["a.webm", "b.mp4", "void", "c.txt", "gone.mp4"]
-
-
-def test_predictions_as_a_table(tmp_path: Path, predictor: Predictor, clip_maker: MakeClip) -> None:
+def test_the_table_of_predictions(tmp_path: Path, predictor: Predictor, clip_maker: MakeClip) -> None:
     good = predictor.predict_clip(clip_maker('a "b", c.mp4', simulated=False))
     bad = Prediction("bad.mp4", None, None, error="bad.mp4: not a video")
     path = tmp_path / "out" / "scores.csv"
     with prediction_table(path) as write:
         write(good)
-        assert len(path.read_text().splitlines()) == 2  # on disk before the next one
+        assert len(path.read_text().splitlines()) == 2  # on disk before the next prediction
         write(bad)
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -281,18 +282,21 @@ def test_predictions_as_a_table(tmp_path: Path, predictor: Predictor, clip_maker
     assert rows[1]["openness"] == rows[1]["faces_found"] == ""
 
 
-def test_bfloat16_moves_scores_a_little(bundle: Bundle, clip_maker: MakeClip) -> None:
+def test_bfloat16_changes_scores_slightly(bundle: Bundle, clip_maker: MakeClip) -> None:
     clip = clip_maker("a.mp4")
-    scores = [Predictor(bundle, precision=how).predict_clip(clip).streams["face"] for how in ("float32", "bfloat16")]
-    exact, halved = (np.array(list(of_one.values())) for of_one in scores)
-    assert 0 < np.abs(exact - halved).max() < 0.02  # bfloat16 has 8 bits: 0.004 of a value
+    scores = [
+        Predictor(bundle, precision=precision).predict_clip(clip).streams["face"]
+        for precision in ("float32", "bfloat16")
+    ]
+    float32, bfloat16 = (np.array(list(by_target.values())) for by_target in scores)
+    assert 0 < np.abs(float32 - bfloat16).max() < 0.02  # bfloat16 has 8 bits: 0.004 of a value
 
 
-def test_networks_are_put_where_they_are_asked_to(bundle: Bundle) -> None:
+def test_networks_are_in_evaluation_mode(bundle: Bundle) -> None:
     predictor = Predictor(bundle, torch.device("cpu"))
     assert all(not net.training for net in predictor.bundle.nets.values())
 
 
-def test_an_unknown_encoder_is_told_when_the_system_is_loaded(bundle: Bundle) -> None:
+def test_an_unknown_encoder_is_an_error_when_the_system_is_loaded(bundle: Bundle) -> None:
     with pytest.raises(CrnetError, match="encoder"):
         Predictor(replace(bundle, encoder="skip-thoughts"))

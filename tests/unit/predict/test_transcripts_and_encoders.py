@@ -1,4 +1,4 @@
-"""Prediction: where the words come from, and the encoder that makes numbers of them."""
+"""Prediction: the source of the words, and the text encoder that turns them into a vector."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from crnet.text.skip_thoughts.encoder import SkipThoughts
 from crnet.types import Clip
 from skip_thoughts_files import write_kiros_files
 
-HEARD = "the words are from speech recognition (fake) and may be wrong"
+RECOGNISED = "the words are from speech recognition (fake) and may be wrong"
 
 
 class FakeRecogniser:
@@ -31,10 +31,10 @@ class FakeRecogniser:
 
     def __init__(self, words: str = "I heard this") -> None:
         self.words = words
-        self.asked = 0
+        self.calls = 0
 
     def transcribe(self, audio: NDArray[np.int16]) -> str:
-        self.asked += 1
+        self.calls += 1
         return self.words
 
 
@@ -49,21 +49,21 @@ def video(monkeypatch: pytest.MonkeyPatch, clip_maker: Callable[..., Clip], tmp_
     return path
 
 
-def test_speech_is_recognised_only_where_nothing_is_written(bundle: Bundle, video: Path) -> None:
+def test_speech_is_recognised_only_without_a_transcript(bundle: Bundle, video: Path) -> None:
     recogniser = FakeRecogniser()
     predictor = Predictor(bundle, recogniser=recogniser)
-    heard = predictor.predict(video)
-    assert heard.warnings == (HEARD,) and recogniser.asked == 1
-    told = predictor.predict(video, "I heard this")
-    assert told.warnings == () and told.scores == heard.scores and recogniser.asked == 1
-    assert predictor.predict(video, "").warnings == (NO_TRANSCRIPT,) and recogniser.asked == 1  # nothing is said
+    recognised = predictor.predict(video)
+    assert recognised.warnings == (RECOGNISED,) and recogniser.calls == 1
+    given = predictor.predict(video, "I heard this")
+    assert given.warnings == () and given.scores == recognised.scores and recogniser.calls == 1
+    assert predictor.predict(video, "").warnings == (NO_TRANSCRIPT,) and recogniser.calls == 1  # nothing is said
     video.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nfrom a file\n")
-    assert predictor.predict(video).warnings == () and recogniser.asked == 1
+    assert predictor.predict(video).warnings == () and recogniser.calls == 1
     video.with_suffix(".srt").write_text("")
-    assert predictor.predict(video).warnings == (NO_TRANSCRIPT,) and recogniser.asked == 1
+    assert predictor.predict(video).warnings == (NO_TRANSCRIPT,) and recogniser.calls == 1
 
 
-def test_silence_and_no_recogniser_are_said(bundle: Bundle, video: Path) -> None:
+def test_a_warning_tells_of_silence_and_of_no_recogniser(bundle: Bundle, video: Path) -> None:
     assert Predictor(bundle).predict(video).warnings == (NO_TRANSCRIPT,)
     silent = Predictor(bundle, recogniser=FakeRecogniser("")).predict(video)
     assert silent.warnings == (
@@ -73,44 +73,44 @@ def test_silence_and_no_recogniser_are_said(bundle: Bundle, video: Path) -> None
 
 
 @pytest.fixture
-def with_weights(bundle: Bundle, tmp_path: Path) -> Bundle:
-    """A system whose encoder has weights, saved and loaded again."""
+def bundle_with_encoder(bundle: Bundle, tmp_path: Path) -> Bundle:
+    """A system whose text encoder has weights, saved and loaded again."""
     encoder = SkipThoughts(write_kiros_files(tmp_path / "encoder"))
     save_bundle(replace(bundle, encoder=encoder.name), tmp_path / "bundle")
     return load_bundle(tmp_path / "bundle")
 
 
-def test_a_system_remembers_its_encoder_by_content(with_weights: Bundle, tmp_path: Path) -> None:
-    assert isinstance(Predictor(with_weights).encoder, SkipThoughts)
+def test_a_system_knows_its_encoder_by_content(bundle_with_encoder: Bundle, tmp_path: Path) -> None:
+    assert isinstance(Predictor(bundle_with_encoder).encoder, SkipThoughts)
     (tmp_path / "encoder").rename(tmp_path / "moved")
     with pytest.raises(FormatError, match=r"text encoder skip-thoughts#\w{16} is not at its recorded place.*--encoder"):
-        Predictor(with_weights)
-    Predictor(with_weights, encoder=f"skip-thoughts:{tmp_path / 'moved'}")
+        Predictor(bundle_with_encoder)
+    Predictor(bundle_with_encoder, encoder=f"skip-thoughts:{tmp_path / 'moved'}")
     table = np.load(tmp_path / "moved" / "btable.npy")
     np.save(tmp_path / "moved" / "btable.npy", table + 1)
     with pytest.raises(ConfigError, match=r"the text encoder is skip-thoughts#.*was trained with skip-thoughts#"):
-        Predictor(with_weights, encoder=f"skip-thoughts:{tmp_path / 'moved'}")
+        Predictor(bundle_with_encoder, encoder=f"skip-thoughts:{tmp_path / 'moved'}")
     with pytest.raises(ConfigError, match="the text encoder is hashed-ngrams-v1"):
-        Predictor(with_weights, encoder=HashedNgrams.name)
+        Predictor(bundle_with_encoder, encoder=HashedNgrams.name)
     (tmp_path / "moved").rename(tmp_path / "encoder")
     with pytest.raises(ConfigError, match="these weights are not the ones that were used"):
-        Predictor(with_weights)
+        Predictor(bundle_with_encoder)
 
 
-def test_evaluation_knows_encoders_by_content(with_weights: Bundle, store: Path) -> None:
+def test_evaluation_knows_encoders_by_content(bundle_with_encoder: Bundle, store: Path) -> None:
     manifest = read_manifest(store)
     with pytest.raises(
         ConfigError, match="encoded by hashed-ngrams-v1, but the system was trained with skip-thoughts#"
     ):
-        evaluate(with_weights, store)
-    digest = with_weights.encoder.rpartition("#")[2]
-    write_manifest(store, replace(manifest, encoder=f"skip-thoughts:/elsewhere#{digest}"))
+        evaluate(bundle_with_encoder, store)
+    fingerprint = bundle_with_encoder.encoder.rpartition("#")[2]
+    write_manifest(store, replace(manifest, encoder=f"skip-thoughts:/elsewhere#{fingerprint}"))
     try:
-        found = evaluate(with_weights, store, resamples=2)
+        evaluation = evaluate(bundle_with_encoder, store, resamples=2)
     finally:
         write_manifest(store, manifest)
-    assert found.to_dict()["text_encoder"] == f"skip-thoughts#{digest}"
-    assert all(f"text encoder skip-thoughts#{digest}" in str(table.title) for table in tables(found))
+    assert evaluation.to_dict()["text_encoder"] == f"skip-thoughts#{fingerprint}"
+    assert all(f"text encoder skip-thoughts#{fingerprint}" in str(table.title) for table in tables(evaluation))
 
 
 def test_every_table_names_the_default_encoder(evaluation: object) -> None:
