@@ -17,19 +17,20 @@ from crnet.simulate.speech import Speech
 from crnet.types import SAMPLE_RATE_HZ
 from crnet.utils.files import atomic_write
 
-# Without cpu-independent, x264 may encode the same pixels differently on different CPUs.
+# Without cpu-independent, x264 does not always encode the same pixels in the same way.
 VIDEO_OPTIONS = {"preset": "veryfast", "crf": "23", "threads": "1", "x264-params": "cpu-independent=1"}
 AUDIO_OPTIONS = {"aac_coder": "fast"}
 AUDIO_BITS_PER_S = 64_000
-AUDIO_BLOCK = 1024  # samples of an AAC frame
+AUDIO_BLOCK = 1024  # samples per AAC frame
 
 
-def encode_video(plan: ClipPlan, config: SimulationConfig, path: Path) -> None:
+def encode_video(plan: ClipPlan, config: SimulationConfig, path: str | Path) -> None:
     """Perform, draw and encode one clip; `path` appears only when it is complete.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
     """
+    path = Path(path)
     performance = perform(plan, config)
     with (
         atomic_write(path) as temporary,

@@ -17,13 +17,13 @@ from crnet.simulate.planning import ClipPlan, SimulationConfig, plan_clips
 from crnet.types import STREAMS, TARGETS
 
 
-def plans_of(**config: object) -> list[ClipPlan]:
+def make_plans(**config: object) -> list[ClipPlan]:
     return plan_clips(SimulationConfig(**{"clips": 2000, "seconds": 1.0, "difficulty": "fivalike", **config}))
 
 
 @pytest.fixture(scope="module")
 def plans() -> list[ClipPlan]:
-    return plans_of()
+    return make_plans()
 
 
 @pytest.fixture(scope="module")
@@ -99,18 +99,18 @@ def test_permuted_sound_and_text_do_not_change_scene_and_face(plans: list[ClipPl
 
 
 def test_a_stream_without_informative_cues_is_at_its_floor() -> None:
-    document = compute_ceiling(plans_of(silent=("audio", "text")))
+    document = compute_ceiling(make_plans(silent=("audio", "text")))
     assert document is not None
     assert abs(r2(document, "audio-text")) < 0.03
     assert r2(document, "face") > 0.3
-    silent = compute_ceiling(plans_of(silent=("face", "scene", "audio")))
+    silent = compute_ceiling(make_plans(silent=("face", "scene", "audio")))
     assert silent is not None
     assert max(abs(r2(silent, "face")), abs(r2(silent, "scene"))) < 0.03
 
 
 def test_a_small_dataset_has_no_ceiling() -> None:
-    assert compute_ceiling(plans_of(clips=40)) is None
-    assert compute_ceiling(plans_of(clips=100)) is not None
+    assert compute_ceiling(make_plans(clips=40)) is None
+    assert compute_ceiling(make_plans(clips=100)) is not None
 
 
 def test_ceiling_share_by_hand() -> None:

@@ -17,7 +17,7 @@ from crnet.simulate.people import SKIN_TONES, Clothes, HairStyle, Look, sample_l
 WIDTH, HEIGHT = 320, 180
 
 
-def look_of(seed: int = 0, tone: int | None = None) -> Look:
+def make_look(seed: int = 0, tone: int | None = None) -> Look:
     return replace(sample_look(np.random.default_rng(seed), skin_tone=tone), hair_style="crop", glasses=0, beard=0.0)
 
 
@@ -28,12 +28,12 @@ def still(**cues: float) -> Motion:
 
 def picture(look: Look | None = None, motion: Motion | None = None, **cues: float) -> np.ndarray:
     cues = {**middle_values(), "gesture": 0.0, **cues}
-    return PersonRenderer(look or look_of(), cues, WIDTH, HEIGHT).render(motion or still(**cues), 0)
+    return PersonRenderer(look or make_look(), cues, WIDTH, HEIGHT).render(motion or still(**cues), 0)
 
 
 @pytest.mark.parametrize("tone", range(len(SKIN_TONES)))
 def test_a_face_with_the_skin_tone_is_in_the_middle(tone: int) -> None:
-    look = replace(look_of(tone, tone), camera_x=0.0)
+    look = replace(make_look(tone, tone), camera_x=0.0)
     drawn = picture(look, room_brightness=1.0, room_warmth=0.0).astype(float)
     head_px = CUE_BY_NAME["closeness"].middle() * HEIGHT
     cheek = drawn[
@@ -49,7 +49,7 @@ def test_a_face_with_the_skin_tone_is_in_the_middle(tone: int) -> None:
 @pytest.mark.parametrize("style", get_args(HairStyle))
 @pytest.mark.parametrize("clothes", [get_args(Clothes)[0], get_args(Clothes)[-1]])
 def test_every_hair_style_is_drawn(style: HairStyle, clothes: Clothes) -> None:
-    look = replace(look_of(), hair_style=style, clothes=clothes, beard=1.0, glasses=2, freckles=True)
+    look = replace(make_look(), hair_style=style, clothes=clothes, beard=1.0, glasses=2, freckles=True)
     assert picture(look).shape == (HEIGHT, WIDTH, 3)
 
 
@@ -72,7 +72,7 @@ def test_tidiness_is_visible() -> None:
 
 
 def test_closeness_is_visible() -> None:
-    look = replace(look_of(tone=0), camera_x=0.0)
+    look = replace(make_look(tone=0), camera_x=0.0)
     skin = [
         (np.abs(picture(look, closeness=c)[60:120].astype(int) - look.skin).max(-1) < 40).sum()
         for c in (0.34, 0.45, 0.56)
@@ -92,7 +92,7 @@ def test_dress_saturation_is_visible() -> None:
 
 
 def mouth(**cues: float) -> np.ndarray:
-    look = replace(look_of(tone=1), camera_x=0.0)
+    look = replace(make_look(tone=1), camera_x=0.0)
     head_px = CUE_BY_NAME["closeness"].middle() * HEIGHT
     y = round(EYE_LINE * HEIGHT + 0.38 * head_px)
     half = round(0.2 * head_px)
@@ -110,7 +110,7 @@ def test_smile_eyes_and_brows_change_the_face() -> None:
 
 
 def test_hands_rise_with_the_gesture_cue() -> None:
-    look = replace(look_of(tone=2), camera_x=0.0)
+    look = replace(make_look(tone=2), camera_x=0.0)
     tops = []
     for level in (0.4, 0.7, 1.0):
         without, raised = picture(look), picture(look, still(gesture=level), gesture=level)

@@ -36,7 +36,7 @@ LABELS = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("simulated") / "out", TINY, workers=1)
+    return write_dataset(str(tmp_path_factory.mktemp("simulated") / "out"), TINY, workers=1)
 
 
 def label_hashes(out: Path) -> dict[str, str]:
@@ -213,7 +213,7 @@ def test_the_sample_sheet_is_a_png_file(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         "crnet.simulate.sheet.CUES", [CUE_BY_NAME[name] for name in ("nod_rate", "loudness", "words_kind")]
     )
-    sheet = draw_sheet(tmp_path / "sheet.png")
+    sheet = draw_sheet(str(tmp_path / "sheet.png"))
     assert sheet.read_bytes().startswith(b"\x89PNG")
 
 

@@ -15,7 +15,7 @@ def transcript(count: int = 400, seed: int = 0, **changed: float) -> str:
     return write_transcript({**middle_values(), "filler_rate": 0.0, **changed}, count, np.random.default_rng(seed))
 
 
-def share_of(subject: str, text: str) -> float:
+def own_word_share(subject: str, text: str) -> float:
     """Return the share of the words that occur only in this subject, among such words of all subjects."""
     words_by_subject = {s: set(re.findall(r"[a-z]+", " ".join(CLAUSES[s]).lower())) for s in SUBJECTS}
     own_words = {
@@ -28,7 +28,9 @@ def share_of(subject: str, text: str) -> float:
 
 @pytest.mark.parametrize("subject", [subject for subject in SUBJECTS if subject != "plain"])
 def test_share_of_a_subject_grows_with_its_cue(subject: str) -> None:
-    low, middle, high = (share_of(subject, transcript(**{f"words_{subject}": level})) for level in (0.0, 0.5, 1.0))
+    low, middle, high = (
+        own_word_share(subject, transcript(**{f"words_{subject}": level})) for level in (0.0, 0.5, 1.0)
+    )
     assert low < 0.02 < middle < high
 
 
@@ -52,7 +54,7 @@ def test_fillers_have_their_rate() -> None:
 def test_even_a_short_text_shows_its_main_subject() -> None:
     for seed in range(20):
         text = transcript(25, seed, words_work=1.0, words_social=0.0, words_kind=0.0, words_worry=0.0, words_ideas=0.0)
-        assert share_of("work", text) > 0.3
+        assert own_word_share("work", text) > 0.3
 
 
 @pytest.mark.parametrize(

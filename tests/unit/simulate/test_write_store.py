@@ -33,10 +33,10 @@ SMALL = {"frames_per_segment": 1, "pixels": 48}
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_store(tmp_path_factory.mktemp("stored") / "store", TINY, workers=0, **SMALL)
+    return write_store(str(tmp_path_factory.mktemp("stored") / "store"), TINY, workers=0, **SMALL)
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
@@ -123,7 +123,7 @@ def test_workers_and_interruptions_do_not_change_any_file(store: Path, tmp_path:
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.safetensors")}
     assert len(finished) == 2
     write_store(tmp_path / "store", TINY, workers=2, **SMALL)
-    assert files_of(tmp_path / "store") == files_of(store)
+    assert read_files(tmp_path / "store") == read_files(store)
     assert all(path.stat().st_mtime_ns == time for path, time in finished.items())
 
 
@@ -136,7 +136,7 @@ def test_a_damaged_clip_file_is_drawn_again(store: Path, tmp_path: Path) -> None
     changed.write_bytes(content)
     damaged.with_name(".tmp-abc.safetensors").write_bytes(b"left by a killed run")
     write_store(copy, TINY, workers=0, **SMALL)
-    assert files_of(copy) == files_of(store)
+    assert read_files(copy) == read_files(store)
 
 
 def test_frames_per_segment() -> None:

@@ -94,21 +94,21 @@ def test_a_vector_does_not_depend_on_the_batch(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_name_identifies_the_weights_wherever_they_are(tmp_path: Path) -> None:
-    one, moved, other = (write_kiros_files(tmp_path / name) for name in ("one", "moved", "other"))
-    table = np.load(other / "utable.npy")
+    original, moved, changed = (write_kiros_files(tmp_path / name) for name in ("original", "moved", "changed"))
+    table = np.load(changed / "utable.npy")
     table[2, 0] += 1
-    np.save(other / "utable.npy", table)
-    first, second, third = (encoder_by_name(f"skip-thoughts:{folder}") for folder in (one, moved, other))
-    assert first.name.startswith(f"skip-thoughts:{one}#") and is_same_encoder(first.name, second.name)
+    np.save(changed / "utable.npy", table)
+    first, second, third = (encoder_by_name(f"skip-thoughts:{folder}") for folder in (original, moved, changed))
+    assert first.name.startswith(f"skip-thoughts:{original}#") and is_same_encoder(first.name, second.name)
     assert not is_same_encoder(first.name, third.name)
     assert encoder_by_name(first.name).name == first.name
     fingerprint = first.name.rpartition("#")[2]
     with pytest.raises(ConfigError, match="these weights are not the ones that were used"):
-        encoder_by_name(f"skip-thoughts:{other}#{fingerprint}")
+        encoder_by_name(f"skip-thoughts:{changed}#{fingerprint}")
 
 
 def test_another_process_opens_the_files_itself(tmp_path: Path) -> None:
-    encoder = SkipThoughts(write_kiros_files(tmp_path))
+    encoder = SkipThoughts(str(write_kiros_files(tmp_path)))
     sent = pickle.dumps(encoder)
     assert len(sent) < 1000
     np.testing.assert_array_equal(pickle.loads(sent).encode(TEXTS), encoder.encode(TEXTS))

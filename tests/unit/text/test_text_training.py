@@ -30,7 +30,7 @@ def one_thread() -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, tuple[float, float]]]:
     out = tmp_path_factory.mktemp("text") / "encoder"
-    return out, train_skip_thoughts(NOVEL, out, TINY)
+    return out, train_skip_thoughts(str(NOVEL), str(out), TINY)
 
 
 def test_the_loss_falls_on_a_novel(trained: tuple[Path, dict[str, tuple[float, float]]]) -> None:
@@ -65,14 +65,14 @@ def test_training_writes_an_encoder(trained: tuple[Path, dict[str, tuple[float, 
 @pytest.mark.parametrize("part", ["uni", "bi"])
 def test_the_encoder_equals_the_trained_network(tmp_path: Path, part: str) -> None:
     torch.manual_seed(0)
-    nets = {name: SkipThoughtsModel(name, 5, 4, units) for name, units in (("uni", 6), ("bi", 3))}
+    models = {name: SkipThoughtsModel(name, 5, 4, units) for name, units in (("uni", 6), ("bi", 3))}
     write_trained_encoder(
-        tmp_path, ["<eos>", "UNK", "I", "know", "."], {n: net.encoder_tensors() for n, net in nets.items()}
+        tmp_path, ["<eos>", "UNK", "I", "know", "."], {n: model.encoder_tensors() for n, model in models.items()}
     )
     vector = SkipThoughts(tmp_path).encode(["I know it ."])[0]
     words = torch.tensor([2, 3, 1, 4])
     with torch.no_grad():
-        expected = nets[part].encode(Triples.pad([words, words[:1]], [words] * 2, [words] * 2))[0]
+        expected = models[part].encode(Triples.pad([words, words[:1]], [words] * 2, [words] * 2))[0]
     place = slice(0, 6) if part == "uni" else slice(6, 12)
     np.testing.assert_allclose(vector[place], expected / expected.norm(), atol=1e-6)
 

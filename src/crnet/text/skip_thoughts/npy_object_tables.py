@@ -76,12 +76,13 @@ class _RefusedError(Exception):
     """The pickle contains something that a table of vectors does not need."""
 
 
-def is_object_table(path: Path) -> bool:
+def is_object_table(path: str | Path) -> bool:
     """Return whether an `.npy` file holds pickled objects instead of plain numbers.
 
     Raises:
         FormatError: The file cannot be read or is not an `.npy` file.
     """
+    path = Path(path)
     try:
         with path.open("rb") as file:
             return _read_header(file)[1].hasobject
@@ -89,7 +90,7 @@ def is_object_table(path: Path) -> bool:
         raise FormatError(f"not a NumPy array: {error}", path=path, remedy=REMEDY) from error
 
 
-def convert_table(source: Path, target: Path, progress: Progress = no_progress) -> tuple[int, int]:
+def convert_table(source: str | Path, target: str | Path, progress: Progress = no_progress) -> tuple[int, int]:
     """Write the vectors of an object table as a plain float32 array; no code from the file runs.
 
     Args:
@@ -104,6 +105,7 @@ def convert_table(source: Path, target: Path, progress: Progress = no_progress) 
         FormatError: `source` is damaged, is not such a table, or contains instructions that a table does not need.
         StorageError: `target` cannot be written.
     """
+    source, target = Path(source), Path(target)
     try:
         with source.open("rb") as file, atomic_write(target) as temporary, temporary.open("wb") as plain:
             (rows, *_), _ = _read_header(file)

@@ -124,8 +124,8 @@ def train_skip_thoughts(
     corpus, triples = _read_text(text, config, sentence_per_line)
     if not has_begun:
         sizes = {"words": len(corpus.words), "sentences": len(corpus.starts) - 1}
-        made_with = versions() | {"git": git_revision()}
-        write_json(out / RUN_NAME, {"run": settings, **sizes, "made_with": made_with})
+        environment = versions() | {"git": git_revision()}
+        write_json(out / RUN_NAME, {"run": settings, **sizes, "made_with": environment})
     remove_leftovers(out)
     log = _train_parts(corpus, triples, out, config, device or torch.device("cpu"), progress)
     return _first_and_last_losses(log)
@@ -282,12 +282,12 @@ def _load_state(path: Path, model: SkipThoughtsModel, optimizer: torch.optim.Opt
             state = _TrainState(**json.loads(file.metadata()[STATE_ENTRY]))
         tensors = load_file(path)
         model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
-        moments: dict[int, dict[str, Tensor]] = {}
+        optimizer_state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):
                 _, index, value = name.split(".")
-                moments.setdefault(int(index), {})[value] = tensor
-        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+                optimizer_state.setdefault(int(index), {})[value] = tensor
+        optimizer.load_state_dict({"state": optimizer_state, "param_groups": optimizer.state_dict()["param_groups"]})
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise FormatError(
             f"damaged, or the state of another training: {str(error)[:200]}",
