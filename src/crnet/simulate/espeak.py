@@ -158,7 +158,7 @@ def _load() -> Any:
 
 def _broken(reason: str) -> MissingDependencyError:
     return MissingDependencyError(
-        f"the speech synthesiser does not work: {reason}", remedy='choose the built-in voice: voice="built-in"'
+        f"the speech synthesiser does not work: {reason}", remedy="use the built-in voice (--voice built-in)"
     )
 
 
