@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from crnet.errors import MissingDependencyError
 from crnet.media.video import decode_packet, open_media
 from crnet.types import SAMPLE_RATE_HZ
+from crnet.utils.extras import install_command
 
 try:
     import av
     import soxr
 except ImportError as error:
     raise MissingDependencyError(
-        "reading sound needs the packages av and soxr", remedy='pip install "crnet[media]"'
+        "reading sound needs the packages av and soxr", remedy=install_command("av")
     ) from error
 
 logger = logging.getLogger(__name__)

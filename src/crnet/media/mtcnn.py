@@ -18,9 +18,10 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
 from crnet.errors import FormatError, MissingDependencyError
+from crnet.utils.extras import install_command
 from crnet.utils.resumable import content_fingerprint
 
-INSTALL_REMEDY = 'pip install "crnet[media]"'
+INSTALL_REMEDY = install_command("mtcnn")
 WEIGHTS_SHA256 = {
     "pnet": "ea6b0c3e685ebee3165326ad6484acc95f2ef78f1c94fbf40a55704fa989f7b5",
     "rnet": "cb00e6460f3c98b0bfafaba3c0a0ded4bdf6e62cee7174d969e8670d7e757fee",

@@ -16,12 +16,13 @@ from jaxtyping import Float32, Float64, UInt8
 
 from crnet.errors import MediaError, MissingDependencyError
 from crnet.media.frame_sampling import nearest
+from crnet.utils.extras import install_command
 
 try:
     import av
     from av.video.reformatter import Interpolation, VideoReformatter
 except ImportError as error:
-    raise MissingDependencyError("reading videos needs the package av", remedy='pip install "crnet[media]"') from error
+    raise MissingDependencyError("reading videos needs the package av", remedy=install_command("av")) from error
 
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from crnet.errors import ConfigError, MissingDependencyError
 from crnet.text.transcripts import clean_transcript
+from crnet.utils.extras import install_command
 
 FULL_SCALE = 32768  # int16 sample of amplitude 1
 
@@ -50,7 +51,7 @@ class FasterWhisper:
         if importlib.util.find_spec("faster_whisper") is None:
             raise MissingDependencyError(
                 f"speech recognition (--asr {model}) needs the package faster-whisper",
-                remedy='pip install "crnet[asr]"',
+                remedy=install_command("faster_whisper"),
             )
         folder = Path(model).expanduser()
         # Absolute, because loading happens later, perhaps from another working directory.

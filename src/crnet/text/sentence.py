@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from crnet.errors import ConfigError, MissingDependencyError
 from crnet.text.base import LONGEST_TEXT_CHARACTERS, EncoderName, check_fingerprint
 from crnet.types import TEXT_DIMENSIONS
+from crnet.utils.extras import install_command
 from crnet.utils.resumable import SHORT_DIGITS, content_fingerprint
 
 KIND = "sentence"
 BATCH_TEXTS = 32
 PACKAGE, OLDEST_SAFE_MAJOR = "the package sentence-transformers", 6
-INSTALL = 'pip install "crnet[sentence]"'
+INSTALL = install_command("sentence_transformers")
 
 _log = logging.getLogger(__name__)
 

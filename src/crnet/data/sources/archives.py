@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from crnet.errors import ArchiveError, DamagedArchiveError, MissingDependencyError, StorageError
+from crnet.utils.extras import install_command
 from crnet.utils.files import write_error_remedy
 
 KEY_VARIABLE = "CRNET_FIV2_KEY"
@@ -288,7 +289,7 @@ def _decrypted(
         raise MissingDependencyError(
             "reading an encrypted archive needs the package stream-unzip",
             path=member.display_path,
-            remedy=f"pip install 'crnet[release]', or {UNPACK_YOURSELF}",
+            remedy=f"{install_command('stream_unzip')}, or {UNPACK_YOURSELF}",
         ) from error
 
     def raw_bytes() -> Iterator[bytes]:
