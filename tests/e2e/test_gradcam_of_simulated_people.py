@@ -1,10 +1,10 @@
-"""Does Grad-CAM look at the face for what shows in the face? With simulated people and a network that has learned them.
+"""Whether Grad-CAM looks at the face for scores that the face decides, on synthetic people and a trained network.
 
-CRNET_TEST_GRADCAM=1 pytest -s tests/e2e/test_gradcam_of_simulated_people.py     # draws and trains: minutes
+CRNET_TEST_GRADCAM=1 pytest -s tests/e2e/test_gradcam_of_simulated_people.py     # simulates and trains: minutes
 
-Of each clip the smile tells three of the targets and the pitch of the voice the other three. Scene, sound and words of
-the people are noise, so nothing that is seen tells the pitch. `tests/unit/explain/test_maps.py` keeps a small version
-with heads that the test draws itself, which every run of the tests can afford.
+The smile decides three of the targets and the pitch of the voice the other three. Scene, sound and words are noise, so
+nothing visible reveals the pitch. `tests/unit/explain/test_maps.py` has a small version with simple drawn heads, which
+every test run can afford.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ pytestmark = [
 ]
 PEOPLE = SimulationConfig(1200, seconds=1.0, fps=3.0, height=180, silent=("scene", "audio", "text"), voice="built-in")
 FACE_CUE, VOICE_CUE = "smile", "pitch_level"
-OF_FACE, OF_VOICE = slice(0, None, 2), slice(1, None, 2)  # which targets each cue tells
-SHOWN = TransformConfig(frames=2, pixels=56, audio_samples=16_000)
-SHAPE = ModelConfig(width=16, blocks=(1, 1, 1, 1), frames=2)
-JOINTLY = replace(
+FACE_TARGETS, VOICE_TARGETS = slice(0, None, 2), slice(1, None, 2)
+TRANSFORMS = TransformConfig(frames=2, pixels=56, audio_samples=16_000)
+MODEL = ModelConfig(width=16, blocks=(1, 1, 1, 1), frames=2)
+JOINT_STAGE = replace(
     JOINT, epochs=12, batch_size=16, lr_step_epochs=7, lr_factor=0.2, weight_decay=5e-4, betas=(0.9, 0.999)
 )
 TRAINING = TrainingConfig(
-    stages=(replace(CLASSIFICATION, epochs=0), JOINTLY), workers=0, device="cpu", threads=1, tensorboard=False
+    stages=(replace(CLASSIFICATION, epochs=0), JOINT_STAGE), workers=0, device="cpu", threads=1, tensorboard=False
 )
 CLIPS, CONTROLS = 40, range(100, 104)
 
@@ -58,50 +58,50 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def manifest(store: Path) -> Manifest:
-    """The store's clips, scored by the two cues."""
+    """The store's clips with scores that follow from the two cues."""
     truth = pq.read_table(store / "truth.parquet")
     cues = np.column_stack([truth[f"latent_{name}"].to_numpy() for name in (FACE_CUE, VOICE_CUE) * 3])
     scores = np.clip(0.52 + 0.15 * cues / cues.std(axis=0), 0.01, 0.99).tolist()
-    of = dict(zip(truth["clip"].to_pylist(), map(tuple, scores), strict=True))
-    found = read_manifest(store)
-    return replace(found, clips=tuple(replace(row, scores=of[row.clip_id]) for row in found.clips))
+    scores_by_clip = dict(zip(truth["clip"].to_pylist(), map(tuple, scores), strict=True))
+    simulated = read_manifest(store)
+    return replace(simulated, clips=tuple(replace(row, scores=scores_by_clip[row.clip_id]) for row in simulated.clips))
 
 
 def mass_on_faces(net: StreamNet, store: Path, rows: tuple[ClipRow, ...]) -> tuple[float, float, float]:
-    """Mean share of Grad-CAM's magnitude on the face, for the face's targets and the voice's; and the face's area."""
+    """Return the mean share of Grad-CAM's magnitude on the face for each cue's targets, and the face's area."""
     shares, area = [], []
-    place = (np.arange(SHOWN.pixels) + 0.5) / SHOWN.pixels
+    place = (np.arange(TRANSFORMS.pixels) + 0.5) / TRANSFORMS.pixels
     for row in rows:
         clip = read_clip(store / row.file)
-        frames = choose_frames(as_clip_source(clip), SHOWN.frames, None)
+        frames = choose_frames(as_clip_source(clip), TRANSFORMS.frames, None)
         crops = face_squares(clip, frames, MediaSettings().face_margin)
         x0, y0, x1, y1 = ((clip.face_box[frames] - crops[:, [0, 1, 0, 1]]) / (crops[:, 2:3] - crops[:, 0:1])).T
         across = (x0[:, None] < place) & (place < x1[:, None])
         down = (y0[:, None] < place) & (place < y1[:, None])
         face = down[:, :, None] & across[:, None, :]
         cams = compute_heat_maps(
-            net, collate([read_sample(as_clip_source(clip), SHOWN, None, ["face"], row.clip_id)])
+            net, collate([read_sample(as_clip_source(clip), TRANSFORMS, None, ["face"], row.clip_id)])
         ).gradcam
         shares.append([mass_inside(cam, face) for cam in cams])
         area.append(face.mean())
     by_target = np.mean(shares, axis=0)
-    return float(by_target[OF_FACE].mean()), float(by_target[OF_VOICE].mean()), float(np.mean(area))
+    return float(by_target[FACE_TARGETS].mean()), float(by_target[VOICE_TARGETS].mean()), float(np.mean(area))
 
 
 def test_gradcam_finds_the_face_of_simulated_people(store: Path, manifest: Manifest, tmp_path: Path) -> None:
-    weights = train_stream("face", store, manifest, tmp_path, SHAPE, SHOWN, TRAINING)
-    net, test = load_net(weights, "face", SHAPE).eval(), manifest.rows("test")
-    _, predicted = extract(net, load_batches(ClipDataset(store, test, SHOWN, ["face"]), 16))
-    of_smile, of_pitch = (r2(stack_scores(test)[:, i], predicted[:, i]) for i in (0, 1))  # one target of each
-    of_face, of_voice, area = mass_on_faces(net, store, test[:CLIPS])
-    untrained = [mass_on_faces(StreamNet("face", SHAPE, seed=seed).eval(), store, test[:CLIPS]) for seed in CONTROLS]
+    weights = train_stream("face", store, manifest, tmp_path, MODEL, TRANSFORMS, TRAINING)
+    net, test = load_net(weights, "face", MODEL).eval(), manifest.rows("test")
+    _, predicted = extract(net, load_batches(ClipDataset(store, test, TRANSFORMS, ["face"]), 16))
+    r2_smile, r2_pitch = (r2(stack_scores(test)[:, i], predicted[:, i]) for i in (0, 1))  # one target of each cue
+    face_share, voice_share, area = mass_on_faces(net, store, test[:CLIPS])
+    untrained = [mass_on_faces(StreamNet("face", MODEL, seed=seed).eval(), store, test[:CLIPS]) for seed in CONTROLS]
     gaps = [face - voice for face, voice, _ in untrained]
-    print(f"R2 {of_smile:.2f} of the smile, {of_pitch:.2f} of the pitch")
-    print(f"on the face: {of_face:.3f} for the smile, {of_voice:.3f} for the pitch; the face is {area:.3f} of the crop")
+    print(f"R2 {r2_smile:.2f} of the smile, {r2_pitch:.2f} of the pitch")
+    print(f"on the face: {face_share:.3f} (smile), {voice_share:.3f} (pitch); the face is {area:.3f} of the crop")
     print("random weights:", ", ".join(f"{face:.3f} and {voice:.3f}" for face, voice, _ in untrained))
-    assert of_smile > 0.6
-    assert of_pitch < 0.1
-    assert of_face > area + 0.15
-    assert of_face > of_voice + 0.08
-    assert of_face - of_voice > max(np.abs(gaps)) + 0.02
-    assert of_face > max(face for face, _, _ in untrained) + 0.05
+    assert r2_smile > 0.6
+    assert r2_pitch < 0.1
+    assert face_share > area + 0.15
+    assert face_share > voice_share + 0.08
+    assert face_share - voice_share > max(np.abs(gaps)) + 0.02
+    assert face_share > max(face for face, _, _ in untrained) + 0.05

@@ -1,4 +1,4 @@
-"""The whole job on a few drawn people: draw, prepare, train, fuse, evaluate, predict, report."""
+"""The whole job on a few synthetic people: simulate, prepare, train, fuse, evaluate, predict, report."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CLIPS = 30  # of the fixture `demo`
 pytestmark = pytest.mark.slow
 
 
-def test_it_leaves_everything_it_promises(demo: DemoResult) -> None:
+def test_the_demo_writes_every_file_it_promises(demo: DemoResult) -> None:
     for name in ("report.html", "run.json", "prediction.json", "bundle/bundle.json", "scene+face.safetensors"):
         assert (demo.out / name).is_file(), name
     figures = demo.out / "evaluation" / "test"
     assert {"scatter.png", "systems.png", "training_curves.png"} <= {path.name for path in figures.glob("*.png")}
-    assert "meaningless" not in " ".join(demo.evaluation.warnings)  # drawn people judged by a model of drawn people
+    assert "meaningless" not in " ".join(demo.evaluation.warnings)  # the clips are synthetic, too
     assert any("floor" in line for line in demo.summary())
 
 
@@ -47,13 +47,13 @@ def test_the_metrics_have_the_keys_of_the_contract(demo: DemoResult) -> None:
             }
 
 
-def test_the_bundle_knows_that_it_has_seen_drawings_only(demo: DemoResult) -> None:
+def test_the_bundle_records_that_it_was_trained_on_synthetic_people(demo: DemoResult) -> None:
     document = json.loads((demo.out / "bundle/bundle.json").read_text())
     assert document["training_source"] == "simulated"
     assert document["targets"] == list(TARGETS)
 
 
-def test_a_video_gets_the_scores_that_evaluation_gave_its_clip(demo: DemoResult) -> None:
+def test_predict_and_evaluate_give_a_clip_the_same_scores(demo: DemoResult) -> None:
     with (demo.out / "evaluation/test/predictions.csv").open(newline="") as file:
         rows = {row["clip"]: row for row in csv.DictReader(file)}
     row = rows[demo.prediction.clip.rsplit("/", 1)[-1]]
@@ -61,11 +61,11 @@ def test_a_video_gets_the_scores_that_evaluation_gave_its_clip(demo: DemoResult)
     for target in TARGETS:
         assert demo.prediction.scores[target] == pytest.approx(float(row[f"fusion.{target}"]), abs=0.01)
         for stream in STREAMS:
-            mine = demo.prediction.streams[stream][target]
-            assert mine == pytest.approx(float(row[f"{stream}.{target}"]), abs=1e-4)
+            score = demo.prediction.streams[stream][target]
+            assert score == pytest.approx(float(row[f"{stream}.{target}"]), abs=1e-4)
 
 
-def test_a_second_run_does_nothing_again(demo: DemoResult) -> None:
+def test_a_second_run_repeats_nothing(demo: DemoResult) -> None:
     before = {path: path.stat().st_mtime_ns for path in demo.out.rglob("*.safetensors")}
     again = run_demo(demo.out, clips=CLIPS, seed=3)
     assert {path: path.stat().st_mtime_ns for path in demo.out.rglob("*.safetensors")} == before
@@ -82,7 +82,7 @@ def test_predict_prints_one_document_and_nothing_else(demo: DemoResult, capsys: 
     assert TRAINED_ON_SYNTHETIC_PEOPLE not in document["warnings"]
 
 
-def test_one_bad_file_among_many_becomes_a_row(
+def test_a_bad_file_among_many_becomes_a_row(
     demo: DemoResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(demo.video, tmp_path / "good one.mp4")
@@ -98,7 +98,7 @@ def test_one_bad_file_among_many_becomes_a_row(
         assert [bool(row["error"]) for row in csv.DictReader(file)] == [True, False]
 
 
-def test_one_bad_file_alone_is_an_error(demo: DemoResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_bad_file_is_an_error(demo: DemoResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.mp4").write_text("this is text")
     assert cli.main(["predict", str(demo.out), str(tmp_path / "bad.mp4")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
@@ -111,9 +111,7 @@ def test_evaluate_from_the_command_line(demo: DemoResult, capsys: pytest.Capture
     assert "floor" in capsys.readouterr().out
 
 
-def test_a_run_is_not_continued_with_another_configuration(
-    demo: DemoResult, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_is_not_resumed_with_another_configuration(demo: DemoResult, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", str(demo.out / "store"), str(demo.out), "--preset", "tiny", "--seed", "4"]
     assert cli.main(words) == 2
     assert "another configuration" in capsys.readouterr().err
@@ -129,7 +127,7 @@ def test_a_finished_run_is_not_turned_into_one_of_other_streams(
     assert (demo.out / "bundle/bundle.json").read_bytes() == before
 
 
-def test_a_real_person_is_warned_about_first(demo: DemoResult, media_dir: Path) -> None:
+def test_the_warning_about_real_people_comes_first(demo: DemoResult, media_dir: Path) -> None:
     prediction = crnet.load(demo.out).predict(media_dir / "edge_no_face.mp4", transcript="hello")
     assert prediction.warnings[0] == TRAINED_ON_SYNTHETIC_PEOPLE
     assert "no face" in prediction.warnings[1]

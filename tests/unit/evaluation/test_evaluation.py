@@ -1,4 +1,4 @@
-"""Evaluation of a whole system on a store: what is scored, what is refused, what is written."""
+"""Evaluation of a system on a store: which clips are scored or refused, and which files are written."""
 
 from __future__ import annotations
 
@@ -67,9 +67,8 @@ def test_prediction_of_one_clip_agrees_with_evaluation_of_the_split(
 ) -> None:
     predictor = Predictor(bundle)
     for i in (0, 7):
-        one = predictor.predict_clip(read_clip(store / evaluation.rows[i].file))
-        found = {"fusion": one.scores, **one.streams}
-        for system, scores in found.items():
+        prediction = predictor.predict_clip(read_clip(store / evaluation.rows[i].file))
+        for system, scores in {"fusion": prediction.scores, **prediction.streams}.items():
             expected = evaluation.predictions[system][i]
             np.testing.assert_allclose([scores[t] for t in TARGETS], expected, atol=1e-5, err_msg=system)
 
@@ -91,12 +90,12 @@ def test_a_missing_clip_is_refused_unless_allowed_and_then_n_is_beside_every_fig
     fail(store, ("lost.mp4", "test"), ("other.mp4", "train"), ("clip20.mp4", "test"), ("unknown.mp4", ""), ("", "test"))
     with pytest.raises(LabelError, match=r"1 annotated clips.*lost\.mp4"):
         evaluate(bundle, store, resamples=5)
-    found = evaluate(bundle, store, resamples=5, allow_missing=True)
-    assert found.missing == ("lost.mp4",)
-    assert found.to_dict()["missing"] == ["lost.mp4"]
-    assert found.to_dict()["clips"] == 12
-    assert "1 annotated clips are missing" in found.warnings
-    for table in tables(found):
+    evaluation = evaluate(bundle, store, resamples=5, allow_missing=True)
+    assert evaluation.missing == ("lost.mp4",)
+    assert evaluation.to_dict()["missing"] == ["lost.mp4"]
+    assert evaluation.to_dict()["clips"] == 12
+    assert "1 annotated clips are missing" in evaluation.warnings
+    for table in tables(evaluation):
         assert [cell for column in table.columns if column.header == "n" for cell in column.cells] == (
             ["12"] * table.row_count
         )
@@ -229,21 +228,21 @@ def test_clips_that_share_their_person_with_another_split_are_evaluated_separate
     """4 of 12 test clips show a person of the training split; the test computes their mean error independently."""
     manifest = read_manifest(store)
     tests = [row.clip_id for row in manifest.rows("test") if row.scores is not None]
-    people = dict.fromkeys(tests[:4], "clip00.mp4")  # also in the training split
-    clips = tuple(replace(row, person=people.get(row.clip_id, row.clip_id)) for row in manifest.clips)
+    shared_person = dict.fromkeys(tests[:4], "clip00.mp4")  # also in the training split
+    clips = tuple(replace(row, person=shared_person.get(row.clip_id, row.clip_id)) for row in manifest.clips)
     shutil.copytree(store, tmp_path / "store")
     write_manifest(tmp_path / "store", replace(manifest, clips=clips))
     trained_here = replace(bundle, training_fingerprint=training_fingerprint(manifest))
-    found = evaluate(trained_here, tmp_path / "store", resamples=0)
-    assert list(found.split_overlap) == ["person"]
-    person = found.split_overlap["person"]
+    evaluation = evaluate(trained_here, tmp_path / "store", resamples=0)
+    assert list(evaluation.split_overlap) == ["person"]
+    person = evaluation.split_overlap["person"]
     assert (person["seen"]["clips"], person["unseen"]["clips"]) == (4, 8)
-    errors = np.abs(found.predictions["fusion"] - found.truth)[:, :5].mean(axis=1)
-    seen = np.array([row.clip_id in people for row in found.rows])
+    errors = np.abs(evaluation.predictions["fusion"] - evaluation.truth)[:, :5].mean(axis=1)
+    seen = np.array([row.clip_id in shared_person for row in evaluation.rows])
     assert person["seen"]["systems"]["fusion"]["accuracy"] == pytest.approx(1 - errors[seen].mean())
     assert person["unseen"]["systems"]["fusion"]["accuracy"] == pytest.approx(1 - errors[~seen].mean())
     console = Console(width=80, record=True, file=Path("/dev/null").open("w"))  # noqa: SIM115
-    for table in tables(found):
+    for table in tables(evaluation):
         console.print(table)
     assert "4 clips share their person with another split, 8 do not" in " ".join(console.export_text().split())
 

@@ -1,4 +1,4 @@
-"""The figures against values worked by hand, against scipy and scikit-learn, and their properties."""
+"""Metrics compared with values computed by hand, with scipy and with scikit-learn, and their properties."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crnet import metrics
 from crnet.errors import UsageError
 from crnet.types import TARGETS, TRAITS
 
-# Worked on paper. errors .1 .0 .2 .1; truth mean .5, variance .05; prediction mean .45, variance .0225 - .01 = .0125
+# By hand. errors .1 .0 .2 .1; truth mean .5, variance .05; prediction mean .45, variance .0225 - .01 = .0125
 TRUTH = [0.2, 0.4, 0.6, 0.8]
 PREDICTION = [0.3, 0.4, 0.4, 0.7]
 
@@ -55,10 +55,10 @@ def test_the_paper_removes_thirty_percent_of_the_floors_error() -> None:
         # both the same constant, and two different ones
         ([0.3, 0.3, 0.3], [0.3, 0.3, 0.3], {"mae": 0.0, "r2": None, "pearson": None, "ccc": None, "spread": None}),
         ([0.3, 0.3], [0.5, 0.5], {"mae": 0.2, "ccc": 0.0, "pearson": None}),
-        # one clip, none
+        # one clip, no clip
         ([0.3], [0.5], {"mae": 0.2, "accuracy": 0.8, "r2": None, "pearson": None, "spread": None}),
         ([], [], dict.fromkeys(("mae", "accuracy", "r2", "pearson", "ccc", "spread"))),
-        # not annotated: left out
+        # not annotated: ignored
         ([0.1, np.nan, 0.3], [0.1, 0.9, 0.3], {"mae": 0.0, "pearson": 1.0, "r2": 1.0}),
         ([np.nan], [0.2], {"mae": None, "r2": None}),
         # a diverged model
@@ -70,8 +70,8 @@ def test_degenerate_input_is_defined(
     truth: list[float], prediction: list[float], expected: dict[str, float | None]
 ) -> None:
     for name, value in expected.items():
-        found = getattr(metrics, name)(truth, prediction)
-        assert found is None if value is None else found == pytest.approx(value), name
+        result = getattr(metrics, name)(truth, prediction)
+        assert result is None if value is None else result == pytest.approx(value), name
 
 
 def test_a_perfect_floor_leaves_nothing_to_remove() -> None:
@@ -97,7 +97,7 @@ def test_agree_with_scipy_and_sklearn(truth: np.ndarray, seed: int) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(scores, st.integers(0, 2**32 - 1))
-def test_concordance_never_exceeds_correlation_and_no_figure_leaves_its_range(truth: np.ndarray, seed: int) -> None:
+def test_concordance_never_exceeds_correlation_and_metrics_stay_in_range(truth: np.ndarray, seed: int) -> None:
     prediction = np.random.default_rng(seed).uniform(0, 1, len(truth))
     r, lin, explained = (f(truth, prediction) for f in (metrics.pearson, metrics.ccc, metrics.r2))
     if r is not None and lin is not None and explained is not None:
@@ -113,7 +113,7 @@ def _system(clips: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return truth, 0.5 * truth + 0.25 + rng.normal(0, 0.1, truth.shape), np.median(truth, axis=0)
 
 
-def test_describe_holds_the_plain_figures_and_averages_the_five_traits() -> None:
+def test_describe_contains_every_metric_and_averages_the_five_traits() -> None:
     truth, prediction, medians = _system(50)
     document = metrics.describe(truth, prediction, medians, resamples=50)
     assert list(document) == [*TARGETS, "average"]
@@ -130,20 +130,20 @@ def test_describe_holds_the_plain_figures_and_averages_the_five_traits() -> None
     json.dumps(document, allow_nan=False)
 
 
-def test_intervals_hold_the_figure_and_equal_a_plain_loop() -> None:
+def test_intervals_contain_the_metric_and_equal_a_plain_loop() -> None:
     truth, prediction, medians = _system(40)
     document = metrics.describe(truth, prediction, medians, resamples=300, seed=7)
     rng = np.random.default_rng(7)
-    drawn = rng.integers(40, size=(300, 40))
+    resamples = rng.integers(40, size=(300, 40))
     for name in ("accuracy", "r2", "pearson", "ccc", "spread"):
-        slow = [getattr(metrics, name)(truth[rows, 2], prediction[rows, 2]) for rows in drawn]
+        slow = [getattr(metrics, name)(truth[rows, 2], prediction[rows, 2]) for rows in resamples]
         expected = np.quantile(slow, [0.025, 0.975])
         assert document["agreeableness"]["ci95"][name] == pytest.approx(expected.tolist(), abs=1e-9)
     low, high = document["average"]["ci95"]["accuracy"]
     assert low < document["average"]["accuracy"] < high
 
 
-def test_the_interval_of_a_mean_is_the_textbooks() -> None:
+def test_the_interval_of_a_mean_agrees_with_its_standard_error() -> None:
     truth, prediction, medians = _system(2_000)
     low, high = metrics.describe(truth, prediction, medians)["openness"]["ci95"]["mae"]
     errors = np.abs(truth - prediction)[:, TARGETS.index("openness")]
@@ -151,7 +151,7 @@ def test_the_interval_of_a_mean_is_the_textbooks() -> None:
     assert high - low == pytest.approx(2 * 1.96 * standard_error, rel=0.1)
 
 
-def test_chunks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, prediction, medians = _system(30)
     whole = metrics.describe(truth, prediction, medians, resamples=64)
     monkeypatch.setattr(metrics, "CHUNK_NUMBERS", 30 * 7)
@@ -179,7 +179,7 @@ def test_any_number_of_named_targets() -> None:
 
 
 @pytest.mark.parametrize("targets", [("a", "b"), ("a", "a", "b"), ("a", "b", "average"), ()])
-def test_targets_need_names_of_their_own(targets: tuple[str, ...]) -> None:
+def test_target_names_must_be_unique_and_match_the_columns(targets: tuple[str, ...]) -> None:
     with pytest.raises(UsageError):
         metrics.describe(np.zeros((4, 3)), np.zeros((4, 3)), np.zeros(3), targets=targets)
 
@@ -227,15 +227,15 @@ def test_p_value_of_equal_better_and_worse_systems() -> None:
     assert metrics.p_value_better(truth, prediction, floor, resamples=500) == pytest.approx(1 / 501)
     assert metrics.p_value_better(truth, floor, prediction, resamples=500) == 1
     noise = np.random.default_rng(3)
-    one, other = (prediction + noise.normal(0, 0.1, prediction.shape) for _ in range(2))
-    p = metrics.p_value_better(truth, one, other, resamples=2_000)
-    reverse = metrics.p_value_better(truth, other, one, resamples=2_000)
+    first, second = (prediction + noise.normal(0, 0.1, prediction.shape) for _ in range(2))
+    p = metrics.p_value_better(truth, first, second, resamples=2_000)
+    reverse = metrics.p_value_better(truth, second, first, resamples=2_000)
     assert p is not None
     assert reverse is not None
     assert p + reverse == pytest.approx(1, abs=0.01)
 
 
-def test_p_value_is_uniform_when_there_is_nothing_to_find() -> None:
+def test_p_values_of_equal_systems_are_uniform() -> None:
     rng = np.random.default_rng(11)
     values = []
     for _ in range(120):
@@ -267,12 +267,12 @@ def test_p_value_without_enough_clips_or_finite_predictions() -> None:
         (np.zeros(6), np.zeros(6), np.zeros(6)),
     ],
 )
-def test_arrays_that_do_not_fit(truth: np.ndarray, prediction: np.ndarray, medians: np.ndarray) -> None:
+def test_shapes_that_do_not_match(truth: np.ndarray, prediction: np.ndarray, medians: np.ndarray) -> None:
     with pytest.raises(UsageError):
         metrics.describe(truth, prediction, medians)
 
 
-def test_rows_that_do_not_fit() -> None:
+def test_vectors_that_do_not_match() -> None:
     for call in (
         lambda: metrics.mae([0.1], [0.1, 0.2]),
         lambda: metrics.mae([[0.1]], [[0.1]]),

@@ -1,4 +1,4 @@
-"""A small system, a clip and a video, as explanations meet them."""
+"""A small system, a store and a video to explain."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def bundle(store: Path) -> Bundle:
 
 @pytest.fixture(scope="session")
 def make_system(store: Path) -> Callable[..., Predictor]:
-    """A predictor of some streams, whose model has other values."""
+    """Make a predictor with some streams and other model settings."""
 
     def make(streams: tuple[Stream, ...] = STREAMS, **changes: object) -> Predictor:
         return Predictor(make_bundle(store, replace(CONFIG, streams=streams, model=replace(CONFIG.model, **changes))))
@@ -70,7 +70,7 @@ def predictor(bundle: Bundle) -> Predictor:
 
 @pytest.fixture(scope="session")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three seconds of a bright spot that wanders, and a tone that comes and goes; nobody is in it."""
+    """Three seconds of a moving bright spot and an interrupted tone, without a person."""
     path = tmp_path_factory.mktemp("video") / "<b>spot & tone.mp4"
     y, x = np.mgrid[:72, :128]
     with av.open(str(path), "w") as container:

@@ -1,4 +1,4 @@
-"""What the streams brought adds up, and goes to whom it belongs."""
+"""Contributions of the streams: they add up, and each belongs to its stream."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ def features_of(bundle: Bundle, seed: int, spread: float = 1.0) -> dict[str, np.
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0, 50))
-def test_they_add_up_to_the_score(bundle: Bundle, seed: int, spread: float) -> None:
+def test_contributions_add_up_to_the_score(bundle: Bundle, seed: int, spread: float) -> None:
     features = features_of(bundle, seed, spread)
     fused, _ = system_scores(bundle.fusion, features, {})
-    found = contributions(bundle, features)
+    parts = contributions(bundle, features)
     for i, target in enumerate(TARGETS):
-        assert found.total(target) == pytest.approx(fused[0, i], abs=1e-9)
-        assert tuple(found.streams[target]) == STREAMS
+        assert parts.total(target) == pytest.approx(fused[0, i], abs=1e-9)
+        assert tuple(parts.streams[target]) == STREAMS
 
 
 @pytest.mark.parametrize("mode", ["sum", "concat"])
 @pytest.mark.parametrize("streams", [STREAMS, ("scene", "face"), ("audio-text",)])
 def test_every_fusion_adds_up(bundle: Bundle, mode: str, streams: tuple[str, ...]) -> None:
     rng = np.random.default_rng(0)
-    known = {s: rng.normal(size=(30, 6, 8)) for s in streams}
-    fusion = Fusion.fit(replace(bundle.config.fusion, mode=mode), known, rng.uniform(size=(30, 6)))
+    features = {s: rng.normal(size=(30, 6, 8)) for s in streams}
+    fusion = Fusion.fit(replace(bundle.config.fusion, mode=mode), features, rng.uniform(size=(30, 6)))
     system = replace(bundle, fusion=fusion)
-    one = {s: values[:1] for s, values in known.items()}
-    found = contributions(system, one)
+    clip = {s: values[:1] for s, values in features.items()}
+    parts = contributions(system, clip)
     for i, target in enumerate(TARGETS):
-        assert found.total(target) == pytest.approx(fusion.predict(one)[0, i], abs=1e-9)
+        assert parts.total(target) == pytest.approx(fusion.predict(clip)[0, i], abs=1e-9)
 
 
-def test_a_stream_at_its_training_mean_brings_nothing(bundle: Bundle) -> None:
+def test_a_stream_at_its_training_mean_contributes_nothing(bundle: Bundle) -> None:
     features = features_of(bundle, 1)
     features["face"] = bundle.fusion.mean["face"][None]
-    found = contributions(bundle, features)
-    assert all(found.streams[target]["face"] == 0 for target in TARGETS)
-    assert any(found.streams[target]["scene"] != 0 for target in TARGETS)
+    parts = contributions(bundle, features)
+    assert all(parts.streams[target]["face"] == 0 for target in TARGETS)
+    assert any(parts.streams[target]["scene"] != 0 for target in TARGETS)
 
 
 def test_the_base_is_the_average_person(bundle: Bundle) -> None:
@@ -62,11 +62,11 @@ def test_the_base_is_the_average_person(bundle: Bundle) -> None:
     assert len(score_subsets(bundle, means)) == 8
 
 
-def test_shapley_worked_by_hand() -> None:
-    """Scene alone 3, face alone 1, both 10: together they are worth 6 more, which they share."""
+def test_shapley_values_by_hand() -> None:
+    """Scene alone gives 3, face alone 1, both 10: they share the 6 that both add."""
     scores = {
-        frozenset(known): np.array([value])
-        for known, value in (((), 0.0), (("scene",), 3.0), (("face",), 1.0), (("scene", "face"), 10.0))
+        frozenset(streams): np.array([value])
+        for streams, value in (((), 0.0), (("scene",), 3.0), (("face",), 1.0), (("scene", "face"), 10.0))
     }
     assert shapley_value(scores, "scene", ("scene", "face")).tolist() == [6]
     assert shapley_value(scores, "face", ("scene", "face")).tolist() == [4]

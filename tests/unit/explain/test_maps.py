@@ -1,4 +1,4 @@
-"""Feature maps and Grad-CAM: shapes, signs, layers, and that a trained network looks where the cue is."""
+"""Feature maps and Grad-CAM: shapes, signs, layers, and whether a trained network looks at the cue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FACE_CUE, VOICE_CUE = 0, 1  # places in the row of targets
     ("pixels", "layer"),
     [(112, "layer3"), (56, "layer2"), (64, "layer2"), (32, "layer1"), (8, "layer1"), (224, "layer4")],
 )
-def test_the_layer_is_the_latest_that_is_fine_enough(pixels: int, layer: str) -> None:
+def test_the_default_layer_is_the_latest_that_is_fine_enough(pixels: int, layer: str) -> None:
     assert default_layer(pixels) == layer
 
 
@@ -48,7 +48,7 @@ def test_maps_have_the_frames_shape_and_range(backbone: str, layer: str | None, 
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
-def test_a_system_in_use_can_be_looked_into(make_system: Callable[..., Predictor]) -> None:
+def test_maps_of_a_loaded_system(make_system: Callable[..., Predictor]) -> None:
     net = make_system(temporal="conv1x1").bundle.nets["scene"]
     with torch.inference_mode(False):
         assert np.isfinite(compute_heat_maps(net, some_frames(32)).gradcam).all()
@@ -70,7 +70,7 @@ def test_gradcam_agrees_with_captum(backbone: str) -> None:
 
 
 def test_at_the_last_stage_the_maps_add_up_to_the_change_of_the_score() -> None:
-    """Gradient times activation, summed, is the first-order change of the score when the activation vanishes."""
+    """The sum of gradient times activation is the first-order change of the score when the activation vanishes."""
     net = StreamNet("scene", ModelConfig(width=4, blocks=(1, 1, 1, 1), frames=4)).eval()
     batch = some_frames()
     activation = net.feature_map(batch)
@@ -86,7 +86,7 @@ def test_at_the_last_stage_the_maps_add_up_to_the_change_of_the_score() -> None:
 @pytest.mark.parametrize(
     "batch", [some_frames(), Batch(("a", "b"), scene=torch.zeros(2, 4, 3, 40, 40, dtype=torch.uint8))]
 )
-def test_what_has_no_maps_is_refused(batch: Batch) -> None:
+def test_batches_without_maps_are_refused(batch: Batch) -> None:
     stream = "audio-text" if len(batch) == 1 else "scene"
     net = StreamNet(stream, ModelConfig(width=4, blocks=(1, 1, 1, 1), frames=4))
     with pytest.raises(UsageError):
@@ -100,23 +100,23 @@ def test_mass_is_a_share_of_the_magnitude() -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class DrawnSet:
-    """Drawn heads in coloured rooms: the width of the mouth tells the first score, nothing seen tells the second."""
+class DrawnHeads:
+    """Drawn heads in front of coloured backgrounds; the mouth decides the first score, nothing visible the second."""
 
     frames: torch.Tensor
     face: np.ndarray  # where the head is, bool [N, P, P]
     scores: np.ndarray
 
 
-def draw(clips: int, seed: int) -> DrawnSet:
+def draw(clips: int, seed: int) -> DrawnHeads:
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:PIXELS, :PIXELS]
     frames = np.zeros((clips, FRAMES, 3, PIXELS, PIXELS), np.uint8)
     face, scores = np.zeros((clips, PIXELS, PIXELS), bool), np.full((clips, 6), 0.5)
     for i in range(clips):
-        room = rng.integers((40, 80, 80), (120, 200, 200))[:, None, None] + 20 * rng.normal(size=(3, 7, 7)).repeat(
-            8, 1
-        ).repeat(8, 2)
+        background = rng.integers((40, 80, 80), (120, 200, 200))[:, None, None] + 20 * rng.normal(
+            size=(3, 7, 7)
+        ).repeat(8, 1).repeat(8, 2)
         (across, down), radius = rng.uniform(14, 42, 2), rng.uniform(9, 12)
         smile, voice = rng.uniform(size=2)
         skin = np.array([225, 190, 160])[:, None] * rng.uniform(0.8, 1.1)
@@ -124,30 +124,30 @@ def draw(clips: int, seed: int) -> DrawnSet:
         head = (x - across) ** 2 + (y - down) ** 2 < radius**2
         mouth = (np.abs(y - down - 0.4 * radius) < (0.12 + 0.3 * smile) * radius) & (np.abs(x - across) < 0.6 * radius)
         for t in range(FRAMES):
-            picture = room + 4 * rng.normal(size=(3, PIXELS, PIXELS))
+            picture = background + 4 * rng.normal(size=(3, PIXELS, PIXELS))
             picture[:, head] = skin
             picture[:, eyes] = 20
             picture[:, mouth] = np.array([150, 30, 40])[:, None]
             frames[i, t] = np.clip(picture, 0, 255)
         face[i] = (x - across) ** 2 + (y - down) ** 2 < (1.2 * radius) ** 2
         scores[i, [FACE_CUE, VOICE_CUE]] = 0.2 + 0.6 * np.array([smile, voice])
-    return DrawnSet(torch.from_numpy(frames), face, scores)
+    return DrawnHeads(torch.from_numpy(frames), face, scores)
 
 
 SHAPE = ModelConfig(width=8, blocks=(1, 1, 1, 1), frames=FRAMES)
 
 
-def trained(known: DrawnSet, epochs: int = 15, batch_size: int = 20) -> StreamNet:
+def trained(heads: DrawnHeads, epochs: int = 15, batch_size: int = 20) -> StreamNet:
     net = StreamNet("scene", SHAPE, seed=0)
     net.initialise_from_scores(np.full((1, 6), 0.5))
-    truth, classes = torch.from_numpy(known.scores).float(), torch.from_numpy(class_indices(known.scores))
+    truth, classes = torch.from_numpy(heads.scores).float(), torch.from_numpy(class_indices(heads.scores))
     optimizer = torch.optim.Adam(net.parameters(), 2e-3, weight_decay=5e-4)
     for epoch in range(epochs):
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 if epoch < 2 * epochs // 3 else 4e-4
         order = torch.randperm(len(truth), generator=torch.Generator().manual_seed(epoch))
         for part in order.split(batch_size):
-            output = net.train()(Batch(("",) * len(part), scene=known.frames[part]))
+            output = net.train()(Batch(("",) * len(part), scene=heads.frames[part]))
             terms = loss_terms(output.scores, output.logits, truth[part], classes[part], 1.0)
             optimizer.zero_grad()
             (terms.l1 + terms.mse + terms.bell + terms.classification).backward()
@@ -155,23 +155,23 @@ def trained(known: DrawnSet, epochs: int = 15, batch_size: int = 20) -> StreamNe
     return net.eval()
 
 
-def face_mass(net: StreamNet, new: DrawnSet) -> np.ndarray:
-    """Mean share of Grad-CAM's magnitude on the head: of the face-driven target, and of the voice-driven one."""
+def face_mass(net: StreamNet, heads: DrawnHeads) -> np.ndarray:
+    """Return the mean share of Grad-CAM's magnitude on the head, for the face target and for the voice target."""
     shares = []
-    for i in range(len(new.frames)):
-        cams = compute_heat_maps(net, Batch(("",), scene=new.frames[i : i + 1])).gradcam
-        shares.append([mass_inside(cams[target], new.face[i]) for target in (FACE_CUE, VOICE_CUE)])
+    for i in range(len(heads.frames)):
+        cams = compute_heat_maps(net, Batch(("",), scene=heads.frames[i : i + 1])).gradcam
+        shares.append([mass_inside(cams[target], heads.face[i]) for target in (FACE_CUE, VOICE_CUE)])
     return np.mean(shares, axis=0)
 
 
-def test_gradcam_finds_the_face_for_what_shows_in_the_face() -> None:
-    known, new = draw(340, 0), draw(40, 1)
-    of_face, of_voice = face_mass(trained(known), new)
-    area = new.face.mean()
-    untrained = [face_mass(StreamNet("scene", SHAPE, seed=seed).eval(), new) for seed in range(100, 104)]
+def test_gradcam_finds_the_face_for_a_score_that_the_face_decides() -> None:
+    training, test = draw(340, 0), draw(40, 1)
+    face_target, voice_target = face_mass(trained(training), test)
+    area = test.face.mean()
+    untrained = [face_mass(StreamNet("scene", SHAPE, seed=seed).eval(), test) for seed in range(100, 104)]
     gaps = [a - b for a, b in untrained]
-    assert of_face > 2 * area
-    assert of_face > of_voice + 0.08
-    # Random weights see neither cue: no such gap, and no such mass.
-    assert of_face - of_voice > max(np.abs(gaps)) + 0.02
-    assert of_face > max(a for a, _ in untrained) + 0.05
+    assert face_target > 2 * area
+    assert face_target > voice_target + 0.08
+    # Random weights know neither cue, so they give neither this gap nor this mass.
+    assert face_target - voice_target > max(np.abs(gaps)) + 0.02
+    assert face_target > max(a for a, _ in untrained) + 0.05

@@ -1,4 +1,4 @@
-"""A whole explanation of a small video: files, figures, page."""
+"""The explanation of a small video: numbers, files and page."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def calibrated(bundle: Bundle) -> Bundle:
     rng = np.random.default_rng(0)
     truth = rng.uniform(size=(60, 6))
     distances = {stream: np.full(60, 1.0) for stream in STREAMS}
-    known = Calibration.fit(truth, truth + 0.1 * rng.standard_normal((60, 6)), distances, "German")
-    return replace(bundle, calibration=known)
+    calibration = Calibration.fit(truth, truth + 0.1 * rng.standard_normal((60, 6)), distances, "German")
+    return replace(bundle, calibration=calibration)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_the_report_writes_every_file_it_promises(report: VideoReport) -> None:
         assert sum(1 for _ in overlay.decode(stream)) == 30
 
 
-def test_its_numbers_agree_with_prediction(explained: VideoExplanation, bundle: Bundle, video: Path) -> None:
+def test_the_numbers_agree_with_prediction(explained: VideoExplanation, bundle: Bundle, video: Path) -> None:
     plain = Predictor(calibrated(bundle)).predict(video, explained.transcript)
     assert plain.scores == pytest.approx(explained.prediction.scores)
     for target in TARGETS:
@@ -87,7 +87,7 @@ def test_its_numbers_agree_with_prediction(explained: VideoExplanation, bundle: 
         assert low <= explained.prediction.scores[target] <= high
 
 
-def test_the_words_stand_where_the_subtitles_put_them(explained: VideoExplanation) -> None:
+def test_subtitles_place_the_words(explained: VideoExplanation) -> None:
     assert [word.text for word in explained.words] == ["we", "are", "alert(1)", "happy", "about", '"it"', "&", "more"]
     assert explained.words[4].start_s == 2.0 and explained.words[4].timed
     assert len(explained.word_effects) == 8
@@ -135,7 +135,7 @@ def test_the_page_stands_alone_and_escapes_text_from_outside(explained: VideoExp
 def test_the_time_line_can_be_read_without_its_caption(explained: VideoExplanation, page: str) -> None:
     assert '<th scope="row">0:00.5 to 0:01.5</th>' in page  # windows of a second begin within the same one
     assert page.count(">0:03.0</text>") == len(TARGETS)  # the charts' axes
-    # Nobody is in the video, so nothing is called a face.
+    # The video shows no person, so nothing is called a face.
     assert 'alt="the face' not in page
     assert page.count('alt="no face found: the middle of the picture"') == len(explained.windows)
 

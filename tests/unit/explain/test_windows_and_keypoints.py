@@ -51,10 +51,10 @@ def test_windows_cover_the_video_in_order(predictor: Predictor, video: Path) -> 
     assert all(window.faces.found == 0 and window.faces.looked_at == 4 for window in windows)
     assert all(tuple(window.scores) == TARGETS for window in windows)
     assert len({tuple(window.scores.values()) for window in windows}) > 1
-    found = summarise(windows)["openness"]
+    summary = summarise(windows)["openness"]
     values = [window.scores["openness"] for window in windows]
-    assert (found["low"], found["high"]) == (min(values), max(values))
-    assert found["mean"] == pytest.approx(sum(values) / 5)
+    assert (summary["low"], summary["high"]) == (min(values), max(values))
+    assert summary["mean"] == pytest.approx(sum(values) / 5)
 
 
 def test_the_window_and_the_stride_can_be_chosen(predictor: Predictor, video: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_window_and_the_stride_can_be_chosen(predictor: Predictor, video: Pa
     assert [(round(w.start_s, 2), round(w.end_s, 2)) for w in windows] == [(0, 1.5), (1.5, 3.0)]
 
 
-def test_the_highlighted_part_is_three_tenths_whatever_the_map() -> None:
+def test_three_tenths_of_any_map_are_highlighted() -> None:
     for heat in (np.zeros((20, 20)), np.arange(400.0).reshape(20, 20), np.random.default_rng(0).random((20, 20))):
         assert highlighted(heat.astype(np.float32)).sum() == 120
     top = highlighted(np.arange(400, dtype=np.float32).reshape(20, 20))
@@ -72,14 +72,14 @@ def test_the_highlighted_part_is_three_tenths_whatever_the_map() -> None:
     assert (disc == disc.T).mean() > 0.95
 
 
-def test_points_are_counted_by_the_pixel_they_lie_in() -> None:
+def test_points_are_counted_on_the_pixel_that_contains_them() -> None:
     mask = np.zeros((4, 4), bool)
     mask[1, 2] = True
     points = np.array([[2.0, 1.0], [2.99, 1.99], [1.0, 2.0], [3.0, 1.0], [-1.0, 1.0], [9.0, 9.0]], np.float32)
     assert count_inside(mask, points) == 2
 
 
-def test_the_six_points_are_put_into_the_crop() -> None:
+def test_the_six_points_are_located_in_the_crop() -> None:
     clip = make_clip("a", pixels=40)
     landmarks = np.array([[15, 15], [25, 15], [20, 20], [16, 26], [24, 28]], np.float32)
     clip = replace(
@@ -95,22 +95,22 @@ def test_the_six_points_are_put_into_the_crop() -> None:
     assert points[1, 5].tolist() == pytest.approx([20 / 40, 27 / 40])  # between the corners of the mouth
     boxes = clip.face_box.copy()
     boxes[5] = np.nan
-    lost = replace(clip, face_box=boxes)
-    assert np.isnan(crop_points(lost, frames, 0.5)[1]).all()
-    assert face_squares(lost, frames, 0.5)[1].tolist() == [0, 0, 40, 40]  # the central square stands in
+    without_face = replace(clip, face_box=boxes)
+    assert np.isnan(crop_points(without_face, frames, 0.5)[1]).all()
+    assert face_squares(without_face, frames, 0.5)[1].tolist() == [0, 0, 40, 40]  # the central square stands in
 
 
 def test_the_ratio_over_a_split(bundle: Bundle, store: Path) -> None:
-    found = key_point_ratio(bundle, store)
-    assert (found.clips, found.frames, found.points) == (4, 16, 96)
-    assert 0 <= found.ratio <= 1
-    assert found.centred_disc == 1.0  # all points of the synthetic clips lie in the middle
-    assert found.chance == 0.3
-    assert found.layer == "layer1"
+    ratio = key_point_ratio(bundle, store)
+    assert (ratio.clips, ratio.frames, ratio.points) == (4, 16, 96)
+    assert 0 <= ratio.ratio <= 1
+    assert ratio.centred_disc == 1.0  # all points of the synthetic clips lie in the middle
+    assert ratio.chance == 0.3
+    assert ratio.layer == "layer1"
     assert key_point_ratio(bundle, store, layer="layer3").layer == "layer3"
 
 
-def test_where_nothing_can_be_counted_it_says_so(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_ratio_without_faces_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     faceless = replace(bundle, nets={"scene": bundle.nets["scene"]})
     store = write_store(tmp_path, clips=5, pixels=32, frames_per_segment=1)
     with pytest.raises(UsageError, match="face stream"):
@@ -122,9 +122,9 @@ def test_where_nothing_can_be_counted_it_says_so(bundle: Bundle, tmp_path: Path)
         key_point_ratio(bundle, store)
 
 
-def test_heat_runs_from_frame_to_frame() -> None:
+def test_heat_is_interpolated_between_frames() -> None:
     heat = Heat(np.array([1.0, 2.0]), np.stack([np.zeros((2, 2)), np.ones((2, 2))]).astype(np.float32))
     assert heat.at(1.25)[0][0, 0] == 0.25
     assert heat.at(0.0)[0][0, 0] == 0 and heat.at(9.0)[0][0, 0] == 1
-    alone = Heat(np.array([1.0]), np.ones((1, 2, 2), np.float32), np.ones((1, 4), np.float32))
-    assert alone.at(3.0)[0].shape == (2, 2) and alone.at(3.0)[1].tolist() == [1, 1, 1, 1]
+    single = Heat(np.array([1.0]), np.ones((1, 2, 2), np.float32), np.ones((1, 4), np.float32))
+    assert single.at(3.0)[0].shape == (2, 2) and single.at(3.0)[1].tolist() == [1, 1, 1, 1]

@@ -1,4 +1,4 @@
-"""When words are said, what is lost without them, and which moments of the sound count."""
+"""Word times, word effects, and the effect of each moment of the sound."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tones(*parts: tuple[float, float], length_s: float = 4.0) -> np.ndarray:
     return (9000 * np.sin(2 * np.pi * 200 * time_s) * on).astype(np.int16)
 
 
-def test_voice_is_where_it_is_loud() -> None:
+def test_loud_parts_are_voiced() -> None:
     assert voiced_parts(tones((1.0, 2.0), (3.0, 3.5))) == [pytest.approx((1.0, 2.0)), pytest.approx((3.0, 3.5))]
     assert voiced_parts(tones()) == []
     assert voiced_parts(np.zeros(0, np.int16)) == []
@@ -44,7 +44,7 @@ def test_words_share_the_voiced_time_by_their_length() -> None:
     assert spans == [("abc", 1.0, 1.5, False), ("abc", 1.5, 2.0, False), ("abcdefg", 3.0, 4.0, False)]
 
 
-def test_without_a_voice_they_share_all_of_it_and_subtitles_place_them() -> None:
+def test_without_a_voice_words_share_the_whole_clip_and_subtitles_place_them() -> None:
     assert [w.end_s for w in align("ab cd", (), tones(), 4.0)] == [2.0, 4.0]
     words = align("ignored", (Cue(1, 2, "one two"), Cue(5, 5.5, "three")), tones(), 9.0)
     assert [(w.text, w.start_s, w.end_s, w.timed) for w in words] == [
@@ -59,9 +59,9 @@ def test_without_a_voice_they_share_all_of_it_and_subtitles_place_them() -> None
 @given(st.lists(st.text("abcdef", min_size=1, max_size=9), max_size=40), st.lists(st.integers(0, 199), max_size=8))
 def test_words_stay_in_order_and_inside_the_clip(words: list[str], starts: list[int]) -> None:
     parts = [(start / 50, start / 50 + 0.1) for start in starts]
-    found = align(" ".join(words), (), tones(*parts), 4.0)
-    assert [word.text for word in found] == words
-    times = [time_s for word in found for time_s in (word.start_s, word.end_s)]
+    aligned = align(" ".join(words), (), tones(*parts), 4.0)
+    assert [word.text for word in aligned] == words
+    times = [time_s for word in aligned for time_s in (word.start_s, word.end_s)]
     assert times == pytest.approx(sorted(times))
     assert not times or (times[0] >= 0 and times[-1] <= 4.0 + 1e-6)
 
@@ -108,29 +108,29 @@ def test_many_words_are_left_out_a_few_at_a_time(predictor: Predictor, clip_batc
     assert " ".join(effect.text for effect in effects) == " ".join(word.text for word in words)
 
 
-def test_a_system_that_does_not_read_has_no_word_effects(
+def test_a_system_without_text_input_has_no_word_effects(
     make_system: Callable[..., Predictor], clip_batch: Batch
 ) -> None:
-    deaf = make_system(audio_text="audio")
-    features, _ = deaf.features(clip_batch)
-    assert occlude(deaf, clip_batch, features, align("some words", (), tones(), 1.0)) == ()
+    audio_only = make_system(audio_text="audio")
+    features, _ = audio_only.features(clip_batch)
+    assert occlude(audio_only, clip_batch, features, align("some words", (), tones(), 1.0)) == ()
 
 
 @pytest.mark.parametrize("steps", [64])
-def test_the_sounds_parts_add_up_to_what_it_changes(predictor: Predictor, clip_batch: Batch, steps: int) -> None:
+def test_the_bins_of_the_sound_add_up_to_its_effect(predictor: Predictor, clip_batch: Batch, steps: int) -> None:
     net = predictor.bundle.nets["audio-text"]
-    found = attribute_sound(net, clip_batch, SAMPLE_RATE_HZ, steps)
-    assert found.bins.shape == (6, round(1 / BIN_S))
+    attribution = attribute_sound(net, clip_batch, SAMPLE_RATE_HZ, steps)
+    assert attribution.bins.shape == (6, round(1 / BIN_S))
     silent = Batch(clip_batch.clip_ids, audio=torch.zeros_like(clip_batch.audio), text=clip_batch.text)
     with torch.no_grad():
         expected = net(clip_batch).scores[0] - net(silent).scores[0]
-    assert found.total == pytest.approx(expected.numpy(), abs=1e-5)
-    assert found.gap < 0.15 * np.abs(found.total).max()
-    few = attribute_sound(net, clip_batch, SAMPLE_RATE_HZ, 1)
-    assert found.gap < few.gap or few.gap < 1e-3
+    assert attribution.total == pytest.approx(expected.numpy(), abs=1e-5)
+    assert attribution.gap < 0.15 * np.abs(attribution.total).max()
+    coarse = attribute_sound(net, clip_batch, SAMPLE_RATE_HZ, 1)
+    assert attribution.gap < coarse.gap or coarse.gap < 1e-3
 
 
-def test_the_sounds_parts_agree_with_captum(predictor: Predictor, clip_batch: Batch) -> None:
+def test_integrated_gradients_agree_with_captum(predictor: Predictor, clip_batch: Batch) -> None:
     from captum.attr import IntegratedGradients
 
     net, steps = predictor.bundle.nets["audio-text"], 4
@@ -146,35 +146,37 @@ def test_the_sounds_parts_agree_with_captum(predictor: Predictor, clip_batch: Ba
     np.testing.assert_allclose(sound.bins, expected, atol=1e-3 * np.abs(expected).max())
 
 
-def test_silence_is_worth_nothing(predictor: Predictor, clip_batch: Batch) -> None:
+def test_silence_has_no_effect(predictor: Predictor, clip_batch: Batch) -> None:
     heard = clip_batch.audio.clone()
     heard[:, SAMPLE_RATE_HZ // 2 :] = 0
-    found = attribute_sound(
+    attribution = attribute_sound(
         predictor.bundle.nets["audio-text"], Batch(("a",), audio=heard, text=clip_batch.text), SAMPLE_RATE_HZ, 2
     )
-    assert np.abs(found.bins[:, :5]).max() > 0
-    assert np.abs(found.bins[:, 5:]).max() == 0
+    assert np.abs(attribution.bins[:, :5]).max() > 0
+    assert np.abs(attribution.bins[:, 5:]).max() == 0
 
 
 @pytest.mark.parametrize("length_s", [0.0, 0.05, 4.0, 40.0])
 @pytest.mark.parametrize("attributed", [True, False])
-def test_the_picture_can_be_drawn_of_any_length(
+def test_sound_of_any_length_can_be_drawn(
     predictor: Predictor, clip_batch: Batch, length_s: float, attributed: bool
 ) -> None:
     audio = tones((0, 1), length_s=length_s) if length_s else np.zeros(0, np.int16)
     words = align("costs $5 and $6", (Cue(0, max(length_s, 0.1), "costs $5 and $6"),), audio, length_s)
-    found = attribute_sound(predictor.bundle.nets["audio-text"], clip_batch, len(audio), 1) if attributed else None
-    assert png(sound_figure(audio, words, found)).startswith(b"\x89PNG")
+    attribution = (
+        attribute_sound(predictor.bundle.nets["audio-text"], clip_batch, len(audio), 1) if attributed else None
+    )
+    assert png(sound_figure(audio, words, attribution)).startswith(b"\x89PNG")
 
 
-def test_a_crowd_of_odd_words_leaves_the_picture_readable() -> None:
-    """Ten thousand words, some in letters that the figures' font lacks, some without an end."""
+def test_many_odd_words_leave_the_figure_readable() -> None:
+    """Ten thousand words, some in letters that the font lacks, some very long."""
     words = align("日本語 " + "word " * 10_000 + "x" * 500, (), tones((0, 4)), 4.0)
     figure = sound_figure(tones((0, 4)), words, None)
-    written = [text.get_text() for text in figure.axes[0].texts]
-    assert 20 < len(written) <= MOST_WORDS
-    assert written[0] == "···"  # not three boxes, and no warning of the font's
-    assert max(map(len, written)) <= 24
+    labels = [text.get_text() for text in figure.axes[0].texts]
+    assert 20 < len(labels) <= MOST_WORDS
+    assert labels[0] == "···"  # instead of three boxes and a font warning
+    assert max(map(len, labels)) <= 24
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         png(figure)
@@ -188,20 +190,20 @@ def test_a_near_silent_sound_is_not_drawn_as_if_it_were_loud() -> None:
     assert full.get_paths()[0].vertices[:, 1].min() == pytest.approx(-1)  # -32,768 has no positive in 16 bits
 
 
-def test_the_colours_of_the_sound_have_a_scale(predictor: Predictor, clip_batch: Batch) -> None:
-    found = attribute_sound(predictor.bundle.nets["audio-text"], clip_batch, SAMPLE_RATE_HZ, 1)
-    figure = sound_figure(tones((0, 1)), (), found)
+def test_the_title_gives_the_scale_of_the_colours(predictor: Predictor, clip_batch: Batch) -> None:
+    attribution = attribute_sound(predictor.bundle.nets["audio-text"], clip_batch, SAMPLE_RATE_HZ, 1)
+    figure = sound_figure(tones((0, 1)), (), attribution)
     heading = figure.axes[1].title if figure.axes[1].title.get_text() else figure.axes[1]._left_title
-    assert heading.get_text().endswith(f"full colour {np.abs(found.bins).max():.3f})")
+    assert heading.get_text().endswith(f"full colour {np.abs(attribution.bins).max():.3f})")
     png(figure)
     assert heading.get_window_extent().x1 < figure.bbox.x1, "it is cut off"
 
 
-def test_endless_transcripts_are_read_in_few_parts(
+def test_very_long_transcripts_are_encoded_in_few_parts(
     predictor: Predictor, clip_batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crnet.explain.words.MOST_CHARACTERS", 15_000)
-    words = align(" ".join(["w" * 9] * 100), (), tones((0, 1)), 1.0)  # 999 characters, read 15 times and not 50
+    words = align(" ".join(["w" * 9] * 100), (), tones((0, 1)), 1.0)  # 999 characters, encoded 15 times instead of 50
     features, _ = predictor.features(clip_batch)
     assert len(occlude(predictor, clip_batch, features, words)) == 15
     cues = tuple(Cue(i, i + 1, "a " * 30) for i in range(2_000))

@@ -173,8 +173,8 @@ def test_one_clip_is_enough_for_a_page(run: Path, make_evaluation: Callable[...,
     whole = make_evaluation()
     predictions = {name: values[:1] for name, values in whole.predictions.items()}
     systems = {name: describe(whole.truth[:1], p, whole.train_medians) for name, p in predictions.items()}
-    one = make_evaluation(rows=whole.rows[:1], truth=whole.truth[:1], predictions=predictions, systems=systems)
-    page = Page(write_run_page(run, one, store, FIGURES).read_text(encoding="utf-8"))
+    single = make_evaluation(rows=whole.rows[:1], truth=whole.truth[:1], predictions=predictions, systems=systems)
+    page = Page(write_run_page(run, single, store, FIGURES).read_text(encoding="utf-8"))
     assert "with so few clips, this may be chance" in " ".join(page.text.split())
 
 
