@@ -1,4 +1,4 @@
-"""Figures of a training run: training beside validation, and what each loss contributes."""
+"""Figures of a training run: training and validation curves, and the contribution of each loss."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from crnet.training.log import read_log
 from crnet.types import STREAMS, Stream
 
 Log = Sequence[Mapping[str, Any]]
-"""The rows of a stream's `log.jsonl`, one an epoch; `crnet.training.log` describes them."""
+"""The rows of a stream's `log.jsonl`, one for each epoch; `crnet.training.log` describes them."""
 
 TERM_COLOURS = {"l1": BLUE, "mse": GREEN, "bell": VERMILION, "classification": PURPLE}
 TERM_LABELS = {"l1": "L1", "mse": "MSE", "bell": "Bell", "classification": "lambda x cross-entropy"}
 
 
-def read_logs(run_dir: Path) -> dict[Stream, Log]:
+def read_logs(run_dir: Path | str) -> dict[Stream, Log]:
     """Read the training logs of a run by stream; a stream without a log is left out.
 
     Raises:
-        FormatError: A log is not one epoch per line in JSON.
+        FormatError: A log does not hold one JSON object for each epoch.
     """
-    logs = {stream: read_log(run_dir / stream) for stream in STREAMS}
+    logs = {stream: read_log(Path(run_dir) / stream) for stream in STREAMS}
     return {stream: rows for stream, rows in logs.items() if rows}
 
 
 def training_figures(logs: Mapping[Stream, Log], floor: float | None = None) -> dict[str, Figure]:
-    """Every figure of a run's training by the name of its file; none without logs."""
+    """Return every figure of a run's training by file name; none without logs."""
     figures = {}
     if logs:
         figures["training_curves"] = curves_figure(logs, floor)
@@ -56,11 +56,11 @@ def training_figures(logs: Mapping[Stream, Log], floor: float | None = None) -> 
 
 
 def curves_figure(logs: Mapping[Stream, Log], floor: float | None = None) -> Figure:
-    """Training and validation of each stream: 1 - MAE above, cross-entropy of the classes below.
+    """Draw training and validation of each stream: 1 - MAE above, cross-entropy of the classes below.
 
     Args:
-        logs: By stream.
-        floor: 1 - MAE of the constant training median, average of the five traits.
+        logs: Training logs by stream.
+        floor: 1 - MAE of predicting the training median for everyone, averaged over the five traits.
     """
     figure = new_figure(5.4)
     grid = figure.subplots(2, len(logs), squeeze=False, sharex="col", sharey="row")
@@ -71,8 +71,8 @@ def curves_figure(logs: Mapping[Stream, Log], floor: float | None = None) -> Fig
             style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 2.5, "linewidth": 1.5}
             joint = [(x, row) for x, row in joint_epochs(rows) if row[split]]
             above.plot([x for x, _ in joint], [_accuracy(row, split) for _, row in joint], label=label, **style)
-            known = [(x, row) for x, row in enumerate(rows, start=1) if row[split]]
-            below.plot([x for x, _ in known], [row[split]["classification"] for _, row in known], **style)
+            epochs = [(x, row) for x, row in enumerate(rows, start=1) if row[split]]
+            below.plot([x for x, _ in epochs], [row[split]["classification"] for _, row in epochs], **style)
         if floor is not None:
             above.axhline(floor, **FLOOR_LINE, label=FLOOR_LABEL)
         mark_best(above, rows)
@@ -87,7 +87,7 @@ def curves_figure(logs: Mapping[Stream, Log], floor: float | None = None) -> Fig
 
 
 def terms_figure(logs: Mapping[Stream, Log]) -> Figure:
-    """What each loss contributes to the sum that the second stage minimises, on the training split (Eq. 8)."""
+    """Draw the contribution of each loss to the sum that the second stage minimises (Eq. 8), on the training split."""
     figure = new_figure(3.4)
     grid = figure.subplots(1, len(logs), squeeze=False, sharey="row")[0]
     for axes, (stream, rows) in zip(grid, logs.items(), strict=True):
@@ -96,18 +96,7 @@ def terms_figure(logs: Mapping[Stream, Log]) -> Figure:
         for term, colour in TERM_COLOURS.items():
             values = [row["train"][term] * (row["lambda"] if term == "classification" else 1) for _, row in joint]
             axes.plot([x for x, _ in joint], values, color=colour, linewidth=1.6, label=TERM_LABELS[term])
-        outside = axes.twinx()
-        outside.plot(
-            [x for x, _ in joint],
-            [100 * row["train"]["outside_bell"] for _, row in joint],
-            color=GREY,
-            linestyle=":",
-            linewidth=1.4,
-        )
-        outside.set_ylim(0, 100)
-        outside.spines[["top", "left", "right"]].set_visible(False)
-        outside.tick_params(colors=GREY, labelsize=8, length=0, labelright=stream == list(logs)[-1])
-        axes.plot([], [], color=GREY, linestyle=":", label="% of scores beyond Bell's reach (right axis)")
+        _draw_outside_bell(axes, joint, show_labels=stream == list(logs)[-1])
         axes.set_yscale("log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         title(axes, stream)
@@ -117,8 +106,19 @@ def terms_figure(logs: Mapping[Stream, Log]) -> Figure:
     return figure
 
 
+def _draw_outside_bell(axes: Axes, epochs: Sequence[tuple[int, Mapping[str, Any]]], *, show_labels: bool) -> None:
+    """Draw the share of scores that the Bell loss cannot reach, on an axis of its own at the right."""
+    style: dict[str, Any] = {"color": GREY, "linestyle": ":", "linewidth": 1.4}
+    right = axes.twinx()
+    right.plot([x for x, _ in epochs], [100 * row["train"]["outside_bell"] for _, row in epochs], **style)
+    right.set_ylim(0, 100)
+    right.spines[["top", "left", "right"]].set_visible(False)
+    right.tick_params(colors=GREY, labelsize=8, length=0, labelright=show_labels)
+    axes.plot([], [], **style, label="% of scores out of reach of Bell (right axis)")
+
+
 def joint_epochs(rows: Log) -> list[tuple[int, Mapping[str, Any]]]:
-    """Number and row of the epochs that train the regression; before them it knows nothing and would fill the axis."""
+    """Return number and row of the epochs that train the regression; earlier ones would dominate the axis."""
     return [(x, row) for x, row in enumerate(rows, start=1) if row["lambda"] != 1]
 
 
@@ -128,7 +128,7 @@ def _accuracy(row: Mapping[str, Any], split: str) -> float:
 
 
 def mark_best(axes: Axes, rows: Log) -> None:
-    """A ring round the epoch whose weights were kept."""
+    """Draw a ring around the epoch whose weights were kept."""
     best = [(x, row) for x, row in enumerate(rows, start=1) if row.get("best") and row["val"]]
     if best:
         x, row = best[-1]
@@ -140,12 +140,12 @@ def mark_best(axes: Axes, rows: Log) -> None:
             markerfacecolor="none",
             color=INK,
             linestyle="none",
-            label="kept",
+            label="kept weights",
         )
 
 
 def mark_stages(panels: Sequence[Axes], rows: Log) -> None:
-    """A line where the second stage begins."""
+    """Draw a line where the second stage begins."""
     first = next((x for x, row in enumerate(rows, start=1) if row["stage"] != rows[0]["stage"]), None)
     for axes in panels:
         if first is not None:

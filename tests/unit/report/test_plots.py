@@ -1,4 +1,4 @@
-"""Figures: they can be drawn from any evaluation and log, are readable PNG files, and are the same every time."""
+"""Figures: any evaluation and log gives readable PNG files, always the same."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def log_rows(first: int = 2, second: int = 3, validated: bool = True) -> list[di
 
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw fewer pixels: what is on a figure does not depend on them."""
+    """Draw fewer pixels; the content of a figure does not depend on them."""
     monkeypatch.setattr(style, "DOTS_PER_INCH", 72)
 
 
@@ -52,7 +52,7 @@ def write_log(run: Path, stream: str, rows: list[dict]) -> None:
     (run / stream / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def test_every_figure_is_a_png_of_some_size_with_something_on_it(evaluation: Evaluation) -> None:
+def test_every_figure_is_a_png_with_content(evaluation: Evaluation) -> None:
     figures = evaluation_figures(evaluation)
     assert set(figures) == NAMES
     for figure in figures.values():
@@ -67,7 +67,7 @@ def test_the_same_evaluation_gives_the_same_bytes(evaluation: Evaluation) -> Non
     assert first == second
 
 
-def test_pyplot_is_never_touched(evaluation: Evaluation) -> None:
+def test_figures_leave_the_state_of_pyplot_alone(evaluation: Evaluation) -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
@@ -75,7 +75,7 @@ def test_pyplot_is_never_touched(evaluation: Evaluation) -> None:
     assert dict(matplotlib.rcParams) == before
 
 
-def test_what_the_panels_show(evaluation: Evaluation) -> None:
+def test_the_panels_show_truth_prediction_and_floor(evaluation: Evaluation) -> None:
     for i, axes in enumerate(scatter_figure(evaluation).axes):
         by_label = {line.get_label(): line for line in axes.lines}
         np.testing.assert_array_equal(by_label["one clip"].get_xdata(), evaluation.truth[:, i])
@@ -146,7 +146,7 @@ def test_curves_show_training_and_validation_of_the_second_stage_and_the_kept_ep
     lines = {line.get_label(): line for line in above.lines}
     assert list(lines["training"].get_xdata()) == [3, 4, 5]
     np.testing.assert_allclose(lines["validation"].get_ydata(), [0.855, 0.865, 0.875])
-    assert list(lines["kept"].get_xdata()) == [4]
+    assert list(lines["kept weights"].get_xdata()) == [4]
     assert list(lines["second stage begins"].get_xdata()) == [2.5, 2.5]
     assert len(below.lines[0].get_xdata()) == 5
 
