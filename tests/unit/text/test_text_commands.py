@@ -57,18 +57,18 @@ def test_train_and_embed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("command", ["predict", "explain"])
-def test_recogniser_and_encoder_reach_the_system(command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_options_reach_the_system(command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     arguments: dict[str, object] = {}
 
     def load(run: Path, device: str = "auto", **options: object) -> None:
-        arguments.update(options)
+        arguments.update(options, device=device)
         raise ConfigError("far enough")
 
     monkeypatch.setattr("crnet.load", load)
-    flags = ["--asr", "small.en", "--encoder", "skip-thoughts:here"]
+    flags = ["--asr", "small.en", "--encoder", "skip-thoughts:here", "--device", "cuda"]
     assert main([command, str(tmp_path), "talk.mp4", *flags]) == 2
     extra = {"precision": "float32"} if command == "predict" else {}
-    assert arguments == {"asr": "small.en", "encoder": "skip-thoughts:here", **extra}
+    assert arguments == {"asr": "small.en", "encoder": "skip-thoughts:here", "device": "cuda", **extra}
 
 
 def test_recogniser_and_encoder_reach_the_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
