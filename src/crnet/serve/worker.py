@@ -29,7 +29,6 @@ from crnet.utils.files import read_json, write_json, write_text
 if TYPE_CHECKING:
     from crnet.explain.explain import VideoExplanation
     from crnet.predict import Predictor
-    from crnet.report.video_report import VideoReport
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +38,7 @@ MAX_PATH_BYTES = 4096
 MAX_OPEN_FILES = 256
 MAX_RESULT_BYTES = 512 * BYTES_PER_MB
 PROGRESS_INTERVAL_S = 0.1
-EXPLAINING = "explaining"
-PICTURE_SUFFIXES = (".png", ".mp4")
+EXPLAINING = "explaining"  # `crnet.explain.explain.TASK`; importing it here would load PyTorch into the server
 MAX_NAME_LENGTH = 60
 
 OUT_OF_MEMORY = "scoring this video needs more memory than the server allows"
@@ -220,8 +218,8 @@ def score(predictor: Predictor, folder: Path, job: ScoringJob, progress: Throttl
     explanation = None
     if job.explain:
         explained = explain_video(predictor, video, transcript=transcript, progress=progress)
-        report = write_video_report(explained, video, predictor.bundle, out, progress)
-        prediction, explanation = explained.prediction, _summary(explained, report)
+        write_video_report(explained, video, predictor.bundle, out, progress)
+        prediction, explanation = explained.prediction, _summary(explained)
     else:
         progress("reading and scoring the video", 0, 1)
         prediction = predictor.predict(video, transcript)
@@ -250,14 +248,13 @@ def safe_file_name(name: str) -> str:
     return "video_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in Path(name).stem)[:MAX_NAME_LENGTH]
 
 
-def _summary(explained: VideoExplanation, report: VideoReport) -> dict[str, Any]:
-    """Return what the page displays of an explanation: base, contributions by target and stream, picture names."""
+def _summary(explained: VideoExplanation) -> dict[str, Any]:
+    """Return what the page displays of an explanation: base, contributions by target and stream, main target."""
     contributions = explained.contributions
     return {
         "base": dict(contributions.base),
         "contributions": {target: dict(streams) for target, streams in contributions.streams.items()},
         "target": explained.target,
-        "pictures": sorted(path.name for path in report.files.values() if path.suffix in PICTURE_SUFFIXES),
     }
 
 

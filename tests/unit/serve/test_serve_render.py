@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from serve_fakes import prediction
 
+from crnet.explain.explain import DONE
 from crnet.serve import render
 from crnet.serve.job_queue import WAITING, ScoringResult
 from crnet.serve.limits import Limits
@@ -20,7 +21,6 @@ EXPLANATION = {
     "base": dict.fromkeys(TARGETS, 0.5),
     "contributions": {target: dict(zip(STREAMS, (-0.2, 0.05, 0.0), strict=True)) for target in TARGETS},
     "target": "interview",
-    "pictures": [],
 }
 RESULT = ScoringResult("talk.mp4", prediction("talk.mp4"), None, "0" * 32, FILES)
 
@@ -103,6 +103,12 @@ def test_status_shows_the_queue_then_the_tasks_then_the_end() -> None:
     page = render.status([progress])
     assert "Done in 0 s" in page
     assert re.findall(r"[✓…]", page) == ["✓", "✓"]
+
+
+def test_the_end_of_an_explanation_is_not_a_task() -> None:
+    progress = JobProgress()
+    progress.update({"task": DONE, "done": 1, "total": 1, "note": ""})
+    assert progress.tasks == {}
 
 
 def test_an_error_is_announced_to_screen_readers() -> None:

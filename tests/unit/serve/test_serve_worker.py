@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from crnet.errors import MediaError
+from crnet.explain.explain import TASK
 from crnet.serve import worker
 from crnet.serve.limits import Limits
 from crnet.serve.worker import BUG, OUT_OF_MEMORY, ScoringJob, ThrottledProgress, run_job
@@ -39,8 +40,8 @@ def test_progress_is_sent_no_more_often_than_a_person_can_read(monkeypatch: pyte
 def test_each_step_of_an_explanation_is_a_task() -> None:
     sent: list[dict[str, Any]] = []
     progress = ThrottledProgress(sent.append)
-    progress("explaining", 0, 8, "reading the video")
-    progress("explaining", 8, 8, "done")
+    progress(TASK, 0, 8, "reading the video")
+    progress(TASK, 8, 8, "done")
     assert [(message["task"], message["done"], message["total"]) for message in sent] == [
         ("reading the video", 0, 1),
         ("done", 1, 1),
