@@ -17,6 +17,7 @@ from crnet.serve.limits import Limits
 from crnet.serve.storage import UPLOADS, Storage
 from crnet.serve.worker_client import ScoringError, WorkerClient
 from crnet.text.asr import FasterWhisper
+from crnet.utils.extras import install_command
 
 # Without these, Gradio would report its usage and check for updates; it reads them when it is imported.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -29,7 +30,7 @@ try:
     from fastapi import FastAPI, Request
     from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 except ImportError as error:
-    raise MissingDependencyError("the web page needs Gradio", remedy='pip install "crnet[serve]"') from error
+    raise MissingDependencyError("the web page needs Gradio", remedy=install_command("gradio")) from error
 
 from crnet.serve.job_queue import JobQueue
 from crnet.serve.middleware import SecurityMiddleware
