@@ -141,7 +141,7 @@ class _BatchReader(Dataset[Batch | CrnetError]):
     def __getitems__(self, indices: Sequence[EpochIndex]) -> Batch | CrnetError:
         """Read a batch; all its frames are decoded into one array.
 
-        The system provides large arrays in large pages. Decoding each clip into an array of its own and stacking them
+        The system provides large arrays in large pages. Decoding each clip into its own array and stacking them
         afterwards would take the loader a third longer.
         """
         config = self.dataset.config

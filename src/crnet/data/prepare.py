@@ -271,7 +271,7 @@ def _is_split_missing(split: Split, missing: list[LabelledClip], source: Source,
 def _may_contain(archive: str, split: Split) -> bool:
     """Whether an archive may contain videos of a split, by its name and the names of the archives around it."""
     names = [part.lower() for part in Path(archive).parts if part.lower().endswith(".zip")]
-    named_splits = {known for known in SPLITS for name in names if name.startswith(known)}
+    named_splits = {candidate for candidate in SPLITS for name in names if name.startswith(candidate)}
     return not named_splits or split in named_splits
 
 

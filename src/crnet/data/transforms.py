@@ -101,7 +101,7 @@ def choose_frames(source: ClipSource, frames: int, rng: np.random.Generator | No
     """
     if source.segments % frames:
         raise ConfigError(
-            f"{frames} frames cannot be drawn from clips of {source.segments} segments",
+            f"{frames} frames cannot be chosen from clips of {source.segments} segments",
             remedy=f"choose a number of frames that divides {source.segments}",
         )
     part_of_frame = np.asarray(source.segment, dtype=np.int64) // (source.segments // frames)
@@ -289,7 +289,7 @@ def clip_batch(clip: Clip, config: TransformConfig, streams: Collection[Stream])
 
     Args:
         clip: The clip.
-        config: What a model sees.
+        config: How a clip becomes a sample.
         streams: The streams to fill in.
 
     Raises:

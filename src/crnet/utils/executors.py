@@ -1,8 +1,8 @@
 """Jobs in worker processes, one job at a time each. When a worker dies, only its current job fails.
 
-Each worker has a pipe of its own, so a worker that is killed cannot block the others or take their jobs with it.
+Each worker has its own pipe, so a killed worker can neither block the others nor take their jobs with it.
 Maintained pools do not guarantee that. In `concurrent.futures` and loky, every pending job fails when one worker dies.
-Pebble (5.2.3) goes on, but its workers share one pipe: if a worker is killed right after it takes a job while threads
+Pebble (5.2.3) survives, but its workers share one pipe: if a worker is killed right after it takes a job while threads
 of the parent are busy, the whole pool gives up with "All workers expired". On two busy cores that took at most five
 killed workers; this module lost no other job in 160.
 """

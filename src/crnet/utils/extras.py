@@ -1,8 +1,8 @@
-"""Which extra of this package brings a module that is not installed."""
+"""Extras of this package that install optional modules."""
 
 from __future__ import annotations
 
-EXTRA_OF_MODULE = {
+MODULE_EXTRAS = {
     "av": "media",
     "soxr": "media",
     "mtcnn": "media",
@@ -24,5 +24,5 @@ EXTRA_OF_MODULE = {
 def install_command(module: str) -> str:
     """Return the command that installs a missing module, such as `pip install "crnet[media]"`."""
     package = module.partition(".")[0]
-    extra = EXTRA_OF_MODULE.get(package)
+    extra = MODULE_EXTRAS.get(package)
     return f'pip install "crnet[{extra}]"' if extra else f"pip install {package.replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""Numbers as text: figures as papers print them (.9188, +.0031), and scores for everyone (0.61, +0.012)."""
+"""Format numbers: metrics as papers print them (.9188, +.0031), and scores for general readers (0.61, +0.012)."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ DIGITS = 4
 
 
 def decimal(value: float | None, sd: float | None = None, digits: int = DIGITS) -> str:
-    """A score between 0 and 1: ".9188", ".9188 ±.0012"; "–" if there is none."""
+    """Format a metric between 0 and 1: ".9188", ".9188 ±.0012"; "–" for None."""
     if value is None:
         return "–"
     return _short(f"{value:.{digits}f}") + ("" if sd is None else f" ±{_short(f'{sd:.{digits}f}')}")
 
 
 def difference(value: float, sd: float | None = None) -> str:
-    """A difference with its sign: "+.0031", "−.0004 ±.0010"."""
+    """Format a difference with its sign: "+.0031", "−.0004 ±.0010"."""
     text = _short(f"{abs(value):.{DIGITS}f}")
     return ("−" if round(value, DIGITS) < 0 else "+") + text + ("" if sd is None else f" ±{_short(f'{sd:.{DIGITS}f}')}")
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share: "29.6%"; "–" if there is none."""
+    """Format a share: "29.6%"; "–" for None."""
     return "–" if value is None else f"{100 * value:.{digits}f}%".replace("-", "−")
 
 
 def p_text(p: float | None) -> str:
-    """A p-value: ".034"; "<.001"."""
+    """Format a p-value: ".034"; "<.001"; "–" for None."""
     if p is None:
         return "–"
     return "<.001" if p < 0.001 else ">.999" if p > 0.999 else _short(f"{p:.3f}")
 
 
 def interval_text(interval: Sequence[float] | None) -> str:
-    """An interval of scores: ".912–.931"; empty if there is none."""
+    """Format an interval of a metric: ".912–.931"; "" for None."""
     return "" if interval is None else f"{decimal(interval[0], digits=3)}–{decimal(interval[1], digits=3)}"
 
 
 def error_removed_text(metrics: Mapping[str, Any]) -> str:
-    """The share of the floor's error that is removed, with its interval if there is one: "54% (47 to 59)"."""
+    """Format the share of the floor's error that is removed, with its interval if there is one: "54% (47 to 59)"."""
     interval = metrics["ci95"]["error_removed"]
     bounds = "" if interval is None else f" ({100 * interval[0]:.0f} to {100 * interval[1]:.0f})"
     return f"{percent(metrics['error_removed'], 0)}{bounds}"
@@ -54,7 +54,7 @@ def score_text(score: float, interval: Sequence[float] | None = None, level: flo
 
 
 def effect_text(effect: float) -> str:
-    """Format what something adds to a predicted score, with its sign: "+0.012", "−0.003"."""
+    """Format a contribution to a predicted score, with its sign: "+0.012", "−0.003"."""
     return f"{effect:+.3f}".replace("-", "−")
 
 

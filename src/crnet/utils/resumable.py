@@ -109,10 +109,10 @@ class ResumableFolder:
             earlier = self.decisive(recorded)
         except (KeyError, TypeError, AttributeError) as error:
             raise FormatError(f"does not hold the settings of {self.contents}", path=path) from error
-        found = list(changes(earlier, self.decisive(as_json(settings))))
-        if found:
+        changed = list(changes(earlier, self.decisive(as_json(settings))))
+        if changed:
             raise ConfigError(
-                f"this folder holds {self.contents} made with another configuration: {_listed(found)}",
+                f"this folder holds {self.contents} made with another configuration: {_shorten(changed)}",
                 path=path,
                 remedy="repeat those settings, choose another folder, or delete this one to start again",
             )
@@ -123,7 +123,7 @@ def _has_other_files(folder: Path) -> bool:
     return folder.is_dir() and any(not path.name.startswith(TEMPORARY_PREFIX) for path in folder.iterdir())
 
 
-def _listed(found: list[str]) -> str:
-    more = len(found) - LISTED_CHANGES
-    listed = "; ".join(found[:LISTED_CHANGES])
+def _shorten(changed: list[str]) -> str:
+    more = len(changed) - LISTED_CHANGES
+    listed = "; ".join(changed[:LISTED_CHANGES])
     return listed if more <= 0 else f"{listed}; and {more} more"

@@ -1,4 +1,4 @@
-"""A stand-in for the video reader: small clips that follow from the file's bytes, and faults on demand."""
+"""A fake video reader: small clips that depend on the bytes of the file, and failures on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crnet.types import Clip
 
 @dataclass(frozen=True)
 class FakeSettings:
-    """As much of MediaSettings as `prepare` looks at."""
+    """The part of MediaSettings that `prepare` uses."""
 
     segments: int = 4
     frames_per_segment: int | None = None
@@ -33,7 +33,7 @@ class FakeSettings:
 
 
 def fake_clip(path: Path, *, clip_id: str, transcript: str, encoder: TextEncoder, settings: FakeSettings) -> Clip:
-    """A clip made from the bytes of `path`; some contents make it fail."""
+    """Make a clip from the bytes of `path`; some contents make it fail."""
     time.sleep(settings.sleep_s)
     content = path.read_bytes()
     if content == b"bad":
@@ -68,7 +68,7 @@ def fake_clip(path: Path, *, clip_id: str, transcript: str, encoder: TextEncoder
         fps=10.0,
         source_sha256="00",
         settings="fake",
-        simulated=content == b"drawn",
+        simulated=content == b"synthetic",
         has_audio=True,
         has_transcript=bool(transcript),
         warnings=("fake",),

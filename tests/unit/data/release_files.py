@@ -1,4 +1,4 @@
-"""Files as the official release has them, made in the tests: Python 2 pickles, zips inside zips, locked zips."""
+"""Make files like those of the official release: Python 2 pickles, nested zips, encrypted zips."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ RELEASE_ORDER = ("extraversion", "neuroticism", "agreeableness", "conscientiousn
 
 
 def text(value: str) -> bytes:
-    """SHORT_BINSTRING: how Python 2 pickled a `str`."""
+    """Pickle a `str` as Python 2 did: SHORT_BINSTRING or BINSTRING."""
     raw = value.encode("utf-8")
     return b"U" + bytes([len(raw)]) + raw if len(raw) < 256 else b"T" + struct.pack("<I", len(raw)) + raw
 
 
 def dictionary(items: Mapping[str, bytes]) -> bytes:
-    """EMPTY_DICT and SETITEMS around values that are pickled already."""
+    """Pickle a dictionary of pickled values: EMPTY_DICT and SETITEMS."""
     return b"}(" + b"".join(text(name) + value for name, value in items.items()) + b"u"
 
 
 class Python2Numbers:
-    """numpy.float64 values as Python 2's cPickle wrote them under protocol 2, with one dtype for all."""
+    """Pickles numpy.float64 values as cPickle of Python 2 did with protocol 2, with one dtype for all."""
 
     def __init__(self, module: bytes = b"numpy.core.multiarray") -> None:
         self.module = module
@@ -42,7 +42,7 @@ class Python2Numbers:
 
 
 def annotation(scores: Mapping[str, tuple[float, ...]], targets: tuple[str, ...] = RELEASE_ORDER) -> bytes:
-    """An annotation pickle; `scores` by clip in the order of `TARGETS`; interview's values are numpy.float64."""
+    """Make an annotation pickle; `scores` by clip in the order of `TARGETS`; those of interview are numpy.float64."""
     numbers = Python2Numbers()
     columns = {}
     for target in targets:
@@ -59,12 +59,12 @@ def annotation(scores: Mapping[str, tuple[float, ...]], targets: tuple[str, ...]
 
 
 def transcription(texts: Mapping[str, str]) -> bytes:
-    """A transcription pickle."""
-    return b"\x80\x02" + dictionary({clip: text(said) for clip, said in texts.items()}) + b"."
+    """Make a transcription pickle."""
+    return b"\x80\x02" + dictionary({clip: text(transcript) for clip, transcript in texts.items()}) + b"."
 
 
 def zipped(contents: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    """A zip archive in memory."""
+    """Make a zip archive in memory."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
         for name, content in contents.items():
@@ -72,10 +72,10 @@ def zipped(contents: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED)
     return file.getvalue()
 
 
-def locked(contents: Mapping[str, bytes], key: str, *, descriptors: bool = False) -> bytes:
-    """A zip archive whose members are stored and encrypted with ZipCrypto (PKWARE's APPNOTE, section 6.1).
+def encrypted(contents: Mapping[str, bytes], key: str, *, descriptors: bool = False) -> bytes:
+    """Make a zip archive whose members are stored and encrypted with ZipCrypto (PKWARE's APPNOTE, section 6.1).
 
-    `descriptors` puts a data descriptor behind each member, as Info-ZIP's `zip -P` does (section 4.3.9).
+    `descriptors` adds a data descriptor after each member, as Info-ZIP's `zip -P` does (section 4.3.9).
     """
     body, directory = b"", b""
     flags = 9 if descriptors else 1
@@ -118,9 +118,9 @@ def _encrypt(plain: bytes, key: bytes) -> bytes:
 def write_release(
     root: Path, *, nested: bool = False, compression: int = zipfile.ZIP_STORED
 ) -> dict[str, tuple[float, ...]]:
-    """A release of four clips of which one is known to have no annotation; the scores by clip.
+    """Write a release of four clips, one of which has no annotation in the original either. Return the scores by clip.
 
-    Unpacked by default; `nested` puts the training videos into zips inside zips, as the publishers do.
+    The files are unpacked by default; `nested` puts the training videos into nested zips, as the publishers do.
     """
     scores = {
         f"{name}.mp4": tuple(0.1 * i + 0.01 * k for k in range(6)) for i, name in enumerate(("aB-1.001", "aB-1.002"))
@@ -129,8 +129,8 @@ def write_release(
     root.mkdir(parents=True, exist_ok=True)
     (root / "annotation_training.pkl").write_bytes(annotation(scores))
     (root / "annotation_validation.pkl").write_bytes(annotation(validation))
-    said = {"aB-1.001.mp4": "I’m here [you heard it all? 00:00:07] again", "aB-1.002.mp4": ""}
-    (root / "transcription_training.pkl").write_bytes(transcription(said))
+    transcripts = {"aB-1.001.mp4": "I’m here [you heard it all? 00:00:07] again", "aB-1.002.mp4": ""}
+    (root / "transcription_training.pkl").write_bytes(transcription(transcripts))
     (root / "eth_gender_annotations_dev.csv").write_text(
         "VideoName;YouTubeID;Ethnicity;Gender\naB-1.001.mp4;aB-1;2;2\naB-1.002.mp4;aB-1;3;1\n"
     )

@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from release_files import locked, zipped
+from release_files import encrypted, zipped
 
 from crnet.data.sources import archives
 from crnet.data.sources.archives import Archive, ask_for_key, key_from_environment
@@ -25,7 +25,7 @@ needs_decryption = pytest.mark.skipif(
     importlib.util.find_spec("stream_unzip") is None, reason="stream-unzip (extra `release`) is not installed"
 )
 
-# "inner.txt" holding b"hello locked world\n" * 3, AES-256, stored; key "geheim". Made with pyzipper 0.3.
+# "inner.txt" with b"hello locked world\n" * 3, AES-256, stored; key "geheim". Made with pyzipper 0.3.
 AES_ZIP = base64.b64decode("""
 UEsDBBQAAQBjAMR5dl0AAAAAVQAAADkAAAAJAAsAaW5uZXIudHh0AZkHAAIAQUUDAADV2EEcOXumRh1NTne+9kqEzRU87ba7a02K
 jb17LWXiNrA/f4huc2B1YiKiGIhLcApLD17h2HEAA5FFQprK2wOK7BGRDkvi2XG7L0GWs8TGq3a8h1IJUEsBAhQDFAABAGMAxHl2
@@ -34,44 +34,44 @@ XQAAAABVAAAAOQAAAAkACwAAAAAAAAAAAIABAAAAAGlubmVyLnR4dAGZBwACAEFFAwAAUEsFBgAAAAAB
 
 
 def no_keys(stem: str) -> str:
-    raise AssertionError(f"asked for the key of {stem}")
+    raise AssertionError(f"requested the key of {stem}")
 
 
-def written(path: Path, content: bytes) -> Path:
+def write(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
 
 
-def test_members_are_read_whole(tmp_path: Path) -> None:
+def test_members_are_read_completely(tmp_path: Path) -> None:
     contents = {
         "a/one.mp4": b"1" * 3_000_000,
         "two.mp4": b"",
         "__MACOSX/._one.mp4": b"clutter",
         "a/.DS_Store": b"clutter",
     }
-    archive = Archive(written(tmp_path / "x.zip", zipped(contents)), no_keys)
+    archive = Archive(write(tmp_path / "x.zip", zipped(contents)), no_keys)
     assert [member.name for member in archive.members] == ["a/one.mp4", "two.mp4"]
-    one = pickle.loads(pickle.dumps(archive.members[0]))  # as it travels to a worker
-    assert b"".join(one.chunks()) == contents["a/one.mp4"]
-    assert one.crc32 == zlib.crc32(contents["a/one.mp4"])
-    assert one.display_path == f"{tmp_path}/x.zip/a/one.mp4"
-    one.extract(tmp_path / "out")
+    member = pickle.loads(pickle.dumps(archive.members[0]))  # as for a worker
+    assert b"".join(member.chunks()) == contents["a/one.mp4"]
+    assert member.crc32 == zlib.crc32(contents["a/one.mp4"])
+    assert member.display_path == f"{tmp_path}/x.zip/a/one.mp4"
+    member.extract(tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == contents["a/one.mp4"]
     with pytest.raises(ArchiveError, match="the limit is 10"):
-        one.read(10)
+        member.read(10)
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_an_archive_in_an_archive_in_an_archive(tmp_path: Path, compression: int) -> None:
+def test_archives_nested_three_levels_deep(tmp_path: Path, compression: int) -> None:
     innermost = zipped({"deep.mp4": os.urandom(5000)}, compression)
     outer = zipped({"padding": b"x" * 77, "in.zip": zipped({"deeper/in.zip": innermost}, compression)}, compression)
-    archive = Archive(written(tmp_path / "outer.zip", outer), no_keys)
+    archive = Archive(write(tmp_path / "outer.zip", outer), no_keys)
     inner = archive.inner(archive.members[1], tmp_path / "spill1.zip")
     innermost_archive = inner.inner(inner.members[0], tmp_path / "spill2.zip")
     (member,) = innermost_archive.members
     assert zlib.crc32(member.read(10_000)) == member.crc32
     assert member.display_path.endswith("outer.zip/in.zip/deeper/in.zip/deep.mp4")
-    # A stored archive is read in place, nothing is unpacked.
+    # A stored archive is read in place, without unpacking.
     assert (tmp_path / "spill1.zip").exists() == (compression == zipfile.ZIP_DEFLATED)
 
 
@@ -94,10 +94,10 @@ def bomb() -> bytes:
 
 
 def overlapping() -> bytes:
-    """Two entries of the directory that share one member's bytes, as zip bombs do."""
+    """Make an archive with two directory entries for the same bytes, as zip bombs do."""
     content = zipped({"a.mp4": b"x" * 1000, "b.mp4": b"x" * 1000})
     start = content.rindex(b"PK\x01\x02")
-    # The second entry points to the first member, and the first member's bytes are all there is.
+    # The second entry points to the first member, whose bytes are the only ones.
     entry = bytearray(content[start : content.index(b"PK\x05\x06")])
     entry[42:46] = struct.pack("<I", 0)
     short = content[: content.index(b"PK\x03\x04", 10)]
@@ -107,8 +107,8 @@ def overlapping() -> bytes:
 
 
 DANGEROUS = {
-    "climbs out": lambda: zipped({"../x.mp4": b"1"}),
-    "climbs out deep": lambda: zipped({"a/b/../../../x.mp4": b"1"}),
+    "leaves its folder": lambda: zipped({"../x.mp4": b"1"}),
+    "leaves its folder deep inside": lambda: zipped({"a/b/../../../x.mp4": b"1"}),
     "absolute": lambda: zipped({"/etc/x.mp4": b"1"}),
     "drive": lambda: zipped({"C:/x.mp4": b"1"}),
     "backslash": lambda: zipped({"..\\x.mp4": b"1"}),
@@ -122,7 +122,7 @@ DANGEROUS = {
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("kind", DANGEROUS)
 def test_a_dangerous_archive_is_refused(tmp_path: Path, kind: str) -> None:
-    path = written(tmp_path / "x.zip", DANGEROUS[kind]())
+    path = write(tmp_path / "x.zip", DANGEROUS[kind]())
     with pytest.raises(ArchiveError, match=r"refused|[Oo]verlap") as caught:
         archive = Archive(path, no_keys)
         for member in archive.members:
@@ -133,7 +133,7 @@ def test_a_dangerous_archive_is_refused(tmp_path: Path, kind: str) -> None:
 def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MOST_MEMBERS", 2)
     with pytest.raises(ArchiveError, match="3 members"):
-        Archive(written(tmp_path / "x.zip", zipped({"a": b"", "b": b"", "c": b""})), no_keys)
+        Archive(write(tmp_path / "x.zip", zipped({"a": b"", "b": b"", "c": b""})), no_keys)
 
 
 def flipped() -> bytes:
@@ -143,7 +143,7 @@ def flipped() -> bytes:
 
 
 def lying_size() -> bytes:
-    """The directory announces 10 bytes where 1,000 are."""
+    """Make an archive whose directory says 10 bytes for a member of 1,000."""
     content = zipped({"a.mp4": bytes(1000)}, zipfile.ZIP_DEFLATED)
     at = content.index(b"PK\x01\x02") + 24
     return content[:at] + struct.pack("<I", 10) + content[at + 4 :]
@@ -160,7 +160,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_a_damaged_archive_is_an_archive_error(tmp_path: Path, kind: str) -> None:
-    path = written(tmp_path / "x.zip", DAMAGED[kind])
+    path = write(tmp_path / "x.zip", DAMAGED[kind])
     with pytest.raises(ArchiveError) as caught:
         for member in Archive(path, no_keys).members:
             member.read(1 << 20)
@@ -181,25 +181,25 @@ def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert key_from_environment("test-2e", exact=True) is None
 
 
-LOCKED = locked({"a.mp4": b"secret " * 100, "b.mp4": b"more"}, "geheim")
+ENCRYPTED = encrypted({"a.mp4": b"secret " * 100, "b.mp4": b"more"}, "geheim")
 
 
-def test_the_locked_archives_of_the_tests_are_right(tmp_path: Path) -> None:
-    with zipfile.ZipFile(written(tmp_path / "x.zip", LOCKED)) as archive:
+def test_python_can_read_the_encrypted_archives_of_these_tests(tmp_path: Path) -> None:
+    with zipfile.ZipFile(write(tmp_path / "x.zip", ENCRYPTED)) as archive:
         assert archive.read("a.mp4", pwd=b"geheim") == b"secret " * 100
 
 
 @needs_decryption
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [(LOCKED, b"secret " * 100), (AES_ZIP, b"hello locked world\n" * 3)],
+    [(ENCRYPTED, b"secret " * 100), (AES_ZIP, b"hello locked world\n" * 3)],
     ids=["ZipCrypto", "AES"],
 )
-def test_locked_archives_open_with_their_key_only(tmp_path: Path, content: bytes, expected: bytes) -> None:
-    path = written(tmp_path / "test-1e.zip", content)
-    asked = []
-    archive = Archive(path, lambda stem: asked.append(stem) or "geheim")
-    assert asked == ["test-1e"]
+def test_encrypted_archives_open_with_their_key_only(tmp_path: Path, content: bytes, expected: bytes) -> None:
+    path = write(tmp_path / "test-1e.zip", content)
+    requested = []
+    archive = Archive(path, lambda stem: requested.append(stem) or "geheim")
+    assert requested == ["test-1e"]
     assert archive.members[0].read(10_000) == expected
     assert "geheim" not in repr(archive.members[0])
     with pytest.raises(ArchiveError, match="key is wrong") as caught:
@@ -209,11 +209,11 @@ def test_locked_archives_open_with_their_key_only(tmp_path: Path, content: bytes
 
 @needs_decryption
 @pytest.mark.parametrize("maker", ["by hand", "zip", "zip -0"])
-def test_every_member_of_a_locked_archive_with_data_descriptors_is_read(tmp_path: Path, maker: str) -> None:
+def test_every_member_of_an_encrypted_archive_with_data_descriptors_is_read(tmp_path: Path, maker: str) -> None:
     contents = {"a.mp4": b"secret " * 100, "b.mp4": b"last"}
     path = tmp_path / "x.zip"
     if maker == "by hand":
-        path.write_bytes(locked(contents, "geheim", descriptors=True))
+        path.write_bytes(encrypted(contents, "geheim", descriptors=True))
     elif shutil.which("zip") is None:
         pytest.skip("Info-ZIP's zip is not installed")
     else:
@@ -221,18 +221,18 @@ def test_every_member_of_a_locked_archive_with_data_descriptors_is_read(tmp_path
             (tmp_path / name).write_bytes(content)
         subprocess.run([*maker.split(), "-q", "-P", "geheim", path.name, *contents], cwd=tmp_path, check=True)
     assert all(info.flag_bits & 9 == 9 for info in zipfile.ZipFile(path).infolist())
-    assert {one.name: one.read(1000) for one in Archive(path, lambda stem: "geheim").members} == contents
+    assert {member.name: member.read(1000) for member in Archive(path, lambda stem: "geheim").members} == contents
 
 
 @needs_decryption
-def test_a_locked_archive_holds_archives_that_open_with_the_same_key(tmp_path: Path) -> None:
-    path = written(tmp_path / "test-1e.zip", locked({"test80_01.zip": LOCKED}, "geheim"))
+def test_archives_inside_an_encrypted_archive_open_with_the_same_key(tmp_path: Path) -> None:
+    path = write(tmp_path / "test-1e.zip", encrypted({"test80_01.zip": ENCRYPTED}, "geheim"))
     archive = Archive(path, lambda stem: "geheim")
     inner = archive.inner(archive.members[0], tmp_path / "spill.zip")
     assert inner.members[1].read(10) == b"more"
 
 
-def test_without_the_package_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "stream_unzip", None)
     with pytest.raises(MissingDependencyError, match=r"crnet\[release\]"):
-        Archive(written(tmp_path / "x.zip", LOCKED), lambda stem: "geheim")
+        Archive(write(tmp_path / "x.zip", ENCRYPTED), lambda stem: "geheim")

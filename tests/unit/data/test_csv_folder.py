@@ -17,7 +17,7 @@ from crnet.types import TARGETS
 HEADER = "clip,split,person," + ",".join(TARGETS) + ",transcript,group_age"
 
 
-def videos_of(source: Source, work: Path) -> dict[str, Path]:
+def read_videos(source: Source, work: Path) -> dict[str, Path]:
     (group,) = (group for group in source.video_groups(work) if isinstance(group, VideoGroup))
     return {video.clip_id: video.location for video in group.videos}  # type: ignore[misc]
 
@@ -56,14 +56,14 @@ def test_a_table_of_clips(tmp_path: Path, encoding: str, delimiter: str, newline
     assert (b.clip_id, b.split, b.person, b.groups) == ("sub/b.MOV", "val", None, {})
     assert (c.split, c.scores) == (None, None)
     assert source.kind == "folder"
-    assert videos_of(source, tmp_path) == {name: tmp_path / name for name in ("a.mp4", "sub/b.MOV", "c.mp4")}
+    assert read_videos(source, tmp_path) == {name: tmp_path / name for name in ("a.mp4", "sub/b.MOV", "c.mp4")}
     assert open_source(tmp_path / "clips.csv").clips == source.clips
 
 
-def test_quotes_and_the_least_table(tmp_path: Path) -> None:
+def test_quotes_and_the_smallest_table(tmp_path: Path) -> None:
     write(tmp_path, 'clip\n"a, b.mp4"\n./c.mp4\nd\\e.mp4\n', "a, b.mp4", "c.mp4", "d/e.mp4")
     source = open_folder(tmp_path)
-    assert set(videos_of(source, tmp_path)) == {"a, b.mp4", "c.mp4", "d/e.mp4"} == set(source.clips)
+    assert set(read_videos(source, tmp_path)) == {"a, b.mp4", "c.mp4", "d/e.mp4"} == set(source.clips)
 
 
 SCORES = "0.1,0.2,0.3,0.4,0.5,0.6"
@@ -85,8 +85,8 @@ BAD = {
     "empty": ("", 1, "is empty"),
     "header only": ("clip,split\n", 1, "lists no clip"),
     "column twice": ("clip,split,split\na.mp4,,\n", 1, "split twice"),
-    "climbs out": ("clip\n../a.mp4\n", 2, "not inside"),
-    "climbs out within": ("clip\nb/../../a.mp4\n", 2, "not inside"),
+    "leaves its folder": ("clip\n../a.mp4\n", 2, "not inside"),
+    "leaves its folder from within": ("clip\nb/../../a.mp4\n", 2, "not inside"),
     "absolute": ("clip\n/etc/a.mp4\n", 2, "not inside"),
     "other drive": ("clip\nC:\\a.mp4\n", 2, "not inside"),
     "zero byte": ("clip\na\0.mp4\n", 2, ""),
@@ -99,7 +99,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_table_is_an_error_with_file_line_and_remedy(tmp_path: Path, kind: str) -> None:
+def test_the_error_of_a_bad_table_has_file_line_and_remedy(tmp_path: Path, kind: str) -> None:
     text, line, reason = BAD[kind]
     path = write(tmp_path, text, "a.mp4", "b.mp4")
     with pytest.raises(LabelError) as caught:
@@ -123,7 +123,7 @@ def test_a_huge_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         open_folder(tmp_path)
 
 
-def test_several_tables_need_a_choice(tmp_path: Path) -> None:
+def test_one_of_several_tables_must_be_chosen(tmp_path: Path) -> None:
     write(tmp_path, "clip\na.mp4\n", "a.mp4")
     (tmp_path / "more.csv").write_text("clip\na.mp4\n")
     with pytest.raises(LabelError, match=r"clips\.csv, more\.csv"):
@@ -135,19 +135,19 @@ def test_clips_without_video_and_videos_without_clip(tmp_path: Path, caplog: pyt
     write(tmp_path, "clip,mood\na.mp4,x\ngone.mp4,x\n", "a.mp4", "unlisted.mp4")
     with caplog.at_level(logging.WARNING):
         source = open_folder(tmp_path)
-    assert set(source.clips) == {"a.mp4", "gone.mp4"} and set(videos_of(source, tmp_path)) == {"a.mp4"}
+    assert set(source.clips) == {"a.mp4", "gone.mp4"} and set(read_videos(source, tmp_path)) == {"a.mp4"}
     assert source.expected_path("gone.mp4") == str(tmp_path / "gone.mp4")
     assert "mood" in caplog.text
     failures = [group for group in source.video_groups(tmp_path) if isinstance(group, Failure)]
-    assert [(one.clip, one.reason) for one in failures] == [("unlisted.mp4", "has no row in the CSV")]
+    assert [(failure.clip, failure.reason) for failure in failures] == [("unlisted.mp4", "has no row in the CSV")]
 
 
 def test_a_row_may_name_any_file_in_the_folder(tmp_path: Path) -> None:
     names = ["a.gif", ".hidden.mp4", ".hidden/b.mp4", "c.video", "\u00e9.mp4", "e\u0301e.GIF"]
-    on_disk = [*names[:4], "e\u0301.mp4", "\u00e9e.GIF"]  # as macOS spells them, and the other way round
+    on_disk = [*names[:4], "e\u0301.mp4", "\u00e9e.GIF"]  # accents as two characters, as on macOS, and as one
     write(tmp_path, "\n".join(["clip", *names]), *on_disk)
     source = open_folder(tmp_path)
-    assert videos_of(source, tmp_path) == {name: tmp_path / file for name, file in zip(names, on_disk, strict=True)}
+    assert read_videos(source, tmp_path) == {name: tmp_path / file for name, file in zip(names, on_disk, strict=True)}
     assert not [group for group in source.video_groups(tmp_path) if isinstance(group, Failure)]
 
 
@@ -157,7 +157,7 @@ def test_suffixes_of_videos(tmp_path: Path, suffix: str) -> None:
     assert set(open_folder(tmp_path).clips) == {f"a.{suffix}"}
 
 
-def test_a_folder_of_videos_is_to_be_predicted(tmp_path: Path) -> None:
+def test_a_folder_without_a_table_is_for_prediction(tmp_path: Path) -> None:
     for name in ("b.mp4", "a/c.mkv", ".hidden.mp4", "a/._c.mkv", ".git/x.mp4", "note.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
@@ -168,20 +168,20 @@ def test_a_folder_of_videos_is_to_be_predicted(tmp_path: Path) -> None:
     assert all(clip.split is None and clip.scores is None for clip in source.clips.values())
 
 
-def test_transcripts_beside_videos_serve_a_table_without_that_column(
+def test_a_table_without_transcripts_uses_those_beside_the_videos(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write(tmp_path, "clip\na.mp4\nb.mp4\n", "a.mp4", "b.mp4")
-    (tmp_path / "a.txt").write_text("said")
+    (tmp_path / "a.txt").write_text("hello")
     (tmp_path / "b.txt").write_bytes(b"\0\0")
-    assert [clip.transcript for clip in open_folder(tmp_path).clips.values()] == ["said", ""]
+    assert [clip.transcript for clip in open_folder(tmp_path).clips.values()] == ["hello", ""]
     assert "b.txt" in caplog.text  # a warning, not a failure
     path.write_text("clip,transcript\na.mp4,\nb.mp4,own\n")
     assert [clip.transcript for clip in open_folder(tmp_path).clips.values()] == ["", "own"]
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty", "a.mp4"])
-def test_no_data_set_is_a_usage_error(tmp_path: Path, name: str) -> None:
+def test_a_missing_dataset_is_a_usage_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.mp4").write_bytes(b"x")
     with pytest.raises(UsageError) as caught:
@@ -189,7 +189,7 @@ def test_no_data_set_is_a_usage_error(tmp_path: Path, name: str) -> None:
     assert caught.value.path == tmp_path / name and caught.value.remedy
 
 
-def test_links_that_lead_in_circles_end(tmp_path: Path) -> None:
+def test_circular_links_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.mp4").write_bytes(b"x")
     (tmp_path / "a" / "back").symlink_to(tmp_path)

@@ -1,4 +1,4 @@
-"""The order of clips, and who gets which."""
+"""The order of clips, and their distribution over batches, ranks and workers."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ def bits(batch: Batch) -> bytes:
     return b"".join(t.numpy().tobytes() for t in tensors if t is not None)
 
 
-def test_an_epoch_shows_each_clip_once_in_an_order_of_its_own(store: Path) -> None:
+def test_each_epoch_shows_each_clip_once_in_a_new_order(store: Path) -> None:
     data = dataset(store)
     batches = load_batches(data, 5)
-    seen = []
+    orders = []
     for epoch in (0, 1, 0):
         data.set_epoch(epoch)
-        seen.append(sum(ids(batches), ()))
-    assert seen[0] == seen[2] != seen[1]
-    assert sorted(seen[0]) == sorted(seen[1]) == [row.clip_id for row in data.rows]
-    assert sum(ids(load_batches(dataset(store, seed=1), 5)), ()) != seen[0]
+        orders.append(sum(ids(batches), ()))
+    assert orders[0] == orders[2] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1]) == [row.clip_id for row in data.rows]
+    assert sum(ids(load_batches(dataset(store, seed=1), 5)), ()) != orders[0]
 
 
-def test_the_incomplete_last_batch_is_left_out_unless_alone(store: Path) -> None:
+def test_an_incomplete_last_batch_is_dropped_unless_it_is_the_only_one(store: Path) -> None:
     assert [len(batch) for batch in ids(load_batches(dataset(store), 4))] == [4, 4]
     assert [len(batch) for batch in ids(load_batches(dataset(store), 30))] == [10]
     assert [len(batch) for batch in ids(load_batches(dataset(store, training=False), 4))] == [4, 4, 2]
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_the_ranks_together_see_the_global_batches_in_order(store: Path, ranks: int) -> None:
+def test_all_ranks_together_see_the_global_batches_in_order(store: Path, ranks: int) -> None:
     alone = ids(load_batches(dataset(store), 6))
     shares = [ids(load_batches(dataset(store), 6, rank=rank, ranks=ranks)) for rank in range(ranks)]
     assert [sum(parts, ()) for parts in zip(*shares, strict=True)] == alone
@@ -76,8 +76,8 @@ def test_evaluation_shares_every_clip_once(store: Path, clips: int) -> None:
     assert sorted(sum(shares, ())) == [row.clip_id for row in dataset(store, clips=clips).rows]
 
 
-def test_workers_change_nothing(store: Path) -> None:
-    seen = []
+def test_batches_do_not_depend_on_workers(store: Path) -> None:
+    contents = []
     torch.manual_seed(5)
     before = torch.get_rng_state()
     for workers in (0, 2):
@@ -85,8 +85,8 @@ def test_workers_change_nothing(store: Path) -> None:
         batches = load_batches(data, 4, workers=workers)
         for epoch in (0, 1):  # the second epoch reaches workers that are already running
             data.set_epoch(epoch)
-            seen.append([bits(batch) for batch in batches])
-    assert seen[:2] == seen[2:] and seen[0] != seen[1]
+            contents.append([bits(batch) for batch in batches])
+    assert contents[:2] == contents[2:] and contents[0] != contents[1]
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -143,7 +143,7 @@ def test_classes_come_from_the_exact_scores(store: Path) -> None:
     assert batch.classes is not None and batch.classes.tolist() == [[3] * 6]
 
 
-def test_clips_without_scores_are_refused_for_training_and_fine_for_prediction(store: Path) -> None:
+def test_clips_without_scores_are_refused_for_training_only(store: Path) -> None:
     row = read_manifest(store).rows("train")[0]
     unknown = ClipRow("new.mp4", row.file, None)
     with pytest.raises(LabelError, match=r"1 of 1 clips have no scores, the first is new\.mp4"):
@@ -168,7 +168,7 @@ def test_batches_that_cannot_be_shared(store: Path, batch_size: int, ranks: int,
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("damage", ["missing", "cut"])
-def test_a_damaged_clip_is_named_whoever_reads_it(tmp_path: Path, workers: int, damage: str) -> None:
+def test_the_error_names_a_damaged_clip_with_and_without_workers(tmp_path: Path, workers: int, damage: str) -> None:
     store = write_store(tmp_path, clips=2, pixels=16, duration_s=0.1, splits=("train",))
     victim = store / read_manifest(store).rows("train")[1].file
     content = victim.read_bytes()

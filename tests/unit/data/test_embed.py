@@ -22,21 +22,21 @@ OLD = "hashed-ngrams-v1"
 
 
 class Letters:
-    """Counts letters; stands for an encoder with weights."""
+    """Counts letters; a fake encoder with weights."""
 
-    def __init__(self, place: str = "/here", digest: str = "0123456789abcdef") -> None:
-        self.name = f"letters:{place}#{digest}"
-        self.asked = 0
+    def __init__(self, folder: str = "/here", fingerprint: str = "0123456789abcdef") -> None:
+        self.name = f"letters:{folder}#{fingerprint}"
+        self.encoded = 0
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        self.asked += len(texts)
+        self.encoded += len(texts)
         vectors = np.zeros((len(texts), TEXT_DIMENSIONS), np.float32)
         for vector, text in zip(vectors, texts, strict=True):
             np.add.at(vector, [ord(letter) for letter in text], 1)
         return vectors
 
 
-SAID = {"a.mp4": "hello there", "b.mp4": "", "c.mp4": "good bye", "d.mp4": "well then"}
+TRANSCRIPTS = {"a.mp4": "hello there", "b.mp4": "", "c.mp4": "good bye", "d.mp4": "well then"}
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def source(tmp_path: Path) -> Path:
     folder = tmp_path / "source"
     folder.mkdir()
     rows = ["clip,split,transcript," + ",".join(TARGETS)]
-    for number, (name, words) in enumerate(SAID.items()):
+    for number, (name, words) in enumerate(TRANSCRIPTS.items()):
         (folder / name).write_bytes(name.encode())
         rows.append(f"{name},{SPLITS[number % 3]},{words}," + ",".join(["0.5"] * 6))
     (folder / "clips.csv").write_text("\n".join(rows))
@@ -53,16 +53,16 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(source: Path, tmp_path: Path) -> Path:
-    make(source, tmp_path / "store")
+    prepare_store(source, tmp_path / "store")
     return tmp_path / "store"
 
 
-def make(source: Path, store: Path, encoder: object = None) -> tuple[int, int]:
+def prepare_store(source: Path, store: Path, encoder: object = None) -> tuple[int, int]:
     report = prepare(source, store, workers=0, settings=FakeSettings(), encoder=encoder, extract=fake_clip)  # type: ignore[arg-type]
     return report.done, report.skipped
 
 
-def vectors_of(store: Path) -> dict[str, NDArray[np.float32]]:
+def read_vectors(store: Path) -> dict[str, NDArray[np.float32]]:
     return {row.clip_id: read_clip(store / row.file).text for row in read_manifest(store).clips}
 
 
@@ -73,11 +73,15 @@ def test_only_the_vectors_and_the_encoder_change(store: Path) -> None:
     new = read_manifest(store)
     assert new == replace(old, encoder=encoder.name, fingerprint=new.fingerprint) and new.fingerprint != old.fingerprint
     for row in new.clips:
-        clip, was = read_clip(store / row.file), before[row.clip_id]
-        np.testing.assert_array_equal(clip.text, Letters().encode([SAID[row.clip_id]])[0])
+        clip, earlier = read_clip(store / row.file), before[row.clip_id]
+        np.testing.assert_array_equal(clip.text, Letters().encode([TRANSCRIPTS[row.clip_id]])[0])
         for name in ("scene_jpeg", "face_jpeg", "audio", "time_s", "face_box"):
-            np.testing.assert_array_equal(getattr(clip, name), getattr(was, name))
-        assert (clip.warnings, clip.duration_s, clip.has_transcript) == (was.warnings, 1.2, bool(SAID[row.clip_id]))
+            np.testing.assert_array_equal(getattr(clip, name), getattr(earlier, name))
+        assert (clip.warnings, clip.duration_s, clip.has_transcript) == (
+            earlier.warnings,
+            1.2,
+            bool(TRANSCRIPTS[row.clip_id]),
+        )
     assert not (store / "embedding.parquet").exists()
 
 
@@ -85,15 +89,15 @@ def test_a_second_call_changes_nothing(store: Path) -> None:
     embed(store, Letters())
     content = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
     encoder = Letters()
-    assert embed(store, encoder) == EmbedReport(0, 4, 1) and encoder.asked == 0
+    assert embed(store, encoder) == EmbedReport(0, 4, 1) and encoder.encoded == 0
     assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == content
 
 
-def test_weights_that_moved_are_the_same_encoder(store: Path) -> None:
+def test_moved_weights_are_the_same_encoder(store: Path) -> None:
     embed(store, Letters("/here"))
     fingerprint = read_manifest(store).fingerprint
     moved = Letters("/there")
-    assert embed(store, moved).done == 0 and moved.asked == 0
+    assert embed(store, moved).done == 0 and moved.encoded == 0
     assert (read_manifest(store).encoder, read_manifest(store).fingerprint) == (moved.name, fingerprint)
 
 
@@ -102,7 +106,7 @@ class _Killed(Exception):
 
 
 @pytest.mark.parametrize("after", range(6))
-def test_a_kill_leaves_no_store_and_the_same_call_goes_on(
+def test_a_killed_call_leaves_an_unfinished_store_and_resumes(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     from crnet.data import embed as module
@@ -111,12 +115,12 @@ def test_a_kill_leaves_no_store_and_the_same_call_goes_on(
     steps = 0
 
     def counted(function: object) -> object:
-        def call(*given: object, **named: object) -> object:
+        def call(*args: object, **kwargs: object) -> object:
             nonlocal steps
             if steps == after:
                 raise _Killed
             steps += 1
-            return function(*given, **named)  # type: ignore[operator]
+            return function(*args, **kwargs)  # type: ignore[operator]
 
         return call
 
@@ -129,54 +133,56 @@ def test_a_kill_leaves_no_store_and_the_same_call_goes_on(
         read_manifest(store)
     report = embed(store, Letters())
     assert (report.done, report.skipped) == (5 - max(after, 1), max(after, 1) - 1)
-    expected = {name: Letters().encode([words])[0] for name, words in SAID.items()}
-    for name, vector in vectors_of(store).items():
+    expected = {name: Letters().encode([words])[0] for name, words in TRANSCRIPTS.items()}
+    for name, vector in read_vectors(store).items():
         np.testing.assert_array_equal(vector, expected[name])
     assert read_manifest(store).encoder == Letters().name
 
 
-def test_half_done_with_one_encoder_and_finished_with_another(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_interrupted_with_one_encoder_can_finish_with_another(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from crnet.data import embed as module
 
-    original = {name: vector.copy() for name, vector in vectors_of(store).items()}
+    original = {name: vector.copy() for name, vector in read_vectors(store).items()}
     with monkeypatch.context() as killing:
         killing.setattr(module, "write_manifest", lambda *_: (_ for _ in ()).throw(_Killed))
         with pytest.raises(_Killed):
             embed(store, Letters())
     assert embed(store, HashedNgrams()).done == 4
-    for name, vector in vectors_of(store).items():
+    for name, vector in read_vectors(store).items():
         np.testing.assert_array_equal(vector, original[name])
     assert read_manifest(store).encoder == OLD
 
 
-def test_prepare_with_the_old_encoder_does_not_take_the_clips_for_its_own(source: Path, store: Path) -> None:
+def test_prepare_with_the_old_encoder_does_not_reuse_the_clips(source: Path, store: Path) -> None:
     embed(store, Letters())
     with pytest.raises(ConfigError, match="encoder was 'letters#0123456789abcdef' and is now 'hashed-ngrams-v1'"):
-        make(source, store)
-    assert read_manifest(store).encoder == Letters().name  # and leaves the store as it was
-    assert make(source, store, Letters()) == (4, 0)  # made anew, and right
-    np.testing.assert_array_equal(vectors_of(store)["a.mp4"], Letters().encode(["hello there"])[0])
+        prepare_store(source, store)
+    assert read_manifest(store).encoder == Letters().name  # the store is unchanged
+    assert prepare_store(source, store, Letters()) == (4, 0)  # extracted again, with the right vectors
+    np.testing.assert_array_equal(read_vectors(store)["a.mp4"], Letters().encode(["hello there"])[0])
 
 
-def test_prepare_may_finish_what_embed_left(source: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prepare_can_finish_an_interrupted_embed(source: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from crnet.data import embed as module
 
     with monkeypatch.context() as killing:
         killing.setattr(module, "write_manifest", lambda *_: (_ for _ in ()).throw(_Killed))
         with pytest.raises(_Killed):
             embed(store, Letters())
-    assert make(source, store, Letters()) == (4, 0)
+    assert prepare_store(source, store, Letters()) == (4, 0)
     assert read_manifest(store).encoder == Letters().name and not (store / "embedding.parquet").exists()
 
 
-def test_a_store_without_settings_of_prepare(tmp_path: Path) -> None:
+def test_a_store_without_prepare_settings(tmp_path: Path) -> None:
     folder = write_store(tmp_path / "store", clips=3, pixels=8)
     assert embed(folder, Letters()).done == 3
     assert not (folder / "prepare.json").exists()
-    assert vectors_of(folder)["clip0001.mp4"][ord("1")] == 1
+    assert read_vectors(folder)["clip0001.mp4"][ord("1")] == 1
 
 
-def test_the_settings_of_prepare_name_the_encoder(store: Path) -> None:
+def test_the_prepare_settings_name_the_new_encoder(store: Path) -> None:
     embed(store, Letters())
     assert json.loads((store / "prepare.json").read_text())["encoder"] == "letters#0123456789abcdef"
 
@@ -189,6 +195,6 @@ def test_a_manifest_with_other_transcripts_is_refused(store: Path) -> None:
         embed(store, Letters())
 
 
-def test_what_is_no_store(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_store(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="not a clip store"):
         embed(tmp_path, Letters())

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from release_files import annotation, dictionary, locked, transcription, write_release, zipped
+from release_files import annotation, dictionary, encrypted, transcription, write_release, zipped
 
 from crnet.data.sources.archives import Member
 from crnet.data.sources.first_impressions import open_release
@@ -16,35 +16,35 @@ from crnet.errors import ArchiveError, LabelError
 
 
 def no_keys(stem: str) -> str:
-    raise AssertionError(f"asked for the key of {stem}")
+    raise AssertionError(f"requested the key of {stem}")
 
 
 def read_all(source: Source, work: Path) -> dict[str, bytes]:
-    """The contents of all videos by clip id; deletes the temporary archives as `prepare` does."""
+    """Return the contents of all videos by clip id, and delete the temporary archives as `prepare` does."""
     work.mkdir(exist_ok=True)
-    found = {}
+    contents = {}
     for group in source.video_groups(work):
         assert isinstance(group, VideoGroup), group
         for video in group.videos:
-            assert video.clip_id not in found
-            where = video.location
-            found[video.clip_id] = where.read(1 << 20) if isinstance(where, Member) else where.read_bytes()
+            assert video.clip_id not in contents
+            place = video.location
+            contents[video.clip_id] = place.read(1 << 20) if isinstance(place, Member) else place.read_bytes()
         for spill in group.spills:
             spill.unlink(missing_ok=True)
     assert list(work.iterdir()) == []
-    return found
+    return contents
 
 
 CONTENTS = {"aB-1.001.mp4": b"video one", "aB-1.002.mp4": b"video two", "c_D2.000.mp4": b"video four"}
 
 
 @pytest.mark.parametrize(
-    "shape",
+    "form",
     [{}, {"nested": True}, {"nested": True, "compression": zipfile.ZIP_DEFLATED}],
-    ids=["unpacked", "stored zips in zips", "packed zips in zips"],
+    ids=["unpacked", "nested stored zips", "nested compressed zips"],
 )
-def test_the_release_in_every_shape_is_the_same(tmp_path: Path, shape: dict[str, object]) -> None:
-    scores = write_release(tmp_path / "fi", **shape)  # type: ignore[arg-type]
+def test_the_release_is_the_same_in_every_form(tmp_path: Path, form: dict[str, object]) -> None:
+    scores = write_release(tmp_path / "fi", **form)  # type: ignore[arg-type]
     source = open_source(tmp_path / "fi", no_keys)
     assert source.kind == "first-impressions-v2"
     assert read_all(source, tmp_path / "work") == CONTENTS
@@ -57,7 +57,7 @@ def test_the_release_in_every_shape_is_the_same(tmp_path: Path, shape: dict[str,
     assert four.groups == {} and four.person is None
 
 
-def test_scores_are_in_the_order_of_targets_whatever_the_file_has(tmp_path: Path) -> None:
+def test_scores_are_in_the_order_of_targets_whatever_the_order_in_the_file(tmp_path: Path) -> None:
     values = {"a.000.mp4": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)}
     for number, order in enumerate(
         (
@@ -73,7 +73,7 @@ def test_scores_are_in_the_order_of_targets_whatever_the_file_has(tmp_path: Path
         assert source.clips["a.000.mp4"].split == "test"
 
 
-def test_labels_are_found_deep_in_folders_and_in_zips(tmp_path: Path) -> None:
+def test_labels_are_found_in_nested_folders_and_zips(tmp_path: Path) -> None:
     write_release(tmp_path)
     training = (tmp_path / "annotation_training.pkl").read_bytes()
     (tmp_path / "annotation_training.pkl").unlink()
@@ -83,7 +83,7 @@ def test_labels_are_found_deep_in_folders_and_in_zips(tmp_path: Path) -> None:
     assert set(open_source(tmp_path, no_keys).clips) == set(CONTENTS)
 
 
-def test_one_archive_may_be_the_whole_data_set(tmp_path: Path) -> None:
+def test_one_archive_may_contain_the_whole_dataset(tmp_path: Path) -> None:
     write_release(tmp_path / "fi")
     files = {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in (tmp_path / "fi").rglob("*") if p.is_file()}
     (tmp_path / "all.zip").write_bytes(zipped(files, zipfile.ZIP_DEFLATED))
@@ -92,13 +92,13 @@ def test_one_archive_may_be_the_whole_data_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("stream_unzip") is None, reason="stream-unzip is not installed")
-def test_locked_archives_are_read_with_their_key(tmp_path: Path) -> None:
+def test_encrypted_archives_are_read_with_their_key(tmp_path: Path) -> None:
     root = tmp_path / "fi"
     write_release(root)
     inner = zipped({"eF.000.mp4": b"video five", "eF.001.mp4": b"video six"})
-    (root / "test-1e.zip").write_bytes(locked({"test80_01.zip": inner}, "key1"))
+    (root / "test-1e.zip").write_bytes(encrypted({"test80_01.zip": inner}, "key1"))
     labels = annotation({"eF.000.mp4": (0.5,) * 6, "eF.001.mp4": (0.5,) * 6})
-    (root / "test-annotation-e.zip").write_bytes(locked({"annotation_test.pkl": labels}, "key2"))
+    (root / "test-annotation-e.zip").write_bytes(encrypted({"annotation_test.pkl": labels}, "key2"))
     keys = {"test-1e": "key1", "test-annotation-e": "key2"}
     source = open_source(root, keys.__getitem__)
     assert read_all(source, tmp_path / "work") == {**CONTENTS, "eF.000.mp4": b"video five", "eF.001.mp4": b"video six"}
@@ -106,7 +106,7 @@ def test_locked_archives_are_read_with_their_key(tmp_path: Path) -> None:
         open_source(root, lambda stem: "key1").clips  # noqa: B018
 
 
-def test_a_damaged_inner_archive_costs_its_clips_not_the_rest(tmp_path: Path) -> None:
+def test_a_damaged_inner_archive_fails_only_its_clips(tmp_path: Path) -> None:
     write_release(tmp_path / "fi")
     (tmp_path / "fi" / "train-2.zip").write_bytes(zipped({"training80_09.zip": b"damaged"}))
     source = open_source(tmp_path / "fi", no_keys)
@@ -117,7 +117,7 @@ def test_a_damaged_inner_archive_costs_its_clips_not_the_rest(tmp_path: Path) ->
     assert sum(len(group.videos) for group in groups if isinstance(group, VideoGroup)) == 3
 
 
-def test_archives_nested_without_end_are_refused(tmp_path: Path) -> None:
+def test_archives_nested_too_deeply_are_refused(tmp_path: Path) -> None:
     write_release(tmp_path / "fi")
     content = zipped({"a.mp4": b"1"})
     for _ in range(5):
@@ -128,7 +128,7 @@ def test_archives_nested_without_end_are_refused(tmp_path: Path) -> None:
     assert any(isinstance(group, Failure) and "nested too deeply" in group.reason for group in groups)
 
 
-def test_a_video_without_annotation_is_a_failure_unless_it_is_the_one_that_is_known(tmp_path: Path) -> None:
+def test_a_video_without_annotation_is_a_failure_except_the_known_one(tmp_path: Path) -> None:
     def failures() -> list[Failure]:
         groups = open_source(tmp_path / "fi", no_keys).video_groups(tmp_path / "work")
         return [group for group in groups if isinstance(group, Failure)]
@@ -136,10 +136,10 @@ def test_a_video_without_annotation_is_a_failure_unless_it_is_the_one_that_is_kn
     write_release(tmp_path / "fi")
     assert failures() == []
     (tmp_path / "fi" / "TRAIN" / "new.000.mp4").write_bytes(b"x")
-    assert [(one.clip, one.reason) for one in failures()] == [("new.000.mp4", "has no annotation")]
+    assert [(failure.clip, failure.reason) for failure in failures()] == [("new.000.mp4", "has no annotation")]
 
 
-def test_a_damaged_outer_archive_is_a_failure_and_the_rest_is_read(tmp_path: Path) -> None:
+def test_a_damaged_outer_archive_is_a_failure_and_the_others_are_read(tmp_path: Path) -> None:
     write_release(tmp_path / "fi")
     (tmp_path / "fi" / "train-9.zip").write_bytes(b"PK\x03\x04 cut off")
     source = open_source(tmp_path / "fi", no_keys)
@@ -184,7 +184,7 @@ BAD_LABELS = {
 
 
 @pytest.mark.parametrize("kind", BAD_LABELS)
-def test_bad_labels_are_an_error_that_names_the_file(tmp_path: Path, kind: str) -> None:
+def test_the_error_of_bad_labels_names_the_file(tmp_path: Path, kind: str) -> None:
     write_release(tmp_path)
     name, content = BAD_LABELS[kind]
     (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -195,7 +195,7 @@ def test_bad_labels_are_an_error_that_names_the_file(tmp_path: Path, kind: str) 
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_clips_that_not_all_targets_have(tmp_path: Path) -> None:
+def test_a_clip_that_lacks_a_target_is_refused(tmp_path: Path) -> None:
     content = annotation({"a.mp4": (0.5,) * 6, "b.mp4": (0.5,) * 6})
     at = content.rindex(b"U\x05b.mp4")
     content = content[: at + 2] + b"c.mp4" + content[at + 7 :]
@@ -205,7 +205,7 @@ def test_clips_that_not_all_targets_have(tmp_path: Path) -> None:
     assert caught.value.remedy
 
 
-def test_equal_copies_of_labels_are_one(tmp_path: Path) -> None:
+def test_equal_copies_of_labels_count_once(tmp_path: Path) -> None:
     write_release(tmp_path)
     (tmp_path / "labels.zip").write_bytes(
         zipped({"annotation_training.pkl": (tmp_path / "annotation_training.pkl").read_bytes()})

@@ -23,34 +23,34 @@ def python3(document: object, protocol: int) -> bytes:
     return file.getvalue()
 
 
-def test_an_annotation_as_python_2_wrote_it_loads() -> None:
+def test_an_annotation_written_by_python_2_loads() -> None:
     content = annotation(SCORES)
     assert b"numpy.core.multiarray" in content and content.startswith(b"\x80\x02")
-    found = read_label_pickle(content, "x.pkl")
-    assert found["interview"] == {"a.000.mp4": 0.6, "b.000.mp4": 63 / 90}
-    assert found["openness"]["b.000.mp4"] == 0.0
-    assert list(found) == [
+    labels = read_label_pickle(content, "x.pkl")
+    assert labels["interview"] == {"a.000.mp4": 0.6, "b.000.mp4": 63 / 90}
+    assert labels["openness"]["b.000.mp4"] == 0.0
+    assert list(labels) == [
         "extraversion", "neuroticism", "agreeableness", "conscientiousness", "interview", "openness"
     ]  # fmt: skip
-    # The bytes of the test are what they claim to be: Python's own unpickler reads them alike.
-    own = pickle.loads(content, encoding="latin1")
-    assert own == found and isinstance(own["interview"]["a.000.mp4"], np.float64)
+    # Python's own unpickler reads the same, so the bytes of this test are right.
+    expected = pickle.loads(content, encoding="latin1")
+    assert expected == labels and isinstance(expected["interview"]["a.000.mp4"], np.float64)
 
 
-def test_a_transcription_as_python_2_wrote_it_loads() -> None:
-    found = read_label_pickle(transcription({"a": "I’m here", "b": "", "c": "word " * 100}), "x.pkl")
-    assert found == {"a": "I’m here".encode().decode("latin1"), "b": "", "c": "word " * 100}
+def test_a_transcription_written_by_python_2_loads() -> None:
+    labels = read_label_pickle(transcription({"a": "I’m here", "b": "", "c": "word " * 100}), "x.pkl")
+    assert labels == {"a": "I’m here".encode().decode("latin1"), "b": "", "c": "word " * 100}
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
-def test_a_pickle_that_python_3_wrote_loads(protocol: int, dtype: type) -> None:
+def test_a_pickle_written_by_python_3_loads(protocol: int, dtype: type) -> None:
     document = {"interview": {"a": dtype(0.25), "b": 0.5, "c": 1}, "text": {"a": "é ’"}}
-    found = read_label_pickle(python3(document, protocol), "x.pkl")
-    assert found == {"interview": {"a": float(dtype(0.25)), "b": 0.5, "c": 1}, "text": {"a": "é ’"}}
+    labels = read_label_pickle(python3(document, protocol), "x.pkl")
+    assert labels == {"interview": {"a": float(dtype(0.25)), "b": 0.5, "c": 1}, "text": {"a": "é ’"}}
 
 
-def test_big_endian_numbers_are_read_as_such() -> None:
+def test_big_endian_numbers_are_read() -> None:
     number = (
         Python2Numbers()
         .number(0.5)
@@ -95,15 +95,17 @@ def hostile(tmp_path: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", list(hostile(Path("x"))))
-def test_a_pickle_that_asks_for_more_is_refused_and_not_run(tmp_path: Path, kind: str) -> None:
+def test_a_hostile_pickle_is_refused_and_not_run(tmp_path: Path, kind: str) -> None:
     with pytest.raises(LabelError, match=r"refused|not a label file") as caught:
         read_label_pickle(hostile(tmp_path)[kind], "bad.pkl")
     assert caught.value.path == Path("bad.pkl") and caught.value.remedy
     assert list(tmp_path.iterdir()) == []
-    assert read_label_pickle(annotation(SCORES), "x.pkl")["interview"]["a.000.mp4"] == 0.6  # nothing was left changed
+    assert (
+        read_label_pickle(annotation(SCORES), "x.pkl")["interview"]["a.000.mp4"] == 0.6
+    )  # reading still works as before
 
 
-def test_the_hostile_pickle_would_run_elsewhere(tmp_path: Path) -> None:
+def test_pickle_itself_would_run_the_hostile_pickle(tmp_path: Path) -> None:
     pickle.loads(hostile(tmp_path)["os.system, Python 2"])
     assert (tmp_path / "was_run").exists()
 

@@ -24,13 +24,13 @@ SETTINGS = FakeSettings()
 
 
 def run(
-    source: Path, out: Path, *, settings: FakeSettings = SETTINGS, workers: int = 0, **more: object
+    source: Path, store: Path, *, settings: FakeSettings = SETTINGS, workers: int = 0, **more: object
 ) -> PrepareReport:
-    return prepare(source, out, settings=settings, workers=workers, extract=fake_clip, **more)  # type: ignore[arg-type]
+    return prepare(source, store, settings=settings, workers=workers, extract=fake_clip, **more)  # type: ignore[arg-type]
 
 
 def folder(root: Path, contents: dict[str, bytes]) -> Path:
-    """Videos with these contents, and a CSV whose scores tell the clips apart; b"gone" is a clip without a video."""
+    """Write videos with these contents, and a CSV with other scores for each clip; b"gone" means no video."""
     root.mkdir(exist_ok=True)
     rows = ["clip,split," + ",".join(TARGETS)]
     for number, (name, content) in enumerate(contents.items()):
@@ -41,11 +41,11 @@ def folder(root: Path, contents: dict[str, bytes]) -> Path:
     return root
 
 
-def bytes_of(store: Path) -> dict[str, bytes]:
+def read_files(store: Path) -> dict[str, bytes]:
     return {p.relative_to(store).as_posix(): p.read_bytes() for p in sorted(store.rglob("*")) if p.is_file()}
 
 
-def failures_of(store: Path) -> list[dict[str, str]]:
+def read_failures(store: Path) -> list[dict[str, str]]:
     with (store / "failures.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -54,7 +54,7 @@ CONTENTS = {"a.mp4": b"1", "b.mp4": b"bad", "c.mp4": b"3", "d.mp4": b"odd", "e.m
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_bad_clips_are_listed_and_shift_no_labels(tmp_path: Path, workers: int) -> None:
+def test_bad_clips_are_listed_and_the_other_labels_stay_right(tmp_path: Path, workers: int) -> None:
     source = folder(tmp_path / "source", CONTENTS)
     report = run(source, tmp_path / "store", workers=workers)
     assert (report.done, report.skipped, len(report.failures)) == (3, 0, 3)
@@ -71,7 +71,7 @@ def test_bad_clips_are_listed_and_shift_no_labels(tmp_path: Path, workers: int) 
         assert (row.faces_found, row.faces_looked_at) == (4, 4)
     assert (manifest.source, manifest.encoder) == ("folder", "hashed-ngrams-v1")
     assert manifest.settings["pixels"] == 8
-    listed = failures_of(tmp_path / "store")
+    listed = read_failures(tmp_path / "store")
     assert [(row["clip"], row["path"], row["split"]) for row in listed] == [
         (name, str(source / name), split) for name, split in (("b.mp4", "val"), ("d.mp4", "train"), ("e.mp4", "val"))
     ]
@@ -83,7 +83,7 @@ def test_bad_clips_are_listed_and_shift_no_labels(tmp_path: Path, workers: int) 
     assert all(row["remedy"] for row in listed)
 
 
-def test_a_worker_that_dies_costs_its_clip_only(tmp_path: Path) -> None:
+def test_when_a_worker_dies_only_its_clip_fails(tmp_path: Path) -> None:
     contents = {"a.mp4": b"1", "b.mp4": b"die", "c.mp4": b"3", "d.mp4": b"4"}
     report = run(folder(tmp_path / "source", contents), tmp_path / "store", workers=1)
     (failure,) = report.failures
@@ -91,80 +91,80 @@ def test_a_worker_that_dies_costs_its_clip_only(tmp_path: Path) -> None:
     assert [row.clip_id for row in read_manifest(tmp_path / "store").clips] == ["a.mp4", "d.mp4", "c.mp4"]
 
 
-def test_the_same_command_again_changes_nothing(tmp_path: Path) -> None:
+def test_running_the_same_command_again_changes_nothing(tmp_path: Path) -> None:
     source = folder(tmp_path / "source", CONTENTS)
     run(source, tmp_path / "store")
-    before = bytes_of(tmp_path / "store")
+    before = read_files(tmp_path / "store")
     times = {p: p.stat().st_mtime_ns for p in (tmp_path / "store").rglob("*.safetensors")}
     report = run(source, tmp_path / "store")
     assert (report.done, report.skipped, len(report.failures)) == (0, 3, 3)
-    assert bytes_of(tmp_path / "store") == before
+    assert read_files(tmp_path / "store") == before
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "store").rglob("*.safetensors")} == times
     run(source, tmp_path / "other")
-    assert bytes_of(tmp_path / "other") == before
+    assert read_files(tmp_path / "other") == before
 
 
-def test_what_changed_is_made_again_and_nothing_else(tmp_path: Path) -> None:
+def test_only_changed_clips_are_extracted_again(tmp_path: Path) -> None:
     source = folder(tmp_path / "source", {"a.mp4": b"1", "b.mp4": b"bad", "c.mp4": b"3"})
     run(source, tmp_path / "store")
-    (source / "b.mp4").write_bytes(b"mended")
-    (source / "c.mp4").write_bytes(b"4")  # as long as before
+    (source / "b.mp4").write_bytes(b"repaired")
+    (source / "c.mp4").write_bytes(b"4")  # the same size as before
     report = run(source, tmp_path / "store")
     assert (report.done, report.skipped, report.failures) == (2, 1, ())
-    assert failures_of(tmp_path / "store") == []
+    assert read_failures(tmp_path / "store") == []
     run(source, tmp_path / "fresh")
-    assert bytes_of(tmp_path / "store") == bytes_of(tmp_path / "fresh")
+    assert read_files(tmp_path / "store") == read_files(tmp_path / "fresh")
 
 
 def test_a_new_transcript_is_encoded(tmp_path: Path) -> None:
     source = folder(tmp_path / "source", {"a.mp4": b"1", "c.mp4": b"3"})
     run(source, tmp_path / "store")
-    (source / "a.txt").write_text("now known")
+    (source / "a.txt").write_text("added later")
     assert run(source, tmp_path / "store").done == 1
     (a, _) = read_manifest(tmp_path / "store").clips
-    assert a.transcript == "now known" and read_clip(tmp_path / "store" / a.file).has_transcript
+    assert a.transcript == "added later" and read_clip(tmp_path / "store" / a.file).has_transcript
 
 
 def flipped(content: bytes) -> bytes:
-    """One byte of the last array, the JPEG files, is another."""
+    """Change one byte of the last array, the JPEG files."""
     return content[:-20] + bytes([content[-20] ^ 1]) + content[-19:]
 
 
 @pytest.mark.parametrize("damage", [lambda content: b"half", lambda content: content[:-1], flipped])
-def test_a_damaged_clip_file_is_made_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_a_damaged_clip_file_is_written_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     source = folder(tmp_path / "source", {"a.mp4": b"1", "c.mp4": b"3"})
     run(source, tmp_path / "store")
-    before = bytes_of(tmp_path / "store")
+    before = read_files(tmp_path / "store")
     path = next((tmp_path / "store").rglob("a.mp4*"))
     path.write_bytes(damage(path.read_bytes()))
     assert run(source, tmp_path / "store").done == 1
-    assert bytes_of(tmp_path / "store") == before
+    assert read_files(tmp_path / "store") == before
 
 
-def test_leftovers_of_a_killed_run_disappear(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_are_deleted(tmp_path: Path) -> None:
     source = folder(tmp_path / "source", {"a.mp4": b"1"})
     run(source, tmp_path / "store")
-    before = bytes_of(tmp_path / "store")
+    before = read_files(tmp_path / "store")
     (tmp_path / "store" / "clips" / ".tmp-x.safetensors").write_bytes(b"half")
     (tmp_path / "store" / ".tmp-work").mkdir()
     (tmp_path / "store" / ".tmp-work" / "inner.zip").write_bytes(b"half")
     (tmp_path / "store" / "manifest.parquet").unlink()
     run(source, tmp_path / "store")
-    assert bytes_of(tmp_path / "store") == before
+    assert read_files(tmp_path / "store") == before
     assert not (tmp_path / "store" / ".tmp-work").exists()
 
 
-def test_other_settings_need_another_store(tmp_path: Path) -> None:
+def test_other_settings_are_refused(tmp_path: Path) -> None:
     source = folder(tmp_path / "source", {"a.mp4": b"1"})
     run(source, tmp_path / "store")
-    before = bytes_of(tmp_path / "store")
+    before = read_files(tmp_path / "store")
     with pytest.raises(ConfigError, match=r"media\.frames_per_segment was None and is now 2") as caught:
         run(source, tmp_path / "store", settings=FakeSettings(frames_per_segment=2))
     assert caught.value.path == tmp_path / "store" / "prepare.json" and caught.value.remedy
-    assert bytes_of(tmp_path / "store") == before
+    assert read_files(tmp_path / "store") == before
 
 
-def test_a_folder_with_something_else_is_not_touched(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_touched(tmp_path: Path) -> None:
     source = folder(tmp_path / "source", {"a.mp4": b"1"})
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("years")
@@ -174,10 +174,10 @@ def test_a_folder_with_something_else_is_not_touched(tmp_path: Path) -> None:
         run(source, source)
     with pytest.raises(UsageError, match="is a file"):
         run(source, tmp_path / "home" / "thesis.tex")
-    assert bytes_of(tmp_path / "home") == {"thesis.tex": b"years"}
+    assert read_files(tmp_path / "home") == {"thesis.tex": b"years"}
 
 
-def test_bad_labels_leave_a_finished_store_alone(tmp_path: Path) -> None:
+def test_bad_labels_do_not_change_a_finished_store(tmp_path: Path) -> None:
     source = folder(tmp_path / "source", {"a.mp4": b"1"})
     run(source, tmp_path / "store")
     (source / "clips.csv").write_text("clip\na.mp4\na.mp4\n")
@@ -196,7 +196,7 @@ def test_a_full_disk_ends_the_run_and_leaves_an_unfinished_store(tmp_path: Path,
     assert run(source, tmp_path / "store").skipped >= 1
 
 
-def test_a_store_below_its_source_is_not_read_as_source(tmp_path: Path) -> None:
+def test_a_store_inside_its_dataset_is_not_read_as_data(tmp_path: Path) -> None:
     source = folder(tmp_path, {"a.mp4": b"1"})
     (source / "clips.csv").unlink()
     run(source, source / "store")
@@ -204,8 +204,8 @@ def test_a_store_below_its_source_is_not_read_as_source(tmp_path: Path) -> None:
     assert run(source, source / "store").skipped == 1
 
 
-def test_drawn_people_are_never_taken_for_real_ones(tmp_path: Path) -> None:
-    source = folder(tmp_path / "source", {"a.mp4": b"1", "b.mp4": b"drawn"})
+def test_synthetic_people_are_never_mistaken_for_real_ones(tmp_path: Path) -> None:
+    source = folder(tmp_path / "source", {"a.mp4": b"1", "b.mp4": b"synthetic"})
     run(source, tmp_path / "store")
     assert read_manifest(tmp_path / "store").source == "simulated"
 
@@ -216,14 +216,14 @@ def test_the_release_zipped_and_unpacked_gives_the_same_store(tmp_path: Path) ->
     for name in ("unpacked", "zipped"):
         report = run(tmp_path / name, tmp_path / f"store of {name}")
         assert (report.done, report.failures) == (3, ())
-    assert bytes_of(tmp_path / "store of unpacked") == bytes_of(tmp_path / "store of zipped")
+    assert read_files(tmp_path / "store of unpacked") == read_files(tmp_path / "store of zipped")
     manifest = read_manifest(tmp_path / "store of zipped")
     assert manifest.source == "first-impressions-v2"
     assert [row.clip_id for row in manifest.rows("val")] == ["c_D2.000.mp4"]
     assert run(tmp_path / "zipped", tmp_path / "store of zipped").skipped == 3
 
 
-def test_a_split_without_any_video_is_left_out_of_the_release(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_split_of_the_release_without_any_video_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_release(tmp_path / "fi")
     (tmp_path / "fi" / "val" / "c_D2.000.mp4").unlink()
     (tmp_path / "fi" / "TRAIN" / "aB-1.002.mp4").unlink()
@@ -240,12 +240,12 @@ def test_labels_without_any_video_are_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no video of its 3 labelled clips") as caught:
         run(tmp_path / "fi", tmp_path / "store")
     assert caught.value.path == tmp_path / "fi" and "failures.csv" in str(caught.value.remedy)
-    assert {row["reason"] for row in failures_of(tmp_path / "store")} == {"has no annotation"}
+    assert {row["reason"] for row in read_failures(tmp_path / "store")} == {"has no annotation"}
     assert not (tmp_path / "store" / "manifest.parquet").exists()
 
 
 @pytest.mark.parametrize(("name", "is_listed"), [("val-1.zip", True), ("videos.zip", True), ("train-1.zip", False)])
-def test_a_split_that_a_bad_archive_may_hold_is_not_left_out(tmp_path: Path, name: str, is_listed: bool) -> None:
+def test_a_split_that_a_bad_archive_may_contain_is_not_skipped(tmp_path: Path, name: str, is_listed: bool) -> None:
     write_release(tmp_path / "fi")
     content = (tmp_path / "fi" / "val" / "c_D2.000.mp4").read_bytes()
     (tmp_path / "fi" / "val" / "c_D2.000.mp4").unlink()
@@ -270,49 +270,49 @@ def test_only_regular_files_are_read(tmp_path: Path, caplog: pytest.LogCaptureFi
     run(source, tmp_path / "store")
     assert [row.clip_id for row in read_manifest(tmp_path / "store").clips] == ["a.mp4", "linked.mp4"]
     assert caplog.text.count("not a regular file") == 4
-    # A row that names one is a failure, and nothing waits for the pipe.
+    # A row that names the pipe is a failure, and nothing waits for the pipe.
     (source / "clips.csv").write_text("clip\na.mp4\nlinked.mp4\npipe.mp4\n")
     assert [failure.clip for failure in run(source, tmp_path / "store").failures] == ["pipe.mp4"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such file names")
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_name_that_is_not_utf8_costs_its_clip_only(tmp_path: Path, workers: int) -> None:
+def test_a_name_that_is_not_utf8_fails_only_its_clip(tmp_path: Path, workers: int) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "a.mp4").write_bytes(b"1")
     Path(os.fsdecode(os.fsencode(tmp_path / "source") + b"/b\xff.mp4")).write_bytes(b"2")
     (failure,) = run(tmp_path / "source", tmp_path / "store", workers=workers).failures
     assert (failure.reason, failure.remedy) == ("its name is not UTF-8", "rename it")
     assert [row.clip_id for row in read_manifest(tmp_path / "store").clips] == ["a.mp4"]
-    assert [row["clip"] for row in failures_of(tmp_path / "store")] == ["b\\udcff.mp4"]
+    assert [row["clip"] for row in read_failures(tmp_path / "store")] == ["b\\udcff.mp4"]
 
 
-def test_a_link_to_nothing_is_told_from_a_file_without_rights(tmp_path: Path) -> None:
+def test_a_broken_link_is_not_reported_as_missing_permissions(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").symlink_to("gone")
-    shared = ExtractContext(tmp_path / "store", HashedNgrams(), SETTINGS, "", fake_clip)  # type: ignore[arg-type]
-    failure = extract_to_store(shared, ExtractJob(LabelledClip("a.mp4"), Video("a.mp4", tmp_path / "a.mp4"), 0))
-    assert isinstance(failure, Failure) and "broken link" in failure.reason and "rights" not in failure.remedy
+    context = ExtractContext(tmp_path / "store", HashedNgrams(), SETTINGS, "", fake_clip)  # type: ignore[arg-type]
+    failure = extract_to_store(context, ExtractJob(LabelledClip("a.mp4"), Video("a.mp4", tmp_path / "a.mp4"), 0))
+    assert isinstance(failure, Failure) and "broken link" in failure.reason and "permissions" not in failure.remedy
 
 
-def test_workers_are_not_negative(tmp_path: Path) -> None:
+def test_negative_workers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="-3 workers"):
         run(folder(tmp_path / "source", {"a.mp4": b"1"}), tmp_path / "store", workers=-3)
     assert not (tmp_path / "store").exists()
 
 
 def test_progress_counts_every_clip_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    seen: list[tuple[int, int, str]] = []
+    calls: list[tuple[int, int, str]] = []
     source = folder(tmp_path / "source", CONTENTS)
     with caplog.at_level(logging.INFO):
-        run(source, tmp_path / "store", progress=lambda task, done, total, note="": seen.append((done, total, note)))
-    assert [done for done, _, _ in seen] == [0, 1, 2, 3, 4, 5, 6]
-    assert {total for _, total, _ in seen} == {6}
-    assert next(note for _, _, note in seen if note).endswith("b.mp4: not a video")
+        run(source, tmp_path / "store", progress=lambda task, done, total, note="": calls.append((done, total, note)))
+    assert [done for done, _, _ in calls] == [0, 1, 2, 3, 4, 5, 6]
+    assert {total for _, total, _ in calls} == {6}
+    assert next(note for _, _, note in calls if note).endswith("b.mp4: not a video")
     assert "GB are free" in caplog.text
 
 
-def test_settings_stand_in_the_store(tmp_path: Path) -> None:
+def test_the_store_records_its_settings(tmp_path: Path) -> None:
     run(folder(tmp_path / "source", {"a.mp4": b"1"}), tmp_path / "store")
-    described = json.loads((tmp_path / "store" / "prepare.json").read_text())
-    assert described["media"]["segments"] == 4 and described["encoder"] == "hashed-ngrams-v1"
-    assert described["fingerprint"] == read_manifest(tmp_path / "store").fingerprint
+    settings = json.loads((tmp_path / "store" / "prepare.json").read_text())
+    assert settings["media"]["segments"] == 4 and settings["encoder"] == "hashed-ngrams-v1"
+    assert settings["fingerprint"] == read_manifest(tmp_path / "store").fingerprint

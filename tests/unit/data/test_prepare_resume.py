@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_prepare import bytes_of, folder, run
+from test_prepare import folder, read_files, run
 
 from crnet.data.store import read_manifest
 
@@ -26,23 +26,23 @@ if __name__ == "__main__":
 """
 
 
-def whole_files(store: Path) -> list[Path]:
+def finished_files(store: Path) -> list[Path]:
     return [path for path in (store / "clips").rglob("*.safetensors") if not path.name.startswith(".tmp-")]
 
 
-def kill_at(command: list[str], store: Path, count: int, whole_group: bool) -> None:
-    """Start, and kill -9 once `count` clip files are there; alone (its workers must end by themselves) or with all."""
+def kill_at(command: list[str], store: Path, count: int, with_workers: bool) -> None:
+    """Start the command and kill -9 it after `count` clip files: the process alone, or with its workers."""
     process = subprocess.Popen(command, start_new_session=True)
-    give_up_s = time.monotonic() + 60
-    while len(whole_files(store)) < count and process.poll() is None and time.monotonic() < give_up_s:
+    deadline_s = time.monotonic() + 60
+    while len(finished_files(store)) < count and process.poll() is None and time.monotonic() < deadline_s:
         time.sleep(0.001)
-    assert process.poll() is None, "it ended before it could be killed"
-    (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
+    assert process.poll() is None, "it ended before the kill"
+    (os.killpg if with_workers else os.kill)(process.pid, signal.SIGKILL)
     process.wait()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="kills by POSIX signals")
-def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_a_run_killed_at_any_moment_resumes_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     source = folder(tmp_path / "source", {f"{i:02d}.mp4": b"bad" if i == 7 else bytes([i]) for i in range(CLIPS)})
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -50,11 +50,11 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(tmp_path: 
     command = [sys.executable, str(script), str(HERE), str(source), str(store)]
     moments = np.sort(np.random.default_rng().choice(np.arange(1, CLIPS - 3), 3, replace=False)).tolist()
     for number, count in enumerate(moments):
-        kill_at(command, store, count, whole_group=number % 2 == 0)
+        kill_at(command, store, count, with_workers=number % 2 == 0)
         assert not (store / "manifest.parquet").exists(), moments
     subprocess.run(command, check=True)
     assert len(read_manifest(store).clips) == CLIPS - 1
     from fake_clips import FakeSettings
 
     run(source, tmp_path / "uninterrupted", settings=FakeSettings(sleep_s=0.02))
-    assert bytes_of(store) == bytes_of(tmp_path / "uninterrupted"), moments
+    assert read_files(store) == read_files(tmp_path / "uninterrupted"), moments

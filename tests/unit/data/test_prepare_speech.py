@@ -1,4 +1,4 @@
-"""Speech recognition while preparing: who is listened to, and what stays with the clip."""
+"""Speech recognition in `prepare`: which clips use it, and what the clip files record."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ HEARD_NOTHING = "no transcript was given, and speech recognition (fake 1) found 
 class FakeRecogniser:
     def __init__(self, name: str = "fake 1") -> None:
         self.name = name
-        self.asked = 0
+        self.calls = 0
 
     def transcribe(self, audio: NDArray[np.int16]) -> str:
         assert audio.dtype == np.int16 and audio.size
-        self.asked += 1
+        self.calls += 1
         return "I heard this" if audio[0] else ""
 
 
 @pytest.fixture(autouse=True)
 def fake_media(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Instead of decoding: the file's content says what is heard."""
+    """Replace decoding: the content of the file says what the sound contains."""
 
     def read_video(path: Path, settings: FakeSettings) -> Clip:
         clip = fake_clip(path, clip_id="", transcript="", encoder=HashedNgrams(), settings=settings)
@@ -55,7 +55,7 @@ def source(tmp_path: Path) -> Path:
     for name, content in {"a": "speech", "b": "speech", "c": "silence", "d": "no track", "e": "speech"}.items():
         (folder / f"{name}.mp4").write_text(content)
     (folder / "a.txt").write_text("written down")
-    (folder / "e.txt").write_text("[laughs]")  # nothing is said
+    (folder / "e.txt").write_text("[laughs]")  # no speech
     return folder
 
 
@@ -63,12 +63,12 @@ def run(source: Path, store: Path, recogniser: FakeRecogniser | None) -> Prepare
     return prepare(source, store, workers=0, settings=FakeSettings(), recogniser=recogniser)  # type: ignore[arg-type]
 
 
-def test_who_is_listened_to_and_what_stays(source: Path, tmp_path: Path) -> None:
+def test_only_clips_without_a_transcript_are_recognised(source: Path, tmp_path: Path) -> None:
     recogniser = FakeRecogniser()
-    assert run(source, tmp_path / "store", recogniser).done == 5 and recogniser.asked == 2
+    assert run(source, tmp_path / "store", recogniser).done == 5 and recogniser.calls == 2
     rows = {row.clip_id: row for row in read_manifest(tmp_path / "store").clips}
-    found = {name: (row.transcript, row.warnings[1:]) for name, row in rows.items()}  # the first one is the reader's
-    assert found == {
+    # The first warning is the reader's.
+    assert {name: (row.transcript, row.warnings[1:]) for name, row in rows.items()} == {
         "a.mp4": ("written down", ()),
         "b.mp4": ("I heard this", (HEARD,)),
         "c.mp4": ("", (HEARD_NOTHING,)),
@@ -82,10 +82,10 @@ def test_who_is_listened_to_and_what_stays(source: Path, tmp_path: Path) -> None
         assert clip.recognised == ("I heard this" if name == "b.mp4" else "")
 
 
-def test_going_on_keeps_what_was_heard(source: Path, tmp_path: Path) -> None:
+def test_resuming_keeps_recognised_words(source: Path, tmp_path: Path) -> None:
     run(source, tmp_path / "store", FakeRecogniser())
     before, again = read_manifest(tmp_path / "store"), FakeRecogniser()
-    assert run(source, tmp_path / "store", again) == PrepareReport(0, 5, ()) and again.asked == 0
+    assert run(source, tmp_path / "store", again) == PrepareReport(0, 5, ()) and again.calls == 0
     assert read_manifest(tmp_path / "store") == before
     with pytest.raises(ConfigError, match="speech recognition was 'fake 1' and is now 'fake 2'"):
         run(source, tmp_path / "store", FakeRecogniser("fake 2"))
@@ -93,7 +93,7 @@ def test_going_on_keeps_what_was_heard(source: Path, tmp_path: Path) -> None:
         run(source, tmp_path / "store", None)
 
 
-def test_another_encoder_gets_the_words_that_were_heard(source: Path, tmp_path: Path) -> None:
+def test_another_encoder_encodes_recognised_words(source: Path, tmp_path: Path) -> None:
     class Length:
         name = "length#0123456789abcdef"
 
@@ -107,20 +107,20 @@ def test_another_encoder_gets_the_words_that_were_heard(source: Path, tmp_path: 
     assert read_clip(tmp_path / "store" / rows[1].file).recognised == "I heard this"
 
 
-def test_without_a_recogniser_nothing_is_heard(source: Path, tmp_path: Path) -> None:
+def test_without_a_recogniser_no_words_are_recognised(source: Path, tmp_path: Path) -> None:
     run(source, tmp_path / "store", None)
     assert [row.transcript for row in read_manifest(tmp_path / "store").clips] == ["written down", "", "", "", ""]
 
 
-@pytest.mark.parametrize(("transcribed", "asked"), [(True, 0), (False, 1)])
-def test_who_said_nothing_by_the_transcribers_is_not_listened_to(
-    source: Path, tmp_path: Path, transcribed: bool, asked: int
+@pytest.mark.parametrize(("transcribed", "calls"), [(True, 0), (False, 1)])
+def test_a_clip_with_an_empty_transcript_is_not_recognised(
+    source: Path, tmp_path: Path, transcribed: bool, calls: int
 ) -> None:
     recogniser = FakeRecogniser()
-    shared = ExtractContext(tmp_path / "store", HashedNgrams(), FakeSettings(), "", extract_clip, recogniser)  # type: ignore[arg-type]
+    context = ExtractContext(tmp_path / "store", HashedNgrams(), FakeSettings(), "", extract_clip, recogniser)  # type: ignore[arg-type]
     clip = LabelledClip("b.mp4", transcribed=transcribed)
-    made = extract_to_store(shared, ExtractJob(clip, Video("b.mp4", source / "b.mp4"), 0))
-    assert isinstance(made, ExtractedClip) and recogniser.asked == asked
+    extracted = extract_to_store(context, ExtractJob(clip, Video("b.mp4", source / "b.mp4"), 0))
+    assert isinstance(extracted, ExtractedClip) and recogniser.calls == calls
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_run(source: Path, tmp_path: Path) -> None:
@@ -132,6 +132,8 @@ def test_a_model_that_cannot_be_loaded_ends_the_run(source: Path, tmp_path: Path
         run(source, tmp_path / "store", Broken())
 
 
-def test_clips_without_words_are_counted_aloud(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_counts_clips_without_transcript(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     prepare(source, tmp_path / "store", workers=0, settings=FakeSettings())
     assert "4 of 5 clips have no transcript" in caplog.text  # all but a.txt

@@ -1,4 +1,4 @@
-"""The validation split in two: the same way every time, and nobody on both sides."""
+"""`split_validation`: the same division every time, and no person on both sides."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def row(clip_id: str, person: str | None = None) -> ClipRow:
         ("a.1234.mp4", None, "video a.1234.mp4"),
     ],
 )
-def test_clips_are_grouped_by_whom_they_show(clip: str, person: str | None, group: str) -> None:
+def test_clips_are_grouped_by_person_or_video(clip: str, person: str | None, group: str) -> None:
     assert split_group(row(clip, person)) == group
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=0, max_size=160))
-def test_each_clip_is_on_one_side_and_so_is_each_person(people: list[int]) -> None:
+def test_each_clip_and_each_person_is_on_one_side(people: list[int]) -> None:
     rows = [row(f"{i}.mp4", f"p{person}") for i, person in enumerate(people)]
-    choosing, calibrating = split_validation(rows)
-    assert sorted(r.clip_id for r in (*choosing, *calibrating)) == sorted(r.clip_id for r in rows)
-    assert not {r.person for r in choosing} & {r.person for r in calibrating}
-    assert len(calibrating) == 0 or FEWEST_CALIBRATION_CLIPS <= len(calibrating) <= len(rows) / 2
-    assert split_validation(rows[::-1])[1] == calibrating[::-1]
+    selection, calibration = split_validation(rows)
+    assert sorted(r.clip_id for r in (*selection, *calibration)) == sorted(r.clip_id for r in rows)
+    assert not {r.person for r in selection} & {r.person for r in calibration}
+    assert len(calibration) == 0 or FEWEST_CALIBRATION_CLIPS <= len(calibration) <= len(rows) / 2
+    assert split_validation(rows[::-1])[1] == calibration[::-1]
 
 
-def test_a_large_split_is_cut_in_the_middle_and_a_small_one_not_at_all() -> None:
+def test_a_large_split_is_halved_and_a_small_one_is_not_divided() -> None:
     rows = [row(f"video{i // 6}.{i % 6:03d}.mp4") for i in range(2000)]
     assert len(split_validation(rows)[1]) == pytest.approx(1000, abs=6)
     assert split_validation(rows[: 2 * FEWEST_CALIBRATION_CLIPS - 1]) == (
@@ -56,13 +56,13 @@ def test_a_large_split_is_cut_in_the_middle_and_a_small_one_not_at_all() -> None
     assert split_validation([]) == ((), ())
 
 
-def test_training_chooses_its_network_without_the_calibrating_half(tmp_path: Path) -> None:
+def test_training_selects_its_network_without_the_calibration_clips(tmp_path: Path) -> None:
     store = write_store(tmp_path, clips=250, pixels=8, frames_per_segment=1, duration_s=0.05)
     manifest = read_manifest(store)
-    choosing, calibrating = split_validation(manifest.rows("val"))
-    assert calibrating
-    seen = open_split("val", "scene", store, manifest, TINY_MODEL, TINY_TRANSFORMS, tiny_training())
-    assert seen is not None
-    assert seen.rows == choosing
+    selection, calibration = split_validation(manifest.rows("val"))
+    assert calibration
+    validation = open_split("val", "scene", store, manifest, TINY_MODEL, TINY_TRANSFORMS, tiny_training())
+    assert validation is not None
+    assert validation.rows == selection
     few = replace(manifest, clips=manifest.rows("val")[:9])
     assert len(open_split("val", "scene", store, few, TINY_MODEL, TINY_TRANSFORMS, tiny_training()).rows) == 9

@@ -1,4 +1,4 @@
-"""Clips dealt to splits: groups stay whole, sizes come out, and nothing depends on the order of the clips."""
+"""Split protocols: groups stay together, sizes are right, and the order of the clips does not matter."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def release(videos: int = 100, clips_each: int = 5) -> Manifest:
     )
 
 
-def splits_by(found: Manifest, name_of: Callable[[ClipRow], str]) -> dict[str, set[Split | None]]:
-    places: dict[str, set[Split | None]] = defaultdict(set)
-    for one in found.clips:
-        places[name_of(one)].add(one.split)
-    return places
+def splits_by(assigned: Manifest, group_name: Callable[[ClipRow], str]) -> dict[str, set[Split | None]]:
+    splits: dict[str, set[Split | None]] = defaultdict(set)
+    for clip in assigned.clips:
+        splits[group_name(clip)].add(clip.split)
+    return splits
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def splits_by(found: Manifest, name_of: Callable[[ClipRow], str]) -> dict[str, s
         ("grouped-kfold:5:2", SplitProtocol("grouped-kfold", 5, 2)),
     ],
 )
-def test_a_protocol_is_read_as_it_is_written(text: str, protocol: SplitProtocol) -> None:
+def test_a_protocol_is_parsed_from_its_text(text: str, protocol: SplitProtocol) -> None:
     assert SplitProtocol.parse(text) == protocol
     assert str(protocol) == text
 
@@ -81,62 +81,64 @@ def test_a_protocol_is_read_as_it_is_written(text: str, protocol: SplitProtocol)
         ("grouped-kfold:5:6", "no fold 6"),
     ],
 )
-def test_what_is_no_protocol_is_refused(text: str, reason: str) -> None:
+def test_other_text_is_refused(text: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         SplitProtocol.parse(text)
 
 
-def test_official_leaves_everything_as_it_is() -> None:
+def test_official_changes_nothing() -> None:
     whole = release()
     assert assign_splits(whole, OFFICIAL) is whole
 
 
 @pytest.mark.parametrize(
-    ("kind", "name_of"), [("video-disjoint", source_video), ("identity-disjoint", lambda one: str(one.person))]
+    ("kind", "group_name"), [("video-disjoint", source_video), ("identity-disjoint", lambda clip: str(clip.person))]
 )
-def test_disjoint_splits_part_nothing_and_keep_the_official_sizes(kind: str, name_of: Callable[[ClipRow], str]) -> None:
+def test_disjoint_splits_keep_groups_together_and_official_sizes(
+    kind: str, group_name: Callable[[ClipRow], str]
+) -> None:
     whole = release()
-    assert max(len(places) for places in splits_by(whole, name_of).values()) == 3
-    found = assign_splits(whole, SplitProtocol.parse(kind))
-    assert {len(places) for places in splits_by(found, name_of).values()} == {1}
-    sizes = Counter(one.split for one in found.clips)
+    assert max(len(splits) for splits in splits_by(whole, group_name).values()) == 3
+    assigned = assign_splits(whole, SplitProtocol.parse(kind))
+    assert {len(splits) for splits in splits_by(assigned, group_name).values()} == {1}
+    sizes = Counter(clip.split for clip in assigned.clips)
     assert [sizes[split] for split in SPLITS] == pytest.approx([300, 100, 100], abs=10)  # two videos or one person
-    assert {one.clip_id for one in found.clips} == {one.clip_id for one in whole.clips}
+    assert {clip.clip_id for clip in assigned.clips} == {clip.clip_id for clip in whole.clips}
 
 
-def test_each_clip_is_tested_in_exactly_one_fold_and_chooses_in_one_other() -> None:
+def test_each_clip_tests_in_one_fold_and_validates_in_another() -> None:
     parts = SplitProtocol.parse("grouped-kfold:5").parts
     assert [str(part) for part in parts] == [f"grouped-kfold:5:{fold}" for fold in range(1, 6)]
     folds = [assign_splits(release(), part) for part in parts]
     for split, times in (("test", 1), ("val", 1), ("train", 3)):
-        counts = Counter(one.clip_id for fold in folds for one in fold.rows(split))  # type: ignore[arg-type]
+        counts = Counter(clip.clip_id for fold in folds for clip in fold.rows(split))  # type: ignore[arg-type]
         assert set(counts.values()) == {times} and len(counts) == 500
     for fold in folds:
-        assert {len(places) for places in splits_by(fold, lambda one: str(one.person)).values()} == {1}
+        assert {len(splits) for splits in splits_by(fold, lambda clip: str(clip.person)).values()} == {1}
         assert len(fold.rows("test")) == pytest.approx(100, abs=10)
 
 
-def test_folds_need_no_splits_but_dealing_by_shares_then_takes_the_usual_ones() -> None:
+def test_a_dataset_without_splits_has_folds_and_default_shares() -> None:
     loose = manifest([row(f"v{i:03d}.{j:03d}.mp4", None) for i in range(50) for j in range(4)])
     fold = assign_splits(loose, SplitProtocol.parse("grouped-kfold:4:3"))
     assert [len(fold.rows(split)) for split in SPLITS] == pytest.approx([100, 50, 50], abs=4)
-    dealt = assign_splits(loose, SplitProtocol.parse("video-disjoint"))
-    assert [len(dealt.rows(split)) for split in SPLITS] == pytest.approx([120, 40, 40], abs=4)
+    assigned = assign_splits(loose, SplitProtocol.parse("video-disjoint"))
+    assert [len(assigned.rows(split)) for split in SPLITS] == pytest.approx([120, 40, 40], abs=4)
 
 
-def test_a_fold_keeps_clips_together_that_share_a_video_or_a_person_over_others() -> None:
+def test_clips_linked_through_other_clips_are_in_one_fold() -> None:
     rows = [row("a.000.mp4", person="x"), row("b.000.mp4", person="x"), row("b.001.mp4", person="y"), row("b.002.mp4")]
     rows += [row(f"c{i}.000.mp4") for i in range(8)]
     folds = [assign_splits(manifest(rows), part) for part in SplitProtocol.parse("grouped-kfold:3").parts]
     linked = {"a.000.mp4", "b.000.mp4", "b.001.mp4", "b.002.mp4"}
     for fold in folds:
-        assert len({one.split for one in fold.clips if one.clip_id in linked}) == 1
+        assert len({clip.split for clip in fold.clips if clip.clip_id in linked}) == 1
 
 
 def test_clips_without_scores_belong_to_no_split() -> None:
     rows = [row(f"v{i // 2}.{i % 2:03d}.mp4") for i in range(20)] + [row("v0.002.mp4", "test", scored=False)]
-    found = assign_splits(manifest(rows), SplitProtocol.parse("video-disjoint"))
-    assert [one.split for one in found.clips if one.clip_id == "v0.002.mp4"] == [None]
+    assigned = assign_splits(manifest(rows), SplitProtocol.parse("video-disjoint"))
+    assert [clip.split for clip in assigned.clips if clip.clip_id == "v0.002.mp4"] == [None]
 
 
 @pytest.mark.parametrize(
@@ -150,12 +152,12 @@ def test_clips_without_scores_belong_to_no_split() -> None:
         ("video-disjoint", [row(f"interview_{i}.mp4") for i in range(9)], "no two clips come from one video"),
     ],
 )
-def test_clips_that_do_not_suffice_are_refused(text: str, rows: list[ClipRow], reason: str) -> None:
+def test_too_few_videos_or_persons_are_refused(text: str, rows: list[ClipRow], reason: str) -> None:
     with pytest.raises(LabelError, match=reason):
         assign_splits(manifest(rows), SplitProtocol.parse(text))
 
 
-def test_a_grouped_kfold_as_a_whole_is_no_way_to_deal() -> None:
+def test_a_grouped_kfold_needs_a_fold() -> None:
     with pytest.raises(UsageError, match="name one fold, such as grouped-kfold:5:1"):
         assign_splits(release(), SplitProtocol.parse("grouped-kfold:5"))
 
@@ -165,7 +167,7 @@ def test_a_grouped_kfold_as_a_whole_is_no_way_to_deal() -> None:
     st.lists(st.tuples(st.integers(0, 12), st.one_of(st.none(), st.integers(0, 6))), min_size=12, max_size=60),
     st.sampled_from(["video-disjoint", "grouped-kfold:3:2"]),
 )
-def test_no_video_is_ever_parted_and_the_order_of_clips_says_nothing(
+def test_no_video_is_divided_and_the_order_of_clips_does_not_matter(
     clips: list[tuple[int, int | None]], text: str
 ) -> None:
     rows = [
@@ -174,31 +176,31 @@ def test_no_video_is_ever_parted_and_the_order_of_clips_says_nothing(
     ]
     protocol = SplitProtocol.parse(text)
     try:
-        found = assign_splits(manifest(rows), protocol)
+        assigned = assign_splits(manifest(rows), protocol)
     except LabelError as error:
         assert "too few" in str(error) or len({video for video, _ in clips}) == len(clips)
         return
-    assert {len(places) for places in splits_by(found, source_video).values()} == {1}
+    assert {len(splits) for splits in splits_by(assigned, source_video).values()} == {1}
     again = assign_splits(manifest(rows[::-1]), protocol)
-    assert {one.clip_id: one.split for one in again.clips} == {one.clip_id: one.split for one in found.clips}
+    assert {clip.clip_id: clip.split for clip in again.clips} == {clip.clip_id: clip.split for clip in assigned.clips}
 
 
-def test_the_digest_tells_which_clips_train_and_which_choose() -> None:
+def test_the_fingerprint_covers_training_and_validation_clips() -> None:
     whole = release(videos=4)
-    digest = training_fingerprint(whole)
-    assert training_fingerprint(manifest(whole.clips[::-1])) == digest
-    without_test = manifest([one for one in whole.clips if one.split != "test"])
-    assert training_fingerprint(without_test) == digest
+    fingerprint = training_fingerprint(whole)
+    assert training_fingerprint(manifest(whole.clips[::-1])) == fingerprint
+    without_test = manifest([clip for clip in whole.clips if clip.split != "test"])
+    assert training_fingerprint(without_test) == fingerprint
     others = [
-        manifest([one for one in whole.clips if one.clip_id != "v000.000.mp4"]),  # one fewer to train on
-        manifest([one for one in whole.clips if one.split != "val"]),
+        manifest([clip for clip in whole.clips if clip.clip_id != "v000.000.mp4"]),  # one training clip fewer
+        manifest([clip for clip in whole.clips if clip.split != "val"]),
         assign_splits(release(), SplitProtocol.parse("video-disjoint")),
-        manifest([replace(one, split="val") if one.clip_id == "v000.000.mp4" else one for one in whole.clips]),
+        manifest([replace(clip, split="val") if clip.clip_id == "v000.000.mp4" else clip for clip in whole.clips]),
     ]
-    assert digest not in {training_fingerprint(other) for other in others}
+    assert fingerprint not in {training_fingerprint(other) for other in others}
 
 
-def test_clips_whose_video_or_person_other_splits_hold_are_named() -> None:
+def test_clips_that_share_their_video_or_person_with_another_split() -> None:
     rows = [
         row("a.000.mp4", "train", "x"),
         row("a.001.mp4", "test", "x"),

@@ -50,9 +50,9 @@ def path(tmp_path: Path, clip: Clip) -> Path:
     return path
 
 
-def assert_equal(one: Clip, other: Clip) -> None:
+def assert_equal(first: Clip, second: Clip) -> None:
     for field in dataclasses.fields(Clip):
-        a, b = getattr(one, field.name), getattr(other, field.name)
+        a, b = getattr(first, field.name), getattr(second, field.name)
         if isinstance(a, np.ndarray):
             assert a.dtype == b.dtype, field.name
             np.testing.assert_array_equal(a, b, err_msg=field.name)
@@ -64,7 +64,7 @@ def test_a_clip_reads_back_the_same(path: Path, clip: Clip) -> None:
     assert_equal(read_clip(path), clip)
 
 
-def test_the_same_clip_gives_the_same_bytes_also_in_another_process(path: Path, clip: Clip, tmp_path: Path) -> None:
+def test_equal_clips_give_equal_bytes_in_any_process(path: Path, clip: Clip, tmp_path: Path) -> None:
     write_clip(tmp_path / "again", clip, fingerprint="made from this")
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
     code = (
@@ -76,19 +76,19 @@ def test_the_same_clip_gives_the_same_bytes_also_in_another_process(path: Path, 
     assert (tmp_path / "other").read_bytes() == path.read_bytes()
 
 
-def test_other_safetensors_readers_understand_the_file(path: Path, clip: Clip) -> None:
+def test_the_safetensors_package_reads_the_file(path: Path, clip: Clip) -> None:
     arrays = load_file(path)
     np.testing.assert_array_equal(arrays["time_s"], clip.time_s)
     np.testing.assert_array_equal(arrays["text"], clip.text)
     assert len(arrays) == 11
     header_bytes = struct.unpack("<Q", path.read_bytes()[:8])[0]
     assert header_bytes % 8 == 0
-    texts = json.loads(path.read_bytes()[8 : 8 + header_bytes])["__metadata__"]
-    assert texts["format"] == "1" and texts["origin"] == "made from this"
-    assert all(isinstance(text, str) for text in texts.values())
+    metadata = json.loads(path.read_bytes()[8 : 8 + header_bytes])["__metadata__"]
+    assert metadata["format"] == "1" and metadata["origin"] == "made from this"
+    assert all(isinstance(text, str) for text in metadata.values())
 
 
-def test_a_clip_file_gives_its_parts_lazily(path: Path, clip: Clip) -> None:
+def test_a_clip_file_reads_its_parts_on_request(path: Path, clip: Clip) -> None:
     for source in (ClipFile(path), as_clip_source(clip)):
         assert source.jpeg("scene", 0) == clip.scene_jpeg[:5].tobytes()
         assert source.jpeg("face", 11) == clip.face_jpeg[55:60].tobytes()
@@ -100,7 +100,7 @@ def test_a_clip_file_gives_its_parts_lazily(path: Path, clip: Clip) -> None:
     np.testing.assert_array_equal(ClipFile(path).read_face_boxes(), clip.face_box)
 
 
-def test_where_no_file_can_be_written_the_remedy_fits(tmp_path: Path, clip: Clip, path: Path) -> None:
+def test_the_remedy_fits_the_reason_why_writing_failed(tmp_path: Path, clip: Clip, path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for target in (path / "below a file", tmp_path / "folder"):
         with pytest.raises(StorageError, match="choose another path"):
@@ -110,19 +110,19 @@ def test_where_no_file_can_be_written_the_remedy_fits(tmp_path: Path, clip: Clip
         raise full
 
 
-def test_a_clip_without_sound_is_a_clip(clip: Clip, tmp_path: Path) -> None:
+def test_a_clip_may_have_no_sound(clip: Clip, tmp_path: Path) -> None:
     silent = dataclasses.replace(clip, audio=np.zeros(0, dtype=np.int16), has_audio=False)
     write_clip(tmp_path / "silent", silent)
     assert ClipFile(tmp_path / "silent").read_audio().shape == (0,)
 
 
-def changed_header(path: Path, old: bytes, new: bytes) -> None:
+def edit_header(path: Path, old: bytes, new: bytes) -> None:
     content = path.read_bytes()
     assert content.count(old) == 1 and len(old) == len(new)
     path.write_bytes(content.replace(old, new))
 
 
-def with_header(path: Path, header: bytes) -> None:
+def replace_header(path: Path, header: bytes) -> None:
     path.write_bytes(struct.pack("<Q", len(header)) + header + path.read_bytes()[8:])
 
 
@@ -135,25 +135,25 @@ DAMAGE = {
     "huge header": lambda path: path.write_bytes(b"\xff" * 8 + path.read_bytes()[8:]),
     "missing": lambda path: path.unlink(),
     "folder": lambda path: (path.unlink(), path.mkdir()),
-    "header of another kind": lambda path: with_header(path, b"[1, 2]"),
-    "bottomless header": lambda path: with_header(path, b"[" * 100_000),
-    "places that are no numbers": lambda path: with_header(path, b'{"time_s":{"data_offsets":["", null]}}'),
-    "array outside": lambda path: with_header(path, b'{"time_s":{"dtype":"F64","shape":[1],"data_offsets":[-8,0]}}'),
-    "foreign": lambda path: changed_header(path, b'"clip_id"', b'"clap_id"'),
-    "other version": lambda path: changed_header(path, b'"format":"1"', b'"format":"2"'),
-    "wrong type": lambda path: changed_header(path, b'"text":{"dtype":"F32"', b'"text":{"dtype":"I32"'),
-    "number that is none": lambda path: changed_header(path, b'"segments":"4"', b'"segments":"x"'),
-    "another number": lambda path: changed_header(path, b'"fps":"10.0"', b'"fps":"11.0"'),
-    "no checksum": lambda path: changed_header(path, b'"sha256"', b'"sha257"'),
+    "header of another kind": lambda path: replace_header(path, b"[1, 2]"),
+    "bottomless header": lambda path: replace_header(path, b"[" * 100_000),
+    "offsets that are not numbers": lambda path: replace_header(path, b'{"time_s":{"data_offsets":["", null]}}'),
+    "array outside": lambda path: replace_header(path, b'{"time_s":{"dtype":"F64","shape":[1],"data_offsets":[-8,0]}}'),
+    "foreign": lambda path: edit_header(path, b'"clip_id"', b'"clap_id"'),
+    "other version": lambda path: edit_header(path, b'"format":"1"', b'"format":"2"'),
+    "wrong type": lambda path: edit_header(path, b'"text":{"dtype":"F32"', b'"text":{"dtype":"I32"'),
+    "number that is none": lambda path: edit_header(path, b'"segments":"4"', b'"segments":"x"'),
+    "another number": lambda path: edit_header(path, b'"fps":"10.0"', b'"fps":"11.0"'),
+    "no checksum": lambda path: edit_header(path, b'"sha256"', b'"sha257"'),
     "one bit": lambda path: path.write_bytes(path.read_bytes()[:-20] + b"~" + path.read_bytes()[-19:]),
-    "offsets that do not cut": lambda path: path.write_bytes(
+    "offsets that do not divide": lambda path: path.write_bytes(
         path.read_bytes().replace(struct.pack("<qq", 5, 10), struct.pack("<qq", 5, 5))
     ),
 }
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damage_is_an_error_that_names_the_file(path: Path, kind: str) -> None:
+def test_the_error_of_a_damaged_file_names_it(path: Path, kind: str) -> None:
     DAMAGE[kind](path)
     with pytest.raises(FormatError) as caught:
         read_clip(path)
@@ -166,12 +166,12 @@ def test_damage_is_an_error_that_names_the_file(path: Path, kind: str) -> None:
     assert caught.value.path == path and "\n" not in str(caught.value)
 
 
-def test_a_damaged_frame_found_in_training_says_what_mends_it() -> None:
+def test_the_error_of_a_damaged_frame_names_the_remedy() -> None:
     with pytest.raises(FormatError, match="crnet prepare"):
         decode_frame(b"no picture", 16)
 
 
-def test_no_clip_id_escapes_from_the_store() -> None:
+def test_every_clip_id_stays_inside_the_store() -> None:
     for clip_id in (
         "../../etc/passwd",
         "/etc/passwd",
@@ -191,14 +191,14 @@ def test_no_clip_id_escapes_from_the_store() -> None:
 
 
 @given(st.text(), st.text())
-def test_different_ids_have_different_paths_also_where_case_does_not_count(one: str, other: str) -> None:
+def test_different_ids_have_different_paths_even_if_case_is_ignored(one: str, other: str) -> None:
     assert (clip_path(one).lower() == clip_path(other).lower()) == (one == other)
 
 
 ROW = ClipRow("b", "clips/00/b", "train", (0.1, 0.2, 0.3, 0.4, 0.5, 0.7), warnings=("w",))
 
 
-def test_a_manifest_reads_back_the_same_and_in_order(tmp_path: Path) -> None:
+def test_a_manifest_reads_back_the_same_and_sorted(tmp_path: Path) -> None:
     rows = (
         ClipRow("z", "clips/00/z"),
         ClipRow("c", "clips/00/c", "test", (0.0,) * 6, "p", {"gender": "female"}, "said", 15.3, 459, 30, 32),
@@ -212,7 +212,7 @@ def test_a_manifest_reads_back_the_same_and_in_order(tmp_path: Path) -> None:
     assert [row.clip_id for row in again.clips] == ["a", "b", "c", "z"]
     assert [row.clip_id for row in again.rows("train")] == ["a", "b"]
     assert [row.clip_id for row in again.rows(None)] == ["z"]
-    assert again.clips[0].scores == (63 / 90,) * 6  # float64, to the last bit
+    assert again.clips[0].scores == (63 / 90,) * 6  # exact in float64
     first = (tmp_path / "manifest.parquet").read_bytes()
     write_manifest(
         tmp_path, Manifest(rows[::-1], "folder", {"detection": {"every_s": 0.25}, "pixels": 112}, "abc", "hashed")
@@ -220,7 +220,7 @@ def test_a_manifest_reads_back_the_same_and_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "manifest.parquet").read_bytes() == first
 
 
-def test_an_empty_manifest_is_one(tmp_path: Path) -> None:
+def test_a_manifest_may_be_empty(tmp_path: Path) -> None:
     write_manifest(tmp_path, Manifest((), "folder", {}, "", ""))
     assert read_manifest(tmp_path).clips == ()
 
@@ -254,9 +254,9 @@ def rewritten(path: Path, change: object) -> None:
 
 def with_metadata(key: str, value: str | None) -> object:
     def change(table: pa.Table) -> pa.Table:
-        texts = dict(table.schema.metadata)
-        texts.pop(key.encode())
-        return table.replace_schema_metadata(texts if value is None else {**texts, key: value})
+        metadata = dict(table.schema.metadata)
+        metadata.pop(key.encode())
+        return table.replace_schema_metadata(metadata if value is None else {**metadata, key: value})
 
     return change
 
@@ -280,7 +280,7 @@ MANIFEST_DAMAGE = {
 
 
 @pytest.mark.parametrize("kind", MANIFEST_DAMAGE)
-def test_a_damaged_manifest_is_an_error_that_names_it(tmp_path: Path, kind: str) -> None:
+def test_the_error_of_a_damaged_manifest_names_it(tmp_path: Path, kind: str) -> None:
     write_manifest(tmp_path, Manifest((ROW,), "folder", {}, "", ""))
     MANIFEST_DAMAGE[kind](tmp_path / "manifest.parquet")
     with pytest.raises(FormatError) as caught:
@@ -289,7 +289,9 @@ def test_a_damaged_manifest_is_an_error_that_names_it(tmp_path: Path, kind: str)
 
 
 @pytest.mark.parametrize(("version", "remedy"), [("0", "crnet prepare"), ("x", "crnet prepare"), ("2", "newer crnet")])
-def test_a_manifest_of_another_format_says_which_crnet_reads_it(tmp_path: Path, version: str, remedy: str) -> None:
+def test_the_error_of_another_manifest_format_names_the_version_to_use(
+    tmp_path: Path, version: str, remedy: str
+) -> None:
     write_manifest(tmp_path, Manifest((ROW,), "folder", {}, "", ""))
     rewritten(tmp_path / "manifest.parquet", with_metadata("crnet.format", version))
     with pytest.raises(FormatError, match=f"format {version}") as caught:
@@ -297,7 +299,7 @@ def test_a_manifest_of_another_format_says_which_crnet_reads_it(tmp_path: Path, 
     assert remedy in str(caught.value.remedy)
 
 
-def test_a_store_without_manifest_is_told_from_no_store(tmp_path: Path) -> None:
+def test_an_unfinished_store_and_a_foreign_folder_have_different_errors(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="not a clip store"):
         read_manifest(tmp_path)
     (tmp_path / "clips").mkdir()

@@ -1,4 +1,4 @@
-"""Which frames are shown, how they are decoded, what sound becomes."""
+"""Transforms: choice of frames, decoding, augmentation and sound."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from synthetic import make_clip
 
 @dataclass
 class Source:
-    """Frames at given times, and a note of what was read."""
+    """Frames at given times, and a record of what was read."""
 
     time_s: np.ndarray
     segment: np.ndarray
@@ -74,7 +74,7 @@ def test_evaluation_takes_the_frame_nearest_the_middle(frames: int, chosen: list
     assert choose_frames(EIGHT_SECONDS, frames, None).tolist() == chosen
 
 
-def test_a_tie_spoilt_by_rounding_is_still_a_tie() -> None:
+def test_a_tie_up_to_rounding_is_a_tie() -> None:
     third = source([0.1, 0.1 + 0.2], [0, 0], 1, 0.4)  # 0.30000000000000004 - 0.2 > 0.2 - 0.1, by 5e-17
     late = source([0.1, 0.29999999999999993], [0, 0], 1, 0.4)
     assert choose_frames(third, 1, None).tolist() == [0]
@@ -82,15 +82,15 @@ def test_a_tie_spoilt_by_rounding_is_still_a_tie() -> None:
 
 
 @given(st.integers(0, 2**31), st.integers(0, 100), st.sampled_from([1, 2, 4]))
-def test_training_takes_a_frame_of_each_part(seed: int, epoch: int, frames: int) -> None:
+def test_training_chooses_a_frame_of_each_part(seed: int, epoch: int, frames: int) -> None:
     chosen = choose_frames(EIGHT_SECONDS, frames, derived_rng(seed, epoch, "clip"))
     assert (EIGHT_SECONDS.segment[chosen] // (4 // frames)).tolist() == list(range(frames))
     assert (chosen == choose_frames(EIGHT_SECONDS, frames, derived_rng(seed, epoch, "clip"))).all()
 
 
 def test_training_shows_every_stored_frame_about_equally_often() -> None:
-    drawn = [choose_frames(EIGHT_SECONDS, 4, derived_rng(0, epoch, "clip"))[0] for epoch in range(600)]
-    counts = np.bincount(drawn, minlength=3)
+    chosen = [choose_frames(EIGHT_SECONDS, 4, derived_rng(0, epoch, "clip"))[0] for epoch in range(600)]
+    counts = np.bincount(chosen, minlength=3)
     assert counts.sum() == 600 and (abs(counts - 200) < 60).all()  # 5 standard deviations
 
 
@@ -124,19 +124,19 @@ def test_sizes_are_positive(name: str) -> None:
         (["audio-text"], ["audio", "text"]),
     ],
 )
-def test_nothing_is_read_that_is_not_shown(streams: list[str], read: list[object]) -> None:
+def test_only_what_is_shown_is_read(streams: list[str], read: list[object]) -> None:
     clip = replace(EIGHT_SECONDS, read=[])
-    shown = read_sample(clip, TransformConfig(4, 8, 3), None, streams)
+    sample = read_sample(clip, TransformConfig(4, 8, 3), None, streams)
     assert clip.read == read
     if "scene" in streams:
-        assert shown.scene is not None and shown.scene[:, 0, 0, 0].tolist() == [1, 3, 5, 7]
-        assert shown.face is None and shown.audio is None
+        assert sample.scene is not None and sample.scene[:, 0, 0, 0].tolist() == [1, 3, 5, 7]
+        assert sample.face is None and sample.audio is None
     if "audio-text" in streams:
-        assert shown.audio is not None and shown.audio.tolist() == [0.5, -1.0, 0.0]
+        assert sample.audio is not None and sample.audio.tolist() == [0.5, -1.0, 0.0]
 
 
 @pytest.mark.parametrize("side", [(64, 64), (112, 112), (100, 80), (20, 20), (24, 24), (24, 90)])
-def test_a_frame_is_brought_to_size_and_keeps_its_picture(side: tuple[int, int]) -> None:
+def test_a_resized_frame_keeps_its_picture(side: tuple[int, int]) -> None:
     ramp = np.linspace(40, 220, side[1]).round().astype(np.uint8)
     picture = np.stack([np.tile(ramp, (side[0], 1)), np.full(side, 90), np.full(side, 30)], axis=-1).astype(np.uint8)
     small = decode_frame(jpeg_of(picture), 24)
@@ -147,7 +147,7 @@ def test_a_frame_is_brought_to_size_and_keeps_its_picture(side: tuple[int, int])
     assert abs(small[..., 1].astype(int) - 90).max() < 6 and abs(small[..., 2].astype(int) - 30).max() < 6
 
 
-def test_a_fine_pattern_is_averaged_not_sampled() -> None:
+def test_a_fine_pattern_is_averaged_and_not_subsampled() -> None:
     stripes = np.zeros((60, 60, 3), np.uint8)
     stripes[:, ::2] = 255
     small = decode_frame(jpeg_of(stripes), 20).astype(float)
@@ -155,13 +155,13 @@ def test_a_fine_pattern_is_averaged_not_sampled() -> None:
 
 
 @pytest.mark.parametrize("side", [24, 37, 90])
-def test_frames_together_are_what_they_are_one_by_one(side: int) -> None:
+def test_frames_decoded_together_equal_frames_decoded_alone(side: int) -> None:
     pictures = np.random.default_rng(side).integers(0, 256, (3, side, side, 3)).astype(np.uint8)
     jpegs = [jpeg_of(picture) for picture in pictures]
     together = decode_frames(jpegs, 24)
     np.testing.assert_array_equal(together, [decode_frame(jpeg, 24) for jpeg in jpegs])
-    room = np.zeros_like(together)
-    assert decode_frames(jpegs, 24, out=room) is room and (room == together).all()
+    out = np.zeros_like(together)
+    assert decode_frames(jpegs, 24, out=out) is out and (out == together).all()
 
 
 @pytest.mark.parametrize("sides", [(24, 20), (24, 30), (40, 20), (20, 24)])
@@ -180,35 +180,35 @@ def test_a_damaged_frame_is_a_format_error(jpeg: bytes) -> None:
         decode_frame(jpeg, 16)
 
 
-def all_draws(picture: list[list[int]], config: TransformConfig) -> set[str]:
-    """Every picture that 200 draws make of one, as text."""
+def all_augmentations(picture: list[list[int]], config: TransformConfig) -> set[str]:
+    """Return all different results of 200 augmentations of a picture, as text."""
     frames = np.broadcast_to(np.array(picture, np.uint8), (2, 3, len(picture), len(picture)))
-    draws = [augment(frames, config, derived_rng(0, epoch, "clip")) for epoch in range(200)]
-    for draw in draws:
-        assert (draw == draw[:1, :1]).all()  # all frames and colours alike
-    return {str(draw[0, 0].tolist()) for draw in draws}
+    results = [augment(frames, config, derived_rng(0, epoch, "clip")) for epoch in range(200)]
+    for result in results:
+        assert (result == result[:1, :1]).all()  # the same for all frames and colours
+    return {str(result[0, 0].tolist()) for result in results}
 
 
 def test_a_flip_mirrors_left_and_right() -> None:
     config = TransformConfig(pixels=2, flip=True)
-    assert all_draws([[1, 2], [3, 4]], config) == {"[[1, 2], [3, 4]]", "[[2, 1], [4, 3]]"}
+    assert all_augmentations([[1, 2], [3, 4]], config) == {"[[1, 2], [3, 4]]", "[[2, 1], [4, 3]]"}
 
 
-def test_a_shift_moves_by_up_to_a_share_of_the_side_and_repeats_the_edge() -> None:
-    # Half of 2 pixels is 1: two rows of [1 1 2 2] over two of [3 3 4 4], of which any 2 x 2 can be cut.
+def test_a_shift_moves_up_to_a_share_of_the_side_and_repeats_the_edge() -> None:
+    # Half of 2 pixels is 1: two rows of [1 1 2 2] over two of [3 3 4 4], of which any 2 x 2 window can result.
     lines = ["[{}, {}]".format(*pair) for pair in ((1, 1), (1, 2), (2, 2), (3, 3), (3, 4), (4, 4))]
     upper, lower = lines[:3], lines[3:]
-    expected = {f"[{a}, {b}]" for one, two in ((upper, upper), (upper, lower), (lower, lower))
-                for a, b in zip(one, two, strict=True)}  # fmt: skip
-    assert all_draws([[1, 2], [3, 4]], TransformConfig(pixels=2, shift=0.5)) == expected
+    expected = {f"[{a}, {b}]" for first, second in ((upper, upper), (upper, lower), (lower, lower))
+                for a, b in zip(first, second, strict=True)}  # fmt: skip
+    assert all_augmentations([[1, 2], [3, 4]], TransformConfig(pixels=2, shift=0.5)) == expected
 
 
-def test_evaluation_and_the_paper_leave_the_pictures_as_they_are() -> None:
-    assert all_draws([[1, 2], [3, 4]], TransformConfig(pixels=2)) == {"[[1, 2], [3, 4]]"}
+def test_evaluation_and_the_paper_do_not_augment() -> None:
+    assert all_augmentations([[1, 2], [3, 4]], TransformConfig(pixels=2)) == {"[[1, 2], [3, 4]]"}
     changing = TransformConfig(frames=4, pixels=8, flip=True, shift=0.5)
     plain = replace(changing, flip=False, shift=0.0)
-    shown, expected = (read_sample(EIGHT_SECONDS, config, None, ["scene"]).scene for config in (changing, plain))
-    np.testing.assert_array_equal(shown, expected)
+    evaluated, expected = (read_sample(EIGHT_SECONDS, config, None, ["scene"]).scene for config in (changing, plain))
+    np.testing.assert_array_equal(evaluated, expected)
 
 
 @pytest.mark.parametrize("shift", [-0.1, 0.6, float("nan")])
@@ -218,19 +218,19 @@ def test_a_shift_out_of_range_is_refused(shift: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("heard", "samples", "expected"),
+    ("audio", "samples", "expected"),
     [
         ([], 2, [0.0, 0.0]),
         ([32767, -32768], 4, [32767 / 32768, -1.0, 0.0, 0.0]),
         ([8192, 16384, 1], 2, [0.25, 0.5]),
     ],
 )
-def test_sound_is_scaled_and_padded(heard: list[int], samples: int, expected: list[float]) -> None:
-    padded = pad_audio(np.array(heard, np.int16), samples)
+def test_sound_is_scaled_and_padded(audio: list[int], samples: int, expected: list[float]) -> None:
+    padded = pad_audio(np.array(audio, np.int16), samples)
     assert padded.dtype == np.float32 and padded.tolist() == np.float32(expected).tolist()
 
 
-def test_a_clip_on_disk_and_in_memory_look_the_same(tmp_path: Path) -> None:
+def test_a_clip_on_disk_and_in_memory_gives_the_same_sample(tmp_path: Path) -> None:
     clip = make_clip("a")
     write_clip(tmp_path / "a.safetensors", clip)
     config = TransformConfig(8, 16, 5000)

@@ -2,13 +2,29 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from crnet.errors import StorageError
 from crnet.utils.executors import WorkerDied, run_jobs
+
+LONG_JOB_SCRIPT = """
+import os, sys, time
+from pathlib import Path
+from crnet.utils.executors import run_jobs
+
+def sleep(path):
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(60)
+
+if __name__ == "__main__":
+    list(run_jobs(sleep, sys.argv[1:], 2))
+"""
 
 
 def square(number: int) -> int:
@@ -22,13 +38,13 @@ def square(number: int) -> int:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_worker_that_dies_costs_its_job_only(workers: int) -> None:
+def test_when_a_worker_dies_only_its_job_fails(workers: int) -> None:
     results = dict(run_jobs(square, range(1, 8), workers))
     assert results.pop(3) == WorkerDied(-signal.SIGKILL)
     assert results == {1: 1, 2: 4, 4: 16, 5: 25, 6: 36, 7: 49}
 
 
-def test_no_worker_does_the_same_here() -> None:
+def test_without_workers_the_results_are_the_same() -> None:
     assert dict(run_jobs(square, [1, 2], 0)) == {1: 1, 2: 4}
     assert list(run_jobs(square, [], 2)) == []
 
@@ -57,3 +73,33 @@ def test_stopping_early_ends_the_workers() -> None:
     started_s = time.monotonic()
     results.close()  # type: ignore[attr-defined]
     assert time.monotonic() - started_s < 5
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline_s = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
+def test_workers_end_in_the_middle_of_a_job_when_their_parent_is_killed(tmp_path: Path) -> None:
+    script, files = tmp_path / "script.py", [tmp_path / "a", tmp_path / "b"]
+    script.write_text(LONG_JOB_SCRIPT)
+    parent = subprocess.Popen([sys.executable, str(script), *map(str, files)])
+    assert becomes_true(lambda: all(file.is_file() and file.read_text() for file in files), 60)
+    workers = [int(file.read_text()) for file in files]
+    assert all(map(is_running, workers))
+    parent.kill()
+    parent.wait()
+    assert becomes_true(lambda: not any(map(is_running, workers)), 10)

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from crnet.utils.extras import EXTRA_OF_MODULE, install_command
+from crnet.utils.extras import MODULE_EXTRAS, install_command
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 PACKAGE_OF_MODULE = {"cv2": "opencv-python-headless"}
 
 
-@pytest.mark.parametrize("module", EXTRA_OF_MODULE)
+@pytest.mark.parametrize("module", MODULE_EXTRAS)
 def test_the_extra_of_a_module_names_its_package(module: str) -> None:
     extras = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     package = PACKAGE_OF_MODULE.get(module, module.replace("_", "-"))
-    requirements = extras[EXTRA_OF_MODULE[module]]
+    requirements = extras[MODULE_EXTRAS[module]]
     assert any(requirement.startswith((f"{package}>=", f"{package}==", f"{package}[")) for requirement in requirements)
 
 

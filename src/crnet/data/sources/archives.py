@@ -266,8 +266,8 @@ class _Window(io.RawIOBase):
 @contextmanager
 def _opened(file: Path, start: int, size: int) -> Iterator[tuple[IO[bytes], zipfile.ZipFile]]:
     with (
-        file.open("rb") as whole,
-        io.BufferedReader(_Window(whole, start, size)) as raw,
+        file.open("rb") as outer,
+        io.BufferedReader(_Window(outer, start, size)) as raw,
         zipfile.ZipFile(raw) as archive,
     ):
         yield raw, archive
