@@ -103,6 +103,7 @@ class Explain(Command):
         """Measure the key-point ratio of Sec. 5.6."""
         from crnet.bundle.load import load_bundle
         from crnet.explain.key_points import PAPER_RATIO, key_point_ratio
+        from crnet.utils.number_format import percent
 
         bundle = load_bundle(self.run)
         with progress_display(self.quiet) as progress:
@@ -113,9 +114,9 @@ class Explain(Command):
             print_json(result.to_dict())
             return EXIT_DONE
         print(
-            f"{100 * result.ratio:.2f}% of {result.points} key points ({result.frames} frames of {result.clips} "
+            f"{percent(result.ratio, 2)} of {result.points} key points ({result.frames} frames of {result.clips} "
             f"{self.split} clips) lie on the 30% most active pixels of {result.layer}.\n"
-            f"For random points: {100 * result.chance:.0f}%. For a disc of that size in the middle of the face crop: "
-            f"{100 * result.centred_disc:.2f}%. In the paper, on First Impressions v2: {100 * PAPER_RATIO:.2f}%."
+            f"For random points: {percent(result.chance, 0)}. For a disc of that size in the middle of the face crop: "
+            f"{percent(result.centred_disc, 2)}. In the paper, on First Impressions v2: {percent(PAPER_RATIO, 2)}."
         )
         return EXIT_DONE

@@ -23,6 +23,7 @@ def console(*, stderr: bool = False) -> Console:
 def show_prediction(prediction: Prediction) -> None:
     """Print the scores of a video as a table, or the reason why there are none."""
     from crnet.fusion.conformal import LEVEL
+    from crnet.utils.number_format import score_text
 
     screen = console()
     if prediction.error is not None:
@@ -40,10 +41,9 @@ def show_prediction(prediction: Prediction) -> None:
     table = Table("", Column("score", no_wrap=True), *prediction.streams, box=box.SIMPLE_HEAD, pad_edge=False)
     for target, score in (prediction.scores or {}).items():
         interval = (prediction.intervals or {}).get(target)
-        interval_text = "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f}, {100 * LEVEL:.0f}%)"
         note = " (high = stable)" if target == "neuroticism" else ""
-        streams = (f"{scores[target]:.2f}" for scores in prediction.streams.values())
-        table.add_row(target + note, f"{score:.2f}{interval_text}", *streams)
+        streams = (score_text(scores[target]) for scores in prediction.streams.values())
+        table.add_row(target + note, score_text(score, interval, LEVEL), *streams)
     screen.print(table)
 
 

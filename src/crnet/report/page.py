@@ -6,7 +6,7 @@ import base64
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from crnet.utils.number_format import score_text
+from crnet.utils.number_format import effect_text, percent, score_text
 
 NEUROTICISM = (
     "Neuroticism is reversed in this dataset. The target keeps its name, but a high score means that the person seems "
@@ -34,7 +34,7 @@ def environment(package: str = "crnet.report") -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"score": score_text, "sentence": sentence}
+    templates.filters |= {"score": score_text, "effect": effect_text, "percent": percent, "sentence": sentence}
     return templates
 
 

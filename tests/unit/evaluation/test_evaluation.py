@@ -24,7 +24,6 @@ from crnet.evaluation.record import SYSTEMS, Evaluation, write_evaluation
 from crnet.fusion.fusion import Fusion
 from crnet.predict import Predictor
 from crnet.types import STREAMS, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, TRAITS
-from crnet.utils.number_format import interval_text
 
 
 def fail(store: Path, *rows: tuple[str, str], header: str = "clip,path,reason,remedy,split") -> None:
@@ -202,13 +201,6 @@ def test_undefined_metrics_are_a_dash(make_evaluation: Callable[..., Evaluation]
     for table in tables(make_evaluation(systems={"fusion": figures, "floor": figures})):
         console.print(table)
     assert " - " in console.export_text()
-
-
-@pytest.mark.parametrize(
-    ("interval", "text"), [(None, ""), ([0.9, 0.9187], ".900–.919"), ([-0.05, 1.0], "−.050–1.000")]
-)
-def test_format_interval(interval: list[float] | None, text: str) -> None:
-    assert interval_text(interval) == text
 
 
 def test_progress_is_reported(bundle: Bundle, store: Path, visual_fusion: Fusion) -> None:

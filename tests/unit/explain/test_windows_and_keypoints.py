@@ -19,7 +19,6 @@ from crnet.explain.key_points import centred_disc, count_inside, crop_points, hi
 from crnet.explain.windows import cut, is_long, score_windows, summarise, window_length_s
 from crnet.explain.words import align
 from crnet.predict import Predictor
-from crnet.report.overlay_video import Heat
 from crnet.text.transcripts import Cue
 from crnet.types import SAMPLE_RATE_HZ, TARGETS
 from synthetic import make_clip, write_store
@@ -120,11 +119,3 @@ def test_a_ratio_without_faces_is_refused(bundle: Bundle, tmp_path: Path) -> Non
     write_clip(store / row.file, replace(clip, face_box=np.full_like(clip.face_box, np.nan)))
     with pytest.raises(LabelError, match="no face"):
         key_point_ratio(bundle, store)
-
-
-def test_heat_is_interpolated_between_frames() -> None:
-    heat = Heat(np.array([1.0, 2.0]), np.stack([np.zeros((2, 2)), np.ones((2, 2))]).astype(np.float32))
-    assert heat.at(1.25)[0][0, 0] == 0.25
-    assert heat.at(0.0)[0][0, 0] == 0 and heat.at(9.0)[0][0, 0] == 1
-    single = Heat(np.array([1.0]), np.ones((1, 2, 2), np.float32), np.ones((1, 4), np.float32))
-    assert single.at(3.0)[0].shape == (2, 2) and single.at(3.0)[1].tolist() == [1, 1, 1, 1]

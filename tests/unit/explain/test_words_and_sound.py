@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,8 +17,6 @@ from crnet.explain.sound import BIN_S, attribute_sound
 from crnet.explain.words import MOST_OCCLUSIONS, align, occlude, voiced_parts
 from crnet.fusion.fusion import system_scores
 from crnet.predict import Predictor
-from crnet.report.sound_figure import MOST_WORDS, sound_figure
-from crnet.report.style import png
 from crnet.text.transcripts import Cue
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch
 
@@ -154,49 +151,6 @@ def test_silence_has_no_effect(predictor: Predictor, clip_batch: Batch) -> None:
     )
     assert np.abs(attribution.bins[:, :5]).max() > 0
     assert np.abs(attribution.bins[:, 5:]).max() == 0
-
-
-@pytest.mark.parametrize("length_s", [0.0, 0.05, 4.0, 40.0])
-@pytest.mark.parametrize("attributed", [True, False])
-def test_sound_of_any_length_can_be_drawn(
-    predictor: Predictor, clip_batch: Batch, length_s: float, attributed: bool
-) -> None:
-    audio = tones((0, 1), length_s=length_s) if length_s else np.zeros(0, np.int16)
-    words = align("costs $5 and $6", (Cue(0, max(length_s, 0.1), "costs $5 and $6"),), audio, length_s)
-    attribution = (
-        attribute_sound(predictor.bundle.nets["audio-text"], clip_batch, len(audio), 1) if attributed else None
-    )
-    assert png(sound_figure(audio, words, attribution)).startswith(b"\x89PNG")
-
-
-def test_many_odd_words_leave_the_figure_readable() -> None:
-    """Ten thousand words, some in letters that the font lacks, some very long."""
-    words = align("日本語 " + "word " * 10_000 + "x" * 500, (), tones((0, 4)), 4.0)
-    figure = sound_figure(tones((0, 4)), words, None)
-    labels = [text.get_text() for text in figure.axes[0].texts]
-    assert 20 < len(labels) <= MOST_WORDS
-    assert labels[0] == "···"  # instead of three boxes and a font warning
-    assert max(map(len, labels)) <= 24
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        png(figure)
-
-
-def test_a_near_silent_sound_is_not_drawn_as_if_it_were_loud() -> None:
-    figure = sound_figure((tones((0, 4)) / 1000).astype(np.int16), (), None)
-    (wave,) = figure.axes[0].collections
-    assert np.abs(wave.get_paths()[0].vertices[:, 1]).max() < 0.05
-    full = sound_figure(np.array([-32_768, 0] * 8000, np.int16), (), None).axes[0].collections[0]
-    assert full.get_paths()[0].vertices[:, 1].min() == pytest.approx(-1)  # -32,768 has no positive in 16 bits
-
-
-def test_the_title_gives_the_scale_of_the_colours(predictor: Predictor, clip_batch: Batch) -> None:
-    attribution = attribute_sound(predictor.bundle.nets["audio-text"], clip_batch, SAMPLE_RATE_HZ, 1)
-    figure = sound_figure(tones((0, 1)), (), attribution)
-    heading = figure.axes[1].title if figure.axes[1].title.get_text() else figure.axes[1]._left_title
-    assert heading.get_text().endswith(f"full colour {np.abs(attribution.bins).max():.3f})")
-    png(figure)
-    assert heading.get_window_extent().x1 < figure.bbox.x1, "it is cut off"
 
 
 def test_very_long_transcripts_are_encoded_in_few_parts(

@@ -46,7 +46,7 @@ def test_scores_come_with_intervals_and_their_level() -> None:
     assert "0.30 (0.20 to 0.40, 90%)" in text  # extraversion
     assert "0.80 (0.70 to 0.90, 90%)" in text  # interview
     assert "face found in 7 of 8 frames" in text
-    assert "no transcript" in text
+    assert "No transcript" in text
     assert "high score means that the person seems calm" in text
 
 
@@ -60,7 +60,7 @@ def test_contributions_and_heat_maps_appear_with_an_explanation() -> None:
     assert "What drove the scores" not in render.result(RESULT)
     page = Text(render.result(replace(RESULT, explanation=EXPLANATION)))
     assert "What drove the scores" in page.text
-    assert "-0.200" in page.text
+    assert "−0.200" in page.text
     assert "+0.050" in page.text
     sources = [attrs.get("src") for tag, attrs in page.tags if tag in ("img", "video")]
     assert sources == [f"results/{'0' * 32}/{name}" for name in (FILES[2], FILES[0], FILES[1])]
