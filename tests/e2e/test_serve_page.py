@@ -202,7 +202,7 @@ def test_a_video_is_recorded_and_scored(browser: Browser, served: Served) -> Non
     expect(page.locator("video[src]")).to_have_count(1)
     page.get_by_label("Explain the scores").first.uncheck()
     visit.score()
-    expect(page.locator("#result")).to_contain_text("no face was found")
+    expect(page.locator("#result")).to_contain_text("No face was found")
     expect(page.locator("#result .crnet-warn li").first).to_contain_text("trained on synthetic people")
     visit.end()
 
@@ -228,11 +228,11 @@ def test_a_kept_video_is_scored_again_with_a_transcript(browser: Browser, served
     visit.page.get_by_label("Explain the scores").first.uncheck()
     visit.page.get_by_label("Keep the video so I can score it again").first.check()
     visit.score()
-    expect(visit.page.locator("#result")).to_contain_text("no transcript")
+    expect(visit.page.locator("#result")).to_contain_text("No transcript")
     visit.page.get_by_label("Transcript").first.fill("Now I say a few words about myself.")
     visit.score()
     expect(visit.page.locator("#result .crnet-scores")).to_be_visible()
-    expect(visit.page.locator("#result")).not_to_contain_text("no transcript")
+    expect(visit.page.locator("#result")).not_to_contain_text("No transcript")
     visit.end()
 
 
