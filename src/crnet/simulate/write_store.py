@@ -7,7 +7,6 @@ times faster than `write_dataset` and `prepare`, and needs neither PyAV nor the 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ from jaxtyping import Float32
 
 from crnet.data.manifest import ClipRow, Manifest, write_manifest
 from crnet.data.store import FORMAT, clip_path, open_if_current, write_clip
-from crnet.errors import ConfigError, CrnetError, FormatError
+from crnet.errors import ConfigError, FormatError
 from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg, with_margin
 from crnet.media.frame_sampling import select_frames
 from crnet.media.settings import MediaSettings
+from crnet.simulate.clip_jobs import run_clip_jobs, single_opencv_thread
 from crnet.simulate.drawing import PersonRenderer
 from crnet.simulate.folder import begin_folder, finish_folder
 from crnet.simulate.motion import Motion
@@ -29,11 +29,10 @@ from crnet.simulate.performance import perform
 from crnet.simulate.planning import ClipPlan, SimulationConfig
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import SAMPLE_RATE_HZ, Clip
-from crnet.utils.executors import WorkerDied, available_cores, run_jobs
+from crnet.utils.executors import available_cores
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import short_fingerprint
 
-TASK = "drawing synthetic people"
 CLIP_VERSION = 1
 """Increase it if the same configuration gives other clips than before."""
 
@@ -76,25 +75,11 @@ def write_store(
     plans = begin_folder(store, config, **settings)
     fingerprint = short_fingerprint({**settings, "config": asdict(config)})
     job = functools.partial(_write_clip, store, config, media, fingerprint)
-    rows = _run(job, plans, available_cores() if workers is None else workers, progress)
+    processes = available_cores() if workers is None else workers
+    rows = run_clip_jobs(job, plans, processes, progress, len(plans))
     write_manifest(store, Manifest(tuple(rows), "simulated", settings["media"], fingerprint, HashedNgrams.name))
     finish_folder(store, config, **settings)
     return store
-
-
-def _run(job: functools.partial[ClipRow], plans: Sequence[ClipPlan], workers: int, progress: Progress) -> list[ClipRow]:
-    """Write all clips and return their rows in the order in which they are finished."""
-    rows: list[ClipRow] = []
-    progress(TASK, 0, len(plans))
-    for plan, row in run_jobs(job, plans, workers):
-        if isinstance(row, WorkerDied):
-            raise CrnetError(
-                f"the worker process that drew {plan.name} died (exit code {row.exit_code})",
-                remedy="run again, with fewer workers if memory is short",
-            )
-        rows.append(row)
-        progress(TASK, len(rows), len(plans))
-    return rows
 
 
 def _write_clip(
@@ -105,8 +90,8 @@ def _write_clip(
     path = store / relative
     file = open_if_current(path, fingerprint)
     if file is None:
-        cv2.setNumThreads(1)
-        write_clip(path, render_clip(plan, config, media), fingerprint)
+        with single_opencv_thread():
+            write_clip(path, render_clip(plan, config, media), fingerprint)
         file = open_if_current(path, fingerprint)
     if file is None:
         raise FormatError("the clip file reads back different from what was written", path=path)

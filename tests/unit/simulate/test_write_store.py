@@ -47,7 +47,7 @@ def test_training_can_read_the_store(store: Path) -> None:
     assert manifest.settings["pixels"] == 48
     assert manifest.encoder == "hashed-ngrams-v1"
     clips = ClipDataset(store, manifest.rows("train"), TransformConfig(8, 32, 16_000), STREAMS, training=True)
-    sample = clips[0, 0]
+    sample = clips[0]
     assert sample.scene.shape == sample.face.shape == (8, 3, 32, 32)
     assert sample.audio.std() > 0
     assert sample.text.any()
