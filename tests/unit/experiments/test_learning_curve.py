@@ -59,7 +59,7 @@ def test_training_errors_are_those_of_the_subset(fake: FakeWorkspace, tmp_path: 
     stream_rows = [row for row in rows if row["system"] in STREAMS]
     # Every score of the fake networks is off by 0.1; comparison with other clips would give other errors.
     assert {row["mean_absolute_error"] for row in stream_rows} == {"0.100000"}
-    assert len(stream_rows) == 3 * 4 * 3 * 2  # streams, clip_counts, splits, seeds
+    assert len(stream_rows) == 3 * 4 * 3 * 2  # streams, sizes, splits, seeds
     assert {row["split"] for row in rows if row["system"] == "fusion"} == {"val", "test"}
     expected = np.abs(np.median(fake.truth("train"), axis=0) - fake.truth("test"))[:, :5].mean()
     assert section.data["floor"] == pytest.approx(expected)
