@@ -11,7 +11,8 @@ from jaxtyping import Float32, UInt8
 
 from benchmarks.inputs import Inputs
 from benchmarks.measurements import Measurement, Usage, medians, timed, torch_threads
-from crnet.media.mtcnn import Mtcnn, overlaps
+from crnet.media.boxes import overlaps
+from crnet.media.mtcnn import Mtcnn
 from crnet.media.reader import face_tracker, read_video
 from crnet.media.settings import MediaSettings
 from crnet.media.video import decode, probe
@@ -75,4 +76,4 @@ def best_overlap(boxes: Float32[np.ndarray, "n 4"], box: Float32[np.ndarray, " 4
     """Return the largest IoU of `box` with any of `boxes`: 0 if there are none, NaN if `box` is NaN."""
     if not len(boxes):
         return 0.0
-    return float(overlaps(np.concatenate([boxes, box[None]]), of_smaller=False)[-1, :-1].max())
+    return float(overlaps(np.concatenate([boxes, box[None]]), over_smaller=False)[-1, :-1].max())

@@ -23,8 +23,9 @@ from crnet.config import PRESETS
 from crnet.data.store import as_clip_source
 from crnet.data.transforms import collate, read_sample
 from crnet.demo import DemoResult
+from crnet.media.boxes import pixel_squares
 from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg, with_margin
-from crnet.media.mtcnn import ONET_PIXELS, Mtcnn, pixel_squares
+from crnet.media.mtcnn import ONET_PIXELS, Mtcnn
 from crnet.media.reader import read_video
 from crnet.media.settings import FACE_MARGIN, MediaSettings
 from crnet.media.video import Frame, decode, probe

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as functional
 from jaxtyping import Float32, Int64, UInt8
 
-from crnet.media.mtcnn import square_boxes
+from crnet.media.boxes import square_boxes
 
 if TYPE_CHECKING:
     from crnet.media.video import Frame, VideoInfo

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
+from crnet.media.boxes import boxes_of_new_faces, pixel_squares
 from crnet.media.crops import FrameRegion, encode_jpeg, with_margin
 from crnet.media.face_linking import (
     SAME_FACE_DISTANCE,
@@ -27,7 +28,7 @@ from crnet.media.face_linking import (
     choose_person,
     link_detections,
 )
-from crnet.media.mtcnn import ONET_PIXELS, ONET_THRESHOLD, RNET_PIXELS, Mtcnn, boxes_of_new_faces, pixel_squares
+from crnet.media.mtcnn import ONET_PIXELS, ONET_THRESHOLD, RNET_PIXELS, Mtcnn
 from crnet.media.settings import DetectionSettings
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class FaceTracker:
 
     def finish(self) -> PersonCrops:
         """Return the person's crops, after the last frame."""
-        self._judge_candidates(all_of_them=True)
+        self._judge_candidates(flush=True)
         fewest = min(self.settings.min_sightings, (self._passes + 1) // 2)
         return choose_person([track for track in self._tracks if len(track.times_s) >= fewest])
 
@@ -230,7 +231,7 @@ class FaceTracker:
                 break
             self._waiting_bytes -= frame.bytes
             self._candidates += self._candidates_in(self._waiting.popleft())
-            self._judge_candidates(all_of_them=self._max_wait < ONET_BATCH)
+            self._judge_candidates(flush=self._max_wait < ONET_BATCH)
 
     def _candidates_in(self, waiting: _WaitingFrame) -> Iterator[_Candidate]:
         """Yield the faces that are expected in a frame, with the patches that O-Net sees."""
@@ -252,9 +253,9 @@ class FaceTracker:
             region = FrameRegion.from_frame(frame, self.info, box)
         return region.crop(box, pixels)
 
-    def _judge_candidates(self, *, all_of_them: bool) -> None:
-        """Judge the candidates that fill a batch, or all of them."""
-        while len(self._candidates) >= ONET_BATCH or (all_of_them and self._candidates):
+    def _judge_candidates(self, *, flush: bool) -> None:
+        """Judge the candidates that fill whole batches; with `flush`, all of them."""
+        while len(self._candidates) >= ONET_BATCH or (flush and self._candidates):
             self._judge(self._candidates[:ONET_BATCH])
             del self._candidates[:ONET_BATCH]
 

@@ -18,6 +18,7 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
 from crnet.errors import FormatError, MissingDependencyError
+from crnet.media.boxes import nms, nms_per_image, square_boxes
 from crnet.utils.extras import install_command
 from crnet.utils.resumable import content_fingerprint
 
@@ -34,7 +35,6 @@ RNET_PIXELS, ONET_PIXELS = 24, 48
 PYRAMID_FACTOR = 0.709  # each level has half the area of the last
 PNET_THRESHOLD, RNET_THRESHOLD, ONET_THRESHOLD = 0.6, 0.7, 0.7
 NMS_WITHIN_LEVEL, NMS_BETWEEN_LEVELS, NMS_AFTER_REFINING = 0.5, 0.5, 0.7
-MAX_CANDIDATES = 400  # per image and level; bounds the work that a hostile picture can cause
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,13 +221,13 @@ class Mtcnn:
             # Resizing bytes takes a quarter of the time of resizing floats.
             level = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
             image, box, score = self._windows(_normalised(level), (width / size[1], height / size[0]))
-            keep = _nms_per_image(image, box, score, NMS_WITHIN_LEVEL)
+            keep = nms_per_image(image, box, score, NMS_WITHIN_LEVEL)
             images.append(image[keep])
             boxes.append(box[keep])
             scores.append(score[keep])
             scale *= PYRAMID_FACTOR
         image, box, score = np.concatenate(images), np.concatenate(boxes), np.concatenate(scores)
-        keep = _nms_per_image(image, box, score, NMS_BETWEEN_LEVELS)
+        keep = nms_per_image(image, box, score, NMS_BETWEEN_LEVELS)
         return image[keep], square_boxes(box[keep])
 
     def _windows(
@@ -257,7 +257,7 @@ class Mtcnn:
         score = logits.softmax(1)[:, 1].cpu().numpy()
         boxes = _corrected(boxes, offsets.cpu().numpy())
         confident = np.flatnonzero(score > RNET_THRESHOLD)
-        keep = confident[_nms_per_image(image[confident], boxes[confident], score[confident], NMS_AFTER_REFINING)]
+        keep = confident[nms_per_image(image[confident], boxes[confident], score[confident], NMS_AFTER_REFINING)]
         return image[keep], square_boxes(boxes[keep])
 
     def _judge(self, patches: Float32[Tensor, "n 3 48 48"], boxes: Float32[np.ndarray, "n 4"]) -> Detections:
@@ -274,32 +274,12 @@ def _confident(detections: Detections) -> Detections:
     """Return the faces above O-Net's threshold, each once, in order of falling confidence."""
     confident = np.flatnonzero(detections.scores > ONET_THRESHOLD)
     boxes, scores = detections.boxes[confident], detections.scores[confident]
-    keep = confident[_nms(boxes, scores, NMS_AFTER_REFINING, of_smaller=True)]
+    keep = confident[nms(boxes, scores, NMS_AFTER_REFINING, over_smaller=True)]
     return Detections(detections.boxes[keep], detections.scores[keep], detections.landmarks[keep])
-
-
-def boxes_of_new_faces(
-    boxes: Float32[np.ndarray, "n 4"], known: Float32[np.ndarray, "k 4"]
-) -> Float32[np.ndarray, "m 4"]:
-    """Return the boxes that show none of the known faces."""
-    covers = overlaps(np.concatenate([known, boxes]), of_smaller=True)[len(known) :, : len(known)]
-    return boxes[(covers <= NMS_AFTER_REFINING).all(axis=1)]
 
 
 def _normalised(pixels: UInt8[Tensor, "B 3 H W"]) -> Float32[Tensor, "B 3 H W"]:
     return (pixels.float() - 127.5) / 128
-
-
-def square_boxes(boxes: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
-    """Return the smallest square around each box, with the same centre."""
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
-    return np.concatenate([centre - half, centre + half], axis=1)
-
-
-def pixel_squares(boxes: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
-    """Return `square_boxes` in whole pixels, as crops are taken: for a small face, half a pixel matters."""
-    return np.rint(square_boxes(boxes))
 
 
 def _corrected(boxes: Float32[np.ndarray, "n 4"], offsets: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
@@ -319,41 +299,3 @@ def _patches(
     grid = torch.stack([x[:, None].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=-1)
     patches = functional.grid_sample(image[None].expand(len(boxes), -1, -1, -1), grid, align_corners=False)
     return patches.contiguous(memory_format=torch.channels_last)
-
-
-def overlaps(boxes: Float32[np.ndarray, "n 4"], *, of_smaller: bool) -> Float32[np.ndarray, "n n"]:
-    """Return the intersection of every two boxes over their union, or over the smaller of their areas."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    intersection = np.prod(np.maximum(high - low, 0), axis=2)
-    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    divisor = np.minimum(area[:, None], area) if of_smaller else area[:, None] + area - intersection
-    return intersection / np.maximum(divisor, np.finfo(np.float32).tiny)
-
-
-def _nms(
-    boxes: Float32[np.ndarray, "n 4"], scores: Float32[np.ndarray, " n"], threshold: float, *, of_smaller: bool = False
-) -> Int64[np.ndarray, " m"]:
-    """Return the indices of the boxes that no better kept box overlaps by more than `threshold`.
-
-    Indices are in order of falling score.
-    """
-    order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
-    covers = overlaps(boxes[order], of_smaller=of_smaller) > threshold
-    keep = np.ones(len(order), dtype=bool)
-    for i in range(len(order)):
-        if keep[i]:
-            keep[i + 1 :] &= ~covers[i, i + 1 :]
-    return order[keep]
-
-
-def _nms_per_image(
-    image: Int64[np.ndarray, " n"],
-    boxes: Float32[np.ndarray, "n 4"],
-    scores: Float32[np.ndarray, " n"],
-    threshold: float,
-) -> Int64[np.ndarray, " m"]:
-    """Apply `_nms` within each image; the indices are in order of the images."""
-    groups = [np.flatnonzero(image == i) for i in np.unique(image)]
-    keep = [group[_nms(boxes[group], scores[group], threshold)] for group in groups]
-    return np.concatenate(keep) if keep else np.zeros(0, np.int64)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -60,20 +61,11 @@ def read_video(path: Path | str, settings: MediaSettings | None = None) -> Clip:
         pictures = _read_pictures(info, selection, settings)
     release_free_memory()
     audio = read_audio(path, settings.max_audio_s)
-    boxes, landmarks, scores = _face_arrays(pictures.faces, len(selection.frames))
-    face_jpeg, face_offsets = JpegBuffer(_face_jpegs(pictures, info, settings)).arrays()
-    scene_jpeg, scene_offsets = pictures.scenes.arrays()
+    arrays = _frame_arrays(pictures, info, settings)
     return Clip(
         clip_id=str(path),
-        scene_jpeg=scene_jpeg,
-        scene_offsets=scene_offsets,
-        face_jpeg=face_jpeg,
-        face_offsets=face_offsets,
-        time_s=np.array(pictures.times_s, dtype=np.float64),
+        **arrays,
         segment=selection.segment,
-        face_box=boxes,
-        face_landmarks=landmarks,
-        face_score=scores,
         audio=audio,
         text=np.zeros(TEXT_DIMENSIONS, dtype=np.float32),
         segments=settings.segments,
@@ -85,7 +77,7 @@ def read_video(path: Path | str, settings: MediaSettings | None = None) -> Clip:
         simulated=info.simulated,
         has_audio=len(audio) > 0,
         has_transcript=False,
-        warnings=tuple(_warnings(info, pictures, audio, boxes, selection.is_middle)),
+        warnings=tuple(_warnings(info, pictures, audio, arrays["face_box"], selection.is_middle)),
         source_sha256=sha256(path),
     )
 
@@ -194,16 +186,26 @@ def _with_last(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
         yield previous, True
 
 
-def _face_arrays(
-    faces: PersonCrops, count: int
-) -> tuple[Float32[np.ndarray, "k 4"], Float32[np.ndarray, "k 5 2"], Float32[np.ndarray, " k"]]:
-    """Return boxes, landmarks and scores of all positions; NaN where the face is not in view."""
+def _frame_arrays(pictures: _Pictures, info: VideoInfo, settings: MediaSettings) -> dict[str, Any]:
+    """Return the arrays of `Clip` with one entry per position; NaN where the face is not in view."""
+    count = len(pictures.scenes)
     boxes = np.full((count, 4), np.nan, dtype=np.float32)
     landmarks = np.full((count, 5, 2), np.nan, dtype=np.float32)
     scores = np.full(count, np.nan, dtype=np.float32)
-    for position, crop in faces.crops.items():
+    for position, crop in pictures.faces.crops.items():
         boxes[position], landmarks[position], scores[position] = crop.box, crop.landmarks, crop.score
-    return boxes, landmarks, scores
+    face_jpeg, face_offsets = JpegBuffer(_face_jpegs(pictures, info, settings)).arrays()
+    scene_jpeg, scene_offsets = pictures.scenes.arrays()
+    return {
+        "scene_jpeg": scene_jpeg,
+        "scene_offsets": scene_offsets,
+        "face_jpeg": face_jpeg,
+        "face_offsets": face_offsets,
+        "time_s": np.array(pictures.times_s, dtype=np.float64),
+        "face_box": boxes,
+        "face_landmarks": landmarks,
+        "face_score": scores,
+    }
 
 
 def _face_jpegs(pictures: _Pictures, info: VideoInfo, settings: MediaSettings) -> Iterator[bytes]:

@@ -14,8 +14,9 @@ import torch
 
 from crnet.errors import FormatError, MissingDependencyError
 from crnet.media import mtcnn
+from crnet.media.boxes import pixel_squares, square_boxes
 from crnet.media.crops import crop_resize
-from crnet.media.mtcnn import Mtcnn, read_weights, square_boxes, weights_folder
+from crnet.media.mtcnn import Mtcnn, read_weights, weights_folder
 
 
 @pytest.fixture(scope="module")
@@ -86,40 +87,7 @@ class TestWeights:
             assert [tuple(o.shape) for o in detector.onet(torch.zeros(2, 3, 48, 48))] == [(2, 4), (2, 10), (2, 2)]
 
 
-class TestGeometry:
-    def test_square_boxes(self) -> None:
-        boxes = np.array([[0, 0, 10, 20], [10, 10, 50, 30]], np.float32)
-        assert square_boxes(boxes).tolist() == [[-5, 0, 15, 20], [10, 0, 50, 40]]
-
-    def test_pixel_squares(self) -> None:
-        boxes = np.array([[0.2, 0, 10, 20.8], [10, 10, 50, 30]], np.float32)  # the centre of the first is (5.1, 10.4)
-        assert mtcnn.pixel_squares(boxes).tolist() == [[-5, 0, 16, 21], [10, 0, 50, 40]]
-
-    def test_boxes_of_new_faces(self) -> None:
-        boxes = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [1, 1, 9, 9]], np.float32)
-        new_faces = mtcnn.boxes_of_new_faces(boxes, boxes[:1] + 1)
-        assert new_faces.tolist() == [[20, 0, 30, 10]]  # 81 / 100 of the first box are known
-        new_faces = mtcnn.boxes_of_new_faces(boxes, boxes[:1] + 2)
-        assert new_faces.tolist() == boxes[:2].tolist()  # 64 / 100 of the first box are known, and 49 / 64 of the last
-        assert mtcnn.boxes_of_new_faces(boxes, boxes[:0]).tolist() == boxes.tolist()
-        assert mtcnn.boxes_of_new_faces(boxes[:0], boxes).shape == (0, 4)
-
-    def test_non_maximum_suppression(self) -> None:
-        boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 8], [20, 0, 30, 10], [0, 0, 5, 5]], np.float32)
-        scores = np.array([0.7, 0.9, 0.8, 0.6], np.float32)  # overlap of the first two: 80 / 100
-        assert mtcnn._nms(boxes, scores, 0.79).tolist() == [1, 2, 3]
-        assert mtcnn._nms(boxes, scores, 0.81).tolist() == [1, 2, 0, 3]
-        assert mtcnn._nms(boxes, scores, 0.81, of_smaller=True).tolist() == [1, 2]  # 25 / 25 of the last
-
-    def test_a_suppressed_box_suppresses_nothing(self) -> None:
-        boxes = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]], np.float32)  # neighbours share 6 / 14
-        assert mtcnn._nms(boxes, np.array([0.9, 0.8, 0.7], np.float32), 0.4).tolist() == [0, 2]
-
-    def test_non_maximum_suppression_within_each_image(self) -> None:
-        boxes = np.zeros((4, 4), np.float32) + np.array([0, 0, 10, 10], np.float32)
-        keep = mtcnn._nms_per_image(np.array([1, 0, 1, 0]), boxes, np.array([0.5, 0.6, 0.9, 0.8], np.float32), 0.5)
-        assert keep.tolist() == [3, 2]
-
+class TestPatches:
     def test_patches_sample_the_image_and_are_grey_outside(self) -> None:
         ramp = torch.arange(20.0).repeat(10, 1)[None].repeat(3, 1, 1)  # the value of pixel (i, j) is j
         patches = mtcnn._patches(ramp, np.array([[4, 2, 8, 6], [-8, 0, -4, 4]], np.float32), 4)
@@ -182,7 +150,7 @@ class TestDetect:
             centre = (start[:2] + start[2:]) / 2 + side * (right, down)
             box = np.concatenate([centre - side / 2 * (1 + grow), centre + side / 2 * (1 + grow)]).astype(np.float32)
             for _ in range(2):
-                square = mtcnn.pixel_squares(box[None])
+                square = pixel_squares(box[None])
                 box = detector.follow(crop_resize(image, square[0], 48)[None], square).boxes[0]
             ends.append(box)
         assert np.abs(np.array(ends) - ends[0]).max() <= 0.03 * side.max()
