@@ -14,10 +14,10 @@ from crnet.utils.suggestions import did_you_mean
 
 RENAMED_OPTIONS = {"--data": "--store", "--a-sentence-a-line": "--sentence-per-line"}
 MISSING_TITLE = "Required options"
+WRONG_CHOICE = re.compile(r"^invalid choice (?P<value>.*) for argument '(?P<option>\S+)'.*one of \((?P<choices>.*)\)")
 CLEARER_SENTENCES = {
     r"^Error parsing (\S+): .*invalid literal for int\(\) with base 10: (.*)": r"\1: \2 is not a whole number",
     r"^Error parsing (\S+): .*could not convert string to float: (.*)": r"\1: \2 is not a number",
-    r"^invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*)\)": r"\2: \1 is not one of \3",
     r"^Missing value for argument '(\S+)'\. Expected 1 values": r"\1 needs a value",
     r"^Unrecognized options: (\S+).*": r"unexpected argument \1",
 }
@@ -72,6 +72,9 @@ def _main_sentence(complaint: str) -> str:
     start = 1 if is_rule[:1] == [True] else 0
     end = is_rule.index(True, start) if True in is_rule[start:] else len(lines)
     sentence = " ".join(lines[start:end]).rstrip(".") or "cannot parse these arguments"
+    if match := WRONG_CHOICE.search(sentence):
+        choices = sorted(set(re.findall(r"'([^']+)'", match["choices"])) - {"None"})
+        return f"{match['option']}: {match['value']} is not one of {', '.join(choices)}"
     for pattern, replacement in CLEARER_SENTENCES.items():
         sentence = re.sub(pattern, replacement, sentence)
     return sentence
