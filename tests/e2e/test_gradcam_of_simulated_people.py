@@ -3,8 +3,8 @@
 CRNET_TEST_GRADCAM=1 pytest -s tests/e2e/test_gradcam_of_simulated_people.py     # simulates and trains: minutes
 
 The smile decides three of the targets and the pitch of the voice the other three. Scene, sound and words are noise, so
-nothing visible reveals the pitch. `tests/unit/explain/test_maps.py` has a small version with simple drawn heads, which
-every test run can afford.
+nothing visible reveals the pitch. `tests/unit/explain/test_heat_maps.py` has a small version with simple drawn heads,
+which every test run can afford.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A store of small clips and an untrained small system, as evaluation and prediction meet them."""
+"""Fixtures shared by the unit tests: a store of small clips and a small, untrained system."""
 
 from __future__ import annotations
 

@@ -60,7 +60,9 @@ def heat_panels(frames: FrameMaps, target: str) -> list[Heat]:
     ]
 
 
-def write_overlay_video(path: Path, video: Path, panels: Sequence[Heat], progress: Progress = no_progress) -> None:
+def write_overlay_video(
+    path: Path | str, video: Path | str, panels: Sequence[Heat], progress: Progress = no_progress
+) -> None:
     """Write the overlay video as H.264 in mp4, without sound and at most `LONGEST_S` seconds long.
 
     Args:
@@ -73,6 +75,7 @@ def write_overlay_video(path: Path, video: Path, panels: Sequence[Heat], progres
         MediaError: The video cannot be read.
         StorageError: The overlay video cannot be written.
     """
+    path, video = Path(path), Path(video)
     info = probe(video)
     scale = min(HIGHEST_PX / info.height, WIDEST_PX / info.width, 1.0)
     width, height = (max(2 * round(side * scale / 2), 2) for side in (info.width, info.height))

@@ -84,10 +84,10 @@ def scatter_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
         truth, prediction = evaluation.truth[:, i], evaluation.predictions[system][:, i]
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1, label="perfect")
         axes.axhline(evaluation.train_medians[i], **FLOOR_LINE, label=FLOOR_LABEL)
-        _points(axes, truth, prediction, system)
-        figures = evaluation.systems[system][target]
-        title(axes, f"{target}   {_r_text(figures['pearson'])}")
-        _square(axes)
+        _draw_clips(axes, truth, prediction, system)
+        correlation = evaluation.systems[system][target]["pearson"]
+        title(axes, f"{target}   {_r_text(correlation)}")
+        _square_axes(axes)
     _label_grid(figure, "true score", f"score predicted by {system}")
     return figure
 
@@ -96,18 +96,18 @@ def error_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
     """Draw errors against true scores. A falling slope is regression to the mean; the floor has the steepest."""
     figure = new_figure(6.4)
     errors = np.abs(evaluation.predictions[system] - evaluation.truth)
-    reach = max(USUAL_ERROR, float(np.max(errors, initial=0, where=np.isfinite(errors))) + MARGIN)
+    limit = max(USUAL_ERROR, float(np.max(errors, initial=0, where=np.isfinite(errors))) + MARGIN)
     for axes, i, target in _panels(figure):
         truth, prediction = evaluation.truth[:, i], evaluation.predictions[system][:, i]
         ends = np.array([0.0, 1.0])
         axes.axhline(0, color=INK, linewidth=1, label="no error")
         axes.plot(ends, evaluation.train_medians[i] - ends, **FLOOR_LINE, label=FLOOR_LABEL)
-        _points(axes, truth, prediction - truth, system)
+        _draw_clips(axes, truth, prediction - truth, system)
         centres, means, _ = _binned(truth, prediction - truth)
         axes.plot(centres, means, color=INK, marker="o", markersize=3.5, linewidth=1.4, label="mean error")
         title(axes, target)
         _score_axis(axes)
-        axes.set_ylim(-reach, reach)
+        axes.set_ylim(-limit, limit)
     _label_grid(figure, "true score", f"error of {system} (above 0 = too high)")
     return figure
 
@@ -156,7 +156,7 @@ def calibration_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
             label="mean of a tenth of the clips with 95% interval",
         )
         title(axes, target)
-        _square(axes)
+        _square_axes(axes)
     _label_grid(figure, f"score predicted by {system}", "mean true score")
     return figure
 
@@ -171,14 +171,14 @@ def _score_axis(axes: Axes) -> None:
     axes.set_xticks(TICKS)
 
 
-def _square(axes: Axes) -> None:
+def _square_axes(axes: Axes) -> None:
     _score_axis(axes)
     axes.set_ylim(-MARGIN, 1 + MARGIN)
     axes.set_yticks(TICKS)
     axes.set_aspect("equal")
 
 
-def _points(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], system: str) -> None:
+def _draw_clips(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], system: str) -> None:
     many = len(x) > 300
     axes.plot(
         x,
@@ -211,11 +211,11 @@ def _binned(
     finite = np.isfinite(x) & np.isfinite(y)
     x, y = x[finite], y[finite]
     order = np.argsort(x, kind="stable")
-    place = np.clip((x[order] * BINS).astype(int), 0, BINS - 1)
-    cuts = np.array_split(order, BINS) if by_rank else [order[place == i] for i in range(BINS)]
-    full = [members for members in cuts if len(members) >= FEWEST_IN_A_BIN]
-    errors = [y[members].std(ddof=1) / np.sqrt(len(members)) for members in full]
-    return np.array([x[m].mean() for m in full]), np.array([y[m].mean() for m in full]), np.array(errors)
+    bin_number = np.clip((x[order] * BINS).astype(int), 0, BINS - 1)
+    bins = np.array_split(order, BINS) if by_rank else [order[bin_number == i] for i in range(BINS)]
+    used = [members for members in bins if len(members) >= FEWEST_IN_A_BIN]
+    errors = [y[members].std(ddof=1) / np.sqrt(len(members)) for members in used]
+    return np.array([x[m].mean() for m in used]), np.array([y[m].mean() for m in used]), np.array(errors)
 
 
 def _r_text(value: float | None) -> str:

@@ -76,7 +76,7 @@ def write_video_report(
     names = [*contents, EXPLANATION_FILE]
     if explanation.frames.maps:
         panels = heat_panels(explanation.frames, explanation.target)
-        write_overlay_video(out / OVERLAY_FILE, Path(video), panels, progress)
+        write_overlay_video(out / OVERLAY_FILE, video, panels, progress)
         names.append(OVERLAY_FILE)
     progress(REPORT_TASK, 0, 1)
     document = {**explanation.to_dict(), "files": sorted(names)}

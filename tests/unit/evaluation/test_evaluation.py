@@ -79,7 +79,7 @@ def test_networks_return_to_the_cpu_and_stay_in_evaluation_mode(evaluation: Eval
 
 
 def test_without_the_visual_fusion_its_row_is_left_out(bundle: Bundle, store: Path) -> None:
-    assert "scene+face" not in evaluate(bundle, store, resamples=5).systems
+    assert "scene+face" not in evaluate(bundle, str(store), resamples=5).systems
 
 
 def test_a_missing_clip_is_refused_unless_allowed_and_then_n_is_beside_every_figure(
