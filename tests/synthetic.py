@@ -42,11 +42,11 @@ def write_store(
     rng = np.random.default_rng(seed)
     trend = rng.normal(size=clips)
     scores = np.clip(0.52 + 0.13 * trend[:, None] + 0.03 * rng.normal(size=(clips, len(TARGETS))), 0.01, 0.99)
-    split_of = [splits[i % len(splits)] for i in range(clips)]
+    clip_splits = [splits[i % len(splits)] for i in range(clips)]
     labels = scores.copy()
     if shuffled:
         for split in SPLITS:
-            members = [i for i in range(clips) if split_of[i] == split]
+            members = [i for i in range(clips) if clip_splits[i] == split]
             labels[members] = scores[rng.permutation(members)]
     direction = rng.normal(size=TEXT_DIMENSIONS)
     rows = []
@@ -58,7 +58,7 @@ def write_store(
             ClipRow(
                 clip.clip_id,
                 path,
-                split_of[i],
+                clip_splits[i],
                 tuple(labels[i].tolist()),
                 person=f"person{i // 2}",
                 groups={"gender": "female" if i % 2 else "male"},

@@ -100,17 +100,8 @@ def train_system(
     config = _with_audio_length(config, store, manifest)
     with distributed_context(config.training.device) as context:  # joined once for all streams; it cannot be rejoined
         _begin_run(run_dir, describe_run(store, manifest, config, protocol), config, context)
-        weights = train_streams(
-            config.streams,
-            store,
-            manifest,
-            run_dir,
-            config.model,
-            config.transforms,
-            config.training,
-            context,
-            progress,
-        )
+        parts = config.model, config.transforms, config.training
+        weights = train_streams(config.streams, store, manifest, run_dir, *parts, context, progress)
     if not context.is_main:
         return None
     if (bundle := _finished_bundle(run_dir, config)) is not None:

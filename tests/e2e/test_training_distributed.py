@@ -58,7 +58,7 @@ def numbers(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, flo
             yield prefix + name, value
 
 
-def log_of(run: Path) -> list[dict[str, Any]]:
+def log_rows(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "scene" / "log.jsonl").read_text().splitlines()]
 
 
@@ -69,9 +69,9 @@ def test_two_processes_log_the_losses_of_one(tmp_path: Path) -> None:
     train_tiny(store, tmp_path / "one", epochs=EPOCHS, freeze_batchnorm=True)
     for process in start_two(store, tmp_path / "two"):
         assert process.returncode == 0, process.stderr
-    one, two = log_of(tmp_path / "one"), log_of(tmp_path / "two")
-    assert len(one) == len(two) == sum(EPOCHS)
-    for left, right in zip(one, two, strict=True):
+    single, double = log_rows(tmp_path / "one"), log_rows(tmp_path / "two")
+    assert len(single) == len(double) == sum(EPOCHS)
+    for left, right in zip(single, double, strict=True):
         expected = dict(numbers(left))
         assert len(expected) > 40
         assert dict(numbers(right)) == pytest.approx(expected, rel=1e-5)

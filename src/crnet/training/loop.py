@@ -165,11 +165,7 @@ def train_epoch(
         optimizer: Optimizer of the network.
         timer: Measures the time spent waiting for batches.
     """
-    run.net.train()
-    if run.config.freeze_batchnorm:
-        for submodule in run.net.modules():
-            if isinstance(submodule, _BatchNorm):
-                submodule.eval()
+    _set_training_mode(run)
     meter = EpochMeter()
     steps = len(batches)
     for step, cpu_batch in enumerate(timer.iterate(batches), start=1):
@@ -187,6 +183,15 @@ def train_epoch(
             note = f"epoch {epoch + 1}/{stage.epochs}{_note(run.state)}"
             run.progress(task, epoch * steps + step, stage.epochs * steps, note)
     return meter.metrics(run.context)
+
+
+def _set_training_mode(run: Run) -> None:
+    """Set the network to training mode; frozen batch norms stay in evaluation mode."""
+    run.net.train()
+    if run.config.freeze_batchnorm:
+        for module in run.net.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
 
 
 @torch.no_grad()

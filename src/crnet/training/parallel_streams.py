@@ -65,17 +65,25 @@ def train_streams(
     # A worker process cannot start processes for reading.
     train_alone = partial(train, training=replace(training, workers=0))
     epochs = sum(stage.epochs for stage in training.stages)
-    weights: dict[Stream, Path] = {}
     with watched_logs({run_dir / stream: epochs for stream in streams}, "training", progress):
-        for stream, outcome in run_jobs(train_alone, streams, at_once):
-            if isinstance(outcome, WorkerDied):
-                raise CrnetError(
-                    f"the process that trained the {stream} stream died with exit code {outcome.exit_code}",
-                    path=run_dir / stream,
-                    remedy="repeat the command to resume; if memory is short, use --training.threads None",
-                )
-            weights[stream] = outcome
+        outcomes = run_jobs(train_alone, streams, at_once)
+        weights = {stream: _require_alive(stream, run_dir, outcome) for stream, outcome in outcomes}
     return {stream: weights[stream] for stream in streams}
+
+
+def _require_alive(stream: Stream, run_dir: Path, outcome: Path | WorkerDied) -> Path:
+    """Return the weights that a process trained.
+
+    Raises:
+        CrnetError: The process died.
+    """
+    if isinstance(outcome, WorkerDied):
+        raise CrnetError(
+            f"the process that trained the {stream} stream died with exit code {outcome.exit_code}",
+            path=run_dir / stream,
+            remedy="repeat the command to resume; if memory is short, use --training.threads None",
+        )
+    return outcome
 
 
 @contextmanager

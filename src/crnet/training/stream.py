@@ -48,7 +48,7 @@ __all__ = ["StageConfig", "TrainingConfig", "train_stream"]
 logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.json"
-WITHOUT_INFLUENCE = ("workers", "threads", "device", "tensorboard")  # a run may be resumed with other values
+CHANGEABLE_ON_RESUME = ("workers", "threads", "device", "tensorboard")
 
 
 def _decisive(document: dict[str, Any]) -> Any:
@@ -239,7 +239,7 @@ def describe(
 
 def decisive_fields(training: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a training configuration that affect the result."""
-    return {name: value for name, value in training.items() if name not in WITHOUT_INFLUENCE}
+    return {name: value for name, value in training.items() if name not in CHANGEABLE_ON_RESUME}
 
 
 def check_configuration(folder: Path, described: dict[str, Any]) -> bool:

@@ -46,7 +46,7 @@ def finished(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def log_of(run: Path, stream: str = "scene") -> list[dict[str, Any]]:
+def log_rows(run: Path, stream: str = "scene") -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / stream / "log.jsonl").read_text().splitlines()]
 
 
@@ -61,12 +61,12 @@ def assert_same_run(a: Path, b: Path) -> None:
         assert left.keys() == right.keys()
         for key, tensor in left.items():
             assert tensor.numpy().tobytes() == right[key].numpy().tobytes(), (name, key)
-    assert without_times(log_of(a)) == without_times(log_of(b))
+    assert without_times(log_rows(a)) == without_times(log_rows(b))
     assert read_about(a / "scene" / "best.safetensors") == read_about(b / "scene" / "best.safetensors")
 
 
 def test_the_log_holds_every_epoch_once(finished: Path) -> None:
-    rows = log_of(finished)
+    rows = log_rows(finished)
     assert [(row["stage"], row["epoch"], row["epochs"]) for row in rows] == [
         (1, 1, 2),
         (1, 2, 2),
@@ -90,11 +90,11 @@ def test_the_log_holds_every_epoch_once(finished: Path) -> None:
 
 
 def test_the_best_network_has_the_best_validation_score_of_the_last_stage(finished: Path, store: Path) -> None:
-    rows = [row for row in log_of(finished) if row["stage"] == 2]
+    rows = [row for row in log_rows(finished) if row["stage"] == 2]
     scores = [row["val"]["accuracy"]["average"] for row in rows]
     about = read_about(finished / "scene" / "best.safetensors")
     assert about == {"stream": "scene", "stage": 2, "epoch": int(np.argmax(scores)) + 1, "score": max(scores)}
-    assert not any(row["best"] for row in log_of(finished) if row["stage"] == 1)
+    assert not any(row["best"] for row in log_rows(finished) if row["stage"] == 1)
     # The saved network reproduces that score.
     clips = read_manifest(store).rows("val")
     net = load_net(finished / "scene" / "best.safetensors", "scene", TINY_MODEL)
@@ -121,14 +121,16 @@ def test_classification_alone_does_not_change_the_regression(store: Path, tmp_pa
     assert torch.equal(weights["head.score_weight"], initial["head.score_weight"])
     assert weights["head.score_bias"].numpy() == pytest.approx(means, abs=1e-7)
     assert not torch.equal(weights["head.class_weight"], initial["head.class_weight"])
-    assert read_about(tmp_path / "scene" / "best.safetensors")["score"] == -log_of(tmp_path)[0]["val"]["classification"]
+    assert (
+        read_about(tmp_path / "scene" / "best.safetensors")["score"] == -log_rows(tmp_path)[0]["val"]["classification"]
+    )
 
 
 def test_the_seed_determines_the_run(store: Path, finished: Path, tmp_path: Path) -> None:
     train_tiny(store, tmp_path / "again", workers=1)
     assert_same_run(finished, tmp_path / "again")
     train_tiny(store, tmp_path / "other", seed=1)
-    assert log_of(tmp_path / "other")[-1]["train"] != log_of(finished)[-1]["train"]
+    assert log_rows(tmp_path / "other")[-1]["train"] != log_rows(finished)[-1]["train"]
 
 
 def boundaries(epochs: int) -> list[tuple[str, int, str]]:
@@ -297,7 +299,7 @@ def test_without_a_validation_split_the_last_network_is_kept(
     last = load_file(tmp_path / "run" / "scene" / "last.safetensors")
     for name, tensor in load_file(tmp_path / "run" / "scene" / "best.safetensors").items():
         assert torch.equal(tensor, last[f"model.{name}"])
-    assert [row["val"] for row in log_of(tmp_path / "run")] == [None] * 3
+    assert [row["val"] for row in log_rows(tmp_path / "run")] == [None] * 3
 
 
 @pytest.mark.parametrize(
@@ -320,7 +322,7 @@ def test_a_diverged_training_stops_before_it_replaces_the_state(store: Path, tmp
     with pytest.raises(ConfigError, match="not a finite number in stage 2, epoch 1"):
         train_stream("scene", store, read_manifest(store), tmp_path, TINY_MODEL, TINY_TRANSFORMS, diverging)
     assert read_state(tmp_path / "scene" / "last.safetensors").stage == 1
-    assert len(log_of(tmp_path)) == 1
+    assert len(log_rows(tmp_path)) == 1
 
 
 def test_frozen_batch_norm_keeps_its_statistics(store: Path, tmp_path: Path) -> None:
@@ -350,7 +352,7 @@ def test_every_kind_of_stream_trains(store: Path, tmp_path: Path, stream: Any, m
         (f"{stream}: stage 2", 1, 2),
         (f"{stream}: stage 2", 2, 2),
     ]
-    rows = log_of(tmp_path, stream)
+    rows = log_rows(tmp_path, stream)
     assert len(rows) == 2 and rows[0]["train"]["classification"] != rows[1]["train"]["classification"]
 
 
@@ -363,7 +365,7 @@ def test_bfloat16_trains_and_scores_in_float32(store: Path, tmp_path: Path) -> N
 def test_a_stage_with_its_own_losses(store: Path, tmp_path: Path) -> None:
     stages = (StageConfig(epochs=0), StageConfig(terms=("l1",), epochs=1, batch_size=6))
     train_tiny(store, tmp_path, stages=stages)
-    (row,) = log_of(tmp_path)
+    (row,) = log_rows(tmp_path)
     assert row["train"]["total"] == pytest.approx(row["train"]["l1"])
 
 
