@@ -247,9 +247,9 @@ def _dead_worker_failure(job: ExtractJob, death: WorkerDied) -> Failure:
 
 
 def _missing_videos(source: Source, tally: _Tally) -> list[Failure]:
-    """Return a failure for every clip without a video. The source may allow to skip a split that has none at all."""
-    failed = {failure.clip for failure in tally.failures}
-    missing = [clip for clip in source.clips.values() if clip.clip_id not in tally.extracted.keys() | failed]
+    """Return a failure for every clip without a video, except in splits without any video that the source lets skip."""
+    handled = {*tally.extracted, *(failure.clip for failure in tally.failures)}
+    missing = [clip for clip in source.clips.values() if clip.clip_id not in handled]
     if source.skip_missing_splits:
         for split in SPLITS:
             if _is_split_missing(split, missing, source, tally):

@@ -26,7 +26,7 @@ def write_error_remedy(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free some space or choose another folder"
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
-        return "choose another path: a file stands where a folder is needed, or a folder where the file is"
+        return "choose another path: there is a file where a folder is needed, or a folder where the file should be"
     return "choose a folder on a working disk that you may write to"
 
 

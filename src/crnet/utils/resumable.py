@@ -73,10 +73,10 @@ class ResumableFolder:
     """A kind of folder whose work can be resumed.
 
     Attributes:
-        contents: What such a folder holds, for errors: "a clip store".
+        contents: Name of such a folder's content, for errors: "a clip store".
         settings_file: Name of the JSON file in the folder that records the settings.
-        decisive: Picks from such a document what must be equal to resume. Versions and dates, for example, may change.
-        exclusive: Whether to refuse a folder that holds other files and no settings file.
+        decisive: Returns the part of such a document that must be equal to resume; versions, for example, may differ.
+        exclusive: Whether to refuse a folder that contains other files and no settings file.
     """
 
     contents: str
@@ -93,7 +93,7 @@ class ResumableFolder:
 
         Raises:
             ConfigError: The folder was made with another configuration.
-            UsageError: It is a file, or holds something else.
+            UsageError: It is a file, or contains something else.
             FormatError: The settings file is damaged.
         """
         if folder.exists() and not folder.is_dir():
@@ -108,7 +108,7 @@ class ResumableFolder:
         try:
             earlier = self.decisive(recorded)
         except (KeyError, TypeError, AttributeError) as error:
-            raise FormatError(f"does not hold the settings of {self.contents}", path=path) from error
+            raise FormatError(f"does not contain the settings of {self.contents}", path=path) from error
         changed = list(changes(earlier, self.decisive(as_json(settings))))
         if changed:
             raise ConfigError(

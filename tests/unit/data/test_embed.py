@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crnet.data.embed import EmbedReport, embed
 from crnet.data.prepare import prepare
-from crnet.data.store import read_clip, read_manifest, write_manifest
+from crnet.data.store import ClipFile, read_clip, read_manifest, write_clip, write_manifest
 from crnet.errors import ConfigError, FormatError
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import SPLITS, TARGETS, TEXT_DIMENSIONS
@@ -83,6 +83,16 @@ def test_only_the_vectors_and_the_encoder_change(store: Path) -> None:
             bool(TRANSCRIPTS[row.clip_id]),
         )
     assert not (store / "embedding.parquet").exists()
+
+
+def test_paths_may_be_text(source: Path, tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    assert prepare(str(source), store, workers=0, settings=FakeSettings(), extract=fake_clip).done == 4  # type: ignore[arg-type]
+    assert embed(store, Letters()).done == 4
+    write_manifest(store, read_manifest(store))
+    clip = read_clip(f"{store}/{read_manifest(store).clips[0].file}")
+    write_clip(f"{store}/copy.safetensors", clip)
+    assert ClipFile(f"{store}/copy.safetensors").check() is None
 
 
 def test_a_second_call_changes_nothing(store: Path) -> None:

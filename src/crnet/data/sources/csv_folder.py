@@ -25,7 +25,7 @@ COLUMNS = ("clip", "split", "person", *TARGETS, "transcript")
 _log = logging.getLogger(__name__)
 
 
-def open_folder(path: Path, files: list[Path] | None = None) -> Source:
+def open_folder(path: Path | str, files: list[Path] | None = None) -> Source:
     """Open a folder of videos, or a CSV that lists them.
 
     Args:
@@ -37,6 +37,7 @@ def open_folder(path: Path, files: list[Path] | None = None) -> Source:
         LabelError: The CSV is unusable; the error names the line.
         UsageError: The folder has neither a CSV nor a video.
     """
+    path = Path(path)
     table = path if path.is_file() else _find_csv(path)
     root = path.parent if path.is_file() else path
     files_by_name = {file.relative_to(root).as_posix(): file for file in (find_files(root) if files is None else files)}

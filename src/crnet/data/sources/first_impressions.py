@@ -55,7 +55,7 @@ def is_release(files: list[Path]) -> bool:
     return any(_LABELS.match(file.name) or _RELEASE_ZIP.match(file.name) for file in files)
 
 
-def open_release(root: Path, keys: KeyLookup, files: list[Path] | None = None) -> Source:
+def open_release(root: Path | str, keys: KeyLookup, files: list[Path] | None = None) -> Source:
     """Open the release or a simulated dataset.
 
     Args:
@@ -67,6 +67,7 @@ def open_release(root: Path, keys: KeyLookup, files: list[Path] | None = None) -
         LabelError: Annotations are missing or unusable.
         ArchiveError: An archive is damaged or dangerous, or its key is missing or wrong.
     """
+    root = Path(root)
     inventory = _take_inventory(find_files(root) if files is None else files, keys)
     clips = _read_labels(inventory.labels, root)
     clip_ids = {_clip_name(clip_id): clip_id for clip_id in clips}
