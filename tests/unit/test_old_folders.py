@@ -177,7 +177,7 @@ def test_a_training_state_and_a_log_with_old_names(tmp_path: Path) -> None:
 
 def test_results_of_reproduce(tmp_path: Path) -> None:
     recorded = {"config": {**CONFIG, "training": DECISIVE_TRAINING}, "protocol": "official", "data": "00"}
-    write_json(tmp_path / "lab.json", recorded)
+    write_json(tmp_path / RESULTS_FOLDER.settings_file, recorded)  # `reproduce` renames lab.json before the check
     training = decisive_fields(to_dict(config())["training"])
     current = {"config": {**to_dict(config()), "training": training}, "protocol": "official", "data": "00"}
     assert RESULTS_FOLDER.check(tmp_path, current)
