@@ -9,7 +9,7 @@ import numpy as np
 
 
 def write_grey_video(path: Path, *, seconds: float, fps: int = 2, size: int = 32) -> Path:
-    """A grey video that grows brighter."""
+    """Write a grey video that becomes brighter."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("h264", rate=fps)
         stream.width = stream.height = size

@@ -1,4 +1,4 @@
-"""What knowing the video is worth: where only that tells the scores, it is everything, and other splits show it."""
+"""Split protocols measure what knowing the video is worth: here the video alone determines the scores."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CONFIG = Config(
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty people with one video each, cut into five clips. Everyone has their own words, and their own scores."""
+    """Forty people with one video each, cut into five clips. Each person has their own words and scores."""
     folder = tmp_path_factory.mktemp("protocols") / "store"
     rng = np.random.default_rng(0)
     rows = []
@@ -64,17 +64,17 @@ def r2(systems: dict[str, dict[str, dict[str, float]]]) -> float:
     return systems["fusion"]["average"]["r2"]
 
 
-def test_scores_that_only_the_video_tells_are_gone_when_no_video_is_in_two_splits(store: Path, run: Path) -> None:
+def test_scores_that_only_the_video_determines_are_lost_in_disjoint_splits(store: Path, run: Path) -> None:
     official, _ = evaluate_run(run, store)
     disjoint, parts = evaluate_protocol(run, store, SplitProtocol.parse("video-disjoint"))
     assert r2(official.systems) > 0.5
     assert r2(disjoint.evaluation.systems) < 0.1
     assert len(parts) == 1 and parts[0] is disjoint
-    described = json.loads((disjoint.run_dir / "run.json").read_text())
-    assert described["data"]["protocol"] == "video-disjoint"
+    recorded = json.loads((disjoint.run_dir / "run.json").read_text())
+    assert recorded["data"]["protocol"] == "video-disjoint"
 
 
-def test_folds_test_every_clip_once_each_against_its_own_floor(store: Path, run: Path) -> None:
+def test_folds_test_every_clip_once_against_its_own_floor(store: Path, run: Path) -> None:
     whole, parts = evaluate_protocol(run, store, SplitProtocol.parse("grouped-kfold:3"))
     assert [part.run_dir.name for part in parts] == [f"grouped-kfold-3-{fold}" for fold in (1, 2, 3)]
     clips = [row.clip_id for row in whole.evaluation.rows]
@@ -91,7 +91,7 @@ def test_folds_test_every_clip_once_each_against_its_own_floor(store: Path, run:
     assert document["protocol"] == "grouped-kfold:3" and document["clips"] == len(clips)
 
 
-def test_a_run_of_a_protocol_is_tested_on_its_own_splits(
+def test_a_run_of_a_protocol_is_evaluated_on_its_own_splits(
     store: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     disjoint, _ = evaluate_protocol(run, store, SplitProtocol.parse("video-disjoint"))
@@ -103,10 +103,10 @@ def test_a_run_of_a_protocol_is_tested_on_its_own_splits(
     assert document["systems"]["fusion"]["average"] == disjoint.evaluation.systems["fusion"]["average"]
 
 
-def test_a_run_of_a_protocol_is_not_tested_where_its_clips_are_dealt_otherwise(
+def test_a_run_of_a_protocol_is_refused_if_its_clips_have_other_splits(
     store: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With one clip fewer, clips that trained it would be among those that test it."""
+    """With one clip fewer, training clips would be among the test clips."""
     disjoint, _ = evaluate_protocol(run, store, SplitProtocol.parse("video-disjoint"))
     manifest = read_manifest(store)
     shutil.copytree(store, tmp_path / "store")
@@ -115,44 +115,44 @@ def test_a_run_of_a_protocol_is_not_tested_where_its_clips_are_dealt_otherwise(
     assert "may have been trained on its test clips" in capsys.readouterr().err
 
 
-def test_what_is_missing_is_told_before_hours_of_training(
+def test_missing_clips_are_reported_before_hours_of_training(
     store: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(store, tmp_path / "store")
     shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("protocols"))
-    lost = "clip,path,reason,remedy,split\nlost.mp4,lost.mp4,broken,mend it,train\n"
+    lost = "clip,path,reason,remedy,split\nlost.mp4,lost.mp4,broken,repair it,train\n"
     (tmp_path / "store" / "failures.csv").write_text(lost)
-    asked = ["evaluate", str(tmp_path / "run"), str(tmp_path / "store"), "--protocol", "video-disjoint"]
-    assert main(asked) == 2
+    command = ["evaluate", str(tmp_path / "run"), str(tmp_path / "store"), "--protocol", "video-disjoint"]
+    assert main(command) == 2
     assert "1 annotated clips are not in the store, the first is lost.mp4" in capsys.readouterr().err
     assert not (tmp_path / "run" / "protocols").exists()
 
 
 def test_the_command_shows_both_results(store: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run), str(store), "--protocol", "video-disjoint"]) == 0
-    said = capsys.readouterr().out
-    assert "official splits (40 clips) and video-disjoint splits (" in " ".join(said.split())
+    output = capsys.readouterr().out
+    assert "official splits (40 clips) and video-disjoint splits (" in " ".join(output.split())
     assert main(["evaluate", str(run), str(store), "--protocol", "official", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["protocol"] == "official"
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("options", "reason"),
     [
         (["--protocol", "identity-disjoint"], "200 of 200 clips name no person"),
         (["--protocol", "by-moon-phase"], "unknown protocol"),
         (["--protocol", "grouped-kfold:3", "--split", "train"], "overlap"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(
-    store: Path, run: Path, words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+def test_unusable_protocols_are_refused(
+    store: Path, run: Path, options: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", str(run), str(store), *words]) == 2
+    assert main(["evaluate", str(run), str(store), *options]) == 2
     assert reason in capsys.readouterr().err
 
 
-def test_a_folder_holds_runs_of_one_protocol(store: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_needs_one_fold(store: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", str(store), str(run), "--preset", "tiny", "--protocol", "grouped-kfold:3"]) == 2
     assert "name one fold" in capsys.readouterr().err
-    found = read_manifest(store)
-    assert {row.split for row in found.clips} == set(SPLITS)  # a protocol changes nothing in the store
+    manifest = read_manifest(store)
+    assert {row.split for row in manifest.clips} == set(SPLITS)  # a protocol does not change the store

@@ -144,12 +144,12 @@ def test_a_damaged_outer_archive_is_a_failure_and_the_others_are_read(tmp_path: 
     (tmp_path / "fi" / "train-9.zip").write_bytes(b"PK\x03\x04 cut off")
     source = open_source(tmp_path / "fi", no_keys)
     (tmp_path / "work").mkdir(exist_ok=True)
-    found = list(source.video_groups(tmp_path / "work"))
-    assert [Path(one.path).name for one in found if isinstance(one, Failure)] == ["train-9.zip"]
-    assert any(one.videos for one in found if not isinstance(one, Failure))
+    groups = list(source.video_groups(tmp_path / "work"))
+    assert [Path(group.path).name for group in groups if isinstance(group, Failure)] == ["train-9.zip"]
+    assert any(group.videos for group in groups if not isinstance(group, Failure))
 
 
-def test_a_simulated_set_says_so_and_knows_its_persons(tmp_path: Path) -> None:
+def test_a_simulated_dataset_is_marked_and_names_its_persons(tmp_path: Path) -> None:
     write_release(tmp_path)
     (tmp_path / "simulated.json").write_text(json.dumps({"format": 1, "generator": "crnet simulate"}))
     (tmp_path / "persons.csv").write_text("VideoName;Person\naB-1.001.mp4;p7\naB-1.002.mp4;p7\n")

@@ -144,7 +144,7 @@ DAMAGE = {
     "wrong type": lambda path: edit_header(path, b'"text":{"dtype":"F32"', b'"text":{"dtype":"I32"'),
     "number that is none": lambda path: edit_header(path, b'"segments":"4"', b'"segments":"x"'),
     "another number": lambda path: edit_header(path, b'"fps":"10.0"', b'"fps":"11.0"'),
-    "no checksum": lambda path: edit_header(path, b'"sha256"', b'"sha257"'),
+    "no content hash": lambda path: edit_header(path, b'"sha256"', b'"sha257"'),
     "one bit": lambda path: path.write_bytes(path.read_bytes()[:-20] + b"~" + path.read_bytes()[-19:]),
     "offsets that do not divide": lambda path: path.write_bytes(
         path.read_bytes().replace(struct.pack("<qq", 5, 10), struct.pack("<qq", 5, 5))
@@ -191,8 +191,8 @@ def test_every_clip_id_stays_inside_the_store() -> None:
 
 
 @given(st.text(), st.text())
-def test_different_ids_have_different_paths_even_if_case_is_ignored(one: str, other: str) -> None:
-    assert (clip_path(one).lower() == clip_path(other).lower()) == (one == other)
+def test_different_ids_have_different_paths_even_if_case_is_ignored(first: str, second: str) -> None:
+    assert (clip_path(first).lower() == clip_path(second).lower()) == (first == second)
 
 
 ROW = ClipRow("b", "clips/00/b", "train", (0.1, 0.2, 0.3, 0.4, 0.5, 0.7), warnings=("w",))
