@@ -102,7 +102,7 @@ def describe(
         comes from the average MAEs (as the paper's .9188 against .8835 would).
 
     Raises:
-        UsageError: The shapes do not match, or a target has no name of its own.
+        UsageError: The shapes do not match, or target names are not unique.
     """
     truths, predictions, floors = _checked(truth, prediction, floor, targets)
     points, resampled = _bootstrapped(list(zip(truths.T, predictions.T, floors.T, strict=True)), resamples, seed)

@@ -107,7 +107,7 @@ def terms_figure(logs: Mapping[Stream, Log]) -> Figure:
 
 
 def _draw_outside_bell(axes: Axes, epochs: Sequence[tuple[int, Mapping[str, Any]]], *, show_labels: bool) -> None:
-    """Draw the share of scores that the Bell loss cannot reach, on an axis of its own at the right."""
+    """Draw the share of scores that the Bell loss cannot reach, on its own axis at the right."""
     style: dict[str, Any] = {"color": GREY, "linestyle": ":", "linewidth": 1.4}
     right = axes.twinx()
     right.plot([x for x, _ in epochs], [100 * row["train"]["outside_bell"] for _, row in epochs], **style)
