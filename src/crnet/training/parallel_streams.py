@@ -65,7 +65,7 @@ def train_streams(
     # A worker process cannot start processes for reading.
     train_alone = partial(train, training=replace(training, workers=0))
     epochs = sum(stage.epochs for stage in training.stages)
-    with watched_logs({run_dir / stream: epochs for stream in streams}, "training", progress):
+    with watched_logs({run_dir / stream: epochs for stream in streams}, "training epochs", progress):
         outcomes = run_jobs(train_alone, streams, at_once)
         weights = {stream: _require_alive(stream, run_dir, outcome) for stream, outcome in outcomes}
     return {stream: weights[stream] for stream in streams}
@@ -100,7 +100,7 @@ def watched_logs(epochs: Mapping[Path, int], task: str, progress: Progress) -> I
     def report() -> None:
         done = {folder: min(count_epochs(folder), count) for folder, count in epochs.items()}
         trained = sum(done[folder] == count for folder, count in epochs.items())
-        progress(task, sum(done.values()), total, f"epochs; {trained} of {len(epochs)} networks done")
+        progress(task, sum(done.values()), total, f"{trained} of {len(epochs)} networks done")
 
     def keep_reporting() -> None:
         while not ended.wait(POLL_INTERVAL_S):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +32,15 @@ from crnet.models.resnet import GEOMETRY_2D
 
 def test_every_exported_name_exists() -> None:
     assert all(hasattr(crnet.models, name) for name in crnet.models.__all__)
+
+
+def test_the_example_of_the_readme_runs() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "CRBlock" in block]
+    names: dict[str, torch.Tensor] = {}
+    exec(compile(example, "README.md", "exec"), names)
+    assert names["features"].shape == (30, 6, 512) and names["class_logits"].shape == (30, 6, 4)
+    assert names["scores"].shape == (30, 6) and names["loss"].shape == ()
 
 
 def test_importing_models_loads_no_media_library() -> None:

@@ -38,7 +38,7 @@ def train_both(store: Path, run: Path, **changes: object) -> dict[Stream, Path]:
     training = tiny_training(threads=1, **changes)
     progress = lambda *arguments: calls.append(arguments)  # noqa: E731
     weights = train_streams(STREAMS, store, manifest, run, TINY_MODEL, TINY_TRANSFORMS, training, ALONE, progress)
-    assert calls[-1][:3] == ("training", 10, 10)  # two streams of 2 + 3 epochs
+    assert calls[-1][:3] == ("training epochs", 10, 10)  # two streams of 2 + 3 epochs
     return weights
 
 
