@@ -1,26 +1,14 @@
-"""Errors that a user can act on, and files that are never half-written."""
+"""Files that are never half-written."""
 
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 
 import pytest
 
-from crnet.errors import CrnetError, FormatError, MediaError, StorageError
-from crnet.utils.files import atomic_write, read_json, sha256, write_json, write_text
-
-
-def test_an_error_is_one_line_with_path_reason_and_remedy() -> None:
-    error = MediaError("holds no\nvideo", path="a b.mp4", remedy="give a video")
-    assert str(error) == "a b.mp4: holds no video (give a video)"
-    assert str(CrnetError("nothing to do")) == "nothing to do"
-
-
-def test_an_error_can_be_pickled_by_a_worker_process() -> None:
-    error = pickle.loads(pickle.dumps(MediaError("why", path="x", remedy="what")))
-    assert (type(error), error.reason, error.path, error.remedy) == (MediaError, "why", Path("x"), "what")
+from crnet.errors import FormatError, StorageError
+from crnet.utils.files import atomic_write, read_json, remove_leftovers, sha256, write_json, write_text
 
 
 def test_a_file_is_replaced_completely_or_not_at_all(tmp_path: Path) -> None:
@@ -71,3 +59,12 @@ def test_json_that_cannot_be_read_names_the_file(tmp_path: Path, content: bytes 
 def test_sha256_agrees_with_the_example_of_the_standard(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")  # the example of FIPS 180-2, appendix B.1
     assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / ".tmp-abc.json").write_text("half")
+    (tmp_path / ".tmp-folder").mkdir()
+    write_text(tmp_path / "deep" / "file.txt", "whole")
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".tmp-folder", "deep", "file.txt"]
