@@ -27,7 +27,7 @@ from crnet.errors import (
 from crnet.fusion.fusion import system_scores
 from crnet.predict import NO_TRANSCRIPT, Predictor
 from crnet.report.prediction_table import prediction_table
-from crnet.types import STREAMS, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Clip, Prediction
+from crnet.types import PREDICTION_COLUMNS, STREAMS, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Clip, Prediction
 
 MakeClip = Callable[..., Clip]
 
@@ -280,6 +280,17 @@ def test_the_table_of_predictions(tmp_path: Path, predictor: Predictor, clip_mak
     assert rows[0]["error"] == ""
     assert rows[1]["error"] == "bad.mp4: not a video"
     assert rows[1]["openness"] == rows[1]["faces_found"] == ""
+
+
+def test_predict_many_makes_a_pandas_data_frame(tmp_path: Path, predictor: Predictor, fake_media: list[dict]) -> None:
+    pandas = pytest.importorskip("pandas")
+    for name, content in (("a.mp4", "good"), ("b.mp4", "bad")):
+        (tmp_path / name).write_text(content)
+    frame = pandas.DataFrame(prediction.to_row() for prediction in predictor.predict_many([str(tmp_path)]))
+    assert tuple(frame.columns) == PREDICTION_COLUMNS
+    assert [Path(clip).name for clip in frame["clip"]] == ["a.mp4", "b.mp4"]
+    assert 0 <= frame["extraversion"][0] <= 1 and np.isnan(frame["extraversion"][1])
+    assert "not a video" in frame["error"][1]
 
 
 def test_bfloat16_changes_scores_slightly(bundle: Bundle, clip_maker: MakeClip) -> None:
