@@ -16,9 +16,11 @@ from jaxtyping import Float32, Float64
 from numpy.typing import ArrayLike, NDArray
 
 from crnet.fusion.fusion import system_scores
+from crnet.models.crnet import StreamNet
 from crnet.predict import Predictor
 from crnet.text.base import LONGEST_TEXT_CHARACTERS
 from crnet.text.transcripts import Cue
+from crnet.training.features import run_networks
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch, Stream
 from crnet.utils.progress import Progress, no_progress
 
@@ -162,14 +164,12 @@ def _audio_text_features(
 ) -> Float32[np.ndarray, "n 6 F"]:
     """Return the audio-text stream's features of one clip with each of n texts."""
     vectors = torch.from_numpy(predictor.encoder.encode(texts))
-    net = predictor.bundle.nets["audio-text"]
-    device = next(net.parameters()).device
+    nets: dict[Stream, StreamNet] = {"audio-text": predictor.bundle.nets["audio-text"]}
     assert batch.audio is not None  # noqa: S101  (a system with this stream was given its sound)
     features = []
-    with torch.inference_mode():
-        for start in range(0, len(vectors), OCCLUSION_BATCH):
-            part = vectors[start : start + OCCLUSION_BATCH]
-            variants = Batch(("",) * len(part), audio=batch.audio.expand(len(part), -1), text=part)
-            features.append(net(variants.to(device)).features.float().cpu().numpy())
-            progress("leaving words out", min(start + OCCLUSION_BATCH, len(vectors)), len(vectors))
+    for start in range(0, len(vectors), OCCLUSION_BATCH):
+        part = vectors[start : start + OCCLUSION_BATCH]
+        variants = Batch(("",) * len(part), audio=batch.audio.expand(len(part), -1), text=part)
+        features.append(run_networks(nets, variants)[0]["audio-text"])
+        progress("leaving words out", min(start + OCCLUSION_BATCH, len(vectors)), len(vectors))
     return np.concatenate(features)
