@@ -1,4 +1,4 @@
-# Every target installs what it needs from nothing: Python 3.11 or newer is all that must be there.
+# Every target first installs what it needs. The only requirement is Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -6,10 +6,10 @@ INSTALLED := .venv/.installed
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-avx2 bench lint types contracts check clean
 
-help:        ## Show this list
+help:  ## Show this list
 	@grep -E '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(INSTALLED)  ## Make .venv with every extra, at the versions of constraints.txt
+setup: $(INSTALLED)  ## Create .venv with every extra, at the versions of constraints.txt
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "crnet needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -18,31 +18,31 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(INSTALLED)
 
-demo: $(INSTALLED)  ## Simulated people, from drawing them to a report: the whole job in minutes
+demo: $(INSTALLED)  ## Run everything on synthetic people, from videos to a report, in minutes
 	$(BIN)/crnet demo runs/demo
 
-test: $(INSTALLED)  ## All tests
+test: $(INSTALLED)  ## Run all tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto
 
-# oneDNN takes other code paths on CPUs without AVX-512; one of them once corrupted memory (oneDNN issue 6035).
-test-avx2: $(INSTALLED)  ## Tests of models and training as on a CPU without AVX-512
+# oneDNN uses other code on CPUs without AVX-512, where narrow networks corrupt memory (oneDNN issue 6035).
+test-avx2: $(INSTALLED)  ## Run the tests of models and training as on a CPU without AVX-512
 	ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto \
 		tests/unit/models tests/unit/training tests/golden tests/e2e/test_training_*.py
 
-bench: $(INSTALLED)  ## Benchmarks: the table of docs/performance.md, in seven minutes
+bench: $(INSTALLED)  ## Run the benchmarks of docs/performance.md, in seven minutes
 	$(BIN)/python -m benchmarks all
 
-lint: $(INSTALLED)  ## Style
+lint: $(INSTALLED)  ## Check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(INSTALLED)  ## Types
+types: $(INSTALLED)  ## Check types
 	$(BIN)/mypy
 
-contracts: $(INSTALLED)  ## Which module may import which
+contracts: $(INSTALLED)  ## Check which module imports which
 	$(BIN)/lint-imports
 
-check: lint types contracts test  ## What CI runs
+check: lint types contracts test  ## Run lint, types, contracts and test; CI adds test-avx2
 
-clean:  ## Remove caches and the virtual environment; runs/ stays
+clean:  ## Remove caches and the virtual environment, but not runs/
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -27,7 +27,7 @@ from crnet.models.resnet import (
 from crnet.types import SEGMENTS, STREAMS, Batch, Stream
 
 MAX_WIDTH = 1_024
-CPU_WIDTH_STEP = 8  # a network of another width may corrupt memory when it trains on a CPU
+CPU_WIDTH_STEP = 8  # training another width on a CPU can corrupt memory
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1]; torchvision's weights were trained with these numbers
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -104,8 +104,8 @@ class ModelConfig:
         """
         if device.type == "cpu" and self.width % CPU_WIDTH_STEP:
             raise ConfigError(
-                f"a network of width {self.width} cannot be trained on a CPU: with fewer than 8 channels, oneDNN's "
-                "convolution gradients corrupt memory on CPUs without AVX-512 (oneDNN issue 6035)",
+                f"a network of width {self.width} cannot be trained safely on a CPU: in narrow layers, the gradients of "
+                "oneDNN's convolutions write past their buffers if the CPU has no AVX-512 (oneDNN issue 6035)",
                 remedy=f"choose a width that is a multiple of {CPU_WIDTH_STEP}, or train on a GPU",
             )
 

@@ -379,7 +379,7 @@ def test_features_need_clips_in_evaluation_order(store: Path) -> None:
 
 @pytest.mark.parametrize("width", [4, 12])
 def test_a_cpu_refuses_to_train_a_width_that_is_not_a_multiple_of_8(store: Path, tmp_path: Path, width: int) -> None:
-    with pytest.raises(ConfigError, match=f"width {width} cannot be trained on a CPU") as caught:
+    with pytest.raises(ConfigError, match=f"width {width} cannot be trained safely on a CPU") as caught:
         train_tiny(store, tmp_path / "run", model=replace(TINY_MODEL, width=width))
     assert caught.value.remedy is not None and "multiple of 8" in caught.value.remedy
     assert not (tmp_path / "run").exists()
