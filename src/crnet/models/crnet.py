@@ -104,7 +104,7 @@ class ModelConfig:
         """
         if device.type == "cpu" and self.width % CPU_WIDTH_STEP:
             raise ConfigError(
-                f"a network of width {self.width} cannot be trained safely on a CPU: in narrow layers, the gradients of "
+                f"a network of width {self.width} cannot be trained safely on a CPU: in narrow layers, gradients of "
                 "oneDNN's convolutions write past their buffers if the CPU has no AVX-512 (oneDNN issue 6035)",
                 remedy=f"choose a width that is a multiple of {CPU_WIDTH_STEP}, or train on a GPU",
             )
