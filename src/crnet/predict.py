@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,15 +19,13 @@ from crnet.data.transforms import clip_batch
 from crnet.errors import CrnetError, MissingDependencyError, StorageError, UsageError
 from crnet.fusion.fusion import system_scores
 from crnet.media.frame_sampling import count_faces
+from crnet.media.settings import MediaSettings, with_attribute_names
 from crnet.text.asr import SpeechRecogniser
 from crnet.text.encoders import find_encoder
 from crnet.text.transcripts import Transcript, find_transcript
 from crnet.training.features import run_networks
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Batch, Clip, Prediction, Stream
 from crnet.utils.device import Precision
-
-if TYPE_CHECKING:
-    from crnet.media.settings import MediaSettings
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +191,6 @@ class Predictor:
         """
         bundle = self.bundle
         warnings = list(self._clip_warnings(clip))
-        faces = count_faces(clip.time_s, clip.duration_s, clip.segments, clip.face_box)
         fused, streams = system_scores(bundle.fusion, features, scores)
         fused_by_target = _by_target(fused[0])
         intervals = None
@@ -209,7 +205,7 @@ class Predictor:
             scores=fused_by_target,
             streams={stream: _by_target(stream_scores[0]) for stream, stream_scores in streams.items()},
             intervals=intervals,
-            faces=faces,
+            faces=count_faces(clip.time_s, clip.duration_s, clip.segments, clip.face_box),
             warnings=tuple(warnings),
         )
 
@@ -220,8 +216,6 @@ class Predictor:
         a few frames of each segment, they see one of the same few, or the segment's middle frame if each part is one
         segment.
         """
-        from crnet.media.settings import MediaSettings, with_attribute_names
-
         settings = from_dict(MediaSettings, with_attribute_names(self.bundle.media), self.bundle.path or Path())
         frames = self.bundle.config.transforms.frames
         if settings.frames_per_segment is None or settings.segments == frames:

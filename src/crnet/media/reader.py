@@ -73,11 +73,11 @@ def read_video(path: Path | str, settings: MediaSettings | None = None) -> Clip:
         width=info.width,
         height=info.height,
         fps=info.fps,
-        settings=settings.fingerprint(),
         simulated=info.simulated,
         has_audio=len(audio) > 0,
         has_transcript=False,
         warnings=tuple(_warnings(info, pictures, audio, arrays["face_box"], selection.is_middle)),
+        settings=settings.fingerprint(),
         source_sha256=sha256(path),
     )
 
