@@ -13,7 +13,7 @@ import torch
 from safetensors.numpy import save
 
 from crnet.bundle.bundle import Bundle
-from crnet.bundle.load import load_bundle
+from crnet.bundle.load import load_bundle, read_training_config
 from crnet.bundle.save import save_bundle
 from crnet.bundle.verify import document_sha256
 from crnet.data.dataset import ClipDataset, load_batches
@@ -50,6 +50,12 @@ def test_loading_uses_no_random_numbers(saved: Path) -> None:
 
 def test_a_run_folder_is_as_good_as_its_bundle(saved: Path) -> None:
     assert load_bundle(saved.parent).path == saved
+
+
+def test_paths_may_be_strings(bundle: Bundle, tmp_path: Path) -> None:
+    save_bundle(bundle, str(tmp_path / "run" / "bundle"))
+    assert load_bundle(str(tmp_path / "run")).path == tmp_path / "run" / "bundle"
+    assert read_training_config(str(tmp_path / "run")) == (bundle.config, bundle.protocol)
 
 
 def test_saving_twice_gives_the_same_bytes(bundle: Bundle, saved: Path, tmp_path: Path) -> None:

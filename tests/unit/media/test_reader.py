@@ -13,9 +13,10 @@ from video_maker import write_video
 
 from crnet.config import from_dict
 from crnet.errors import ConfigError, MediaError
+from crnet.media.audio import read_audio
 from crnet.media.reader import read_video
 from crnet.media.settings import MediaSettings, with_attribute_names
-from crnet.media.video import SIMULATED_COMMENT
+from crnet.media.video import SIMULATED_COMMENT, decode, probe
 from crnet.types import Clip
 
 SMALL = MediaSettings(segments=4, pixels=32)
@@ -120,6 +121,14 @@ class TestSyntheticVideos:
         assert "truncated or damaged" in clip.warnings[0]
         assert set(clip.segment.tolist()) == {0, 1, 2, 3}
         assert capfd.readouterr() == ("", "")
+
+    def test_paths_may_be_strings(self, tmp_path: Path) -> None:
+        path = write_video(tmp_path / "a.mp4", colours(4), sound=np.zeros((1, 3200), np.float32))
+        clip = read_video(str(path), SMALL)
+        assert clip.clip_id == str(path) and clip.source_sha256 == read_video(path, SMALL).source_sha256
+        assert (read_audio(str(path)) == clip.audio).all()
+        info = probe(str(path))
+        assert [frame.index for frame in decode(str(path), info)] == [0, 1, 2, 3]
 
     def test_a_file_that_is_not_a_video_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "a.mp4").write_text("hello\n" * 1000)
