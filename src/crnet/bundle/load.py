@@ -29,7 +29,7 @@ from crnet.data.splits import OFFICIAL, SplitProtocol
 from crnet.errors import FormatError, UsageError
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.fusion import Fusion
-from crnet.models.crnet import StreamNet
+from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.types import Stream
 from crnet.utils.files import read_json
 
@@ -53,7 +53,7 @@ def load_bundle(path: Path | str, files: BundleFiles | None = None) -> Bundle:
     names = file_names(config.streams, calibrated=CALIBRATION_FILE in document["files"])
     # A system of the paper's size takes a gigabyte: hashing and loading it in parallel halves the time on two cores.
     with ThreadPoolExecutor() as pool:
-        net_jobs = {stream: pool.submit(_load_net, stream, config, folder) for stream in config.streams}
+        net_jobs = {stream: pool.submit(_load_net, stream, config.model, folder) for stream in config.streams}
         fusion_job = pool.submit(_load_fusion, config, folder)
         files.check(names)  # report a damaged file before the errors that follow from it
         fusion = fusion_job.result()
@@ -103,10 +103,10 @@ def _training_config(document: Mapping[str, Any], folder: Path) -> tuple[Config,
         raise FormatError(error.reason, path=folder / BUNDLE_FILE) from error
 
 
-def _load_net(stream: Stream, config: Config, folder: Path) -> StreamNet:
+def _load_net(stream: Stream, config: ModelConfig, folder: Path) -> StreamNet:
     path = folder / f"{stream}.safetensors"
     with torch.device("meta"):  # no memory and no initial weights: the file has all of them
-        net = StreamNet(stream, replace(config.model, init=None))
+        net = StreamNet(stream, replace(config, init=None))
     try:
         net.load_state_dict(load_weights(path), assign=True)
     except (SafetensorError, OSError, RuntimeError) as error:

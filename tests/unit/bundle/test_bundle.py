@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save
+from safetensors.torch import save as weights_to_bytes
 
 from crnet.bundle.bundle import Bundle
-from crnet.bundle.load import load_bundle, read_training_config
+from crnet.bundle.load import _load_net, load_bundle, read_training_config
 from crnet.bundle.save import save_bundle
 from crnet.bundle.verify import document_sha256
 from crnet.data.dataset import ClipDataset, load_batches
 from crnet.data.store import read_manifest
 from crnet.errors import FormatError
+from crnet.models.crnet import StreamNet
 from crnet.predict import Predictor
+from crnet.types import Stream
 from crnet.utils.files import read_json, sha256, write_bytes, write_json
 
 
@@ -46,6 +49,32 @@ def test_loading_uses_no_random_numbers(saved: Path) -> None:
     before = torch.get_rng_state()
     load_bundle(saved)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"head": "plain"},
+        {"head": "expectation"},
+        {"temporal": "conv1x1"},
+        {"backbone": "r3d34"},
+        {"audio_text": "text"},
+    ],
+)
+@pytest.mark.parametrize("stream", ["scene", "audio-text"])
+def test_a_loaded_network_has_the_tensors_of_the_saved_one(
+    bundle: Bundle, tmp_path: Path, stream: Stream, changes: dict[str, str]
+) -> None:
+    config = replace(bundle.config.model, **changes)
+    saved_net = StreamNet(stream, config, seed=3)
+    write_bytes(tmp_path / f"{stream}.safetensors", weights_to_bytes(saved_net.state_dict()))
+    net = _load_net(stream, config, tmp_path)
+    assert not net.training
+    for tensors in (StreamNet.named_parameters, StreamNet.named_buffers):
+        expected, loaded = dict(tensors(saved_net)), dict(tensors(net))
+        assert set(loaded) == set(expected)
+        for name, tensor in loaded.items():
+            assert torch.equal(tensor, expected[name]) and tensor.requires_grad == expected[name].requires_grad
 
 
 def test_a_run_folder_is_as_good_as_its_bundle(saved: Path) -> None:
