@@ -11,7 +11,8 @@ import av
 import numpy as np
 
 from crnet.errors import MediaError
-from crnet.media.video import NOT_A_VIDEO_REMEDY, SIMULATED_COMMENT, decode, probe
+from crnet.media.container import NOT_A_VIDEO_REMEDY
+from crnet.media.video import SIMULATED_COMMENT, decode, probe
 from crnet.simulate.encode_video import encode_video
 from crnet.simulate.planning import SimulationConfig, plan_clips
 

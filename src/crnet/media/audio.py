@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from crnet.errors import MissingDependencyError
-from crnet.media.video import decode_packet, open_media
+from crnet.media.container import decode_packet, open_media
 from crnet.types import SAMPLE_RATE_HZ
 from crnet.utils.extras import install_command
 

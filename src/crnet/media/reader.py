@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from crnet.errors import MediaError
 from crnet.media.audio import FULL_SCALE, read_audio
+from crnet.media.container import NOT_A_VIDEO_REMEDY
 from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg
 from crnet.media.face_linking import PersonCrops
 from crnet.media.face_tracking import FaceTracker
 from crnet.media.frame_sampling import FrameSelection, select_frames
 from crnet.media.mtcnn import Mtcnn
 from crnet.media.settings import MediaSettings
-from crnet.media.video import NOT_A_VIDEO_REMEDY, Frame, VideoInfo, decode, probe
+from crnet.media.video import Frame, VideoInfo, decode, probe
 from crnet.types import TEXT_DIMENSIONS, Clip
 from crnet.utils.files import sha256
 from crnet.utils.process_memory import release_free_memory

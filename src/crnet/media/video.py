@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import statistics
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -14,7 +12,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from crnet.errors import MediaError, MissingDependencyError
+from crnet.errors import MissingDependencyError
+from crnet.media.container import (
+    decode_packet,
+    is_too_large,
+    open_media,
+    read_packets,
+    scan_packets,
+    stated_duration_s,
+    video_stream,
+)
 from crnet.media.frame_sampling import nearest
 from crnet.utils.extras import install_command
 
@@ -24,24 +31,12 @@ try:
 except ImportError as error:
     raise MissingDependencyError("reading videos needs the package av", remedy=install_command("av")) from error
 
-logger = logging.getLogger(__name__)
-
 SIMULATED_COMMENT = "crnet simulate: drawn person"
 """Value of the container's `comment` tag that marks a video of `crnet simulate`. Part of the file format."""
-
-MAX_PIXELS = 8192 * 8192
-"""Larger frames are refused before any is decoded."""
 
 DEFAULT_FPS = 25.0  # for a file that states neither times nor a rate
 TRUNCATED_BELOW = 0.9  # a file is truncated if it ends before this share of the length that it states
 
-FORMATS_THAT_OPEN_OTHER_FILES = frozenset({"hls", "applehttp", "dash", "concat", "imf", "sdp", "rtsp", "rtp", "sap"})
-"""Playlists and similar formats: a file from outside must not make us read another file, or the network."""
-
-FORMATS_WITH_ONE_LENGTH = frozenset({"matroska,webm", "flv"})
-"""Containers that state one length for sound and picture together, and none for each."""
-
-NOT_A_VIDEO_REMEDY = "check that the file opens in a video player, or download it again"
 PLAIN_FORMATS = frozenset({"yuv420p", "yuvj420p"})
 SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 """Area averaging, and the same bytes on every processor."""
@@ -86,26 +81,22 @@ def probe(path: Path | str) -> VideoInfo:
 
     Raises:
         MediaError: The file is missing, a folder, empty or not a video; it has no video track, no frames, or frames
-            beyond `MAX_PIXELS`.
+            beyond `container.MAX_PIXELS`.
     """
     path = Path(path)
     with open_media(path) as container:
-        stream = _video_stream(container, path)
+        stream = video_stream(container, path)
         has_audio = bool(container.streams.audio)
         simulated = container.metadata.get("comment") == SIMULATED_COMMENT
         time_base = stream.time_base or Fraction(1, 90_000)
         rate = float(stream.average_rate or stream.guessed_rate or 0) or DEFAULT_FPS
-        stated_s = _stated_duration_s(container, stream)
-        time_stamps, durations, first, end_s = _scan(container, stream)
-        if first is None:
-            large = "" if stream.codec_context.width else f", or its frames have more than {MAX_PIXELS} pixels"
-            reason = f"no frame of the video can be decoded{large}"
-            raise MediaError(reason, path=path, remedy=NOT_A_VIDEO_REMEDY)
-        _check_size(first.width, first.height, path)  # the container may not state a size
+        stated_s = stated_duration_s(container, stream)
+        scan = scan_packets(container, stream, path)
         aspect = float(stream.codec_context.sample_aspect_ratio or stream.sample_aspect_ratio or 1)
-    times_s, start_pts = _frame_times(time_stamps, time_base, rate)
-    last_s = statistics.median(durations) * float(time_base) if durations else 0.0
+    times_s, start_pts = _frame_times(scan.time_stamps, time_base, rate)
+    last_s = statistics.median(scan.durations) * float(time_base) if scan.durations else 0.0
     duration_s = float(times_s[-1]) + (last_s if 0 < last_s < 10 else 1 / rate)
+    first = scan.first_frame
     rotation_deg = -round(first.rotation / 90) * 90 % 360
     width, height = round(first.width * aspect) or 1, first.height
     if rotation_deg in (90, 270):
@@ -120,7 +111,7 @@ def probe(path: Path | str) -> VideoInfo:
         has_audio=has_audio,
         rotation_deg=rotation_deg,
         simulated=simulated,
-        truncated=max(duration_s, end_s) < TRUNCATED_BELOW * stated_s,
+        truncated=max(duration_s, scan.end_s) < TRUNCATED_BELOW * stated_s,
         start_pts=start_pts,
         time_base=time_base,
         frame_bytes=_bytes(first),
@@ -141,7 +132,7 @@ def decode(path: Path | str, info: VideoInfo, requested: Collection[int] | None 
     """
     path = Path(path)
     with open_media(path) as container:
-        stream = _video_stream(container, path)
+        stream = video_stream(container, path)
         scaler = VideoReformatter()
         previous = -1
         for picture in _decoded_pictures(container, stream, _time_stamps_of(info, requested)):
@@ -149,7 +140,7 @@ def decode(path: Path | str, info: VideoInfo, requested: Collection[int] | None 
             if info.start_pts is not None and picture.pts is not None:
                 time_s = float((picture.pts - info.start_pts) * info.time_base)
                 index = nearest(info.frame_times_s, time_s)
-            if previous < index < len(info.frame_times_s) and picture.width * picture.height <= MAX_PIXELS:
+            if previous < index < len(info.frame_times_s) and not is_too_large(picture.width, picture.height):
                 previous = index
                 yield Frame(index, float(info.frame_times_s[index]), info, picture, scaler)
 
@@ -222,108 +213,9 @@ class Frame:
         return np.rot90(image, k=-self.info.rotation_deg // 90)  # rot90 turns counterclockwise
 
 
-@contextlib.contextmanager
-def open_media(path: Path) -> Iterator[Any]:
-    """Open one regular media file for reading, but nothing that it refers to.
-
-    Raises:
-        MediaError: The file is missing, a folder, empty, or of no known format.
-    """
-    av.logging.set_level(None)  # damaged files must not write to the terminal
-    if not path.exists():
-        raise MediaError("no such file", path=path, remedy="check the name")
-    if not path.is_file():
-        raise MediaError("not a file", path=path, remedy="give the video file itself")
-    if path.stat().st_size == 0:
-        raise MediaError("the file is empty", path=path, remedy="download or copy it again")
-    formats = ",".join(sorted(av.formats_available - FORMATS_THAT_OPEN_OTHER_FILES))
-    options = {"protocol_whitelist": "file", "format_whitelist": formats, "max_pixels": str(MAX_PIXELS)}
-    try:
-        container = av.open(f"file:{path.resolve()}", options=options, metadata_errors="replace")
-    except (av.FFmpegError, OSError, ValueError) as error:
-        logger.debug("%s: %s", path, error)
-        raise MediaError(
-            "not a video, or its beginning or index is missing", path=path, remedy=NOT_A_VIDEO_REMEDY
-        ) from error
-    with container:
-        yield container
-
-
-def _video_stream(container: Any, path: Path) -> Any:
-    """Return the first video track that is not a cover picture.
-
-    Raises:
-        MediaError: There is none, or its frames are too large.
-    """
-    cover = av.stream.Disposition.attached_pic
-    streams = [s for s in container.streams.video if not s.disposition & cover and s.codec_context is not None]
-    if not streams:
-        kind = "sound but no picture" if container.streams.audio else "no video track"
-        raise MediaError(f"the file has {kind}", path=path, remedy="give a video file")
-    context = streams[0].codec_context
-    _check_size(context.width, context.height, path)
-    return streams[0]
-
-
-def _check_size(width: int, height: int, path: Path) -> None:
-    if width * height > MAX_PIXELS:
-        reason = f"frames of {width}x{height} pixels are too large"
-        raise MediaError(reason, path=path, remedy="scale the video down first")
-
-
-def _stated_duration_s(container: Any, stream: Any) -> float:
-    """Return the duration that the file states; 0 if it states none, for example a live recording."""
-    if container.format.name in FORMATS_WITH_ONE_LENGTH:
-        # Without a duration in the container, FFmpeg guesses one for the stream from the size of the file.
-        return 0.0 if stream.duration else (container.duration or 0) / av.time_base
-    return float((stream.duration or 0) * (stream.time_base or 0))
-
-
-def _scan(container: Any, stream: Any) -> tuple[list[int | None], list[int], Any, float]:
-    """Read all packets: return their time stamps and durations, the first frame that can be decoded, and the end.
-
-    Stamps and durations are in time bases. The end is that of the last packet of any track, in seconds, if the
-    container states one length for all tracks; else 0.
-    """
-    time_stamps: list[int | None] = []
-    durations: list[int] = []
-    first = None
-    end_s = 0.0
-    has_one_length = container.format.name in FORMATS_WITH_ONE_LENGTH
-    for packet in _packets(container, *(container.streams if has_one_length else [stream])):
-        if has_one_length and packet.pts is not None:
-            end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if packet.stream.index != stream.index:
-            continue
-        if packet.size and not packet.is_discard:
-            time_stamps.append(packet.pts)
-            durations += [packet.duration] if packet.duration else []
-        if first is None:
-            first = next(iter(decode_packet(packet)), None)
-    return time_stamps, durations, first, end_s
-
-
-def _packets(container: Any, *streams: Any) -> Iterator[Any]:
-    """Yield the packets of these streams up to the end, or to where the file is damaged; the last ones are empty."""
-    try:
-        yield from container.demux(*streams)
-    except (av.FFmpegError, OSError) as error:
-        logger.debug("%s: reading stops early: %s", container.name, error)
-
-
-def decode_packet(packet: Any) -> list[Any]:
-    """Return the frames that a packet completes; none if it is damaged."""
-    try:
-        frames: list[Any] = packet.decode()
-    except (av.FFmpegError, OSError, ValueError) as error:
-        logger.debug("a packet cannot be decoded: %s", error)
-        return []
-    return frames
-
-
 def _decoded_pictures(container: Any, stream: Any, time_stamps: Collection[int] | None) -> Iterator[Any]:
     """Yield the decoded frames with these time stamps (None: all), and the frames that others refer to."""
-    for packet in _packets(container, stream):
+    for packet in read_packets(container, stream):
         if time_stamps is not None and packet.size:
             is_requested = packet.pts is None or packet.pts in time_stamps
             stream.codec_context.skip_frame = "DEFAULT" if is_requested else "NONREF"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from video_maker import quadrants, write_video
 
 from crnet.errors import MediaError
-from crnet.media import video
+from crnet.media import container
 from crnet.media.frame_sampling import MAX_FRAMES_PER_SEGMENT, middle_frames, select_frames
 from crnet.media.video import SIMULATED_COMMENT, decode, probe
 
@@ -119,7 +119,7 @@ class TestProbe:
 
     def test_a_frame_that_is_too_large_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = write_video(tmp_path / "a.mp4", greys(2))
-        monkeypatch.setattr(video, "MAX_PIXELS", 64 * 48 - 1)
+        monkeypatch.setattr(container, "MAX_PIXELS", 64 * 48 - 1)
         with pytest.raises(MediaError, match="64x48"):
             probe(path)
 
@@ -128,7 +128,7 @@ class TestProbe:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, pixel_format: str
     ) -> None:
         path = write_video(tmp_path / "a.mkv", greys(2, 256, 256), codec=codec, pixel_format=pixel_format)
-        monkeypatch.setattr(video, "MAX_PIXELS", 255 * 256)
+        monkeypatch.setattr(container, "MAX_PIXELS", 255 * 256)
         with pytest.raises(MediaError, match=r"too large|more than 65280 pixels"):
             probe(path)
 

@@ -1,0 +1,158 @@
+"""Open media files safely through FFmpeg (PyAV), and read their packets."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crnet.errors import MediaError, MissingDependencyError
+from crnet.utils.extras import install_command
+
+try:
+    import av
+except ImportError as error:
+    raise MissingDependencyError("reading videos needs the package av", remedy=install_command("av")) from error
+
+logger = logging.getLogger(__name__)
+
+MAX_PIXELS = 8192 * 8192
+"""Larger frames are refused before any is decoded."""
+
+FORMATS_THAT_OPEN_OTHER_FILES = frozenset({"hls", "applehttp", "dash", "concat", "imf", "sdp", "rtsp", "rtp", "sap"})
+"""Playlists and similar formats: a file from outside must not make us read another file, or the network."""
+
+FORMATS_WITH_ONE_LENGTH = frozenset({"matroska,webm", "flv"})
+"""Containers that state one length for sound and picture together, and none for each."""
+
+NOT_A_VIDEO_REMEDY = "check that the file opens in a video player, or download it again"
+
+
+@contextlib.contextmanager
+def open_media(path: Path) -> Iterator[Any]:
+    """Open one regular media file for reading, but nothing that it refers to.
+
+    Raises:
+        MediaError: The file is missing, a folder, empty, or of no known format.
+    """
+    av.logging.set_level(None)  # damaged files must not write to the terminal
+    if not path.exists():
+        raise MediaError("no such file", path=path, remedy="check the name")
+    if not path.is_file():
+        raise MediaError("not a file", path=path, remedy="give the video file itself")
+    if path.stat().st_size == 0:
+        raise MediaError("the file is empty", path=path, remedy="download or copy it again")
+    formats = ",".join(sorted(av.formats_available - FORMATS_THAT_OPEN_OTHER_FILES))
+    options = {"protocol_whitelist": "file", "format_whitelist": formats, "max_pixels": str(MAX_PIXELS)}
+    try:
+        container = av.open(f"file:{path.resolve()}", options=options, metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        logger.debug("%s: %s", path, error)
+        raise MediaError(
+            "not a video, or its beginning or index is missing", path=path, remedy=NOT_A_VIDEO_REMEDY
+        ) from error
+    with container:
+        yield container
+
+
+def video_stream(container: Any, path: Path) -> Any:
+    """Return the first video track that is not a cover picture.
+
+    Raises:
+        MediaError: There is none, or its frames are too large.
+    """
+    cover = av.stream.Disposition.attached_pic
+    streams = [s for s in container.streams.video if not s.disposition & cover and s.codec_context is not None]
+    if not streams:
+        kind = "sound but no picture" if container.streams.audio else "no video track"
+        raise MediaError(f"the file has {kind}", path=path, remedy="give a video file")
+    context = streams[0].codec_context
+    _check_size(context.width, context.height, path)
+    return streams[0]
+
+
+def is_too_large(width: int, height: int) -> bool:
+    """Return whether frames of this size are refused."""
+    return width * height > MAX_PIXELS
+
+
+def _check_size(width: int, height: int, path: Path) -> None:
+    if is_too_large(width, height):
+        reason = f"frames of {width}x{height} pixels are too large"
+        raise MediaError(reason, path=path, remedy="scale the video down first")
+
+
+def stated_duration_s(container: Any, stream: Any) -> float:
+    """Return the duration that the file states; 0 if it states none, for example a live recording."""
+    if container.format.name in FORMATS_WITH_ONE_LENGTH:
+        # Without a duration in the container, FFmpeg guesses one for the stream from the size of the file.
+        return 0.0 if stream.duration else (container.duration or 0) / av.time_base
+    return float((stream.duration or 0) * (stream.time_base or 0))
+
+
+@dataclass(frozen=True, eq=False)
+class PacketScan:
+    """What the packets of a video track say.
+
+    Attributes:
+        time_stamps: The time stamp of each packet, in time bases; None if it carries none.
+        durations: The durations that packets carry, in time bases.
+        first_frame: The first frame that can be decoded (`av.VideoFrame`).
+        end_s: End of the last packet of any track, in seconds, if the container states one length for all tracks;
+            else 0.
+    """
+
+    time_stamps: list[int | None]
+    durations: list[int]
+    first_frame: Any
+    end_s: float
+
+
+def scan_packets(container: Any, stream: Any, path: Path) -> PacketScan:
+    """Read all packets of a video track, and decode its first frame.
+
+    Raises:
+        MediaError: No frame can be decoded, or it is too large.
+    """
+    time_stamps: list[int | None] = []
+    durations: list[int] = []
+    first_frame = None
+    end_s = 0.0
+    has_one_length = container.format.name in FORMATS_WITH_ONE_LENGTH
+    for packet in read_packets(container, *(container.streams if has_one_length else [stream])):
+        if has_one_length and packet.pts is not None:
+            end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream.index != stream.index:
+            continue
+        if packet.size and not packet.is_discard:
+            time_stamps.append(packet.pts)
+            durations += [packet.duration] if packet.duration else []
+        if first_frame is None:
+            first_frame = next(iter(decode_packet(packet)), None)
+    if first_frame is None:
+        too_large = "" if stream.codec_context.width else f", or its frames have more than {MAX_PIXELS} pixels"
+        reason = f"no frame of the video can be decoded{too_large}"
+        raise MediaError(reason, path=path, remedy=NOT_A_VIDEO_REMEDY)
+    _check_size(first_frame.width, first_frame.height, path)  # the container may not state a size
+    return PacketScan(time_stamps, durations, first_frame, end_s)
+
+
+def read_packets(container: Any, *streams: Any) -> Iterator[Any]:
+    """Yield the packets of these streams up to the end, or to where the file is damaged; the last ones are empty."""
+    try:
+        yield from container.demux(*streams)
+    except (av.FFmpegError, OSError) as error:
+        logger.debug("%s: reading stops early: %s", container.name, error)
+
+
+def decode_packet(packet: Any) -> list[Any]:
+    """Return the frames that a packet completes; none if it is damaged."""
+    try:
+        frames: list[Any] = packet.decode()
+    except (av.FFmpegError, OSError, ValueError) as error:
+        logger.debug("a packet cannot be decoded: %s", error)
+        return []
+    return frames
