@@ -12,18 +12,18 @@ from typing import cast
 from crnet.cli.options import Command
 
 COMMANDS = {
-    "demo": "Run the whole job on synthetic people.",
+    "demo": "Run the whole pipeline on synthetic people.",
     "simulate": "Make a dataset of synthetic people with known scores.",
     "prepare": "Turn a dataset into a clip store of frames, faces, sound and text.",
     "embed": "Replace the text vectors of a clip store.",
     "train": "Train the streams and the fusion on a clip store.",
-    "evaluate": "Measure a trained system and compare it with the median floor.",
+    "evaluate": "Evaluate a trained system and compare it with the median floor.",
     "predict": "Score videos with a trained system.",
-    "explain": "Explain the scores of a video, or measure key points over a split.",
+    "explain": "Explain the scores of a video, or compute the key-point ratio over a split.",
     "serve": "Serve a web page that scores videos.",
     "reproduce": "Make the tables and figures of the paper from your own data.",
     "text fetch": "Download and check the published skip-thoughts files.",
-    "text train": "Train a skip-thoughts encoder on a plain text.",
+    "text train": "Train a skip-thoughts encoder on plain text.",
 }
 """Each command with the first sentence of its help. A name may have two words."""
 

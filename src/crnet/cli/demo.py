@@ -16,10 +16,11 @@ from crnet.cli.terminal import console
 
 @dataclass(frozen=True)
 class Demo(Command):
-    """Run the whole job on synthetic people.
+    """Run the whole pipeline on synthetic people.
 
     Simulates people, prepares the clips, trains three tiny streams and the fusion, evaluates them, scores one clip, and
-    writes tables, plots and report.html to OUT. It takes minutes on two cores. Rerunning the command resumes it.
+    writes tables, plots and report.html to OUT. This takes a few minutes on two cores. If it is interrupted, run the
+    same command again to continue.
     """
 
     resumes = True

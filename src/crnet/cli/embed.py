@@ -16,8 +16,8 @@ class Embed(Command):
     """Replace the text vectors of a clip store.
 
     Encodes the transcripts in the store with another text encoder; the videos are not needed. Until the command ends,
-    the store has no manifest and no other command can use it. Rerunning the command resumes it. Systems trained on the
-    old vectors no longer fit the store.
+    the store has no manifest and no other command can use it. If it is interrupted, run the same command again to
+    continue. Systems trained on the old vectors can no longer be used with the store.
     """
 
     resumes = True

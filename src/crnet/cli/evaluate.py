@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluate(Command):
-    """Measure a trained system and compare it with the median floor.
+    """Evaluate a trained system and compare it with the median floor.
 
-    The floor predicts the training median for everyone. For every target, the tables show 1 - MAE, MAE, R2, Pearson and
-    CCC with 95% bootstrap intervals, the share of the floor's error that is removed, and the spread of the predictions:
-    for each stream alone, for scene+face, and for the fusion. The command writes metrics.json, predictions.csv and
-    plots to RUN/evaluation/SPLIT, and RUN/report.html. Clips whose source video or person also occurs in the training
-    or validation split, as for most clips of First Impressions, are also measured separately.
+    The floor predicts the training median for everyone. The command writes metrics.json, predictions.csv and plots to
+    RUN/evaluation/SPLIT, and RUN/report.html. metrics.json has, for every target: 1 - MAE, MAE, R2, Pearson and CCC
+    with 95% bootstrap intervals, the share of the floor's error that is removed, and the spread of the predictions; for
+    each stream alone, for scene+face, and for the fusion. The tables on the terminal summarise it. Clips whose source
+    video or person also occurs in the training or validation split, as is the case for most First Impressions clips,
+    are also reported separately.
 
-    With --protocol, the run's configuration is trained again on other splits of the same clips, in RUN/protocols, and
-    both results are shown. This takes as long as `crnet train`, or K times as long for K folds. Rerunning the command
-    resumes it.
+    With --protocol, the system is retrained with the run's configuration on different splits of the same clips, in
+    RUN/protocols, and both results are shown. This takes as long as `crnet train`, or K times as long for K folds. If
+    it is interrupted, run the same command again to continue.
     """
 
     resumes = True
@@ -43,13 +44,13 @@ class Evaluate(Command):
         str | None,
         option(
             "How clips are assigned to splits; by default as in training. video-disjoint: no source video in two "
-            "splits. identity-disjoint: no person in two splits (STORE must name the persons). grouped-kfold:5: each "
-            "clip is tested once, by networks that saw neither its video nor its person.",
+            "splits. identity-disjoint: no person in two splits (STORE must identify the person in each clip). "
+            "grouped-kfold:5: each clip is tested once, by networks that saw neither its video nor its person.",
             "PROTOCOL",
         ),
     ] = None
     allow_missing: Annotated[
-        Flag, option("Continue although some annotated clips could not be prepared, and show n beside every figure.")
+        Flag, option("Continue even if some annotated clips could not be prepared, and show n next to every number.")
     ] = False
     device: DeviceOption = "auto"
     json: Json = False

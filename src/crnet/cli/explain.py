@@ -26,11 +26,11 @@ from crnet.cli.terminal import print_json, show_prediction
 
 @dataclass(frozen=True)
 class Explain(Command):
-    """Explain the scores of a video, or measure key points over a split.
+    """Explain the scores of a video, or compute the key-point ratio over a split.
 
     For a video, the command writes report.html with heat maps for every frame and target, the contributions of each
     stream and word, the parts of the sound that matter, and a timeline if the video is long. For a clip store, it
-    computes the key-point ratio of the paper's Sec. 5.6 over a split, beside its chance level.
+    computes the key-point ratio (Sec. 5.6 of the paper) over a split, together with its chance level.
     """
 
     run: Run
@@ -44,7 +44,7 @@ class Explain(Command):
     asr: Asr = None
     encoder: EncoderLocation = None
     device: DeviceOption = "auto"
-    target: Annotated[str, option("Target of the heat map over the video and of the word colours.")] = "interview"
+    target: Annotated[str, option("Target shown by the video overlay and the word colours.")] = "interview"
     layer: Annotated[
         Literal["layer1", "layer2", "layer3", "layer4"] | None,
         DisallowNone,
@@ -61,9 +61,7 @@ class Explain(Command):
         float | None, option("Step from one window to the next; by default half a window.", "SECONDS")
     ] = None
     split: SplitOption = "test"
-    json: Annotated[Flag, option("Print JSON on stdout: explanation.json of a video, or the figures of a store.")] = (
-        False
-    )
+    json: Annotated[Flag, option("Print JSON on stdout: the explanation of a video, or the ratio of a store.")] = False
 
     def __call__(self) -> int:
         """Explain a video, or measure the key-point ratio of a store."""

@@ -28,15 +28,15 @@ Flag = Annotated[bool, FlagCreatePairsOff]
 """An option without a value, off by default. Its name says what giving it does."""
 
 Store = Annotated[Positional[Path], arg(help="Clip store made by `crnet prepare`.")]
-Run = Annotated[Positional[Path], arg(help="Run folder of `crnet train` or `crnet demo`, or the bundle inside it.")]
+Run = Annotated[Positional[Path], arg(help="Run folder created by `crnet train` or `crnet demo`, or its bundle.")]
 
 _DEVICE = option("Where the networks run; auto uses a GPU if there is one.")
 DeviceOption = Annotated[Device, _DEVICE]
 PrecisionOption = Annotated[
     Precision,
     option(
-        "bfloat16 is 10 to 35% faster on processors with instructions for it, and changes scores by up to 0.003 (for "
-        "a system trained on 480 clips or more)."
+        "bfloat16 is 10 to 35% faster on CPUs with native bfloat16 support; it changed scores by at most 0.003 in "
+        "systems trained on at least 480 clips."
     ),
 ]
 _BATCH_SIZE = option("Examples per training step.")
@@ -56,7 +56,7 @@ ConfiguredBatchSize = Annotated[int | None, DisallowNone, _BATCH_SIZE]
 ConfiguredSeed = Annotated[int | None, DisallowNone, _SEED]
 ConfiguredDevice = Annotated[Device | None, DisallowNone, _DEVICE]
 Json = Annotated[Flag, option("Print the result as JSON on stdout.")]
-SplitOption = Annotated[Literal["train", "val", "test"], option("Split whose clips are used.")]
+SplitOption = Annotated[Literal["train", "val", "test"], option("Split to use.")]
 PresetOption = Annotated[
     Literal["tiny", "small", "paper"],
     option("Starting configuration: paper (full size), small (trains in minutes on two cores) or tiny."),
@@ -67,7 +67,7 @@ ConfigFile = Annotated[
 ]
 Transcript = Annotated[
     str | None,
-    option("The spoken words, or a .txt, .srt or .vtt file. By default, such a file beside the video.", "TEXT|FILE"),
+    option("The spoken words, or a .txt, .srt or .vtt file. By default, a file with the video's name.", "TEXT|FILE"),
 ]
 Asr = Annotated[
     str | None,
@@ -75,7 +75,7 @@ Asr = Annotated[
 ]
 EncoderLocation = Annotated[
     str | None,
-    option("Text encoder of the system, such as skip-thoughts:FOLDER, if it has moved since training.", "ENCODER"),
+    option("New location of the text encoder, such as skip-thoughts:FOLDER, if it moved after training.", "ENCODER"),
 ]
 
 

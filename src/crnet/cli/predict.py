@@ -31,8 +31,9 @@ from crnet.errors import UsageError
 class Predict(Command):
     """Score videos with a trained system.
 
-    Folders are searched for videos. A file that cannot be scored gets a row with the reason, the others are scored, and
-    the exit code is 1. Scores are strangers' impressions, not facts. A high neuroticism score means emotionally stable.
+    Folders are searched for videos. If a file cannot be scored, the reason is reported, the other files are still
+    scored, and the exit code is 1 (2 if there was only one video). Scores are strangers' impressions, not facts. A high
+    neuroticism score means that the person seems emotionally stable.
     """
 
     run: Run
@@ -45,7 +46,7 @@ class Predict(Command):
     json: Annotated[
         Flag, option("Print JSON on stdout: one document for one video, one line per video for several.")
     ] = False
-    csv: Annotated[Path | None, option("Also write a table to this file, row by row.", "FILE.csv")] = None
+    csv: Annotated[Path | None, option("Also write the scores to this CSV file, one row per video.", "FILE.csv")] = None
 
     def __call__(self) -> int:
         """Score each video and print its scores as soon as they are known."""

@@ -23,17 +23,17 @@ class Prepare(Command):
 
     Reads the First Impressions v2 release in any form (nested zips, encrypted test zips, unpacked folders), the output
     of `crnet simulate`, or a folder of videos with a CSV file (docs/data.md). The command asks for the keys of
-    encrypted zips, or takes them from CRNET_FIV2_KEY or CRNET_FIV2_KEY_<NAME OF THE ZIP>. A video that cannot be read
-    becomes a row in STORE/failures.csv. Rerunning the command resumes it.
+    encrypted zips, or takes them from CRNET_FIV2_KEY or CRNET_FIV2_KEY_<NAME OF THE ZIP>. Videos that cannot be
+    read are listed in STORE/failures.csv. If it is interrupted, run the same command again to continue.
     """
 
     resumes = True
 
     source: Annotated[Positional[Path], option("The dataset: a folder, a CSV file, or a zip of the release.")]
-    store: Annotated[Positional[Path], option("Folder of the new clip store.")]
+    store: Annotated[Positional[Path], option("Folder for the new clip store.")]
     workers: Workers = None
     frames_per_segment: Annotated[
-        int | None, DisallowNone, option("Frames to keep of each of the 32 segments; by default all.")
+        int | None, DisallowNone, option("Number of frames to keep from each of the 32 segments (default: all).")
     ] = None
     pixels: Annotated[int, option("Height and width of the stored frames, in pixels.")] = 112
     encoder: Annotated[

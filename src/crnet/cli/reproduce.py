@@ -28,10 +28,10 @@ BACKBONES = ("r2d34", "r3d34")
 class Reproduce(Command):
     """Make the tables and figures of the paper from your own data.
 
-    Plans the networks that are needed, trains each distinct one once, and writes to OUT every table as
-    Markdown, LaTeX and CSV and every figure as PNG and CSV, with the paper's numbers beside yours. OUT/README.md is the
-    index. Rerunning the command resumes it; another table trains only the networks that are missing. docs/reproduce.md
-    shows how to add your own tables.
+    Works out which networks are needed, trains each distinct one once, and writes every table (Markdown, LaTeX, CSV)
+    and figure (PNG, CSV) to OUT, with the paper's numbers next to yours. OUT/README.md is the index. If it is
+    interrupted, run the same command again to continue. If you request another table, only the missing networks are
+    trained. docs/reproduce.md shows how to add your own tables.
     """
 
     resumes = True
@@ -59,13 +59,13 @@ class Reproduce(Command):
         str,
         option(
             "How clips are assigned to splits: official, video-disjoint (no source video in two splits), "
-            "identity-disjoint (no person in two splits; STORE must name the persons) or grouped-kfold:5 (each clip is "
-            "tested once, by networks that saw neither its video nor its person; takes K times as long).",
+            "identity-disjoint (no person in two splits; STORE must identify the persons) or grouped-kfold:5 (each "
+            "clip is tested once, by networks that saw neither its video nor its person; takes 5 times as long).",
             "PROTOCOL",
         ),
     ] = "official"
     device: DeviceOption = "auto"
-    plan: Annotated[Flag, option("Only list the networks and which of them are trained.")] = False
+    plan: Annotated[Flag, option("Only list the networks and show which are already trained.")] = False
     json: Json = False
 
     def __call__(self) -> int:

@@ -16,14 +16,15 @@ class Serve(Command):
     """Serve a web page that scores videos.
 
     The page and its API (docs/serve.md) load nothing from other servers and send nothing to them. Each video is decoded
-    and scored on the CPU, in a process with limits, and deleted. Anyone who can reach the address can use the page.
+    and scored on the CPU in a resource-limited process, then deleted unless the user chooses to keep it for another
+    run. Anyone who can reach the address can use the page.
     """
 
     run: Run
     host: Annotated[str, option("Address to listen on: 127.0.0.1 for this machine only, 0.0.0.0 for all networks.")] = (
         "127.0.0.1"
     )
-    port: Annotated[int, option("Port to listen on; 0 takes a free one.")] = 7860
+    port: Annotated[int, option("Port to listen on; 0 picks a free port.")] = 7860
     asr: Asr = None
     encoder: EncoderLocation = None
     at_once: Annotated[int, option("Videos scored at the same time; each needs memory for the whole system.")] = 1
@@ -31,7 +32,7 @@ class Serve(Command):
     max_duration_s: Annotated[float, option("Longest video in seconds.")] = 120.0
     max_time_s: Annotated[float, option("Longest processing time of one video, in seconds.")] = 300.0
     max_memory_mb: Annotated[int, option("Memory limit for processing one video, in MB.")] = 4096
-    max_waiting: Annotated[int, option("Longest queue; further uploads are rejected.")] = 20
+    max_waiting: Annotated[int, option("Maximum number of waiting videos; further requests are rejected.")] = 20
     keep_min: Annotated[float, option("Minutes until results and unused uploads are deleted.")] = 30.0
 
     def __call__(self) -> int:

@@ -21,35 +21,37 @@ if TYPE_CHECKING:
 class Simulate(Command):
     """Make a dataset of synthetic people with known scores.
 
-    Draws people who talk to a camera, and writes them in the layout of First Impressions v2 that `crnet prepare` reads:
-    videos with sound, both annotation pickles and transcripts for three splits, groups, and truth.parquet with every
-    cue. Rerunning the command resumes it.
+    Generates videos of synthetic people talking to a camera, in the layout of First Impressions v2 that `crnet prepare`
+    reads: for each of three splits, videos with sound, the two annotation pickles and transcripts; plus the group
+    labels and truth.parquet, which records every cue. If it is interrupted, run the same command again to continue.
     """
 
     resumes = True
 
-    out: Annotated[Positional[Path | None], DisallowNone, option("Folder of the new dataset or clip store.")] = None
-    clips: Annotated[int, option("Number of videos, 3:1:1 for the train, val and test splits.")] = 10_000
+    out: Annotated[Positional[Path | None], DisallowNone, option("Folder for the new dataset or clip store.")] = None
+    clips: Annotated[int, option("Number of videos, divided 3:1:1 into train, val and test.")] = 10_000
     seed: Seed = 0
     seconds: Annotated[float, option("Length of each video in seconds.")] = 15.0
     fps: Annotated[float, option("Frames per second.")] = 30.0
     height: Annotated[int, option("Frame height in pixels; frames are 16:9.")] = 360
     difficulty: Annotated[
         Literal["easy", "fivalike", "hard"],
-        option("How clearly the scores show: easy, fivalike (about as in First Impressions) or hard."),
+        option("How strongly the cues reveal the scores: easy, fivalike (similar to First Impressions) or hard."),
     ] = "fivalike"
-    identity_disjoint: Annotated[Flag, option("Put no person in two splits.")] = False
+    identity_disjoint: Annotated[Flag, option("Keep each person in a single split.")] = False
     label_bias: Annotated[
         tuple[str, ...],
         option(
-            "Shift the labels of a group by a known amount, to test audits, such as gender=female:interview:-0.05; "
-            "separate several with spaces.",
+            "Shift the labels of a group by a known amount, for testing bias audits. Example: "
+            "gender=female:interview:-0.05. Separate multiple shifts with spaces.",
             "GROUP=VALUE:TARGET:SHIFT ...",
         ),
     ] = ()
     silent: Annotated[
         tuple[Literal["face", "scene", "audio", "text"], ...],
-        option("Cues that carry no signal, for controls: any of face, scene, audio and text.", "CUE ..."),
+        option(
+            "Cues that should carry no signal, for control experiments: any of face, scene, audio and text.", "CUE ..."
+        ),
     ] = ()
     voice: Annotated[
         Literal["espeak", "built-in"] | None,
@@ -59,8 +61,8 @@ class Simulate(Command):
     to_store: Annotated[
         Flag,
         option(
-            "Write a clip store directly, without videos: the same as `crnet prepare` makes of them, in a fraction of "
-            "the time, without PyAV and the face detector."
+            "Write a clip store directly instead of videos. The result is what `crnet prepare` would produce, in a "
+            "fraction of the time and without PyAV or the face detector."
         ),
     ] = False
     frames_per_segment: Annotated[
@@ -68,7 +70,7 @@ class Simulate(Command):
     ] = 4
     workers: Workers = None
     sheet: Annotated[
-        Path | None, option("Only draw sample people, in this PNG file, and write no dataset.", "FILE.png")
+        Path | None, option("Only draw sample people to this PNG file; do not write a dataset.", "FILE.png")
     ] = None
 
     def __call__(self) -> int:

@@ -18,9 +18,10 @@ from crnet.cli.terminal import console, print_json
 class TextFetch(Command):
     """Download and check the published skip-thoughts files.
 
-    Seven files by Kiros et al. (2015), 5 GB. The authors published no hashes: the first check writes the SHA-256 of
-    each file to sha256.json, and later checks compare with it. The two word tables are pickled objects; the command
-    converts them to plain arrays (another 4.6 GB) and runs no code from the files. Rerunning the command resumes it.
+    Downloads the seven files (5 GB in total) published by Kiros et al. (2015). The authors published no hashes: the
+    first check writes the SHA-256 of each file to sha256.json, and later checks compare against those hashes. The two
+    word tables are pickled objects; the command converts them to plain arrays (another 4.6 GB) and runs no code from
+    the files. If it is interrupted, run the same command again to continue.
     """
 
     resumes = True
@@ -72,23 +73,23 @@ class TextFetch(Command):
 
 @dataclass(frozen=True)
 class TextTrain(Command):
-    """Train a skip-thoughts encoder on a plain text.
+    """Train a skip-thoughts encoder on plain text.
 
     Each sentence is encoded, and the sentences before and after it are predicted word by word (Kiros et al. 2015). The
-    default sizes are the published ones; they need a GPU and thousands of books. Rerunning the command resumes it, with
-    the same result.
+    default sizes are the published ones; they need a GPU and thousands of books. If it is interrupted, run the same
+    command again to continue; the result is the same.
     """
 
     resumes = True
 
-    text: Annotated[Positional[Path], option("UTF-8 text of running sentences; blank lines separate paragraphs.")]
-    out: Annotated[Positional[Path], option("Folder of the new encoder.")]
+    text: Annotated[Positional[Path], option("UTF-8 file of running text; blank lines separate paragraphs.")]
+    out: Annotated[Positional[Path], option("Folder for the new encoder.")]
     uni: Annotated[int, option("Units of the unidirectional encoder.")] = 2400
     bi: Annotated[
         int,
         option(
-            "Units in each direction of the bidirectional encoder. --uni plus twice --bi is at most 4800; the rest of "
-            "the vector is zero-padded."
+            "Units in each direction of the bidirectional encoder. --uni plus twice --bi must not exceed 4800; the "
+            "rest of the vector is zero-padded."
         ),
     ] = 1200
     word_dimensions: Annotated[int, option("Length of the word vectors.")] = 620

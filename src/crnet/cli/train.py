@@ -52,28 +52,30 @@ class Train(Command):
     """Train the streams and the fusion on a clip store.
 
     Trains both stages of every stream, then the extra-trees, and writes one bundle that `crnet predict` and `crnet
-    evaluate` load. Rerunning the command resumes it, with the same result. To train on several GPUs, start it with
-    torchrun --nproc-per-node 4 -m crnet train STORE RUN.
+    evaluate` load. If it is interrupted, run the same command again to continue; the result is the same. To train on
+    several GPUs, run torchrun --nproc-per-node 4 -m crnet train STORE RUN.
     """
 
     resumes = True
 
     store: Store
-    run: Annotated[Positional[Path], option("Folder of the new run.")]
+    run: Annotated[Positional[Path], option("Folder for the new run.")]
     preset: PresetOption = "paper"
     config: ConfigFile = None
     streams: Annotated[str, option("Streams to train, separated by commas.", "STREAM,...")] = ",".join(STREAMS)
     protocol: Annotated[
         str,
         option(
-            "Which clips are used for training: official splits, video-disjoint, identity-disjoint, or one fold of "
-            "several, such as grouped-kfold:5:1. `crnet evaluate` tests on the other clips.",
+            "Which clips are used for training: official splits, video-disjoint, identity-disjoint, or a "
+            "single fold, grouped-kfold:K:I (fold I of K, counted from 1). `crnet evaluate` tests on the other clips.",
             "PROTOCOL",
         ),
     ] = "official"
     init: Annotated[
         Path | None,
-        option("Initial weights of the visual backbones: a ResNet-34 in torchvision's format as safetensors.", "FILE"),
+        option(
+            "Initial weights of the visual backbones: a ResNet-34 safetensors file with torchvision's names.", "FILE"
+        ),
     ] = None
     seed: ConfiguredSeed = None
     device: ConfiguredDevice = None

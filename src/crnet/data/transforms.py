@@ -32,16 +32,17 @@ MAX_STORED_SIDE = 4_096  # stored frames are small; a larger one means a damaged
 
 @dataclass(frozen=True)
 class TransformConfig:
-    """How a clip becomes a sample. The bundle contains it, so that prediction uses the same transforms as training.
+    """How clips become samples. The bundle stores these settings: prediction uses the same transforms as training.
 
     Attributes:
-        frames: Number of frames, one for each equal part of the clip (Sec. 3.1.1); must divide its number of segments.
+        frames: Frames per clip. The clip is divided into this many equal parts, and one frame is taken from each (Sec.
+            3.1.1). Must divide the clip's number of segments.
         pixels: Height and width of a frame (Sec. 3.1.1).
-        audio_samples: Length of the sound at 16 kHz; shorter clips are zero-padded, longer ones are cut. None: training
-            fills in the length of the longest training clip (Sec. 3.1.2), 244,832 on FIv2.
-        flip: Whether training mirrors half of the clips, chosen anew every epoch. The paper does not.
-        shift: Training shifts the frames of a clip by up to this share of their side in both directions, anew every
-            epoch, and fills the border with the edge pixels. The paper does not.
+        audio_samples: Length of the audio, in samples at 16 kHz; shorter clips are zero-padded, longer ones are cut.
+            None: training fills in the length of the longest training clip (Sec. 3.1.2), 244,832 on FIv2.
+        flip: Mirror a random half of the clips in each training epoch. The paper does not do this.
+        shift: Maximum random shift in each direction, as a fraction of the frame size, drawn anew each training epoch.
+            Borders are filled with the edge pixels. The paper does not do this.
     """
 
     frames: int = 32

@@ -29,12 +29,12 @@ class FusionConfig:
     """How the streams' features become one vector, and how the extra-trees are fitted.
 
     Attributes:
-        mode: "sum" adds the standardised features of the streams with their weights, divided by the sum of the weights.
-            "concat" concatenates them; weights then have no effect on trees.
+        mode: "sum" takes the weighted average of the streams' standardised features. "concat" concatenates them; the
+            weights then have no effect on the trees.
         trees: Number of extra-trees for each target (k).
         max_features: Features sampled at each node (m); all of them if there are fewer.
         weights: Weights of the streams in the sum.
-        seed: Random seed of the trees.
+        seed: Random seed for the trees.
     """
 
     mode: Literal["sum", "concat"] = "sum"

@@ -47,18 +47,19 @@ class ModelConfig:
     Attributes:
         backbone: Backbone of the visual streams: a 2-D ResNet applied to each frame, or a 3-D one over all frames.
         temporal: How the 2-D backbone's frames become one vector: their mean, or a sum with a learned weight per frame.
-        width: Channels of the first stage. The vector `a` and all features are 8 * width long (512). Training on a CPU
-            needs a multiple of 8; see `require_trainable_on`.
+        width: Channels of the first stage. Feature vectors have 8 * width values (512 by default). Must be a
+            multiple of 8 for training on a CPU.
         blocks: Number of blocks in each of the four stages.
-        classes: Classes of each target: 4, 7 or 10.
-        frames: Frames per clip, equal to `transforms.frames`; "conv1x1" learns one weight for each.
+        classes: Number of classes per target: 4, 7 or 10.
+        frames: Frames per clip; must equal `transforms.frames`. The temporal mode "conv1x1" learns one
+            weight for each.
         pixel_mean: Mean of the RGB pixels in [0, 1]. The input is (x / 255 - mean) / std.
         pixel_std: Standard deviation of the RGB pixels in [0, 1].
         audio_text: Input of the audio-text stream: both (Fig. 1), or only one of the two (Table 3).
-        init: Initial weights of the visual streams' backbone, in torchvision's format as safetensors. None uses He
-            initialisation.
-        head: Maps the backbone's vector to scores: the paper's CR-block, or a head that Tables 4 to 6 compare it with
-            (`crnet.models.heads`). The last two are the same network, trained by different losses.
+        init: Initial weights of the visual backbones: a ResNet-34 safetensors file with torchvision's parameter names.
+            None uses He initialisation.
+        head: Head that maps the backbone's output to scores: the paper's CR-block, or one of the alternatives compared
+            in Tables 4 to 6. The last two are the same network trained with different losses.
     """
 
     backbone: Literal["r2d34", "r3d34"] = "r2d34"

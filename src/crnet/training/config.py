@@ -20,14 +20,14 @@ class StageConfig:
     """One stage of training. The defaults are the values that both stages of the paper share (Sec. 4.2.1).
 
     Attributes:
-        terms: Losses that are added up. `classification` is the cross-entropy of the classes. Alone it has weight 1;
-            beside other terms its weight is lambda (Eqs. 8 and 9). Omitted terms are still logged.
+        terms: Losses to sum. `classification` is the cross-entropy of the classes. On its own it has weight 1; combined
+            with other terms, its weight is lambda (Eqs. 8 and 9). Omitted terms are still logged.
         optimizer: `sgd` uses `momentum`, `adam` uses `betas`.
         epochs: Passes over the training split; 0 skips the stage.
         batch_size: Clips in a global batch, shared evenly by the processes.
         lr: Initial learning rate.
-        lr_step_epochs: Epochs between two changes of the learning rate.
-        lr_factor: Factor of each change of the learning rate.
+        lr_step_epochs: Number of epochs between learning-rate changes.
+        lr_factor: Factor by which the learning rate is multiplied at each change.
         weight_decay: L2 penalty in the gradient.
         momentum: Momentum of SGD.
         betas: Betas of Adam.
@@ -91,15 +91,16 @@ class TrainingConfig:
 
     Attributes:
         stages: Classification alone, then all losses (Sec. 3.4).
-        seed: Random seed of the initial weights, the order of clips and the choice of frames.
-        workers: Processes that read and decode, per training process. The batches do not depend on it.
+        seed: Random seed for the initial weights, the order of clips and the choice of frames.
+        workers: Data-loading processes per training process. They do not affect the contents of the batches.
         threads: CPU threads per training process; None uses torch's default. A small network gains nothing from a
-            second thread, and loses much if other programs compete for it.
+            second thread, and slows down considerably if other programs compete for the CPU.
         device: Where the networks run; `auto` uses a GPU if there is one.
         precision: `auto` computes the forward pass in bfloat16 on a GPU that supports it, otherwise in float32.
             Losses, CR-blocks and weights are always float32.
-        freeze_batchnorm: Keep the running statistics of batch norm, so that a clip's result does not depend on its
-            batch. Use it to fine-tune from `ModelConfig.init` and to compare numbers of processes.
+        freeze_batchnorm: Freeze the running statistics of batch norm, so that a clip's result does not depend on its
+            batch. Use this when fine-tuning from --model.init, or when comparing runs with different numbers of
+            processes.
         tensorboard: Also write TensorBoard files, if TensorBoard is installed.
     """
 

@@ -134,7 +134,7 @@ def test_an_interrupted_command_says_whether_it_can_be_resumed(
     for command in (Demo, Predict):
         monkeypatch.setattr(command, "__call__", fail_with(KeyboardInterrupt))
     assert cli.main(["demo"]) == 130
-    assert capsys.readouterr().err == "stopped; rerunning the same command resumes it\n"
+    assert capsys.readouterr().err == "stopped; run the same command again to continue\n"
     assert cli.main(["predict", "run", "video.mp4"]) == 130
     assert capsys.readouterr().err == "stopped\n"
 
