@@ -48,7 +48,7 @@ def test_lines_fit_in_120_columns() -> None:
 def test_the_first_screen_has_no_badges_and_states_that_no_weights_exist() -> None:
     first_screen = "\n".join(README.splitlines()[:24])
     assert "badge" not in first_screen and "shields.io" not in first_screen
-    assert "No trained weights exist" in first_screen
+    assert "crnet ships without trained weights" in first_screen
 
 
 def test_contributing_names_existing_paths() -> None:

@@ -21,7 +21,8 @@ OVERVIEW = """usage: crnet COMMAND ...      (crnet COMMAND --help explains a com
 
 Predict apparent personality from short videos of a person talking to a camera:
 the Big Five as strangers perceive them, and a job-interview score. The scores
-are impressions, not facts: do not use them to make decisions about people.
+are impressions, not facts: do not use them to make decisions about
+people.
 
 commands:
 {commands}
