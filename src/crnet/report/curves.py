@@ -45,16 +45,6 @@ def read_logs(run_dir: Path | str) -> dict[Stream, Log]:
     return {stream: rows for stream, rows in logs.items() if rows}
 
 
-def training_figures(logs: Mapping[Stream, Log], floor: float | None = None) -> dict[str, Figure]:
-    """Return every figure of a run's training by file name; none without logs."""
-    figures = {}
-    if logs:
-        figures["training_curves"] = curves_figure(logs, floor)
-    if any(joint_epochs(rows) for rows in logs.values()):
-        figures["loss_terms"] = terms_figure(logs)
-    return figures
-
-
 def curves_figure(logs: Mapping[Stream, Log], floor: float | None = None) -> Figure:
     """Draw training and validation of each stream: 1 - MAE above, cross-entropy of the classes below.
 
@@ -128,7 +118,7 @@ def _accuracy(row: Mapping[str, Any], split: str) -> float:
 
 
 def mark_best(axes: Axes, rows: Log) -> None:
-    """Draw a ring around the epoch whose weights were kept."""
+    """Draw a ring around the epoch whose weights were selected."""
     best = [(x, row) for x, row in enumerate(rows, start=1) if row.get("best") and row["val"]]
     if best:
         x, row = best[-1]
@@ -140,7 +130,7 @@ def mark_best(axes: Axes, rows: Log) -> None:
             markerfacecolor="none",
             color=INK,
             linestyle="none",
-            label="kept weights",
+            label="selected epoch",
         )
 
 

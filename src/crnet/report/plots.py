@@ -35,17 +35,6 @@ MARGIN = 0.02  # so that the mark of a score of 0 or 1 is not cut
 FEWEST_IN_A_BIN = 3  # the mean of fewer clips is noise
 
 
-def evaluation_figures(evaluation: Evaluation) -> dict[str, Figure]:
-    """Return every figure of an evaluation by file name."""
-    return {
-        "systems": systems_figure(evaluation.systems),
-        "scatter": scatter_figure(evaluation),
-        "errors": error_figure(evaluation),
-        "distributions": distribution_figure(evaluation),
-        "calibration": calibration_figure(evaluation),
-    }
-
-
 def systems_figure(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figure:
     """Draw 1 - MAE of every system and target with its 95% interval, beside the floor."""
     figure = new_figure(4.2)

@@ -22,6 +22,7 @@ from crnet.fusion.conformal import LEVEL
 from crnet.metrics import AVERAGE
 from crnet.report.curves import Log
 from crnet.report.page import MEANINGS, NEUROTICISM, data_uri, environment
+from crnet.report.run_figures import RUN_FIGURES
 from crnet.text.base import encoder_label
 from crnet.types import TARGETS, TRAITS, Stream
 from crnet.utils.number_format import decimal, error_removed_text, interval_text, percent, score_text
@@ -29,45 +30,6 @@ from crnet.utils.number_format import decimal, error_removed_text, interval_text
 CLIPS_SHOWN = 3  # with the largest errors, and as many with the smallest
 LONGEST_TRANSCRIPT = 220  # characters
 DIGITS = 3
-
-EVALUATION_CAPTIONS = {
-    "systems": (
-        "Every system beside the floor",
-        "1 - MAE of each system with its 95% interval. If an interval reaches down to the dashed line, the system has "
-        "not shown that it is better than one number for everyone.",
-    ),
-    "scatter": (
-        "True score and predicted score",
-        "Each dot is a clip. Perfect predictions lie on the diagonal; the floor puts every clip on the dashed line.",
-    ),
-    "errors": (
-        "Error against the true score",
-        "A black line that falls from left to right is regression to the mean: low scores are predicted too high and "
-        "high scores too low. The dashed line is the error of the floor. The flatter the black line, the better.",
-    ),
-    "distributions": (
-        "Spread of the scores",
-        "A cautious model predicts scores near the middle. The spread is the standard deviation of the predictions "
-        "divided by that of the true scores: 1 is right, 0 is one number for everyone.",
-    ),
-    "calibration": (
-        "Calibration",
-        "Clips are sorted by their predicted score and divided into tenths. On the diagonal, clips with a predicted "
-        "score of 0.6 have a true score of 0.6 on average.",
-    ),
-}
-TRAINING_CAPTIONS = {
-    "training_curves": (
-        "Training and validation",
-        "If the training curve keeps rising while the validation curve falls, the network overfits. The first stage "
-        "trains the classes only, so its 1 - MAE is left out. The ring marks the epoch whose weights were kept.",
-    ),
-    "loss_terms": (
-        "Contribution of each loss",
-        "Second stage, training split, scores times 100. The Bell loss acts only on scores with an error below 36 "
-        "points; the dotted line is the share of scores beyond that.",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -117,7 +79,7 @@ def render_run_page(
         bundle: The content of its `bundle.json`.
         evaluation: The evaluation.
         store: The store that it was evaluated on.
-        figures: PNG files by name.
+        figures: PNG files by name, a key of `RUN_FIGURES`.
         logs: The training log of each stream.
         calibration_clips: Number of clips that the intervals were calibrated on.
 
@@ -133,8 +95,8 @@ def render_run_page(
         "neuroticism": NEUROTICISM,
         **_metric_context(evaluation),
         **_interval_context(evaluation, calibration_clips),
-        "figures": _page_figures(figures, EVALUATION_CAPTIONS),
-        "curves": _page_figures(figures, TRAINING_CAPTIONS),
+        "figures": _page_figures(figures, "evaluation"),
+        "curves": _page_figures(figures, "training"),
         "overfitting": _overfitting(logs),
         "largest_errors": _cards(evaluation, store, largest=True),
         "smallest_errors": _cards(evaluation, store, largest=False),
@@ -256,11 +218,12 @@ def _interval_context(evaluation: Evaluation, calibration_clips: int) -> dict[st
     }
 
 
-def _page_figures(figures: Mapping[str, bytes], captions: Mapping[str, tuple[str, str]]) -> list[PageFigure]:
+def _page_figures(figures: Mapping[str, bytes], section: str) -> list[PageFigure]:
+    kinds = {name: RUN_FIGURES[name] for name in figures}
     return [
-        PageFigure(title, caption, data_uri("image/png", figures[name]))
-        for name, (title, caption) in captions.items()
-        if name in figures
+        PageFigure(kind.title, kind.caption, data_uri("image/png", figures[name]))
+        for name, kind in kinds.items()
+        if kind.section == section
     ]
 
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from crnet.bundle.verify import BUNDLE_FILE, CALIBRATION_FILE, find_bundle
-from crnet.evaluation.record import FLOOR, Evaluation
+from crnet.evaluation.record import Evaluation
 from crnet.fusion.conformal import Calibration
-from crnet.metrics import AVERAGE
-from crnet.report.curves import read_logs, training_figures
-from crnet.report.plots import evaluation_figures
+from crnet.report.curves import read_logs
+from crnet.report.run_figures import draw_run_figures
 from crnet.report.run_page import render_run_page
 from crnet.report.style import png
 from crnet.utils.files import read_json, write_bytes, write_text
@@ -51,8 +50,7 @@ def draw_figures(run_dir: Path | str, evaluation: Evaluation, progress: Progress
     Raises:
         FormatError: A training log is damaged.
     """
-    figures = evaluation_figures(evaluation)
-    figures |= training_figures(read_logs(Path(run_dir)), evaluation.systems[FLOOR][AVERAGE]["accuracy"])
+    figures = draw_run_figures(evaluation, read_logs(Path(run_dir)))
     contents = {}
     for done, (name, figure) in enumerate(figures.items(), start=1):
         contents[name] = png(figure)

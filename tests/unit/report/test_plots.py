@@ -15,12 +15,14 @@ from crnet import metrics
 from crnet.errors import FormatError
 from crnet.evaluation.record import Evaluation
 from crnet.report import style
-from crnet.report.curves import curves_figure, read_logs, terms_figure, training_figures
-from crnet.report.plots import _binned, calibration_figure, error_figure, evaluation_figures, scatter_figure
+from crnet.report.curves import curves_figure, read_logs, terms_figure
+from crnet.report.plots import _binned, calibration_figure, error_figure, scatter_figure
+from crnet.report.run_figures import RUN_FIGURES, draw_run_figures
 from crnet.report.style import GREY, SYSTEM_COLOURS, VERMILION, png
 from crnet.types import STREAMS, TARGETS
 
 NAMES = {"systems", "scatter", "errors", "distributions", "calibration"}
+TRAINING_NAMES = {"training_curves", "loss_terms"}
 
 
 def log_rows(first: int = 2, second: int = 3, validated: bool = True) -> list[dict]:
@@ -53,7 +55,7 @@ def write_log(run: Path, stream: str, rows: list[dict]) -> None:
 
 
 def test_every_figure_is_a_png_with_content(evaluation: Evaluation) -> None:
-    figures = evaluation_figures(evaluation)
+    figures = draw_run_figures(evaluation, {})
     assert set(figures) == NAMES
     for figure in figures.values():
         picture = matplotlib.image.imread(io.BytesIO(png(figure)))
@@ -106,7 +108,7 @@ def test_degenerate_evaluations_can_be_drawn(
     truth[:, 2], predictions["fusion"][:, 2] = 0, 1  # as wrong as can be
     systems = {n: metrics.describe(truth, p, evaluation.train_medians, resamples=5) for n, p in predictions.items()}
     changed = make_evaluation(rows=evaluation.rows[:count], truth=truth, predictions=predictions, systems=systems)
-    for figure in evaluation_figures(changed).values():
+    for figure in draw_run_figures(changed, {}).values():
         assert len(png(figure)) > 3_000
 
 
@@ -129,16 +131,16 @@ def test_bins_by_rank_hold_every_clip_once(evaluation: Evaluation) -> None:
     png(calibration_figure(evaluation))
 
 
-def test_training_figures(tmp_path: Path) -> None:
+def test_training_figures(tmp_path: Path, evaluation: Evaluation) -> None:
     for stream in STREAMS:
         write_log(tmp_path, stream, log_rows())
-    figures = training_figures(read_logs(tmp_path), floor=0.88)
-    assert set(figures) == {"training_curves", "loss_terms"}
-    for figure in figures.values():
-        assert matplotlib.image.imread(io.BytesIO(png(figure))).std() > 0.02
+    figures = draw_run_figures(evaluation, read_logs(tmp_path))
+    assert list(figures) == list(RUN_FIGURES)
+    for name in TRAINING_NAMES:
+        assert matplotlib.image.imread(io.BytesIO(png(figures[name]))).std() > 0.02
 
 
-def test_curves_show_training_and_validation_of_the_second_stage_and_the_kept_epoch(tmp_path: Path) -> None:
+def test_curves_show_training_and_validation_of_the_second_stage_and_the_selected_epoch(tmp_path: Path) -> None:
     write_log(tmp_path, "face", log_rows(2, 3))
     logs = read_logs(tmp_path)
     assert list(logs) == ["face"]
@@ -146,7 +148,7 @@ def test_curves_show_training_and_validation_of_the_second_stage_and_the_kept_ep
     lines = {line.get_label(): line for line in above.lines}
     assert list(lines["training"].get_xdata()) == [3, 4, 5]
     np.testing.assert_allclose(lines["validation"].get_ydata(), [0.855, 0.865, 0.875])
-    assert list(lines["kept weights"].get_xdata()) == [4]
+    assert list(lines["selected epoch"].get_xdata()) == [4]
     assert list(lines["second stage begins"].get_xdata()) == [2.5, 2.5]
     assert len(below.lines[0].get_xdata()) == 5
 
@@ -159,16 +161,17 @@ def test_terms_are_weighted_as_in_the_sum(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", [log_rows(validated=False), log_rows(0, 1), log_rows(3, 0)])
-def test_unusual_logs_can_be_drawn(rows: list[dict], tmp_path: Path) -> None:
+def test_unusual_logs_can_be_drawn(rows: list[dict], tmp_path: Path, evaluation: Evaluation) -> None:
     write_log(tmp_path, "scene", rows)
-    for figure in training_figures(read_logs(tmp_path)).values():
-        png(figure)
+    figures = draw_run_figures(evaluation, read_logs(tmp_path))
+    for name in TRAINING_NAMES & set(figures):
+        png(figures[name])
 
 
-def test_no_logs_no_figures(tmp_path: Path) -> None:
-    assert training_figures(read_logs(tmp_path)) == {}
+def test_no_logs_no_figures(tmp_path: Path, evaluation: Evaluation) -> None:
+    assert set(draw_run_figures(evaluation, read_logs(tmp_path))) == NAMES
     write_log(tmp_path, "scene", [])
-    assert training_figures(read_logs(tmp_path)) == {}
+    assert set(draw_run_figures(evaluation, read_logs(tmp_path))) == NAMES
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]\n", b'{"stage": 1}\n', b"\xff\n", b'{"stage": "1", "train": {}}\n'])

@@ -1,0 +1,111 @@
+"""The figures of a run's page: the heading, the caption and the drawing of each.
+
+An entry of `RUN_FIGURES` is all that a figure needs: `crnet evaluate` then writes its PNG file, and the page shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from matplotlib.figure import Figure
+
+from crnet.evaluation.record import FLOOR, Evaluation
+from crnet.metrics import AVERAGE
+from crnet.report.curves import Log, curves_figure, joint_epochs, terms_figure
+from crnet.report.plots import (
+    calibration_figure,
+    distribution_figure,
+    error_figure,
+    scatter_figure,
+    systems_figure,
+)
+from crnet.types import Stream
+
+Logs = Mapping[Stream, Log]
+"""Training logs by stream; streams without a log are left out."""
+
+
+@dataclass(frozen=True)
+class RunFigure:
+    """A figure of a run's page.
+
+    Attributes:
+        section: The section of the page that shows the figure.
+        title: The heading.
+        caption: How to read the figure, for a reader who has not read the paper.
+        draw: Draws the figure from the evaluation and the training logs; returns None if they do not have its data.
+    """
+
+    section: Literal["evaluation", "training"]
+    title: str
+    caption: str
+    draw: Callable[[Evaluation, Logs], Figure | None]
+
+
+def _draw_training_curves(evaluation: Evaluation, logs: Logs) -> Figure | None:
+    return curves_figure(logs, evaluation.systems[FLOOR][AVERAGE]["accuracy"]) if logs else None
+
+
+def _draw_loss_terms(evaluation: Evaluation, logs: Logs) -> Figure | None:
+    return terms_figure(logs) if any(joint_epochs(rows) for rows in logs.values()) else None
+
+
+RUN_FIGURES: dict[str, RunFigure] = {
+    "systems": RunFigure(
+        "evaluation",
+        "Every system beside the floor",
+        "1 - MAE of each system with its 95% interval. If an interval reaches down to the dashed line, the system has "
+        "not shown that it is better than one number for everyone.",
+        lambda evaluation, logs: systems_figure(evaluation.systems),
+    ),
+    "scatter": RunFigure(
+        "evaluation",
+        "True score and predicted score",
+        "Each dot is a clip. Perfect predictions lie on the diagonal; the floor puts every clip on the dashed line.",
+        lambda evaluation, logs: scatter_figure(evaluation),
+    ),
+    "errors": RunFigure(
+        "evaluation",
+        "Error against the true score",
+        "A black line that falls from left to right is regression to the mean: low scores are predicted too high and "
+        "high scores too low. The dashed line is the error of the floor. The flatter the black line, the better.",
+        lambda evaluation, logs: error_figure(evaluation),
+    ),
+    "distributions": RunFigure(
+        "evaluation",
+        "Spread of the scores",
+        "A cautious model predicts scores near the middle. The spread is the standard deviation of the predictions "
+        "divided by that of the true scores: 1 is right, 0 is one number for everyone.",
+        lambda evaluation, logs: distribution_figure(evaluation),
+    ),
+    "calibration": RunFigure(
+        "evaluation",
+        "Calibration",
+        "Clips are sorted by their predicted score and divided into tenths. On the diagonal, clips with a predicted "
+        "score of 0.6 have a true score of 0.6 on average.",
+        lambda evaluation, logs: calibration_figure(evaluation),
+    ),
+    "training_curves": RunFigure(
+        "training",
+        "Training and validation",
+        "If the training curve keeps rising while the validation curve falls, the network overfits. The first stage "
+        "trains the classes only, so its 1 - MAE is left out. The ring marks the epoch whose weights were selected.",
+        _draw_training_curves,
+    ),
+    "loss_terms": RunFigure(
+        "training",
+        "Contribution of each loss",
+        "Second stage, training split, scores times 100. The Bell loss acts only on scores with an error below 36 "
+        "points; the dotted line is the share of scores beyond that.",
+        _draw_loss_terms,
+    ),
+}
+"""Every figure by the name of its PNG file, in the order of the page."""
+
+
+def draw_run_figures(evaluation: Evaluation, logs: Logs) -> dict[str, Figure]:
+    """Draw every figure of a run for which there is data; return them by name."""
+    drawn = {name: figure.draw(evaluation, logs) for name, figure in RUN_FIGURES.items()}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
