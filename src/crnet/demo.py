@@ -79,7 +79,7 @@ def run_demo(
         clips: Number of synthetic clips.
         seed: Random seed.
         device: Where the networks run; auto uses a GPU if there is one.
-        workers: Processes that simulate and prepare clips; None takes one per core.
+        workers: Processes that simulate and prepare clips; see `worker_processes`.
         progress: Called after every step.
 
     Raises:

@@ -48,7 +48,10 @@ Epochs = Annotated[int, option("Number of epochs: passes over the training data.
 Workers = Annotated[
     int | None,
     DisallowNone,
-    option("Number of parallel worker processes; results do not depend on it. By default, crnet chooses."),
+    option(
+        "Number of parallel worker processes; 0 works in this process. Results do not depend on it. By default, crnet "
+        "chooses."
+    ),
 ]
 
 # The same options where the configuration has the default.

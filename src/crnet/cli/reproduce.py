@@ -73,8 +73,8 @@ class Reproduce(Command):
         from crnet.data.splits import SplitProtocol
         from crnet.experiments.reproduce import reproduce
 
-        if self.seeds < 1 or (self.workers is not None and self.workers < 1):
-            raise UsageError("seeds and workers must be 1 or more")
+        if self.seeds < 1:
+            raise UsageError("seeds must be 1 or more")
         experiments = chosen_experiments(self.what)
         base = self.base_config()
         seeds, backbones, protocol = (

@@ -32,7 +32,7 @@ from crnet.text.asr import SpeechRecogniser
 from crnet.text.base import TextEncoder, encoder_label
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import SPLITS, Split
-from crnet.utils.executors import WorkerDied, available_cores, run_jobs
+from crnet.utils.executors import WorkerDied, run_jobs, worker_processes
 from crnet.utils.files import remove_leftovers, write_bytes, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import ResumableFolder, short_fingerprint
@@ -130,7 +130,7 @@ def prepare(
     Args:
         source: The dataset; see `open_source`.
         store: The clip store: a new folder, or one that an earlier call with equal settings wrote.
-        workers: Worker processes; None: one for each core; 0: work in this process.
+        workers: See `worker_processes`.
         settings: How videos are read; None: the defaults.
         encoder: Text encoder for transcripts; None: hashed n-grams.
         keys: Looks up the keys of encrypted archives.
@@ -140,12 +140,14 @@ def prepare(
 
     Raises:
         ConfigError: `store` was prepared with other settings.
-        UsageError: `source` or `store` is unusable, or none of the labelled clips has a video.
+        UsageError: `source`, `store` or `workers` is unusable, or none of the labelled clips has a video.
         LabelError, ArchiveError: Labels or archives are unusable.
         StorageError: The disk is full or `store` cannot be written.
     """
     source, store = Path(source), Path(store)
-    _check_arguments(source, store, workers)
+    processes = worker_processes(workers)
+    if source.resolve() == store.resolve():
+        raise UsageError("is both the dataset and the store", path=store, remedy="give another folder for the store")
     settings = _default_settings() if settings is None else settings
     encoder = HashedNgrams() if encoder is None else encoder
     recorded = store_settings(settings, encoder, recogniser)
@@ -153,15 +155,8 @@ def prepare(
     _begin(store, recorded)
     _log_space(opened, store, settings)
     context = ExtractContext(store, encoder, settings, recorded["fingerprint"], extract, recogniser)
-    tally = _extract_all(opened, context, available_cores() if workers is None else workers, progress)
+    tally = _extract_all(opened, context, processes, progress)
     return _finish(source, store, opened, tally, recorded, encoder.name)
-
-
-def _check_arguments(source: Path, store: Path, workers: int | None) -> None:
-    if workers is not None and workers < 0:
-        raise UsageError(f"{workers} workers", remedy="use 0 or more; 0 prepares in this process")
-    if source.resolve() == store.resolve():
-        raise UsageError("is both the dataset and the store", path=store, remedy="give another folder for the store")
 
 
 def _default_settings() -> MediaSettings:

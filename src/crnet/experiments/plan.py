@@ -84,8 +84,9 @@ def train_plan(workspace: Workspace, planned: Sequence[PlannedNet], workers: int
     Args:
         workspace: The workspace of the plan.
         planned: The networks.
-        workers: Number of networks to train at once. 1 trains in this process; more train in worker processes with
-            one compute thread each, which end with this process.
+        workers: Number of networks to train at once. 0 and 1 train in this process, where a network may read its
+            batches in processes; more train in worker processes with one compute thread each, which end with this
+            process.
 
     Returns:
         The reason for every failed training, by the network's folder.
@@ -99,7 +100,7 @@ def train_plan(workspace: Workspace, planned: Sequence[PlannedNet], workers: int
     trained_before, start_s = len(planned) - len(waiting), time.perf_counter()
     in_workers = _without_reader_processes(workspace) if workers > 1 else replace(workspace, progress=no_progress)
     train = partial(train_one, in_workers)
-    processes = 0 if workers == 1 else min(workers, len(waiting))
+    processes = 0 if workers <= 1 else min(workers, len(waiting))
     with watched_logs({net.folder: net.epochs for net in planned}, TASK, workspace.progress):
         for done, (net, outcome) in enumerate(run_jobs(train, waiting, processes), start=1):
             if isinstance(outcome, WorkerDied):

@@ -33,6 +33,7 @@ from crnet.training.old_names import with_current_names
 from crnet.training.parallel_streams import nets_at_once
 from crnet.training.stream import decisive_fields
 from crnet.types import SPLITS
+from crnet.utils.executors import worker_processes
 from crnet.utils.files import read_json, write_json, write_text
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
@@ -84,24 +85,25 @@ def reproduce(
         base: Configuration of the full CR-Net, such as `crnet.config.PRESETS["tiny"]`.
         seeds: Every network is trained once with each seed.
         backbones: Backbones of the visual streams in Tables 1 and 3.
-        workers: Number of networks to train at once; None: as many as the cores allow, one on a GPU.
+        workers: Number of networks to train at once; 0 and 1 train in this process. None: as many as the cores allow,
+            one on a GPU.
         protocol: The protocol that assigns clips to splits. A grouped-kfold trains the networks of the tables K times.
         command, preset: The command line and the name of `base`, for the index.
         progress: Called after every step.
 
     Raises:
         ConfigError: `out` holds results of another store or configuration.
-        UsageError: Another run uses `out`.
+        UsageError: Another run uses `out`, or `workers` is negative.
         CrnetError: The store is unusable, the disk is full, or a training process died.
     """
+    default = nets_at_once(base.training, choose_device(base.training.device))
+    at_once = default if workers is None else worker_processes(workers)
     workspace = Workspace.open(store, out, base, seeds, backbones, progress, protocol)
     with _exclusive(out):
         _check_settings(workspace)
         planned = plan(workspace, experiments)
         logger.info("%d networks for %s", len(planned), ", ".join(experiment.name for experiment in experiments))
-        if workers is None:
-            workers = nets_at_once(base.training, choose_device(base.training.device))
-        untrained = train_plan(workspace, planned, workers)
+        untrained = train_plan(workspace, planned, at_once)
         failures = {net.spec.summary: untrained[net.folder] for net in planned if net.folder in untrained}
         failures |= _run_experiments(workspace, experiments)
         run = _run_info(workspace, command, preset)

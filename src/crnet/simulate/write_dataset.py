@@ -6,14 +6,13 @@ import functools
 import logging
 from pathlib import Path
 
-from crnet.errors import ConfigError
 from crnet.simulate.clip_jobs import run_clip_jobs, single_opencv_thread
 from crnet.simulate.encode_video import encode_video
 from crnet.simulate.folder import begin_folder, finish_folder
 from crnet.simulate.labels import write_labels
 from crnet.simulate.planning import ClipPlan, SimulationConfig
 from crnet.types import SPLITS
-from crnet.utils.executors import available_cores
+from crnet.utils.executors import worker_processes
 from crnet.utils.progress import Progress, no_progress
 
 _log = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ def write_dataset(
     Args:
         out: A folder that is new, empty, or begun by the same call.
         config: Configuration of the dataset.
-        workers: Number of processes; 1 works in this process, None starts one per core.
+        workers: See `worker_processes`.
         progress: Called after each clip.
 
     Returns:
@@ -38,12 +37,11 @@ def write_dataset(
 
     Raises:
         ConfigError: A value is out of range, or the folder was begun with another configuration.
-        UsageError: `out` holds something else.
+        UsageError: `out` holds something else, or `workers` is negative.
         MissingDependencyError: The configuration needs the speech synthesiser, which is not installed.
         StorageError: The disk is full or the folder cannot be written.
     """
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers = {workers} is out of range", remedy="give at least 1")
+    processes = worker_processes(workers)
     out = Path(out)
     plans = begin_folder(out, config)
     write_labels(out, plans)
@@ -52,7 +50,6 @@ def write_dataset(
     missing = [plan for plan in plans if not video_path(out, plan).exists()]
     if len(missing) < len(plans):
         _log.info("%d of %d clips already exist", len(plans) - len(missing), len(plans))
-    processes = 0 if workers == 1 or len(missing) <= 1 else workers or available_cores()
     run_clip_jobs(functools.partial(_encode_clip, out, config), missing, processes, progress, len(plans))
     finish_folder(out, config)
     return out

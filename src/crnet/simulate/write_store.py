@@ -17,7 +17,7 @@ from jaxtyping import Float32
 
 from crnet.data.manifest import ClipRow, Manifest, write_manifest
 from crnet.data.store import FORMAT, clip_path, open_if_current, write_clip
-from crnet.errors import ConfigError, FormatError
+from crnet.errors import FormatError
 from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg, with_margin
 from crnet.media.frame_sampling import select_frames
 from crnet.media.settings import MediaSettings
@@ -29,7 +29,7 @@ from crnet.simulate.performance import perform
 from crnet.simulate.planning import ClipPlan, SimulationConfig
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import SAMPLE_RATE_HZ, Clip
-from crnet.utils.executors import available_cores
+from crnet.utils.executors import worker_processes
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import short_fingerprint
 
@@ -53,7 +53,7 @@ def write_store(
         config: Configuration of the dataset.
         frames_per_segment: Frames to draw for each of the 32 segments; None draws all of them.
         pixels: Height and width of the stored frames.
-        workers: Number of processes; None starts one per core, 0 works in this process.
+        workers: See `worker_processes`.
         progress: Called after each clip.
 
     Returns:
@@ -61,12 +61,11 @@ def write_store(
 
     Raises:
         ConfigError: A value is out of range, or the folder was begun with another configuration.
-        UsageError: `store` holds something else.
+        UsageError: `store` holds something else, or `workers` is negative.
         MissingDependencyError: The configuration needs the speech synthesiser, which is not installed.
         StorageError: The disk is full or the folder cannot be written.
     """
-    if workers is not None and workers < 0:
-        raise ConfigError(f"workers = {workers} is out of range", remedy="give at least 0")
+    processes = worker_processes(workers)
     store = Path(store)
     media = MediaSettings(pixels=pixels, frames_per_segment=frames_per_segment)
     settings: dict[str, Any] = {
@@ -75,7 +74,6 @@ def write_store(
     plans = begin_folder(store, config, **settings)
     fingerprint = short_fingerprint({**settings, "config": asdict(config)})
     job = functools.partial(_write_clip, store, config, media, fingerprint)
-    processes = available_cores() if workers is None else workers
     rows = run_clip_jobs(job, plans, processes, progress, len(plans))
     write_manifest(store, Manifest(tuple(rows), "simulated", settings["media"], fingerprint, HashedNgrams.name))
     finish_folder(store, config, **settings)

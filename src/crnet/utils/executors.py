@@ -49,6 +49,22 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def worker_processes(workers: int | None) -> int:
+    """Return the number of worker processes that a `workers` argument or `--workers` asks for.
+
+    The argument means the same everywhere: 0 works in this process, N starts N worker processes, and None starts one
+    per core. Results do not depend on it.
+
+    Raises:
+        UsageError: The number is negative.
+    """
+    if workers is None:
+        return available_cores()
+    if workers < 0:
+        raise UsageError(f"{workers} workers", remedy="use 0 or more; 0 works in this process")
+    return workers
+
+
 def run_jobs(
     function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
 ) -> Iterator[tuple[Job, Result | WorkerDied]]:
@@ -60,7 +76,8 @@ def run_jobs(
         function: Runs one job. It is pickled once for each worker. An exception it raises ends the run and is raised
             here.
         jobs: Drawn one by one as workers become free; None is not a job.
-        workers: Number of processes, each with one compute thread; 0 runs the jobs in this process.
+        workers: Number of processes, each with one compute thread; 0 runs the jobs in this process (see
+            `worker_processes`).
 
     Raises:
         UsageError: Worker processes cannot be started.

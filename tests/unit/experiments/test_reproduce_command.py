@@ -35,8 +35,8 @@ def test_plan_lists_networks_without_training(store: Path, tmp_path: Path, capsy
     ("words", "message"),
     [
         (["table8"], "unknown table or figure 'table8'"),
-        (["table3", "--seeds", "0"], "seeds and workers must be 1 or more"),
-        (["table3", "--workers", "0"], "seeds and workers must be 1 or more"),
+        (["table3", "--seeds", "0"], "seeds must be 1 or more"),
+        (["table3", "--workers", "-1"], "-1 workers (use 0 or more; 0 works in this process)"),
         (["table3", "--backbones", "vgg"], "unknown backbone 'vgg'"),
         (
             ["table3", "--store", "{}"],

@@ -36,7 +36,7 @@ LABELS = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(str(tmp_path_factory.mktemp("simulated") / "out"), TINY, workers=1)
+    return write_dataset(str(tmp_path_factory.mktemp("simulated") / "out"), TINY, workers=0)
 
 
 def label_hashes(out: Path) -> dict[str, str]:
@@ -132,12 +132,12 @@ def test_a_stopped_call_resumes(folder: Path, tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_dataset(tmp_path / "out", TINY, workers=1, progress=stop_after_two)
+        write_dataset(tmp_path / "out", TINY, workers=0, progress=stop_after_two)
     assert json.loads((tmp_path / "out" / MARKER).read_text())["complete"] is False
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.mp4")}
     assert len(before) == 2
     write_dataset(
-        tmp_path / "out", TINY, workers=1, progress=lambda task, done, total, note="": steps.append((done, total))
+        tmp_path / "out", TINY, workers=0, progress=lambda task, done, total, note="": steps.append((done, total))
     )
     assert steps == [(2, 6), (3, 6), (4, 6), (5, 6), (6, 6)]
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
@@ -147,27 +147,32 @@ def test_a_stopped_call_resumes(folder: Path, tmp_path: Path) -> None:
 def test_other_folders_and_other_configurations_are_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(UsageError, match="is not empty"):
-        write_dataset(tmp_path, TINY, workers=1)
+        write_dataset(tmp_path, TINY, workers=0)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(ConfigError, match="another configuration"):
-        write_dataset(folder, replace(TINY, seed=1), workers=1)
+        write_dataset(folder, replace(TINY, seed=1), workers=0)
     with pytest.raises(UsageError, match="is a file"):
-        write_dataset(tmp_path / "thesis.tex", TINY, workers=1)
+        write_dataset(tmp_path / "thesis.tex", TINY, workers=0)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("clips", 0), ("seed", -1), ("seconds", 0.0), ("seconds", float("nan")), ("fps", 0), ("fps", 1000),
-        ("height", 97), ("height", 10), ("height", 100_000), ("difficulty", "brutal"), ("workers", 0),
+        ("height", 97), ("height", 10), ("height", 100_000), ("difficulty", "brutal"),
         ("silent", ("smell",)), ("voice", "alto"), ("label_bias", ("gender=female",)),
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path: Path, name: str, value: object) -> None:
-    changed = {} if name == "workers" else {name: value}
     with pytest.raises(ConfigError) as error:
-        write_dataset(tmp_path / "out", replace(TINY, **changed), workers=0 if name == "workers" else 1)
+        write_dataset(tmp_path / "out", replace(TINY, **{name: value}), workers=0)
     assert error.value.remedy
+    assert not (tmp_path / "out").exists()
+
+
+def test_negative_workers_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="-1 workers"):
+        write_dataset(tmp_path / "out", TINY, workers=-1)
     assert not (tmp_path / "out").exists()
 
 
@@ -178,7 +183,7 @@ def test_a_full_disk_leaves_no_partial_clip(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("av.container.OutputContainer.mux", full, raising=False)
     monkeypatch.setattr("crnet.simulate.encode_video.render_frames", full)
     with pytest.raises(StorageError, match="No space left"):
-        write_dataset(tmp_path / "out", TINY, workers=1)
+        write_dataset(tmp_path / "out", TINY, workers=0)
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".mp4"]
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from crnet.errors import StorageError
-from crnet.utils.executors import WorkerDied, run_jobs
+from crnet.errors import StorageError, UsageError
+from crnet.utils.executors import WorkerDied, available_cores, run_jobs, worker_processes
 
 LONG_JOB_SCRIPT = """
 import os, sys, time
@@ -35,6 +35,12 @@ def square(number: int) -> int:
     if number == 200:
         time.sleep(0.5)
     return number * number
+
+
+def test_none_means_one_worker_per_core_and_0_this_process() -> None:
+    assert [worker_processes(workers) for workers in (0, 1, 5, None)] == [0, 1, 5, available_cores()]
+    with pytest.raises(UsageError, match="-1 workers"):
+        worker_processes(-1)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
