@@ -9,7 +9,8 @@ from typing import Any
 from crnet.data.store import read_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.models.crnet import ModelConfig
-from crnet.training.stream import TrainingConfig, train_stream
+from crnet.training.config import TrainingConfig
+from crnet.training.stream import train_stream
 from crnet.types import Stream
 from crnet.utils.progress import Progress, no_progress
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from crnet.config import Config
 from crnet.models.crnet import Head
-from crnet.models.losses import Term
+from crnet.models.losses import LossName
 
 ConfigOverride = Callable[[Config], Config]
 
@@ -28,12 +28,12 @@ def with_fusion(**fields: Any) -> ConfigOverride:
     return lambda config: replace(config, fusion=replace(config.fusion, **fields))
 
 
-def with_losses(*terms: Term) -> ConfigOverride:
+def with_losses(*terms: LossName) -> ConfigOverride:
     """Return an override with other losses in stage 2; stage 1 stays classification."""
     return lambda config: _with_head(config, config.model.head, terms, stage_1=True)
 
 
-def with_plain_head(*terms: Term) -> ConfigOverride:
+def with_plain_head(*terms: LossName) -> ConfigOverride:
     """Return an override to the backbone with one linear layer: no CR-block, no classes, hence no stage 1.
 
     Stage 2 keeps its number of epochs.
@@ -62,7 +62,7 @@ def chain(*overrides: ConfigOverride) -> ConfigOverride:
     return apply_all
 
 
-def _with_head(config: Config, head: Head, terms: tuple[Term, ...], *, stage_1: bool) -> Config:
+def _with_head(config: Config, head: Head, terms: tuple[LossName, ...], *, stage_1: bool) -> Config:
     """Replace head and losses in one step, because each configuration must be valid."""
     first, second = config.training.stages
     first = first if stage_1 else replace(first, epochs=0)

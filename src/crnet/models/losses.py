@@ -6,7 +6,7 @@ float32, whatever the precision of the network.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,42 +22,49 @@ BELL_REACH = 4.0  # in sigmas: there the Bell's slope is 0.2% of its greatest; o
 LAMBDA_FACTOR = 4.0  # Eq. 9
 
 Reduction = Literal["mean", "sum", "none"]
-Term = Literal["l1", "mse", "bell", "classification"]
-ALL_TERMS: tuple[Term, ...] = ("l1", "mse", "bell", "classification")
-"""The terms of Eq. 8."""
+LossName = Literal["l1", "mse", "bell", "classification"]
+"""The names in `LOSSES`."""
+PAPER_LOSSES: tuple[LossName, ...] = ("l1", "mse", "bell", "classification")
+"""The losses of Eq. 8."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss that stages of training can use.
+
+    Attributes:
+        function: Returns the scalar loss of a batch, from the network's output and the truth.
+        compares: Arguments of the function: `scores`, the predicted and the true scores; or `classes`, the class logits
+            and the true classes. Beside losses of scores, lambda (Eq. 9) multiplies a loss of classes.
+    """
+
+    function: Callable[[Tensor, Tensor], Tensor]
+    compares: Literal["scores", "classes"] = "scores"
 
 
 @dataclass(frozen=True)
 class LossTerms:
-    """The terms of Eq. 8 for one batch; scalars of float32.
+    """Every loss of `LOSSES` for one batch.
 
     Attributes:
-        l1: Mean absolute error, in points of 100.
-        mse: Mean squared error, in points of 100 squared.
-        bell: Eq. 6.
-        classification: The cross-entropy of Eq. 7, not yet multiplied by lambda.
+        by_name: float32 scalars, in the order of `LOSSES`, not yet multiplied by lambda.
         classification_weight: lambda of Eq. 9.
     """
 
-    l1: Tensor
-    mse: Tensor
-    bell: Tensor
-    classification: Tensor
+    by_name: Mapping[LossName, Tensor]
     classification_weight: float
 
-    def total(self, terms: Collection[Term] = ALL_TERMS) -> Float[Tensor, ""]:
-        """Return L1 + MSE + Bell + lambda * cross-entropy (Eq. 8), or the sum of some of these terms.
+    def total(self, terms: Collection[LossName] = PAPER_LOSSES) -> Float[Tensor, ""]:
+        """Return L1 + MSE + Bell + lambda * cross-entropy (Eq. 8), or the sum of the losses in `terms`.
 
         Args:
-            terms: The terms to add up, at least one.
+            terms: The losses to add up, at least one.
         """
-        weighted: dict[Term, Tensor] = {
-            "l1": self.l1,
-            "mse": self.mse,
-            "bell": self.bell,
-            "classification": self.classification_weight * self.classification,
-        }
-        first, *others = (value for name, value in weighted.items() if name in terms)
+        first, *others = (
+            self.classification_weight * value if LOSSES[name].compares == "classes" else value
+            for name, value in self.by_name.items()
+            if name in terms
+        )
         return sum(others, start=first)
 
 
@@ -124,6 +131,15 @@ def classification_loss(
     return F.cross_entropy(logits.float().flatten(0, 1), classes.flatten(), reduction="sum") / batch
 
 
+LOSSES: dict[LossName, Loss] = {
+    "l1": Loss(l1_loss),
+    "mse": Loss(mse_loss),
+    "bell": Loss(bell_loss),
+    "classification": Loss(classification_loss, compares="classes"),
+}
+"""Every loss by name. Training logs all of them and minimises the sum of those that a stage names."""
+
+
 def lambda_at(epoch: int, epochs: int) -> float:
     """Return lambda, the weight of the classification loss, in an epoch counted from 0 (Eq. 9).
 
@@ -139,7 +155,7 @@ def loss_terms(
     classes: Int64[Tensor, "batch targets"],
     classification_weight: float,
 ) -> LossTerms:
-    """Compute every term of Eq. 8; `LossTerms.total` adds them up.
+    """Compute every loss of `LOSSES`; `LossTerms.total` adds them up.
 
     Args:
         prediction: Scores of the network, nominally in [0, 1].
@@ -148,13 +164,9 @@ def loss_terms(
         classes: The true class of each score, from `crnet.models.cr_block.class_indices`.
         classification_weight: lambda of this epoch, from `lambda_at`.
     """
-    return LossTerms(
-        l1_loss(prediction, target),
-        mse_loss(prediction, target),
-        bell_loss(prediction, target),
-        classification_loss(logits, classes),
-        classification_weight,
-    )
+    arguments = {"scores": (prediction, target), "classes": (logits, classes)}
+    by_name = {name: loss.function(*arguments[loss.compares]) for name, loss in LOSSES.items()}
+    return LossTerms(by_name, classification_weight)
 
 
 def share_outside_bell(

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from crnet.models.losses import LOSSES, Loss
 from crnet.report.style import (
     BLUE,
     FLOOR_LABEL,
@@ -31,8 +32,8 @@ from crnet.types import STREAMS, Stream
 Log = Sequence[Mapping[str, Any]]
 """The rows of a stream's `log.jsonl`, one for each epoch; `crnet.training.log` describes them."""
 
-TERM_COLOURS = {"l1": BLUE, "mse": GREEN, "bell": VERMILION, "classification": PURPLE}
-TERM_LABELS = {"l1": "L1", "mse": "MSE", "bell": "Bell", "classification": "lambda x cross-entropy"}
+LOSS_COLOURS = {"l1": BLUE, "mse": GREEN, "bell": VERMILION, "classification": PURPLE}
+LOSS_LABELS = {"l1": "L1", "mse": "MSE", "bell": "Bell", "classification": "lambda x cross-entropy"}
 
 
 def read_logs(run_dir: Path | str) -> dict[Stream, Log]:
@@ -59,8 +60,8 @@ def curves_figure(logs: Mapping[Stream, Log], floor: float | None = None) -> Fig
         for split, colour in (("train", BLUE), ("val", VERMILION)):
             label = "training" if split == "train" else "validation"
             style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 2.5, "linewidth": 1.5}
-            joint = [(x, row) for x, row in joint_epochs(rows) if row[split]]
-            above.plot([x for x, _ in joint], [_accuracy(row, split) for _, row in joint], label=label, **style)
+            scored = [(x, row) for x, row in regression_epochs(rows) if row[split]]
+            above.plot([x for x, _ in scored], [_accuracy(row, split) for _, row in scored], label=label, **style)
             epochs = [(x, row) for x, row in enumerate(rows, start=1) if row[split]]
             below.plot([x for x, _ in epochs], [row[split]["classification"] for _, row in epochs], **style)
         if floor is not None:
@@ -77,16 +78,22 @@ def curves_figure(logs: Mapping[Stream, Log], floor: float | None = None) -> Fig
 
 
 def terms_figure(logs: Mapping[Stream, Log]) -> Figure:
-    """Draw the contribution of each loss to the sum that the second stage minimises (Eq. 8), on the training split."""
+    """Draw the contribution of each loss to the sum that the second stage minimises (Eq. 8), on the training split.
+
+    A loss without an entry in `LOSS_LABELS` and `LOSS_COLOURS` has its name as label and a neutral colour. A loss that
+    the log does not hold, because it was added after the run, is not drawn.
+    """
     figure = new_figure(3.4)
     grid = figure.subplots(1, len(logs), squeeze=False, sharey="row")[0]
     for axes, (stream, rows) in zip(grid, logs.items(), strict=True):
         tidy(axes)
-        joint = joint_epochs(rows)
-        for term, colour in TERM_COLOURS.items():
-            values = [row["train"][term] * (row["lambda"] if term == "classification" else 1) for _, row in joint]
-            axes.plot([x for x, _ in joint], values, color=colour, linewidth=1.6, label=TERM_LABELS[term])
-        _draw_outside_bell(axes, joint, show_labels=stream == list(logs)[-1])
+        epochs = regression_epochs(rows)
+        for name, loss in LOSSES.items():
+            points = [(x, _contribution(row, name, loss)) for x, row in epochs if name in row["train"]]
+            if points:
+                colour, label = LOSS_COLOURS.get(name, INK), LOSS_LABELS.get(name, name)
+                axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6, label=label)
+        _draw_outside_bell(axes, epochs, show_labels=stream == list(logs)[-1])
         axes.set_yscale("log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         title(axes, stream)
@@ -94,6 +101,11 @@ def terms_figure(logs: Mapping[Stream, Log]) -> Figure:
     grid[0].set_ylabel("training loss, scores x 100", fontsize=9, color=INK)
     legend_below(figure, grid[0])
     return figure
+
+
+def _contribution(row: Mapping[str, Any], name: str, loss: Loss) -> float:
+    """Return a training loss of an epoch; lambda multiplies a loss of classes."""
+    return float(row["train"][name] * (row["lambda"] if loss.compares == "classes" else 1))
 
 
 def _draw_outside_bell(axes: Axes, epochs: Sequence[tuple[int, Mapping[str, Any]]], *, show_labels: bool) -> None:
@@ -107,7 +119,7 @@ def _draw_outside_bell(axes: Axes, epochs: Sequence[tuple[int, Mapping[str, Any]
     axes.plot([], [], **style, label="% of scores out of reach of Bell (right axis)")
 
 
-def joint_epochs(rows: Log) -> list[tuple[int, Mapping[str, Any]]]:
+def regression_epochs(rows: Log) -> list[tuple[int, Mapping[str, Any]]]:
     """Return number and row of the epochs that train the regression; earlier ones would dominate the axis."""
     return [(x, row) for x, row in enumerate(rows, start=1) if row["lambda"] != 1]
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from crnet.evaluation.record import FLOOR, Evaluation
 from crnet.metrics import AVERAGE
-from crnet.report.curves import Log, curves_figure, joint_epochs, terms_figure
+from crnet.report.curves import Log, curves_figure, regression_epochs, terms_figure
 from crnet.report.plots import (
     calibration_figure,
     distribution_figure,
@@ -49,7 +49,7 @@ def _draw_training_curves(evaluation: Evaluation, logs: Logs) -> Figure | None:
 
 
 def _draw_loss_terms(evaluation: Evaluation, logs: Logs) -> Figure | None:
-    return terms_figure(logs) if any(joint_epochs(rows) for rows in logs.values()) else None
+    return terms_figure(logs) if any(regression_epochs(rows) for rows in logs.values()) else None
 
 
 RUN_FIGURES: dict[str, RunFigure] = {

@@ -11,7 +11,7 @@ from torch import nn
 
 from crnet.errors import ConfigError
 from crnet.models.crnet import Head
-from crnet.models.losses import ALL_TERMS, Term, lambda_at
+from crnet.models.losses import LOSSES, PAPER_LOSSES, LossName, lambda_at
 from crnet.utils.device import Device
 
 
@@ -21,7 +21,7 @@ class StageConfig:
 
     Attributes:
         terms: Losses to sum. `classification` is the cross-entropy of the classes. On its own it has weight 1; combined
-            with other terms, its weight is lambda (Eqs. 8 and 9). Omitted terms are still logged.
+            with losses of scores, its weight is lambda (Eqs. 8 and 9). Omitted losses are still logged.
         optimizer: `sgd` uses `momentum`, `adam` uses `betas`.
         epochs: Passes over the training split; 0 skips the stage.
         batch_size: Clips in a global batch, shared evenly by the processes.
@@ -33,7 +33,7 @@ class StageConfig:
         betas: Betas of Adam.
     """
 
-    terms: tuple[Term, ...] = ALL_TERMS
+    terms: tuple[LossName, ...] = PAPER_LOSSES
     optimizer: Literal["sgd", "adam"] = "adam"
     epochs: int = 50
     batch_size: int = 30
@@ -45,11 +45,11 @@ class StageConfig:
     betas: tuple[float, float] = (0.5, 0.999)
 
     def __post_init__(self) -> None:
-        unknown = [term for term in self.terms if term not in ALL_TERMS]
+        unknown = [term for term in self.terms if term not in LOSSES]
         if not self.terms or unknown or len(set(self.terms)) != len(self.terms):
             raise ConfigError(
                 f"terms {list(self.terms)} are not valid",
-                remedy=f"name at least one of {', '.join(ALL_TERMS)}, each once",
+                remedy=f"name at least one of {', '.join(LOSSES)}, each once",
             )
         if self.optimizer not in ("sgd", "adam"):
             raise ConfigError(f"unknown optimizer {self.optimizer!r}", remedy="choose sgd or adam")
@@ -61,9 +61,9 @@ class StageConfig:
             raise ConfigError("momentum and betas must be in [0, 1)")
 
     @property
-    def regresses(self) -> bool:
-        """False for a stage that trains only the classification."""
-        return self.terms != ("classification",)
+    def trains_regression(self) -> bool:
+        """True if a loss compares scores; False for a stage that trains only the classification."""
+        return any(LOSSES[term].compares == "scores" for term in self.terms)
 
     def lr_at(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
@@ -71,7 +71,7 @@ class StageConfig:
 
     def classification_weight_at(self, epoch: int) -> float:
         """Return the weight of the cross-entropy in an epoch, counted from 0: lambda of Eq. 9, or 1 if it is alone."""
-        return lambda_at(epoch, self.epochs) if self.regresses else 1.0
+        return lambda_at(epoch, self.epochs) if self.trains_regression else 1.0
 
     def make_optimizer(self, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
         """Return a new optimizer of the parameters that require a gradient."""
@@ -90,7 +90,8 @@ class TrainingConfig:
     """Training configuration of every stream.
 
     Attributes:
-        stages: Classification alone, then all losses (Sec. 3.4).
+        stages: Classification alone, then all losses (Sec. 3.4). Options count from 0 (`--training.stages.0`), logs and
+            messages from 1 (stage 1).
         seed: Random seed for the initial weights, the order of clips and the choice of frames.
         workers: Data-loading processes per training process. They do not affect the contents of the batches.
         threads: CPU threads per training process; None uses torch's default. A small network gains nothing from a
@@ -117,7 +118,7 @@ class TrainingConfig:
         if self.workers < 0 or self.seed < 0 or (self.threads is not None and self.threads < 1):
             raise ConfigError("workers and seed must be 0 or more, threads 1 or more")
         if not any(stage.epochs for stage in self.stages):
-            raise ConfigError("no stage has an epoch", remedy="give a stage 1 epoch or more")
+            raise ConfigError("no stage has an epoch", remedy="train stage 2: --training.stages.1.epochs 1 or more")
 
     def require_losses_fit(self, head: Head) -> None:
         """Check that the losses of all stages can train such a head.
@@ -126,13 +127,15 @@ class TrainingConfig:
             ConfigError: A loss has nothing to train, or one that the head needs is missing.
         """
         terms = {term for stage in self.stages if stage.epochs for term in stage.terms}
-        if head == "plain" and "classification" in terms:
+        if head == "plain" and any(LOSSES[term].compares == "classes" for term in terms):
             raise ConfigError(
                 "a plain head has no classes for the cross-entropy to train",
-                remedy="remove classification from the terms of the stages, and set the epochs of stage 1 to 0",
+                remedy="skip stage 1 with --training.stages.0.epochs 0, and give stage 2 other losses, such as "
+                "--training.stages.1.terms l1 mse bell",
             )
         if head == "expectation" and terms != {"classification"}:
             raise ConfigError(
                 "the head 'expectation' is trained by the cross-entropy alone",
-                remedy="set the terms of both stages to classification, or choose the head expectation+regression",
+                remedy="train stage 2 by it too, with --training.stages.1.terms classification, or choose "
+                "--model.head expectation+regression",
             )

@@ -21,7 +21,7 @@ from crnet.training.checkpoint import Best, TrainState, restore_optimizer, save_
 from crnet.training.config import StageConfig, TrainingConfig
 from crnet.training.distributed import DistributedContext
 from crnet.training.log import EpochMetrics, Row, RowWriter, metrics_row, overfitting_warning
-from crnet.training.meters import LOGGED_TERMS, DataTimer, EpochMeter, labels, logged_terms
+from crnet.training.meters import DataTimer, EpochMeter, logged_losses, require_labels
 from crnet.utils.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def train_stage(run: Run, number: int) -> None:
     if run.state.stage != number:
         run.state.stage, run.state.epoch, run.optimizer_state = number, 0, {}
     for parameter in run.net.regression_parameters():
-        parameter.requires_grad_(stage.regresses)  # Fig. 7: classification alone does not train G
+        parameter.requires_grad_(stage.trains_regression)  # Fig. 7: classification alone does not train G
     optimizer = stage.make_optimizer(run.net.parameters())
     restore_optimizer(optimizer, run.optimizer_state, run.folder / STATE_NAME)
     module = run.context.wrap(run.net)
@@ -173,7 +173,7 @@ def train_epoch(
         optimizer.zero_grad(set_to_none=True)
         with run.autocast():
             output: StreamOutput = module(batch)
-        terms = loss_terms(output.scores, output.logits, *labels(batch), stage.classification_weight_at(epoch))
+        terms = loss_terms(output.scores, output.logits, *require_labels(batch), stage.classification_weight_at(epoch))
         loss = terms.total(stage.terms)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -209,14 +209,13 @@ def validate(run: Run, batches: Batches, stage: StageConfig, epoch: int) -> Epoc
             output = run.net(batch)
         scores.append(output.scores)
         logits.append(output.logits)
-        for tensors, label in zip((truth, classes), labels(batch), strict=True):
+        for tensors, label in zip((truth, classes), require_labels(batch), strict=True):
             tensors.append(label)
     all_scores, all_truth = gather(torch.cat(scores)).cpu(), gather(torch.cat(truth)).cpu()
     all_logits, all_classes = gather(torch.cat(logits)).cpu(), gather(torch.cat(classes)).cpu()
     terms = loss_terms(all_scores, all_logits, all_truth, all_classes, stage.classification_weight_at(epoch))
-    values = logged_terms(terms, terms.total(stage.terms))
     return EpochMetrics(
-        {name: value.item() for name, value in zip(LOGGED_TERMS, values, strict=True)},
+        {name: value.item() for name, value in logged_losses(terms, terms.total(stage.terms)).items()},
         all_scores.numpy(),
         all_truth.numpy(),
         (all_logits.argmax(-1) == all_classes).double().mean().item(),
@@ -273,7 +272,7 @@ def selection_score(row: Row, stage: StageConfig) -> float | None:
     """
     if row["val"] is None:
         return None
-    value: float = row["val"]["accuracy"]["average"] if stage.regresses else -row["val"]["classification"]
+    value: float = row["val"]["accuracy"]["average"] if stage.trains_regression else -row["val"]["classification"]
     return value
 
 

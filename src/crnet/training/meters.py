@@ -11,15 +11,13 @@ from torch import Tensor
 from crnet.data.dataset import Batches
 from crnet.errors import ConfigError
 from crnet.models.crnet import StreamOutput
-from crnet.models.losses import LossTerms, share_outside_bell
+from crnet.models.losses import LOSSES, LossTerms, share_outside_bell
 from crnet.training.distributed import DistributedContext
 from crnet.training.log import EpochMetrics
 from crnet.types import Batch
 
-LOGGED_TERMS = ("total", "l1", "mse", "bell", "classification")
 
-
-def labels(batch: Batch) -> tuple[Tensor, Tensor]:
+def require_labels(batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the true scores and classes of a batch.
 
     Raises:
@@ -30,31 +28,31 @@ def labels(batch: Batch) -> tuple[Tensor, Tensor]:
     return batch.scores, batch.classes
 
 
-def logged_terms(terms: LossTerms, total: Tensor) -> tuple[Tensor, ...]:
-    """Return the losses in the order of `LOGGED_TERMS`."""
-    return total, terms.l1, terms.mse, terms.bell, terms.classification
+def logged_losses(terms: LossTerms, total: Tensor) -> dict[str, Tensor]:
+    """Return the losses that the log holds: the total that a stage minimises, then every loss of `LOSSES`."""
+    return dict(zip(("total", *terms.by_name), (total, *terms.by_name.values()), strict=True))
 
 
 class EpochMeter:
     """Collects losses and predictions of an epoch's steps. They stay on the device, so that no step waits for them."""
 
     def __init__(self) -> None:
-        self.terms: list[Tensor] = []
+        self.losses: list[Tensor] = []
         self.rows: list[Tensor] = []
 
     def add(self, output: StreamOutput, batch: Batch, terms: LossTerms, loss: Tensor) -> None:
         """Add the losses, scores, truth and correct classes of one step."""
-        truth, classes = labels(batch)
-        self.terms.append(torch.stack(logged_terms(terms, loss)).detach())
+        truth, classes = require_labels(batch)
+        self.losses.append(torch.stack(tuple(logged_losses(terms, loss).values())).detach())
         correct = (output.logits.argmax(-1) == classes).to(truth.dtype)
         self.rows.append(torch.stack([output.scores.detach().to(truth.dtype), truth, correct], dim=1))
 
     def metrics(self, context: DistributedContext) -> EpochMetrics:
         """Return the metrics over all processes. All steps have equally many clips, so means of means are means."""
-        means = context.mean(torch.stack(self.terms).mean(0)).tolist()
+        means = context.mean(torch.stack(self.losses).mean(0)).tolist()
         scores, truth, correct = context.gather(torch.cat(self.rows)).cpu().unbind(1)  # [N, 3, 6] -> 3 x [N, 6]
         return EpochMetrics(
-            dict(zip(LOGGED_TERMS, means, strict=True)),
+            dict(zip(("total", *LOSSES), means, strict=True)),
             scores.numpy(),
             truth.numpy(),
             correct.double().mean().item(),

@@ -32,7 +32,7 @@ from crnet.errors import FormatError, LabelError
 from crnet.models.cr_block import class_indices
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.training.checkpoint import TrainState, load_state, read_about, read_state
-from crnet.training.config import StageConfig, TrainingConfig
+from crnet.training.config import TrainingConfig
 from crnet.training.distributed import DistributedContext, distributed_context
 from crnet.training.log import Row, RowWriter, open_log
 from crnet.training.loop import BEST_NAME, STATE_NAME, Run, train_stages
@@ -42,8 +42,6 @@ from crnet.utils.files import remove_leftovers, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
 from crnet.utils.resumable import ResumableFolder, as_json, fingerprint
-
-__all__ = ["StageConfig", "TrainingConfig", "train_stream"]
 
 logger = logging.getLogger(__name__)
 

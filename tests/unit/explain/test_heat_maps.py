@@ -150,7 +150,7 @@ def trained(heads: DrawnHeads, epochs: int = 15, batch_size: int = 20) -> Stream
             output = net.train()(Batch(("",) * len(part), scene=heads.frames[part]))
             terms = loss_terms(output.scores, output.logits, truth[part], classes[part], 1.0)
             optimizer.zero_grad()
-            (terms.l1 + terms.mse + terms.bell + terms.classification).backward()
+            terms.total().backward()
             optimizer.step()
     return net.eval()
 

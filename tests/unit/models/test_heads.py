@@ -15,7 +15,7 @@ from crnet.errors import ConfigError, LabelError
 from crnet.models.cr_block import EDGES
 from crnet.models.crnet import HEADS, Head, ModelConfig, StreamNet
 from crnet.models.heads import ExpectationHead, PlainHead, class_centres, class_midpoints
-from crnet.models.losses import Term, classification_loss
+from crnet.models.losses import LossName, classification_loss
 from crnet.training.config import CLASSIFICATION, JOINT, StageConfig, TrainingConfig
 from crnet.types import Batch
 
@@ -105,7 +105,7 @@ def test_the_centres_are_saved_with_the_weights() -> None:
     assert other.head.centres[:, 0].tolist() == pytest.approx([0.45] * 6)
 
 
-REFUSED: tuple[tuple[Head, tuple[Term, ...], int, tuple[Term, ...]], ...] = (
+REFUSED: tuple[tuple[Head, tuple[LossName, ...], int, tuple[LossName, ...]], ...] = (
     ("plain", ("classification",), 1, ("l1",)),
     ("plain", ("classification",), 0, ("l1", "classification")),
     ("expectation", ("classification",), 1, ("l1", "classification")),
@@ -115,7 +115,7 @@ REFUSED: tuple[tuple[Head, tuple[Term, ...], int, tuple[Term, ...]], ...] = (
 
 @pytest.mark.parametrize(("head", "first", "epochs", "second"), REFUSED)
 def test_losses_that_do_not_fit_the_head_are_refused(
-    head: Head, first: tuple[Term, ...], epochs: int, second: tuple[Term, ...]
+    head: Head, first: tuple[LossName, ...], epochs: int, second: tuple[LossName, ...]
 ) -> None:
     stages = (replace(CLASSIFICATION, terms=first, epochs=epochs), replace(JOINT, terms=second))
     with pytest.raises(ConfigError):

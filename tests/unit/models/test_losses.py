@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -10,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crnet.models.losses import (
+    LOSSES,
+    PAPER_LOSSES,
+    LossName,
     bell_loss,
     classification_loss,
     l1_loss,
@@ -144,11 +148,16 @@ def test_the_total_is_the_sum_of_its_terms() -> None:
     # Every score 9 points off, class logits at chance: 9 + 81 + 118.0408 + 200 * 8.317766
     prediction, target = torch.full((2, 6), 0.59), torch.full((2, 6), 0.5)
     terms = loss_terms(prediction, torch.zeros(2, 6, 4), target, torch.ones(2, 6, dtype=torch.int64), 200.0)
-    assert terms.l1.item() == pytest.approx(9, rel=1e-5)
-    assert terms.mse.item() == pytest.approx(81, rel=1e-5)
-    assert terms.bell.item() == pytest.approx(118.0408, rel=1e-5)
-    assert terms.classification.item() == pytest.approx(8.317766, rel=1e-5)
+    assert terms.by_name["l1"].item() == pytest.approx(9, rel=1e-5)
+    assert terms.by_name["mse"].item() == pytest.approx(81, rel=1e-5)
+    assert terms.by_name["bell"].item() == pytest.approx(118.0408, rel=1e-5)
+    assert terms.by_name["classification"].item() == pytest.approx(8.317766, rel=1e-5)
     assert terms.total().item() == pytest.approx(9 + 81 + 118.0408 + 1663.5532, rel=1e-5)
+
+
+def test_the_table_holds_exactly_the_names_that_a_configuration_may_use() -> None:
+    assert tuple(LOSSES) == get_args(LossName)
+    assert PAPER_LOSSES == ("l1", "mse", "bell", "classification")  # Eq. 8
 
 
 def test_share_outside_bell() -> None:

@@ -14,6 +14,7 @@ import pytest
 from crnet import metrics
 from crnet.errors import FormatError
 from crnet.evaluation.record import Evaluation
+from crnet.models.losses import LOSSES, Loss, l1_loss
 from crnet.report import style
 from crnet.report.curves import curves_figure, read_logs, terms_figure
 from crnet.report.plots import _binned, calibration_figure, error_figure, scatter_figure
@@ -158,6 +159,20 @@ def test_terms_are_weighted_as_in_the_sum(tmp_path: Path) -> None:
     axes = terms_figure(read_logs(tmp_path)).axes[0]
     lines = {line.get_label(): line for line in axes.lines}
     np.testing.assert_allclose(lines["lambda x cross-entropy"].get_ydata(), [4 * 8 * x for x in (0.86, 0.87, 0.88)])
+
+
+def test_a_loss_that_no_log_holds_is_left_out_and_one_without_a_label_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LOSSES, "huber", Loss(l1_loss))  # type: ignore[misc]
+    write_log(tmp_path, "scene", log_rows())
+    logs = read_logs(tmp_path)
+    assert "huber" not in [line.get_label() for line in terms_figure(logs).axes[0].lines]
+    for row in logs["scene"]:
+        row["train"]["huber"] = 7.0
+    lines = {line.get_label(): line for line in terms_figure(logs).axes[0].lines}
+    np.testing.assert_allclose(lines["huber"].get_ydata(), [7.0] * 3)
+    assert len({line.get_color() for line in lines.values()}) == len(lines)
 
 
 @pytest.mark.parametrize("rows", [log_rows(validated=False), log_rows(0, 1), log_rows(3, 0)])

@@ -33,7 +33,7 @@ def stepped(stage: StageConfig, seed: int = 0) -> tuple[StreamNet, torch.optim.O
     """Return a network and an optimizer after two steps."""
     net = StreamNet("scene", TINY_MODEL, seed)
     for parameter in net.regression_parameters():
-        parameter.requires_grad_(stage.regresses)
+        parameter.requires_grad_(stage.trains_regression)
     optimizer = stage.make_optimizer(net.parameters())
     for step in (1, 2):
         for index, parameter in enumerate(p for p in net.parameters() if p.requires_grad):
@@ -49,7 +49,7 @@ def test_a_state_is_restored_bit_for_bit(tmp_path: Path, stage: StageConfig) -> 
     save_state(path, STATE, net, optimizer)
     fresh = StreamNet("scene", TINY_MODEL, seed=9)
     for parameter in fresh.regression_parameters():
-        parameter.requires_grad_(stage.regresses)
+        parameter.requires_grad_(stage.trains_regression)
     state, tensors = load_state(path, fresh)
     restored = stage.make_optimizer(fresh.parameters())
     restore_optimizer(restored, tensors, path)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crnet.errors import ConfigError
-from crnet.models.losses import LossTerms
+from crnet.models.losses import PAPER_LOSSES, LossTerms
 from crnet.training.config import CLASSIFICATION, JOINT, StageConfig, TrainingConfig
 
 
@@ -45,10 +45,10 @@ def test_lambda_follows_equation_9_and_is_1_in_classification(epoch: int, weight
 )
 def test_a_stage_adds_up_its_own_terms(terms: tuple[str, ...], total: float) -> None:
     numbers = [torch.tensor(float(value)) for value in (2, 3, 4, 5)]
-    losses = LossTerms(*numbers, classification_weight=16.0)
+    losses = LossTerms(dict(zip(PAPER_LOSSES, numbers, strict=True)), classification_weight=16.0)
     stage = StageConfig(terms=terms)  # type: ignore[arg-type]
     assert losses.total(stage.terms).item() == total
-    assert stage.regresses is (terms != ("classification",))
+    assert stage.trains_regression is (terms != ("classification",))
 
 
 def test_optimizers_have_the_configured_values_and_the_trainable_parameters() -> None:

@@ -17,6 +17,7 @@ from crnet.data.dataset import ClipDataset, load_batches, stack_scores
 from crnet.data.store import read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.losses import LOSSES, Loss, LossName
 from crnet.training import loop
 from crnet.training.checkpoint import load_net, read_about, read_state, save_weights
 from crnet.training.config import StageConfig
@@ -124,6 +125,27 @@ def test_classification_alone_does_not_change_the_regression(store: Path, tmp_pa
     assert (
         read_about(tmp_path / "scene" / "best.safetensors")["score"] == -log_rows(tmp_path)[0]["val"]["classification"]
     )
+
+
+def huber_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.huber_loss(100 * prediction, 100 * target, delta=1e9)
+
+
+def test_a_loss_added_to_the_table_is_trained_and_logged(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LOSSES, "huber", Loss(huber_loss))  # type: ignore[misc]
+    terms: tuple[LossName, ...] = ("l1", "huber")  # type: ignore[assignment]
+    first, second = tiny_training(epochs=(1, 1)).stages
+    training = replace(tiny_training(), stages=(first, replace(second, terms=terms)))
+    train_stream("scene", store, read_manifest(store), tmp_path, TINY_MODEL, TINY_TRANSFORMS, training)
+    stage_1, stage_2 = log_rows(tmp_path)
+    for split in ("train", "val"):
+        assert stage_1[split]["total"] == pytest.approx(stage_1[split]["classification"])
+        losses = stage_2[split]
+        # Below its delta, Huber's loss is half the squared error.
+        assert losses["huber"] == pytest.approx(losses["mse"] / 2, rel=1e-5)
+        assert losses["total"] == pytest.approx(losses["l1"] + losses["huber"], rel=1e-5)
 
 
 def test_the_seed_determines_the_run(store: Path, finished: Path, tmp_path: Path) -> None:

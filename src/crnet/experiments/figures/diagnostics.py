@@ -26,7 +26,7 @@ from crnet.experiments.rendering.markdown import image_link, join_words, unwrap
 from crnet.experiments.rendering.write_figure import DECIMALS, write_figure
 from crnet.experiments.workspace import Section, Workspace
 from crnet.models.cr_block import EDGES, class_indices
-from crnet.report.curves import Log, joint_epochs, mark_best, mark_stages, read_logs
+from crnet.report.curves import Log, mark_best, mark_stages, read_logs, regression_epochs
 from crnet.report.style import (
     BLUE,
     FLOOR_LABEL,
@@ -81,15 +81,15 @@ class TurningPoint:
     @classmethod
     def from_log(cls, rows: Log) -> Self | None:
         """Read the turning point from a log; None without validated epochs of stage 2."""
-        joint = [row for _, row in joint_epochs(rows) if row["val"]]
-        if not joint or any(row["val"]["accuracy"]["average"] is None for row in joint):
+        regression = [row for _, row in regression_epochs(rows) if row["val"]]
+        if not regression or any(row["val"]["accuracy"]["average"] is None for row in regression):
             return None
-        val, train = ([float(row[split]["accuracy"]["average"]) for row in joint] for split in ("val", "train"))
+        val, train = ([float(row[split]["accuracy"]["average"]) for row in regression] for split in ("val", "train"))
         best = int(np.argmax(val))
-        warned = [row for row in joint if row["overfitting"]]
+        warned = [row for row in regression if row["overfitting"]]
         return cls(
-            epoch=joint[best]["epoch"],
-            epochs=joint[-1]["epochs"],
+            epoch=regression[best]["epoch"],
+            epochs=regression[-1]["epochs"],
             val=(val[best], val[-1]),
             train=(train[best], train[-1]),
             warned=tuple(row["epoch"] for row in warned),
@@ -306,7 +306,8 @@ def _draw_curves(panels: Sequence[Axes], diagnosis: Diagnosis, floors: Floors) -
 
 def _draw_log(panels: Sequence[Axes], log: Log, *, strong: bool) -> None:
     numbered = list(enumerate(log, start=1))
-    for axes, name, rows in zip(panels, EPOCH_METRICS, (joint_epochs(log), joint_epochs(log), numbered), strict=False):
+    regression = regression_epochs(log)
+    for axes, name, rows in zip(panels, EPOCH_METRICS, (regression, regression, numbered), strict=False):
         for split, colour in SPLIT_COLOURS.items():
             points = [(x, value) for x, row in rows if (value := _metric(row, split, name)) is not None]
             axes.plot(
