@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
-from crnet.data.store import ClipRow, Manifest, clip_path, write_clip, write_manifest
+from crnet.data.manifest import ClipRow, Manifest, write_manifest
+from crnet.data.store import clip_path, write_clip
 from crnet.types import SAMPLE_RATE_HZ, SEGMENTS, SPLITS, TARGETS, TEXT_DIMENSIONS, Clip, Split
 
 SPLIT_OF_FIVE: tuple[Split, ...] = ("train", "train", "train", "val", "test")  # FIv2's 3:1:1

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from crnet.data.store import read_manifest
+from crnet.data.manifest import read_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.models.crnet import ModelConfig
 from crnet.training.config import TrainingConfig

@@ -12,8 +12,9 @@ import pytest
 
 from crnet.cli.main import main
 from crnet.config import Config
+from crnet.data.manifest import ClipRow, Manifest, read_manifest, write_manifest
 from crnet.data.splits import SplitProtocol
-from crnet.data.store import ClipRow, Manifest, clip_path, read_manifest, write_clip, write_manifest
+from crnet.data.store import clip_path, write_clip
 from crnet.data.transforms import TransformConfig
 from crnet.evaluation.cross_validation import evaluate_protocol
 from crnet.evaluation.evaluate import evaluate_run

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from crnet.data.dataset import ClipDataset, load_batches, stack_scores
-from crnet.data.store import read_manifest
+from crnet.data.manifest import read_manifest
 from crnet.training.checkpoint import load_net
 from crnet.training.features import extract
 from crnet.types import Stream

@@ -13,7 +13,8 @@ import simplejpeg
 from crnet.bundle.bundle import Bundle
 from crnet.config import Config
 from crnet.data.dataset import stack_scores
-from crnet.data.store import ClipRow, Manifest, write_clip, write_manifest
+from crnet.data.manifest import ClipRow, Manifest, write_manifest
+from crnet.data.store import write_clip
 from crnet.data.transforms import TransformConfig
 from crnet.evaluation.evaluate import evaluate
 from crnet.evaluation.record import Evaluation
@@ -95,7 +96,7 @@ def write_store(folder: Path, **manifest: object) -> Path:
 
 
 def make_bundle(store: Path, config: Config = CONFIG) -> Bundle:
-    from crnet.data.store import read_manifest
+    from crnet.data.manifest import read_manifest
 
     rows = read_manifest(store).rows("train")
     nets = {stream: StreamNet(stream, config.model, seed=1).eval() for stream in config.streams}

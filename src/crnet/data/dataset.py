@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from crnet.data.store import ClipFile, ClipRow
+from crnet.data.manifest import ClipRow
+from crnet.data.store import ClipFile
 from crnet.data.transforms import VISUAL_STREAMS, Sample, TransformConfig, collate, derived_rng, read_sample
 from crnet.errors import ConfigError, CrnetError, LabelError
 from crnet.types import STREAMS, TARGETS, Batch, Stream, VisualStream

@@ -26,7 +26,7 @@ from crnet.data.manifest import EMBEDDING_NAME, MANIFEST_NAME, Manifest, write_m
 from crnet.data.sources.archives import KeyLookup, ask_for_key
 from crnet.data.sources.open_source import open_source
 from crnet.data.sources.source import Failure, LabelledClip, Source
-from crnet.data.store import FORMAT
+from crnet.data.store import CLIP_FORMAT
 from crnet.errors import StorageError, UsageError
 from crnet.text.asr import SpeechRecogniser
 from crnet.text.base import TextEncoder, encoder_label
@@ -59,7 +59,7 @@ def store_settings(
         "media": settings.to_dict(),
         "media fingerprint": settings.fingerprint(),  # also covers the reader's version
         "encoder": encoder_label(encoder.name),
-        "format": FORMAT,
+        "format": CLIP_FORMAT,
     }
     if recogniser is not None:
         recorded["speech recognition"] = recogniser.name

@@ -18,27 +18,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.data.manifest import ClipRow, Manifest, read_manifest, write_manifest
 from crnet.data.tensor_file import TensorFile, write_tensor_file
 from crnet.errors import FormatError
 from crnet.types import TEXT_DIMENSIONS, Clip, VisualStream
 from crnet.utils.resumable import content_fingerprint
 
-__all__ = [
-    "FORMAT",
-    "ClipFile",
-    "ClipRow",
-    "ClipSource",
-    "Manifest",
-    "as_clip_source",
-    "clip_path",
-    "read_clip",
-    "read_manifest",
-    "write_clip",
-    "write_manifest",
-]
-
-FORMAT = 1
+CLIP_FORMAT = 1
 """Version of the clip file. It increases when a reader of the older version could misread the newer one."""
 
 TENSORS = {  # name: (safetensors type, NumPy type on disk: little-endian)
@@ -258,7 +243,7 @@ def _array(file: TensorFile, name: str, shape: tuple[int | None, ...] | None = N
 
 
 def _clip_metadata(clip: Clip, fingerprint: str) -> dict[str, str]:
-    metadata = {"format": str(FORMAT), FINGERPRINT_ENTRY: fingerprint}
+    metadata = {"format": str(CLIP_FORMAT), FINGERPRINT_ENTRY: fingerprint}
     for field in fields(clip):
         value = getattr(clip, field.name)
         # The entry for speech recognition came later: without it, files are the same as in the first version.
@@ -317,9 +302,9 @@ def _check_version(metadata: Mapping[str, str]) -> None:
     version = metadata.get("format")
     if "clip_id" not in metadata or version is None:
         raise FormatError(NOT_A_CLIP, remedy="give a file that `crnet prepare` wrote")
-    if version != str(FORMAT):
+    if version != str(CLIP_FORMAT):
         raise FormatError(
-            f"a clip file of format {version}; this version of crnet reads format {FORMAT}",
+            f"a clip file of format {version}; this version of crnet reads format {CLIP_FORMAT}",
             remedy="run `crnet prepare` with this version, or use the version that wrote it",
         )
 

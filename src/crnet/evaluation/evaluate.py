@@ -17,8 +17,8 @@ from crnet.bundle.bundle import Bundle
 from crnet.bundle.load import load_bundle, load_visual_fusion
 from crnet.config import reads_words
 from crnet.data.ceiling import read_ceiling
+from crnet.data.manifest import ClipRow
 from crnet.data.splits import OFFICIAL, overlap_with_other_splits, training_fingerprint
-from crnet.data.store import ClipRow
 from crnet.evaluation.checks import EvaluationClips, select_clips
 from crnet.evaluation.record import EVALUATION_FOLDER, FLOOR, FUSION, SCENE_FACE, Evaluation, write_evaluation
 from crnet.fusion.fusion import Fusion, system_scores

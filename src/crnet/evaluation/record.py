@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.data.ceiling import attainable_metrics, ceiling_share
+from crnet.data.manifest import ClipRow
 from crnet.data.splits import OFFICIAL, SplitProtocol
-from crnet.data.store import ClipRow
 from crnet.fusion.conformal import LEVEL
 from crnet.metrics import AVERAGE
 from crnet.types import STREAMS, TARGETS, Split, TrainingSource

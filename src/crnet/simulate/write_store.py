@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from crnet.data.manifest import ClipRow, Manifest, write_manifest
-from crnet.data.store import FORMAT, clip_path, open_if_current, write_clip
+from crnet.data.store import CLIP_FORMAT, clip_path, open_if_current, write_clip
 from crnet.errors import FormatError
 from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg, with_margin
 from crnet.media.frame_sampling import select_frames
@@ -69,7 +69,7 @@ def write_store(
     store = Path(store)
     media = MediaSettings(pixels=pixels, frames_per_segment=frames_per_segment)
     settings: dict[str, Any] = {
-        "media": media.to_dict(), "encoder": HashedNgrams.name, "store format": FORMAT, "storing": CLIP_VERSION,
+        "media": media.to_dict(), "encoder": HashedNgrams.name, "store format": CLIP_FORMAT, "storing": CLIP_VERSION,
     }  # fmt: skip
     plans = begin_folder(store, config, **settings)
     fingerprint = short_fingerprint({**settings, "config": asdict(config)})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from crnet.data.store import Manifest
+from crnet.data.manifest import Manifest
 from crnet.data.transforms import TransformConfig
 from crnet.errors import CrnetError
 from crnet.models.crnet import ModelConfig

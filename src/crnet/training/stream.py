@@ -25,8 +25,8 @@ from typing import Any
 import torch
 
 from crnet.data.dataset import ClipDataset, stack_scores
+from crnet.data.manifest import Manifest
 from crnet.data.splits import split_validation
-from crnet.data.store import Manifest
 from crnet.data.transforms import TransformConfig
 from crnet.errors import FormatError, LabelError
 from crnet.models.cr_block import class_indices

@@ -18,7 +18,7 @@ from crnet.bundle.load import _load_net, load_bundle, read_training_config
 from crnet.bundle.save import save_bundle
 from crnet.bundle.verify import document_sha256
 from crnet.data.dataset import ClipDataset, load_batches
-from crnet.data.store import read_manifest
+from crnet.data.manifest import read_manifest
 from crnet.errors import FormatError
 from crnet.models.crnet import StreamNet
 from crnet.predict import Predictor

@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from crnet.data.dataset import Batches, ClipDataset, load_batches, longest_audio_samples, stack_scores
-from crnet.data.store import ClipRow, read_clip, read_manifest
+from crnet.data.manifest import ClipRow, read_manifest
+from crnet.data.store import read_clip
 from crnet.data.transforms import TransformConfig, collate
 from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.models.cr_block import class_indices

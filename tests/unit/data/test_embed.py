@@ -11,8 +11,9 @@ from fake_clips import FakeSettings, fake_clip
 from numpy.typing import NDArray
 
 from crnet.data.embed import EmbedReport, embed
+from crnet.data.manifest import read_manifest, write_manifest
 from crnet.data.prepare import prepare
-from crnet.data.store import ClipFile, read_clip, read_manifest, write_clip, write_manifest
+from crnet.data.store import ClipFile, read_clip, write_clip
 from crnet.errors import ConfigError, FormatError
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import SPLITS, TARGETS, TEXT_DIMENSIONS

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_prepare import folder, read_files, run
 
-from crnet.data.store import read_manifest
+from crnet.data.manifest import read_manifest
 
 HERE = Path(__file__).parent
 CLIPS = 16

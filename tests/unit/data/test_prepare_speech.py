@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from crnet.data.embed import embed
 from crnet.data.extract import ExtractContext, ExtractedClip, ExtractJob, extract_clip, extract_to_store
+from crnet.data.manifest import read_manifest
 from crnet.data.prepare import PrepareReport, prepare
 from crnet.data.sources.source import LabelledClip, Video
-from crnet.data.store import read_clip, read_manifest
+from crnet.data.store import read_clip
 from crnet.errors import ConfigError
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import Clip

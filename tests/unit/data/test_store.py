@@ -18,17 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from crnet.data.store import (
-    ClipFile,
-    ClipRow,
-    Manifest,
-    as_clip_source,
-    clip_path,
-    read_clip,
-    read_manifest,
-    write_clip,
-    write_manifest,
-)
+from crnet.data.manifest import ClipRow, Manifest, read_manifest, write_manifest
+from crnet.data.store import ClipFile, as_clip_source, clip_path, read_clip, write_clip
 from crnet.data.transforms import decode_frame
 from crnet.errors import FormatError, StorageError
 from crnet.text.hashed_ngrams import HashedNgrams

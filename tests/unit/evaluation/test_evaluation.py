@@ -16,8 +16,9 @@ from rich.console import Console
 from crnet import metrics
 from crnet.bundle.bundle import Bundle
 from crnet.cli.evaluation_tables import tables
+from crnet.data.manifest import read_manifest, write_manifest
 from crnet.data.splits import training_fingerprint
-from crnet.data.store import read_clip, read_manifest, write_manifest
+from crnet.data.store import read_clip
 from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.evaluation.evaluate import evaluate
 from crnet.evaluation.record import SYSTEMS, Evaluation, write_evaluation

@@ -13,7 +13,7 @@ import pytest
 from crnet.bundle.bundle import Bundle
 from crnet.config import Config
 from crnet.data.dataset import stack_scores
-from crnet.data.store import read_manifest
+from crnet.data.manifest import read_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.media.settings import MediaSettings

@@ -14,7 +14,7 @@ from crnet.bundle.bundle import Bundle
 from crnet.bundle.load import load_bundle
 from crnet.bundle.save import save_bundle
 from crnet.cli.evaluation_tables import tables
-from crnet.data.store import read_manifest, write_manifest
+from crnet.data.manifest import read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError
 from crnet.evaluation.evaluate import evaluate
 from crnet.predict import NO_TRANSCRIPT, Predictor

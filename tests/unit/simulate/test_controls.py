@@ -10,7 +10,8 @@ import pytest
 import simplejpeg
 from sklearn.linear_model import RidgeCV
 
-from crnet.data.store import read_clip, read_manifest, write_clip
+from crnet.data.manifest import read_manifest
+from crnet.data.store import read_clip, write_clip
 from crnet.simulate.planning import SimulationConfig
 from crnet.simulate.write_store import write_store
 from crnet.types import Clip

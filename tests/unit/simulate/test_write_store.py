@@ -14,8 +14,9 @@ import simplejpeg
 
 from crnet.data.ceiling import CEILING_NAME, read_ceiling
 from crnet.data.dataset import ClipDataset
+from crnet.data.manifest import read_manifest
 from crnet.data.prepare import prepare
-from crnet.data.store import read_clip, read_manifest
+from crnet.data.store import read_clip
 from crnet.data.transforms import TransformConfig
 from crnet.errors import ConfigError, UsageError
 from crnet.media.settings import MediaSettings

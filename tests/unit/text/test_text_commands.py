@@ -9,7 +9,7 @@ import pytest
 
 from crnet.cli.main import main
 from crnet.cli.parsing import overview
-from crnet.data.store import read_manifest
+from crnet.data.manifest import read_manifest
 from crnet.errors import ConfigError
 from crnet.text.skip_thoughts.kiros_files import KIROS_FILES
 from skip_thoughts_files import write_kiros_files

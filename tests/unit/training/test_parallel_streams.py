@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from crnet.data.store import read_manifest
+from crnet.data.manifest import read_manifest
 from crnet.errors import LabelError
 from crnet.training import parallel_streams
 from crnet.training.config import TrainingConfig

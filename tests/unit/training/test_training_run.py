@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from crnet.data.dataset import ClipDataset, load_batches, stack_scores
-from crnet.data.store import read_manifest, write_manifest
+from crnet.data.manifest import read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.models.losses import LOSSES, Loss, LossName
