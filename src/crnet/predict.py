@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from crnet.bundle.bundle import Bundle
 from crnet.config import from_dict
 from crnet.data.extract import extract_clip
-from crnet.data.sources.source import list_videos
 from crnet.data.transforms import clip_batch
+from crnet.data.video_files import list_videos
 from crnet.errors import CrnetError, MissingDependencyError, StorageError, UsageError
 from crnet.fusion.fusion import system_scores
 from crnet.media.frame_sampling import count_faces

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,24 @@ SAMPLE_RATE_HZ = 16_000  # Sec. 3.1.2
 TEXT_DIMENSIONS = 4_800  # skip-thought vectors: uni 2,400 + bi 2 x 1,200 (Kiros et al. 2015)
 SEGMENTS = 32  # Sec. 3.1.1
 
-TrainingSource = Literal["simulated", "first-impressions-v2", "folder"]
+DataSource = Literal["simulated", "first-impressions-v2", "folder"]
+"""The kind of dataset that clips come from: `source` in a manifest, `training_source` in a bundle."""
+
+
+class SourceText(NamedTuple):
+    """How text names a kind of dataset: in a sentence, and in the facts about a model."""
+
+    short: str
+    long: str
+
+
+DATA_SOURCES: dict[DataSource, SourceText] = {
+    "simulated": SourceText("synthetic people", "synthetic people: its scores for real people are meaningless"),
+    "first-impressions-v2": SourceText(
+        "first-impressions-v2", "ChaLearn First Impressions v2: YouTube clips of 15 s, judged by strangers"
+    ),
+    "folder": SourceText("people from a folder of videos", "a data set of the user"),
+}
 
 TRAINED_ON_SYNTHETIC_PEOPLE = "This model was trained on synthetic people; its scores for real people are meaningless."
 """The first warning wherever a model of synthetic people scores anything else."""

@@ -15,7 +15,7 @@ from crnet.data.splits import OFFICIAL, SplitProtocol
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.fusion import Fusion
 from crnet.models.crnet import StreamNet
-from crnet.types import Stream, TrainingSource
+from crnet.types import DataSource, Stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Bundle:
     config: Config
     nets: Mapping[Stream, StreamNet]
     fusion: Fusion
-    training_source: TrainingSource
+    training_source: DataSource
     encoder: str
     media: Mapping[str, Any]
     train_medians: NDArray[np.float64]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from crnet.errors import FormatError
-from crnet.types import STREAMS, TARGETS, Stream, TrainingSource
+from crnet.types import DATA_SOURCES, STREAMS, TARGETS, Stream
 from crnet.utils.files import read_json, sha256
 from crnet.utils.resumable import fingerprint
 
@@ -125,6 +125,6 @@ def read_document(folder: Path) -> dict[str, Any]:
         raise FormatError("its targets are not those of this version", path=path)
     if not all(isinstance(median, float) and 0 <= median <= 1 for median in medians):
         raise FormatError("its training medians are not scores", path=path)
-    if document["training_source"] not in get_args(TrainingSource):
+    if document["training_source"] not in DATA_SOURCES:
         raise FormatError(f"unknown training source {document['training_source']!r}", path=path)
     return document

@@ -51,7 +51,7 @@ class Predict(Command):
     def __call__(self) -> int:
         """Score each video and print its scores as soon as they are known."""
         import crnet
-        from crnet.data.sources.source import list_videos
+        from crnet.data.video_files import list_videos
         from crnet.report.prediction_table import prediction_table
 
         if not self.videos:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Self
 
 from crnet.data.manifest import ClipRow
-from crnet.data.sources.source import Failure, LabelledClip, Video
+from crnet.data.sources.dataset import Failure, LabelledClip, Video
 from crnet.data.store import RECOGNISED, clip_path, open_if_current, write_clip
 from crnet.errors import ConfigError, CrnetError, FormatError, MediaError, MissingDependencyError, StorageError
 from crnet.media.frame_sampling import count_faces

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from crnet.data.manifest import Manifest
-from crnet.data.sources.source import Failure, LabelledClip
+from crnet.data.sources.dataset import Failure, LabelledClip
 from crnet.errors import FormatError
 from crnet.types import Split
 from crnet.utils.files import write_text

@@ -7,10 +7,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, get_args
+from typing import Any
 
 from crnet.errors import FormatError
-from crnet.types import SPLITS, TARGETS, Split, TrainingSource
+from crnet.types import DATA_SOURCES, SPLITS, TARGETS, DataSource, Split
 from crnet.utils.files import atomic_write
 
 MANIFEST_FORMAT = 1
@@ -76,13 +76,13 @@ class Manifest:
     """
 
     clips: tuple[ClipRow, ...]
-    source: TrainingSource
+    source: DataSource
     settings: dict[str, Any]
     fingerprint: str
     encoder: str
 
     def __post_init__(self) -> None:
-        if self.source not in get_args(TrainingSource):
+        if self.source not in DATA_SOURCES:
             raise FormatError(f"unknown source {self.source!r}")
         if len({row.clip_id for row in self.clips}) != len(self.clips):
             raise FormatError("a clip is listed twice")

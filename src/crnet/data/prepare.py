@@ -24,14 +24,14 @@ from crnet.data.extract import (
 from crnet.data.failures import FAILURES_NAME, write_failures
 from crnet.data.manifest import EMBEDDING_NAME, MANIFEST_NAME, Manifest, write_manifest
 from crnet.data.sources.archives import KeyLookup, ask_for_key
-from crnet.data.sources.open_source import open_source
-from crnet.data.sources.source import Failure, LabelledClip, Source
+from crnet.data.sources.dataset import Dataset, Failure, LabelledClip
+from crnet.data.sources.open_dataset import open_dataset
 from crnet.data.store import CLIP_FORMAT
 from crnet.errors import StorageError, UsageError
 from crnet.text.asr import SpeechRecogniser
 from crnet.text.base import TextEncoder, encoder_label
 from crnet.text.hashed_ngrams import HashedNgrams
-from crnet.types import SPLITS, Split
+from crnet.types import SPLITS, DataSource, Split
 from crnet.utils.executors import WorkerDied, run_jobs, worker_processes
 from crnet.utils.files import remove_leftovers, write_bytes, write_json
 from crnet.utils.progress import Progress, no_progress
@@ -101,13 +101,13 @@ class _Tally:
         extracted: The finished clips by clip id.
         failures: The failures.
         videos_left: Number of unread videos in each video group.
-        spills: Temporary archives of each video group.
+        temporary_archives: Temporary archives of each video group.
     """
 
     extracted: dict[str, ExtractedClip] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     videos_left: Counter[int] = field(default_factory=Counter)
-    spills: dict[int, tuple[Path, ...]] = field(default_factory=dict)
+    temporary_archives: dict[int, tuple[Path, ...]] = field(default_factory=dict)
 
 
 def prepare(
@@ -128,7 +128,7 @@ def prepare(
     at any moment, the same call resumes and ends with the same bytes; the manifest is written last.
 
     Args:
-        source: The dataset; see `open_source`.
+        source: The dataset; see `open_dataset`.
         store: The clip store: a new folder, or one that an earlier call with equal settings wrote.
         workers: See `worker_processes`.
         settings: How videos are read; None: the defaults.
@@ -151,12 +151,12 @@ def prepare(
     settings = _default_settings() if settings is None else settings
     encoder = HashedNgrams() if encoder is None else encoder
     recorded = store_settings(settings, encoder, recogniser)
-    opened = open_source(source, keys, exclude=store)
+    dataset = open_dataset(source, keys, exclude=store)
     _begin(store, recorded)
-    _log_space(opened, store, settings)
+    _log_space(dataset, store, settings)
     context = ExtractContext(store, encoder, settings, recorded["fingerprint"], extract, recogniser)
-    tally = _extract_all(opened, context, processes, progress)
-    return _finish(source, store, opened, tally, recorded, encoder.name)
+    tally = _extract_all(dataset, context, processes, progress)
+    return _finish(source, store, dataset, tally, recorded, encoder.name)
 
 
 def _default_settings() -> MediaSettings:
@@ -183,22 +183,22 @@ def _begin(store: Path, settings: dict[str, Any]) -> None:
         write_json(store / SETTINGS_NAME, settings)
 
 
-def _log_space(source: Source, store: Path, settings: MediaSettings) -> None:
+def _log_space(dataset: Dataset, store: Path, settings: MediaSettings) -> None:
     frames = TYPICAL_FRAMES
     if settings.frames_per_segment is not None:
         frames = min(frames, settings.segments * settings.frames_per_segment)
     per_clip = 2 * frames * settings.pixels**2 * BYTES_PER_PIXEL + TYPICAL_AUDIO_BYTES
-    needed_gb, free_gb = len(source.clips) * per_clip / 1e9, shutil.disk_usage(store).free / 1e9
+    needed_gb, free_gb = len(dataset.clips) * per_clip / 1e9, shutil.disk_usage(store).free / 1e9
     message = "%d clips of 15 s need about %.1f GB; %.1f GB are free in %s"
     level = logging.WARNING if needed_gb > free_gb else logging.INFO
-    _log.log(level, message, len(source.clips), needed_gb, free_gb, store)
+    _log.log(level, message, len(dataset.clips), needed_gb, free_gb, store)
 
 
-def _extract_all(source: Source, context: ExtractContext, workers: int, progress: Progress) -> _Tally:
+def _extract_all(dataset: Dataset, context: ExtractContext, workers: int, progress: Progress) -> _Tally:
     """Extract every clip that has a video; add the clips without one to the failures."""
     tally = _Tally()
-    progress(TASK, 0, len(source.clips))
-    jobs = _jobs(source, context.store / WORK_NAME, tally)
+    progress(TASK, 0, len(dataset.clips))
+    jobs = _jobs(dataset, context.store / WORK_NAME, tally)
     results = run_jobs(functools.partial(extract_to_store, context), jobs, workers)
     for finished, (job, result) in enumerate(results, start=1):
         note = ""
@@ -209,30 +209,30 @@ def _extract_all(source: Source, context: ExtractContext, workers: int, progress
             tally.failures.append(failure)
             note = f"{job.video.display_path}: {failure.reason}"
         tally.videos_left[job.group] -= 1
-        _delete_spills(tally, job.group)
-        progress(TASK, finished, len(source.clips), note)
-    tally.failures += _missing_videos(source, tally)
-    progress(TASK, len(source.clips), len(source.clips))
+        _delete_temporary_archives(tally, job.group)
+        progress(TASK, finished, len(dataset.clips), note)
+    tally.failures += _missing_videos(dataset, tally)
+    progress(TASK, len(dataset.clips), len(dataset.clips))
     return tally
 
 
-def _jobs(source: Source, work_dir: Path, tally: _Tally) -> Iterator[ExtractJob]:
-    for number, group in enumerate(source.video_groups(work_dir)):
+def _jobs(dataset: Dataset, work_dir: Path, tally: _Tally) -> Iterator[ExtractJob]:
+    for number, group in enumerate(dataset.video_groups(work_dir)):
         if isinstance(group, Failure):
             tally.failures.append(group)
             continue
         tally.videos_left[number] = len(group.videos)
-        tally.spills[number] = group.spills
-        _delete_spills(tally, number)
+        tally.temporary_archives[number] = group.temporary_archives
+        _delete_temporary_archives(tally, number)
         for video in group.videos:
-            yield ExtractJob(source.clips[video.clip_id], video, number)
+            yield ExtractJob(dataset.clips[video.clip_id], video, number)
 
 
-def _delete_spills(tally: _Tally, group: int) -> None:
+def _delete_temporary_archives(tally: _Tally, group: int) -> None:
     """Delete the temporary archives of a group once all its videos are read, so that disk use stays bounded."""
     if tally.videos_left[group] == 0:
-        for spill in tally.spills.pop(group, ()):
-            spill.unlink(missing_ok=True)
+        for archive in tally.temporary_archives.pop(group, ()):
+            archive.unlink(missing_ok=True)
 
 
 def _dead_worker_failure(job: ExtractJob, death: WorkerDied) -> Failure:
@@ -241,24 +241,24 @@ def _dead_worker_failure(job: ExtractJob, death: WorkerDied) -> Failure:
     return Failure(job.clip.clip_id, job.video.display_path, reason, remedy)
 
 
-def _missing_videos(source: Source, tally: _Tally) -> list[Failure]:
-    """Return a failure for every clip without a video, except in splits without any video that the source lets skip."""
+def _missing_videos(dataset: Dataset, tally: _Tally) -> list[Failure]:
+    """Return a failure for each clip without a video, except in splits without any video if the dataset skips those."""
     handled = {*tally.extracted, *(failure.clip for failure in tally.failures)}
-    missing = [clip for clip in source.clips.values() if clip.clip_id not in handled]
-    if source.skip_missing_splits:
+    missing = [clip for clip in dataset.clips.values() if clip.clip_id not in handled]
+    if dataset.skip_missing_splits:
         for split in SPLITS:
-            if _is_split_missing(split, missing, source, tally):
+            if _is_split_missing(split, missing, dataset, tally):
                 count = sum(clip.split == split for clip in missing)
                 _log.warning("the %s split has no videos here: its %d clips are skipped", split, count)
                 missing = [clip for clip in missing if clip.split != split]
     remedy = "put the video there, or remove the clip from the labels"
-    return [Failure(clip.clip_id, source.expected_path(clip.clip_id), "no such video", remedy) for clip in missing]
+    return [Failure(clip.clip_id, dataset.expected_path(clip.clip_id), "no such video", remedy) for clip in missing]
 
 
-def _is_split_missing(split: Split, missing: list[LabelledClip], source: Source, tally: _Tally) -> bool:
+def _is_split_missing(split: Split, missing: list[LabelledClip], dataset: Dataset, tally: _Tally) -> bool:
     """Whether no video of a split exists, and none can be in an archive that could not be read."""
     missing_count = sum(clip.split == split for clip in missing)
-    if not missing_count or missing_count != sum(clip.split == split for clip in source.clips.values()):
+    if not missing_count or missing_count != sum(clip.split == split for clip in dataset.clips.values()):
         return False
     return not any(not failure.clip and _may_contain(failure.path, split) for failure in tally.failures)
 
@@ -271,7 +271,7 @@ def _may_contain(archive: str, split: Split) -> bool:
 
 
 def _finish(
-    source: Path, store: Path, opened: Source, tally: _Tally, recorded: Mapping[str, Any], encoder: str
+    source: Path, store: Path, dataset: Dataset, tally: _Tally, recorded: Mapping[str, Any], encoder: str
 ) -> PrepareReport:
     """Write the failures and, last, the manifest.
 
@@ -280,20 +280,20 @@ def _finish(
     """
     shutil.rmtree(store / WORK_NAME, ignore_errors=True)
     failures = tuple(sorted(tally.failures, key=lambda failure: (failure.clip, failure.path)))
-    write_failures(store, failures, opened.clips)
+    write_failures(store, failures, dataset.clips)
     clips = tally.extracted.values()
-    if not clips and not any(failure.clip in opened.clips for failure in failures):
+    if not clips and not any(failure.clip in dataset.clips for failure in failures):
         raise UsageError(
-            f"has no video of its {len(opened.clips)} labelled clips",
+            f"has no video of its {len(dataset.clips)} labelled clips",
             path=source,
             remedy=f"put the videos beside the annotation, under the names it uses; see {store / FAILURES_NAME}",
         )
     if (source / CEILING_NAME).is_file():  # simulated data come with their best attainable scores
         write_bytes(store / CEILING_NAME, (source / CEILING_NAME).read_bytes())
     # A store that contains a synthetic person must never pass for one of real people.
-    kind = "simulated" if any(clip.simulated for clip in clips) else opened.kind
+    recorded_source: DataSource = "simulated" if any(clip.simulated for clip in clips) else dataset.source
     rows = tuple(clip.row for clip in clips)
-    write_manifest(store, Manifest(rows, kind, recorded["media"], recorded["fingerprint"], encoder))
+    write_manifest(store, Manifest(rows, recorded_source, recorded["media"], recorded["fingerprint"], encoder))
     if without_transcript := sum(not row.transcript.strip() for row in rows):
         _log.warning(
             "%d of %d clips have no transcript, so only their sound is used (add a .txt beside a video, or use --asr)",

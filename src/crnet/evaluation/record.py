@@ -16,7 +16,7 @@ from crnet.data.manifest import ClipRow
 from crnet.data.splits import OFFICIAL, SplitProtocol
 from crnet.fusion.conformal import LEVEL
 from crnet.metrics import AVERAGE
-from crnet.types import STREAMS, TARGETS, Split, TrainingSource
+from crnet.types import STREAMS, TARGETS, DataSource, Split
 from crnet.utils.files import write_json, write_text
 
 SCENE_FACE = "scene+face"
@@ -69,8 +69,8 @@ class Evaluation:
     predictions: dict[str, NDArray[np.float64]]
     train_medians: NDArray[np.float64]
     missing: tuple[str, ...]
-    source: TrainingSource
-    training_source: TrainingSource
+    source: DataSource
+    training_source: DataSource
     initialisation: str
     encoder: str | None
     warnings: tuple[str, ...]

@@ -28,7 +28,7 @@ from crnet.training.distributed import choose_device
 from crnet.training.features import extract_all
 from crnet.training.loop import BEST_NAME
 from crnet.training.stream import reproducible
-from crnet.types import SPLITS, Split, Stream
+from crnet.types import DATA_SOURCES, SPLITS, Split, Stream
 from crnet.utils.files import write_arrays
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import fingerprint, short_fingerprint
@@ -181,9 +181,8 @@ class Workspace:
     def conditions(self) -> str:
         """One or two sentences on data, encoder and initialisation, which belong beside every number."""
         init = self.base.model.init
-        people = {"simulated": "synthetic people", "folder": "people from a folder of videos"}
         return (
-            f"Trained and tested on {people.get(self.manifest.source, self.manifest.source)}; text encoder: "
+            f"Trained and tested on {DATA_SOURCES[self.manifest.source].short}; text encoder: "
             f"{encoder_label(self.manifest.encoder)}; initial weights: "
             f"{'He initialisation' if init is None else init.name}.{_PROTOCOL_NOTES[self.protocol.kind]}"
             f"{self._missing_clips_note}"

@@ -9,7 +9,7 @@ from crnet.bundle.bundle import Bundle
 from crnet.evaluation.record import EVALUATION_FOLDER, FUSION, METRICS_FILE
 from crnet.metrics import AVERAGE
 from crnet.text.base import encoder_label
-from crnet.types import SAMPLE_RATE_HZ, Stream
+from crnet.types import DATA_SOURCES, SAMPLE_RATE_HZ, Stream
 from crnet.utils.files import read_json
 from crnet.utils.number_format import decimal, percent
 
@@ -19,12 +19,6 @@ STREAM_INPUTS: dict[Stream, str] = {
     "audio-text": "voice and words",
 }
 
-SOURCES = {
-    "simulated": "synthetic people: its scores for real people are meaningless",
-    "first-impressions-v2": "ChaLearn First Impressions v2: YouTube clips of 15 s, judged by strangers",
-    "folder": "a data set of the user",
-}
-
 
 def model_facts(bundle: Bundle) -> list[tuple[str, str]]:
     """Return name and value of each fact."""
@@ -32,7 +26,7 @@ def model_facts(bundle: Bundle) -> list[tuple[str, str]]:
     frames, pixels = config.transforms.frames, config.transforms.pixels
     audio_s = (config.transforms.audio_samples or 0) / SAMPLE_RATE_HZ
     facts = [
-        ("trained on", SOURCES[bundle.training_source]),
+        ("trained on", DATA_SOURCES[bundle.training_source].long),
         ("streams", ", ".join(f"{stream} ({STREAM_INPUTS[stream]})" for stream in config.streams)),
         ("visual input", f"{frames} frames of {pixels} x {pixels} pixels"),
         ("audio input", f"{audio_s:.1f} s of sound at 16 kHz"),

@@ -66,13 +66,13 @@ def test_archives_nested_three_levels_deep(tmp_path: Path, compression: int) -> 
     innermost = zipped({"deep.mp4": os.urandom(5000)}, compression)
     outer = zipped({"padding": b"x" * 77, "in.zip": zipped({"deeper/in.zip": innermost}, compression)}, compression)
     archive = Archive(write(tmp_path / "outer.zip", outer), no_keys)
-    inner = archive.inner(archive.members[1], tmp_path / "spill1.zip")
-    innermost_archive = inner.inner(inner.members[0], tmp_path / "spill2.zip")
+    inner = archive.inner(archive.members[1], tmp_path / "unpacked1.zip")
+    innermost_archive = inner.inner(inner.members[0], tmp_path / "unpacked2.zip")
     (member,) = innermost_archive.members
     assert zlib.crc32(member.read(10_000)) == member.crc32
     assert member.display_path.endswith("outer.zip/in.zip/deeper/in.zip/deep.mp4")
     # A stored archive is read in place, without unpacking.
-    assert (tmp_path / "spill1.zip").exists() == (compression == zipfile.ZIP_DEFLATED)
+    assert (tmp_path / "unpacked1.zip").exists() == (compression == zipfile.ZIP_DEFLATED)
 
 
 def with_link() -> bytes:
@@ -228,7 +228,7 @@ def test_every_member_of_an_encrypted_archive_with_data_descriptors_is_read(tmp_
 def test_archives_inside_an_encrypted_archive_open_with_the_same_key(tmp_path: Path) -> None:
     path = write(tmp_path / "test-1e.zip", encrypted({"test80_01.zip": ENCRYPTED}, "geheim"))
     archive = Archive(path, lambda stem: "geheim")
-    inner = archive.inner(archive.members[0], tmp_path / "spill.zip")
+    inner = archive.inner(archive.members[0], tmp_path / "unpacked.zip")
     assert inner.members[1].read(10) == b"more"
 
 

@@ -9,16 +9,17 @@ from hypothesis import strategies as st
 
 from crnet.data.sources import csv_folder
 from crnet.data.sources.csv_folder import open_folder
-from crnet.data.sources.open_source import open_source
-from crnet.data.sources.source import Failure, Source, VideoGroup, find_files
+from crnet.data.sources.dataset import Dataset, Failure, VideoGroup
+from crnet.data.sources.open_dataset import open_dataset
+from crnet.data.video_files import find_files
 from crnet.errors import LabelError, UsageError
 from crnet.types import TARGETS
 
 HEADER = "clip,split,person," + ",".join(TARGETS) + ",transcript,group_age"
 
 
-def read_videos(source: Source, work: Path) -> dict[str, Path]:
-    (group,) = (group for group in source.video_groups(work) if isinstance(group, VideoGroup))
+def read_videos(dataset: Dataset, work: Path) -> dict[str, Path]:
+    (group,) = (group for group in dataset.video_groups(work) if isinstance(group, VideoGroup))
     return {video.clip_id: video.location for video in group.videos}  # type: ignore[misc]
 
 
@@ -43,8 +44,8 @@ def test_a_table_of_clips(tmp_path: Path, encoding: str, delimiter: str, newline
     ]
     text = newline.join(rows).replace(",", delimiter)
     write(tmp_path, text, "a.mp4", "sub/b.MOV", "c.mp4", encoding=encoding)
-    source = open_folder(tmp_path)
-    a, b, c = source.clips.values()
+    dataset = open_folder(tmp_path)
+    a, b, c = dataset.clips.values()
     assert (a.clip_id, a.split, a.person, a.transcript, a.groups) == (
         "a.mp4",
         "train",
@@ -55,15 +56,15 @@ def test_a_table_of_clips(tmp_path: Path, encoding: str, delimiter: str, newline
     assert a.scores == (0.0, 0.2, 0.3, 0.4, 0.5, 1.0)
     assert (b.clip_id, b.split, b.person, b.groups) == ("sub/b.MOV", "val", None, {})
     assert (c.split, c.scores) == (None, None)
-    assert source.kind == "folder"
-    assert read_videos(source, tmp_path) == {name: tmp_path / name for name in ("a.mp4", "sub/b.MOV", "c.mp4")}
-    assert open_source(tmp_path / "clips.csv").clips == source.clips
+    assert dataset.source == "folder"
+    assert read_videos(dataset, tmp_path) == {name: tmp_path / name for name in ("a.mp4", "sub/b.MOV", "c.mp4")}
+    assert open_dataset(tmp_path / "clips.csv").clips == dataset.clips
 
 
 def test_quotes_and_the_smallest_table(tmp_path: Path) -> None:
     write(tmp_path, 'clip\n"a, b.mp4"\n./c.mp4\nd\\e.mp4\n', "a, b.mp4", "c.mp4", "d/e.mp4")
-    source = open_folder(tmp_path)
-    assert set(read_videos(source, tmp_path)) == {"a, b.mp4", "c.mp4", "d/e.mp4"} == set(source.clips)
+    dataset = open_folder(tmp_path)
+    assert set(read_videos(dataset, tmp_path)) == {"a, b.mp4", "c.mp4", "d/e.mp4"} == set(dataset.clips)
 
 
 SCORES = "0.1,0.2,0.3,0.4,0.5,0.6"
@@ -128,17 +129,17 @@ def test_one_of_several_tables_must_be_chosen(tmp_path: Path) -> None:
     (tmp_path / "more.csv").write_text("clip\na.mp4\n")
     with pytest.raises(LabelError, match=r"clips\.csv, more\.csv"):
         open_folder(tmp_path)
-    assert set(open_source(tmp_path / "more.csv").clips) == {"a.mp4"}
+    assert set(open_dataset(tmp_path / "more.csv").clips) == {"a.mp4"}
 
 
 def test_clips_without_video_and_videos_without_clip(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, "clip,mood\na.mp4,x\ngone.mp4,x\n", "a.mp4", "unlisted.mp4")
     with caplog.at_level(logging.WARNING):
-        source = open_folder(tmp_path)
-    assert set(source.clips) == {"a.mp4", "gone.mp4"} and set(read_videos(source, tmp_path)) == {"a.mp4"}
-    assert source.expected_path("gone.mp4") == str(tmp_path / "gone.mp4")
+        dataset = open_folder(tmp_path)
+    assert set(dataset.clips) == {"a.mp4", "gone.mp4"} and set(read_videos(dataset, tmp_path)) == {"a.mp4"}
+    assert dataset.expected_path("gone.mp4") == str(tmp_path / "gone.mp4")
     assert "mood" in caplog.text
-    failures = [group for group in source.video_groups(tmp_path) if isinstance(group, Failure)]
+    failures = [group for group in dataset.video_groups(tmp_path) if isinstance(group, Failure)]
     assert [(failure.clip, failure.reason) for failure in failures] == [("unlisted.mp4", "has no row in the CSV")]
 
 
@@ -146,9 +147,9 @@ def test_a_row_may_name_any_file_in_the_folder(tmp_path: Path) -> None:
     names = ["a.gif", ".hidden.mp4", ".hidden/b.mp4", "c.video", "\u00e9.mp4", "e\u0301e.GIF"]
     on_disk = [*names[:4], "e\u0301.mp4", "\u00e9e.GIF"]  # accents as two characters, as on macOS, and as one
     write(tmp_path, "\n".join(["clip", *names]), *on_disk)
-    source = open_folder(tmp_path)
-    assert read_videos(source, tmp_path) == {name: tmp_path / file for name, file in zip(names, on_disk, strict=True)}
-    assert not [group for group in source.video_groups(tmp_path) if isinstance(group, Failure)]
+    dataset = open_folder(tmp_path)
+    assert read_videos(dataset, tmp_path) == {name: tmp_path / file for name, file in zip(names, on_disk, strict=True)}
+    assert not [group for group in dataset.video_groups(tmp_path) if isinstance(group, Failure)]
 
 
 @pytest.mark.parametrize("suffix", ["ts", "m2ts", "vob", "asf", "mpe", "f4v", "mxf", "dv", "ogm", "qt", "divx", "MOV"])
@@ -162,10 +163,10 @@ def test_a_folder_without_a_table_is_for_prediction(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "b.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nHello\n")
-    source = open_folder(tmp_path)
-    assert set(source.clips) == {"b.mp4", "a/c.mkv"}
-    assert source.clips["b.mp4"].transcript == "Hello"
-    assert all(clip.split is None and clip.scores is None for clip in source.clips.values())
+    dataset = open_folder(tmp_path)
+    assert set(dataset.clips) == {"b.mp4", "a/c.mkv"}
+    assert dataset.clips["b.mp4"].transcript == "Hello"
+    assert all(clip.split is None and clip.scores is None for clip in dataset.clips.values())
 
 
 def test_a_table_without_transcripts_uses_those_beside_the_videos(
@@ -185,7 +186,7 @@ def test_a_missing_dataset_is_a_usage_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.mp4").write_bytes(b"x")
     with pytest.raises(UsageError) as caught:
-        open_source(tmp_path / name)
+        open_dataset(tmp_path / name)
     assert caught.value.path == tmp_path / name and caught.value.remedy
 
 

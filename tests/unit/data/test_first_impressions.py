@@ -9,9 +9,9 @@ import pytest
 from release_files import annotation, dictionary, encrypted, transcription, write_release, zipped
 
 from crnet.data.sources.archives import Member
+from crnet.data.sources.dataset import Dataset, Failure, VideoGroup
 from crnet.data.sources.first_impressions import open_release
-from crnet.data.sources.open_source import open_source
-from crnet.data.sources.source import Failure, Source, VideoGroup
+from crnet.data.sources.open_dataset import open_dataset
 from crnet.errors import ArchiveError, LabelError
 
 
@@ -19,18 +19,18 @@ def no_keys(stem: str) -> str:
     raise AssertionError(f"requested the key of {stem}")
 
 
-def read_all(source: Source, work: Path) -> dict[str, bytes]:
+def read_all(dataset: Dataset, work: Path) -> dict[str, bytes]:
     """Return the contents of all videos by clip id, and delete the temporary archives as `prepare` does."""
     work.mkdir(exist_ok=True)
     contents = {}
-    for group in source.video_groups(work):
+    for group in dataset.video_groups(work):
         assert isinstance(group, VideoGroup), group
         for video in group.videos:
             assert video.clip_id not in contents
             place = video.location
             contents[video.clip_id] = place.read(1 << 20) if isinstance(place, Member) else place.read_bytes()
-        for spill in group.spills:
-            spill.unlink(missing_ok=True)
+        for archive in group.temporary_archives:
+            archive.unlink(missing_ok=True)
     assert list(work.iterdir()) == []
     return contents
 
@@ -45,11 +45,11 @@ CONTENTS = {"aB-1.001.mp4": b"video one", "aB-1.002.mp4": b"video two", "c_D2.00
 )
 def test_the_release_is_the_same_in_every_form(tmp_path: Path, form: dict[str, object]) -> None:
     scores = write_release(tmp_path / "fi", **form)  # type: ignore[arg-type]
-    source = open_source(tmp_path / "fi", no_keys)
-    assert source.kind == "first-impressions-v2"
-    assert read_all(source, tmp_path / "work") == CONTENTS
-    assert {clip_id: clip.scores for clip_id, clip in source.clips.items()} == scores
-    one, two, four = (source.clips[name] for name in CONTENTS)
+    dataset = open_dataset(tmp_path / "fi", no_keys)
+    assert dataset.source == "first-impressions-v2"
+    assert read_all(dataset, tmp_path / "work") == CONTENTS
+    assert {clip_id: clip.scores for clip_id, clip in dataset.clips.items()} == scores
+    one, two, four = (dataset.clips[name] for name in CONTENTS)
     assert (one.split, two.split, four.split) == ("train", "train", "val")
     assert one.transcript == "I’m here again" and two.transcript == "" and four.transcript == ""
     assert one.groups == {"gender": "female", "ethnicity": "caucasian"}
@@ -68,9 +68,9 @@ def test_scores_are_in_the_order_of_targets_whatever_the_order_in_the_file(tmp_p
         root = tmp_path / str(number)
         root.mkdir()
         (root / "annotation_test.pkl").write_bytes(annotation(values, order))
-        source = open_release(root, no_keys)
-        assert source.clips["a.000.mp4"].scores == values["a.000.mp4"]
-        assert source.clips["a.000.mp4"].split == "test"
+        dataset = open_release(root, no_keys)
+        assert dataset.clips["a.000.mp4"].scores == values["a.000.mp4"]
+        assert dataset.clips["a.000.mp4"].split == "test"
 
 
 def test_labels_are_found_in_nested_folders_and_zips(tmp_path: Path) -> None:
@@ -80,15 +80,15 @@ def test_labels_are_found_in_nested_folders_and_zips(tmp_path: Path) -> None:
     (tmp_path / "train-annotation.zip").write_bytes(zipped({"a/b/annotation_training.pkl": training}))
     (tmp_path / "TRAIN" / "Annotation").mkdir()
     (tmp_path / "annotation_validation.pkl").rename(tmp_path / "TRAIN" / "Annotation" / "annotation_validation.pkl")
-    assert set(open_source(tmp_path, no_keys).clips) == set(CONTENTS)
+    assert set(open_dataset(tmp_path, no_keys).clips) == set(CONTENTS)
 
 
 def test_one_archive_may_contain_the_whole_dataset(tmp_path: Path) -> None:
     write_release(tmp_path / "fi")
     files = {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in (tmp_path / "fi").rglob("*") if p.is_file()}
     (tmp_path / "all.zip").write_bytes(zipped(files, zipfile.ZIP_DEFLATED))
-    source = open_source(tmp_path / "all.zip", no_keys)
-    assert read_all(source, tmp_path / "work") == CONTENTS
+    dataset = open_dataset(tmp_path / "all.zip", no_keys)
+    assert read_all(dataset, tmp_path / "work") == CONTENTS
 
 
 @pytest.mark.skipif(importlib.util.find_spec("stream_unzip") is None, reason="stream-unzip is not installed")
@@ -100,18 +100,18 @@ def test_encrypted_archives_are_read_with_their_key(tmp_path: Path) -> None:
     labels = annotation({"eF.000.mp4": (0.5,) * 6, "eF.001.mp4": (0.5,) * 6})
     (root / "test-annotation-e.zip").write_bytes(encrypted({"annotation_test.pkl": labels}, "key2"))
     keys = {"test-1e": "key1", "test-annotation-e": "key2"}
-    source = open_source(root, keys.__getitem__)
-    assert read_all(source, tmp_path / "work") == {**CONTENTS, "eF.000.mp4": b"video five", "eF.001.mp4": b"video six"}
+    dataset = open_dataset(root, keys.__getitem__)
+    assert read_all(dataset, tmp_path / "work") == {**CONTENTS, "eF.000.mp4": b"video five", "eF.001.mp4": b"video six"}
     with pytest.raises(ArchiveError, match="key is wrong"):
-        open_source(root, lambda stem: "key1").clips  # noqa: B018
+        open_dataset(root, lambda stem: "key1").clips  # noqa: B018
 
 
 def test_a_damaged_inner_archive_fails_only_its_clips(tmp_path: Path) -> None:
     write_release(tmp_path / "fi")
     (tmp_path / "fi" / "train-2.zip").write_bytes(zipped({"training80_09.zip": b"damaged"}))
-    source = open_source(tmp_path / "fi", no_keys)
+    dataset = open_dataset(tmp_path / "fi", no_keys)
     (tmp_path / "work").mkdir()
-    groups = list(source.video_groups(tmp_path / "work"))
+    groups = list(dataset.video_groups(tmp_path / "work"))
     (failure,) = (group for group in groups if isinstance(group, Failure))
     assert failure.path.endswith("train-2.zip/training80_09.zip") and "damaged" in failure.reason and failure.remedy
     assert sum(len(group.videos) for group in groups if isinstance(group, VideoGroup)) == 3
@@ -124,13 +124,13 @@ def test_archives_nested_too_deeply_are_refused(tmp_path: Path) -> None:
         content = zipped({"in.zip": content})
     (tmp_path / "fi" / "train-3.zip").write_bytes(content)
     (tmp_path / "work").mkdir()
-    groups = list(open_source(tmp_path / "fi", no_keys).video_groups(tmp_path / "work"))
+    groups = list(open_dataset(tmp_path / "fi", no_keys).video_groups(tmp_path / "work"))
     assert any(isinstance(group, Failure) and "nested too deeply" in group.reason for group in groups)
 
 
 def test_a_video_without_annotation_is_a_failure_except_the_known_one(tmp_path: Path) -> None:
     def failures() -> list[Failure]:
-        groups = open_source(tmp_path / "fi", no_keys).video_groups(tmp_path / "work")
+        groups = open_dataset(tmp_path / "fi", no_keys).video_groups(tmp_path / "work")
         return [group for group in groups if isinstance(group, Failure)]
 
     write_release(tmp_path / "fi")
@@ -142,9 +142,9 @@ def test_a_video_without_annotation_is_a_failure_except_the_known_one(tmp_path: 
 def test_a_damaged_outer_archive_is_a_failure_and_the_others_are_read(tmp_path: Path) -> None:
     write_release(tmp_path / "fi")
     (tmp_path / "fi" / "train-9.zip").write_bytes(b"PK\x03\x04 cut off")
-    source = open_source(tmp_path / "fi", no_keys)
+    dataset = open_dataset(tmp_path / "fi", no_keys)
     (tmp_path / "work").mkdir(exist_ok=True)
-    groups = list(source.video_groups(tmp_path / "work"))
+    groups = list(dataset.video_groups(tmp_path / "work"))
     assert [Path(group.path).name for group in groups if isinstance(group, Failure)] == ["train-9.zip"]
     assert any(group.videos for group in groups if not isinstance(group, Failure))
 
@@ -153,9 +153,9 @@ def test_a_simulated_dataset_is_marked_and_names_its_persons(tmp_path: Path) -> 
     write_release(tmp_path)
     (tmp_path / "simulated.json").write_text(json.dumps({"format": 1, "generator": "crnet simulate"}))
     (tmp_path / "persons.csv").write_text("VideoName;Person\naB-1.001.mp4;p7\naB-1.002.mp4;p7\n")
-    source = open_source(tmp_path, no_keys)
-    assert source.kind == "simulated"
-    assert [clip.person for clip in source.clips.values()] == ["p7", "p7", None]
+    dataset = open_dataset(tmp_path, no_keys)
+    assert dataset.source == "simulated"
+    assert [clip.person for clip in dataset.clips.values()] == ["p7", "p7", None]
 
 
 GOOD = {"a.mp4": (0.5,) * 6}
@@ -190,7 +190,7 @@ def test_the_error_of_bad_labels_names_the_file(tmp_path: Path, kind: str) -> No
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(LabelError) as caught:
-        open_source(tmp_path, no_keys)
+        open_dataset(tmp_path, no_keys)
     assert caught.value.path is not None and tmp_path in caught.value.path.parents and caught.value.remedy
     assert len(str(caught.value).splitlines()) == 1
 
@@ -201,7 +201,7 @@ def test_a_clip_that_lacks_a_target_is_refused(tmp_path: Path) -> None:
     content = content[: at + 2] + b"c.mp4" + content[at + 7 :]
     (tmp_path / "annotation_training.pkl").write_bytes(content)
     with pytest.raises(LabelError, match="different clips") as caught:
-        open_source(tmp_path, no_keys)
+        open_dataset(tmp_path, no_keys)
     assert caught.value.remedy
 
 
@@ -210,11 +210,11 @@ def test_equal_copies_of_labels_count_once(tmp_path: Path) -> None:
     (tmp_path / "labels.zip").write_bytes(
         zipped({"annotation_training.pkl": (tmp_path / "annotation_training.pkl").read_bytes()})
     )
-    assert len(open_source(tmp_path, no_keys).clips) == 3
+    assert len(open_dataset(tmp_path, no_keys).clips) == 3
 
 
 def test_a_release_without_annotation_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "train-1.zip").write_bytes(zipped({"a.mp4": b"x"}))
     (tmp_path / "transcription_training.pkl").write_bytes(transcription({"a.mp4": "x"}))
     with pytest.raises(LabelError, match="no annotation_training"):
-        open_source(tmp_path, no_keys)
+        open_dataset(tmp_path, no_keys)

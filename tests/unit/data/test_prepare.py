@@ -15,7 +15,7 @@ from release_files import write_release, zipped
 from crnet.data.extract import ExtractContext, ExtractJob, extract_to_store
 from crnet.data.manifest import read_manifest
 from crnet.data.prepare import PrepareReport, prepare
-from crnet.data.sources.source import Failure, LabelledClip, Video
+from crnet.data.sources.dataset import Failure, LabelledClip, Video
 from crnet.data.store import read_clip
 from crnet.errors import ConfigError, LabelError, StorageError, UsageError
 from crnet.text.hashed_ngrams import HashedNgrams

@@ -14,7 +14,7 @@ from crnet.data.embed import embed
 from crnet.data.extract import ExtractContext, ExtractedClip, ExtractJob, extract_clip, extract_to_store
 from crnet.data.manifest import read_manifest
 from crnet.data.prepare import PrepareReport, prepare
-from crnet.data.sources.source import LabelledClip, Video
+from crnet.data.sources.dataset import LabelledClip, Video
 from crnet.data.store import read_clip
 from crnet.errors import ConfigError
 from crnet.text.hashed_ngrams import HashedNgrams

@@ -168,10 +168,10 @@ class Archive:
             with closing(min(encrypted, key=lambda member: member.bytes_unpacked).chunks()) as chunks:
                 next(chunks)
 
-    def inner(self, member: Member, spill: Path) -> Archive:
+    def inner(self, member: Member, unpacked: Path) -> Archive:
         """Open an archive inside this one.
 
-        A stored archive is read in place. A compressed or encrypted one is first unpacked to `spill` and stays there.
+        A stored archive is read in place. A compressed or encrypted one is extracted to `unpacked` and stays there.
 
         Raises:
             ArchiveError: Damaged, encrypted without a key, or dangerous.
@@ -186,8 +186,8 @@ class Archive:
                 size=info.file_size,
                 display_path=member.display_path,
             )
-        member.extract(spill)
-        return Archive(spill, self._inner_keys(member), display_path=member.display_path)
+        member.extract(unpacked)
+        return Archive(unpacked, self._inner_keys(member), display_path=member.display_path)
 
     def _inner_keys(self, member: Member) -> KeyLookup:
         # The key of an encrypted outer archive also opens the inner one, unless that has its own key.

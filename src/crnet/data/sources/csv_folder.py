@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from crnet.data.manifest import GROUP_PREFIX
-from crnet.data.sources.source import Failure, LabelledClip, Source, Video, VideoGroup, find_files, is_regular, is_video
+from crnet.data.sources.dataset import Dataset, Failure, LabelledClip, Video, VideoGroup
+from crnet.data.video_files import find_files, is_regular, is_video
 from crnet.errors import LabelError, UsageError
 from crnet.text.transcripts import clean_transcript, find_sidecar, read_transcript
 from crnet.types import SPLITS, TARGETS, Split
@@ -25,7 +26,17 @@ COLUMNS = ("clip", "split", "person", *TARGETS, "transcript")
 _log = logging.getLogger(__name__)
 
 
-def open_folder(path: Path | str, files: list[Path] | None = None) -> Source:
+def is_folder(path: Path, files: list[Path]) -> bool:
+    """Whether a path is a folder or a CSV."""
+    return path.is_dir() or is_csv(path)
+
+
+def is_csv(path: Path) -> bool:
+    """Whether a path is a CSV file, by its name."""
+    return path.is_file() and path.suffix.lower() == ".csv"
+
+
+def open_folder(path: Path | str, files: list[Path] | None = None) -> Dataset:
     """Open a folder of videos, or a CSV that lists them.
 
     Args:
@@ -61,7 +72,7 @@ def open_folder(path: Path | str, files: list[Path] | None = None) -> Source:
             yield Failure(clip_id, str(videos[clip_id]), "has no row in the CSV", remedy)
         yield VideoGroup(tuple(Video(clip_id, file) for clip_id, file in labelled_videos.items()))
 
-    return Source("folder", clips, video_groups, expected_path=lambda clip_id: str(root / clip_id))
+    return Dataset("folder", clips, video_groups, expected_path=lambda clip_id: str(root / clip_id))
 
 
 def _video_finder(root: Path, files_by_name: Mapping[str, Path]) -> Callable[[str], Path | None]:

@@ -16,11 +16,12 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from crnet.data.sources.archives import Archive, KeyLookup, Member
+from crnet.data.sources.dataset import Dataset, Failure, LabelledClip, Video, VideoGroup
 from crnet.data.sources.label_pickles import GET_AGAIN, LARGEST_PICKLE_BYTES, read_label_pickle
-from crnet.data.sources.source import Failure, LabelledClip, Source, Video, VideoGroup, find_files, is_video
+from crnet.data.video_files import find_files, is_video
 from crnet.errors import ArchiveError, DamagedArchiveError, LabelError
 from crnet.text.transcripts import clean_transcript
-from crnet.types import TARGETS, Split, TrainingSource
+from crnet.types import TARGETS, DataSource, Split
 from crnet.utils.resumable import SHORT_DIGITS, content_fingerprint
 
 SPLIT_WORDS: dict[str, Split] = {"training": "train", "validation": "val", "test": "test"}
@@ -50,12 +51,21 @@ class _Inventory:
     damaged: list[DamagedArchiveError]
 
 
-def is_release(files: list[Path]) -> bool:
-    """Whether the files include annotations or archives with the names of the official release."""
-    return any(_LABELS.match(file.name) or _RELEASE_ZIP.match(file.name) for file in files)
+def is_release(path: Path, files: list[Path]) -> bool:
+    """Whether a path is an archive, or a folder with files named as in the official release, or a simulated dataset.
+
+    Args:
+        path: An archive or a folder.
+        files: All files of the folder.
+    """
+    if path.is_file():
+        return path.suffix.lower() == ".zip"
+    return (path / SIMULATED_MARKER).is_file() or any(
+        _LABELS.match(file.name) or _RELEASE_ZIP.match(file.name) for file in files
+    )
 
 
-def open_release(root: Path | str, keys: KeyLookup, files: list[Path] | None = None) -> Source:
+def open_release(root: Path | str, keys: KeyLookup, files: list[Path] | None = None) -> Dataset:
     """Open the release or a simulated dataset.
 
     Args:
@@ -75,12 +85,16 @@ def open_release(root: Path | str, keys: KeyLookup, files: list[Path] | None = N
     def video_groups(work_dir: Path) -> Iterator[VideoGroup | Failure]:
         return _video_groups(inventory, clip_ids, work_dir)
 
-    return Source(
-        _kind(root), clips, video_groups, expected_path=lambda clip_id: str(root / clip_id), skip_missing_splits=True
+    return Dataset(
+        _data_source(root),
+        clips,
+        video_groups,
+        expected_path=lambda clip_id: str(root / clip_id),
+        skip_missing_splits=True,
     )
 
 
-def _kind(root: Path) -> TrainingSource:
+def _data_source(root: Path) -> DataSource:
     marker = root / SIMULATED_MARKER
     if not marker.is_file():
         return "first-impressions-v2"
@@ -274,11 +288,11 @@ def _video_groups(inventory: _Inventory, clip_ids: Mapping[str, str], work_dir: 
         yield VideoGroup(labelled(_videos_in(archive)))
         for member in _archives_in(archive):
             try:
-                places, spills = _nested_videos(archive, member, work_dir, MOST_NESTED - 1)
+                places, temporary = _nested_videos(archive, member, work_dir, MOST_NESTED - 1)
             except ArchiveError as error:
                 yield _failure(error)
             else:
-                yield VideoGroup(labelled(places), tuple(spills))
+                yield VideoGroup(labelled(places), tuple(temporary))
     for name in sorted(unlabelled.keys() - KNOWN_WITHOUT_ANNOTATION):
         place = unlabelled[name]
         remedy = "put the annotation of its split beside the others, or remove the video"
@@ -296,14 +310,14 @@ def _nested_videos(archive: Archive, member: Member, work_dir: Path, levels: int
         raise ArchiveError(
             "refused: archives are nested too deeply", path=member.display_path, remedy="unpack them yourself"
         )
-    spill = work_dir / f"{content_fingerprint([member.display_path.encode()])[:SHORT_DIGITS]}.zip"
-    inner = archive.inner(member, spill)
-    videos, spills = _videos_in(inner), [spill]
+    unpacked = work_dir / f"{content_fingerprint([member.display_path.encode()])[:SHORT_DIGITS]}.zip"
+    inner = archive.inner(member, unpacked)
+    videos, temporary = _videos_in(inner), [unpacked]
     for deeper in _archives_in(inner):
-        more, their_spills = _nested_videos(inner, deeper, work_dir, levels - 1)
+        more, more_temporary = _nested_videos(inner, deeper, work_dir, levels - 1)
         videos += more
-        spills += their_spills
-    return videos, spills
+        temporary += more_temporary
+    return videos, temporary
 
 
 def _videos_in(archive: Archive) -> list[Member]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crnet.data.sources.source import list_videos
+from crnet.data.video_files import list_videos
 
 
 def test_list_videos_searches_folders_and_keeps_named_files(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""Open a dataset of any kind. `OPENERS` lists the kinds; docs/data.md explains how to add one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from crnet.data.sources.archives import KeyLookup, ask_for_key
+from crnet.data.sources.csv_folder import is_csv, is_folder, open_folder
+from crnet.data.sources.dataset import Dataset
+from crnet.data.sources.first_impressions import is_release, open_release
+from crnet.data.video_files import find_files
+from crnet.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Opener:
+    """A kind of dataset.
+
+    Attributes:
+        recognises: Whether a path holds a dataset of this kind, from the path and the files below it.
+        open: Opens the dataset, from the path, the files below it, and the keys of encrypted archives.
+    """
+
+    recognises: Callable[[Path, list[Path]], bool]
+    open: Callable[[Path, list[Path], KeyLookup], Dataset]
+
+
+OPENERS = (
+    Opener(is_release, lambda path, files, keys: open_release(path, keys, files)),
+    Opener(is_folder, lambda path, files, keys: open_folder(path, files)),  # last: it recognises every folder
+)
+"""The kinds of datasets. The first that recognises a path opens it."""
+
+
+def open_dataset(path: Path | str, keys: KeyLookup = ask_for_key, exclude: Path | None = None) -> Dataset:
+    """Open a dataset: the official release, a simulated dataset, or a folder of videos with a CSV.
+
+    Args:
+        path: A folder, a CSV of clips, or one archive of the release.
+        keys: Looks up the keys of encrypted archives.
+        exclude: A folder below `path` to skip.
+
+    Raises:
+        UsageError: The path does not exist or is no dataset of these kinds.
+        LabelError, ArchiveError: Labels or archives are unusable.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UsageError("no such file or folder", path=path, remedy="check the name of the dataset")
+    files = find_files(path.parent if is_csv(path) else path, exclude)
+    for opener in OPENERS:
+        if opener.recognises(path, files):
+            return opener.open(path, files, keys)
+    raise UsageError("not a dataset", path=path, remedy="give a folder, a CSV of clips, or a zip of the release")
