@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from crnet.cli.exit_codes import EXIT_DONE
-from crnet.cli.options import Command, DeviceOption, Flag, Json, Run, SplitOption, Store, option
+from crnet.cli.options import Command, DeviceOption, Flag, Json, RunFolder, SplitOption, Store, option
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import console, print_json
 from crnet.utils.extras import install_command
@@ -37,7 +37,7 @@ class Evaluate(Command):
 
     resumes = True
 
-    run: Run
+    run: RunFolder
     store: Store
     split: SplitOption = "test"
     protocol: Annotated[

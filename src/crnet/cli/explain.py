@@ -15,7 +15,7 @@ from crnet.cli.options import (
     DeviceOption,
     EncoderLocation,
     Flag,
-    Run,
+    RunFolder,
     SplitOption,
     Transcript,
     option,
@@ -33,7 +33,7 @@ class Explain(Command):
     computes the key-point ratio (Sec. 5.6 of the paper) over a split, together with its chance level.
     """
 
-    run: Run
+    run: RunFolder
     video_or_store: Annotated[
         Positional[Path], option("A video, or a clip store made by `crnet prepare`.", "VIDEO_OR_STORE")
     ]

@@ -28,7 +28,7 @@ Flag = Annotated[bool, FlagCreatePairsOff]
 """An option without a value, off by default. Its name says what giving it does."""
 
 Store = Annotated[Positional[Path], arg(help="Clip store made by `crnet prepare`.")]
-Run = Annotated[Positional[Path], arg(help="Run folder created by `crnet train` or `crnet demo`, or its bundle.")]
+RunFolder = Annotated[Positional[Path], arg(help="Run folder created by `crnet train` or `crnet demo`, or its bundle.")]
 
 _DEVICE = option("Where the networks run; auto uses a GPU if there is one.")
 DeviceOption = Annotated[Device, _DEVICE]

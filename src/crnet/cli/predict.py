@@ -18,12 +18,13 @@ from crnet.cli.options import (
     EncoderLocation,
     Flag,
     PrecisionOption,
-    Run,
+    RunFolder,
     Transcript,
     option,
 )
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import print_json, show_prediction
+from crnet.cli.usage_errors import missing_arguments
 from crnet.errors import UsageError
 
 
@@ -36,7 +37,7 @@ class Predict(Command):
     neuroticism score means that the person seems emotionally stable.
     """
 
-    run: Run
+    run: RunFolder
     videos: Annotated[Positional[tuple[Path, ...]], option("Video files and folders.", "VIDEO")] = ()
     transcript: Transcript = None
     asr: Asr = None
@@ -55,7 +56,7 @@ class Predict(Command):
         from crnet.report.prediction_table import prediction_table
 
         if not self.videos:
-            raise UsageError("no video is given", remedy="usage: crnet predict RUN VIDEO ...")
+            raise missing_arguments("predict", type(self), ())
         paths = list_videos(self.videos)
         if self.transcript is not None and len(paths) != 1:
             raise UsageError(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from crnet.cli.exit_codes import EXIT_DONE
-from crnet.cli.options import Asr, Command, EncoderLocation, Run, option
+from crnet.cli.options import Asr, Command, EncoderLocation, RunFolder, option
 from crnet.errors import UsageError
+from crnet.serve.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Serve(Command):
     run. Anyone who can reach the address can use the page.
     """
 
-    run: Run
+    run: RunFolder
     host: Annotated[str, option("Address to listen on: 127.0.0.1 for this machine only, 0.0.0.0 for all networks.")] = (
         "127.0.0.1"
     )
@@ -28,18 +29,21 @@ class Serve(Command):
     asr: Asr = None
     encoder: EncoderLocation = None
     at_once: Annotated[int, option("Videos scored at the same time; each needs memory for the whole system.")] = 1
-    max_upload_mb: Annotated[int, option("Largest video file in MB.")] = 100
-    max_duration_s: Annotated[float, option("Longest video in seconds.")] = 120.0
-    max_time_s: Annotated[float, option("Longest processing time of one video, in seconds.")] = 300.0
-    max_memory_mb: Annotated[int, option("Memory limit for processing one video, in MB.")] = 4096
-    max_waiting: Annotated[int, option("Maximum number of waiting videos; further requests are rejected.")] = 20
-    keep_min: Annotated[float, option("Minutes until results and unused uploads are deleted.")] = 30.0
+    max_upload_mb: Annotated[int, option("Largest video file in MB.")] = Limits.max_upload_mb
+    max_duration_s: Annotated[float, option("Longest video in seconds.")] = Limits.max_duration_s
+    max_time_s: Annotated[float, option("Longest processing time of one video, in seconds.")] = Limits.max_time_s
+    max_memory_mb: Annotated[int, option("Memory limit for processing one video, in MB.")] = Limits.max_memory_mb
+    max_waiting: Annotated[int, option("Maximum number of waiting videos; further requests are rejected.")] = (
+        Limits.max_waiting
+    )
+    keep_minutes: Annotated[float, option("Minutes until results and unused uploads are deleted.")] = (
+        Limits.keep_minutes
+    )
 
     def __call__(self) -> int:
         """Serve until the process is stopped."""
         if not hasattr(os, "fork"):
             raise UsageError("this system cannot fork processes", remedy="serve from Linux, macOS or the container")
-        from crnet.serve.limits import Limits
         from crnet.serve.server import serve
 
         limits = Limits(
@@ -48,13 +52,13 @@ class Serve(Command):
             self.max_time_s,
             self.max_memory_mb,
             self.max_waiting,
-            self.keep_min,
+            self.keep_minutes,
         )
         serve(
             self.run,
             host=self.host,
             port=self.port,
-            at_once=self.at_once,
+            parallel_videos=self.at_once,
             limits=limits,
             encoder=self.encoder,
             asr=self.asr,

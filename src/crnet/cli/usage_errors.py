@@ -12,7 +12,7 @@ from crnet.cli.options import GLOBAL_FLAGS, HELP_FLAGS, Command
 from crnet.errors import UsageError
 from crnet.utils.suggestions import did_you_mean
 
-RENAMED_OPTIONS = {"--data": "--store", "--a-sentence-a-line": "--sentence-per-line"}
+RENAMED_OPTIONS = {"--data": "--store", "--a-sentence-a-line": "--sentence-per-line", "--keep-min": "--keep-minutes"}
 MISSING_TITLE = "Required options"
 WRONG_CHOICE = re.compile(r"^invalid choice (?P<value>.*) for argument '(?P<option>\S+)'.*one of \((?P<choices>.*)\)")
 CLEARER_SENTENCES = {
@@ -44,9 +44,19 @@ def usage_error(
     required = [_display_name(command, field.name) for field in dataclasses.fields(command) if _is_required(field)]
     missing = [label for label in required if re.search(rf"[\s│]{label}\s", complaint)]
     if MISSING_TITLE in complaint and missing:
-        verb = "is" if len(missing) == 1 else "are"
-        return UsageError(f"crnet {name}: {_listed(missing)} {verb} missing", remedy=f"usage: {_usage(name, required)}")
+        return missing_arguments(name, command, missing)
     return UsageError(_main_sentence(complaint), remedy=f"see crnet {name} --help")
+
+
+def missing_arguments(name: str, command: type[Command], missing: Sequence[str]) -> UsageError:
+    """Return the error for missing arguments, named as in the help; a list of paths is missing with those before it."""
+    fields = dataclasses.fields(command)
+    lists = [_display_name(command, field.name) for field in fields if _is_list(command, field)]
+    missing = list(dict.fromkeys([*missing, *lists]))
+    required = [_display_name(command, field.name) for field in fields if _is_required(field)]
+    verb = "is" if len(missing) == 1 else "are"
+    usage = _usage(name, [*required, *lists])
+    return UsageError(f"crnet {name}: {_listed(missing)} {verb} missing", remedy=f"usage: {usage}")
 
 
 def _unknown_option(name: str, option: str, options: Collection[str]) -> UsageError:
@@ -120,9 +130,15 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
+def _is_list(command: type[Command], field: dataclasses.Field[Any]) -> bool:
+    """Return whether the argument is a list of values, of which the command needs at least one."""
+    return field.default == () and _is_positional(command, field.name)
+
+
 def _display_name(command: type[Command], field_name: str) -> str:
     if _is_positional(command, field_name):
-        return field_name.upper()
+        metavars = (getattr(item, "metavar", None) for item in _metadata(command, field_name))
+        return next(filter(None, metavars), field_name.upper())
     return "--" + field_name.replace("_", "-")
 
 

@@ -60,7 +60,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 7860,
-    at_once: int = 1,
+    parallel_videos: int = 1,
     limits: Limits | None = None,
     encoder: str | None = None,
     asr: str | None = None,
@@ -72,7 +72,7 @@ def serve(
         run: A run folder, or the bundle in it.
         host: Address to listen on; 127.0.0.1 is reachable from this machine only.
         port: Port to listen on; 0 picks a free one.
-        at_once: Number of videos to score at the same time; each worker holds the system in memory.
+        parallel_videos: Number of videos to score at the same time; each worker holds the system in memory.
         limits: Limits for one video.
         encoder: Text encoder, as in `crnet.load`.
         asr: Speech recognition model, as in `crnet.load`; it must be on this machine.
@@ -82,8 +82,8 @@ def serve(
         CrnetError: The system or the speech model is missing, the address is taken, or the disk is not writable.
     """
     limits = limits or Limits()
-    if not 1 <= at_once <= 64:
-        raise UsageError(f"{at_once} videos at once", remedy="choose 1 to 64")
+    if not 1 <= parallel_videos <= 64:
+        raise UsageError(f"{parallel_videos} videos at once", remedy="choose 1 to 64")
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(host, port))
         if asr is not None:
@@ -91,7 +91,7 @@ def serve(
         storage = Storage(limits)
         stack.callback(storage.close)
         workers: list[WorkerClient] = []
-        for _ in range(at_once):
+        for _ in range(parallel_videos):
             workers.append(WorkerClient(run, encoder, asr))
             stack.callback(workers[-1].close)
         url_host = f"[{host}]" if ":" in host else host

@@ -107,7 +107,7 @@ class Storage:
 
     def remove_expired(self) -> None:
         """Remove unscored uploads and results that are older than the limit."""
-        oldest_s = time.time() - 60 * self.limits.keep_min
+        oldest_s = time.time() - 60 * self.limits.keep_minutes
         for kind in (UPLOADS, RESULTS):
             for folder in (self.folder / kind).iterdir():
                 if folder.stat().st_mtime < oldest_s:

@@ -53,9 +53,9 @@ def score_text(score: float, interval: Sequence[float] | None = None, level: flo
     return f"{score:.2f} ({interval[0]:.2f} to {interval[1]:.2f}{share})"
 
 
-def effect_text(effect: float) -> str:
-    """Format a contribution to a predicted score, with its sign: "+0.012", "−0.003"."""
-    return f"{effect:+.3f}".replace("-", "−")
+def effect_text(effect: float, digits: int = 3) -> str:
+    """Format a contribution to a predicted score, or a difference of two, with its sign: "+0.012", "−0.003"."""
+    return f"{effect:+.{digits}f}".replace("-", "−")
 
 
 def _short(text: str) -> str:

@@ -93,7 +93,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "nowhere", "run"], "nowhere"),
         (["evaluate", "nowhere", "store"], "nowhere"),
         (["predict", "nowhere", "video.mp4"], "nowhere"),
-        (["predict", "nowhere"], "no video is given"),
+        (["predict"], "crnet predict: RUN and VIDEO are missing (usage: crnet predict RUN VIDEO ...)"),
+        (["predict", "nowhere"], "crnet predict: VIDEO is missing (usage: crnet predict RUN VIDEO ...)"),
+        (["predict", "--csv", "a.csv", "nowhere"], "crnet predict: VIDEO is missing (usage: crnet predict RUN VIDEO"),
+        (["serve", "nowhere", "--keep-min", "5"], "no option --keep-min (did you mean --keep-minutes?)"),
         (["prepare", "nowhere", "store"], "nowhere"),
     ],
 )

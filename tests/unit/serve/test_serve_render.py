@@ -86,6 +86,8 @@ def test_the_difference_is_second_minus_first() -> None:
     other["scores"] = {target: score + 0.25 for target, score in other["scores"].items()}
     text = Text(render.comparison(RESULT, replace(RESULT, name="b", prediction=other))).text
     assert text.count("+0.25") == len(TARGETS)
+    text = Text(render.comparison(replace(RESULT, name="b", prediction=other), RESULT)).text
+    assert text.count("−0.25") == len(TARGETS)
 
 
 def test_status_shows_the_queue_then_the_tasks_then_the_end() -> None:

@@ -21,7 +21,7 @@ from crnet.serve.worker_client import ScoringError
 @pytest.fixture
 def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    storage = Storage(Limits(max_upload_mb=1, keep_min=1))
+    storage = Storage(Limits(max_upload_mb=1, keep_minutes=1))
     yield storage
     storage.close()
     assert not storage.folder.exists()

@@ -24,3 +24,4 @@ def test_scores_are_written_for_everyone() -> None:
     assert score_text(0.61, (0.48, 0.74), 0.9) == "0.61 (0.48 to 0.74, 90%)"
     assert score_text(0.61, (0.48, 0.74)) == "0.61 (0.48 to 0.74)"
     assert (effect_text(0.0123), effect_text(-0.003)) == ("+0.012", "−0.003")
+    assert (effect_text(0.25, 2), effect_text(-0.254, 2)) == ("+0.25", "−0.25")
