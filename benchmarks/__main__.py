@@ -17,7 +17,7 @@ from crnet.cli.progress import progress_display
 from crnet.cli.terminal import console
 from crnet.errors import CrnetError
 
-ALL_SUMMARY = "the table of docs/performance.md: the next six benchmarks"
+ALL_SUMMARY = f"the table of docs/performance.md: the next {len(TABLE)} benchmarks"
 DESCRIPTION = "Measure speed, memory and behaviour against goals."
 
 

@@ -103,7 +103,9 @@ class FrameByFrame(nn.Module):
 
 @dataclass(frozen=True)
 class StepTimings:
-    """Usage of an epoch in each variant: "loop", "engine", "with data", and compiled ones if the compiler works.
+    """Usage of an epoch in each variant: "frame by frame" and "training loop" with a batch in memory, "with data".
+
+    If the compiler works, "compiled" and "compiled with data" too.
 
     Attributes:
         usages: Usage in each round, by variant.
@@ -132,8 +134,8 @@ def time_steps(store: Path, config: Config, options: argparse.Namespace) -> Step
     in_memory = repeat_batch(batch, max(len(loaded), 1))
     float32_run = replace(run, config=replace(config.training, precision="float32"))
     variants: dict[str, Callable[[], None]] = {
-        "loop": partial(one_epoch, float32_run, FrameByFrame(net), in_memory),
-        "engine": partial(one_epoch, run, net, in_memory),
+        "frame by frame": partial(one_epoch, float32_run, FrameByFrame(net), in_memory),
+        "training loop": partial(one_epoch, run, net, in_memory),
         "with data": partial(one_epoch, run, net, loaded),
     }
     compiled = compile_or_none(run, net, batch)
@@ -152,7 +154,7 @@ def time_steps(store: Path, config: Config, options: argparse.Namespace) -> Step
 def step_rows(timings: StepTimings, config: Config, options: argparse.Namespace) -> Iterator[Measurement]:
     """Yield the step against a plain loop, and with its data against a batch in memory, eager and compiled."""
     usages = timings.usages
-    step_s = statistics.median(usage.wall_s for usage in usages["engine"]) / timings.steps
+    step_s = statistics.median(usage.wall_s for usage in usages["training loop"]) / timings.steps
     peak_flops = next((flops for part, flops in PEAK_BF16.items() if part in str(machine_info()["gpu"])), None)
     variants: dict[str, Any] = {
         name: medians("epoch", rounds) | {"device_peak_mib": timings.device_peak_mib[name]}
@@ -163,11 +165,11 @@ def step_rows(timings: StepTimings, config: Config, options: argparse.Namespace)
     detail |= {"model_flop_use": None if peak_flops is None else round(timings.flops / step_s / peak_flops, 3)}
     size = "tiny" if options.tiny else "paper"
     limit = f"the same {size} network, scene, as a float32 loop over frames"
-    speedup = wall_ratio(usages["loop"], usages["engine"])
+    speedup = wall_ratio(usages["frame by frame"], usages["training loop"])
     yield Measurement("gpu: a step on this device", speedup, "x", SPEEDUP_GOAL, limit, at_least=True, detail=detail)
     workers = {"dataloader_workers": config.training.workers}
     limit = "the training loop's step on a batch in memory"
-    ratio = wall_ratio(usages["with data"], usages["engine"])
+    ratio = wall_ratio(usages["with data"], usages["training loop"])
     yield Measurement("gpu: a step with its data", ratio, "x", WITH_DATA_GOAL, limit, detail=workers)
     if "compiled" in usages:
         limit = "the same compiled network's step on a batch in memory"

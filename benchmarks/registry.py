@@ -1,4 +1,9 @@
-"""Registry of all benchmarks. To add one: write a module with `measure`, and give it a line here."""
+"""Registry of all benchmarks, of which there are two kinds. To add one, write a module and give it a line here.
+
+- Parts of the table in docs/performance.md (`TABLE`) have `measure(inputs)` and share their inputs and options.
+- Benchmarks with their own options (`SCRIPTS`) have `add_arguments(parser)` and `measure(options)`. Their docstrings
+  are their help.
+"""
 
 from __future__ import annotations
 
