@@ -1,4 +1,7 @@
-"""Tests of README and CONTRIBUTING: examples run as printed, the first screen is complete, named paths exist."""
+"""Tests of README and CONTRIBUTING: examples run as printed, the first screen is complete, named paths exist.
+
+tests/unit/test_docs.py checks the other names in all pages.
+"""
 
 from __future__ import annotations
 
@@ -57,8 +60,3 @@ def test_contributing_names_existing_paths() -> None:
     package = REPOSITORY / "src" / "crnet"
     folders = [REPOSITORY, package, *(path for path in package.iterdir() if path.is_dir())]  # `loop.py` of `training/`
     assert {path for path in paths if not any((folder / path).exists() for folder in folders)} == set()
-
-
-def test_linked_documents_exist() -> None:
-    links = set(re.findall(r"\]\(((?!http)[^)#]+)", README + CONTRIBUTING))
-    assert {link for link in links if not (REPOSITORY / link).exists()} == set()

@@ -1,0 +1,189 @@
+"""Tests of README, CONTRIBUTING and docs/: every name, path, command, option and key that they print exists."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import textwrap
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import _parser
+from benchmarks.registry import ALL, SCRIPTS, TABLE
+from crnet.cli.commands import COMMANDS, command_class
+from crnet.cli.usage_errors import option_names
+from crnet.evaluation import record
+from crnet.types import Prediction
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+NAMES_OF_OTHERS = {
+    *("group_ethnicity", "group_gender"),  # columns: group_ and the name of a grouping
+    *("eth_gender_annotations_dev", "training80_01", "presenter_outdoors"),  # files of data sets
+    *("AppError", "LayerGradientXActivation", "IntegratedGradients", "TreebankWordTokenizer"),  # classes of libraries
+    *("libtorch_cpu", "RssAnon", "CRNET_FIV2_KEY_TEST_1E"),  # a library, a field of Linux, a variable for one archive
+}
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def code_lines(text: str) -> list[str]:
+    """Return the lines of indented and fenced code, without comments."""
+    fenced = re.findall(r"^```\w*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    indented = re.findall(r"^    \S.*", text, flags=re.MULTILINE)
+    return [re.sub(r"\s+#.*", "", line) for line in [*indented, *"".join(fenced).splitlines()]]
+
+
+def code_spans(text: str) -> list[str]:
+    """Return the texts between backticks outside code blocks; a span may continue on the next line."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
+
+
+@cache
+def source_words() -> set[str]:
+    """Return all words of the source, and the names of all files of the repository that hold code."""
+    files = [*REPOSITORY.glob("benchmarks/*.py"), *(REPOSITORY / name for name in ("Makefile", "Dockerfile"))]
+    files += [path for path in REPOSITORY.glob("src/**/*.*") if path.suffix in (".py", ".html", ".css", ".js")]
+    words = set(re.findall(r"\w+", "\n".join(map(read, files))))
+    return words | {path.stem for path in (*files, *REPOSITORY.glob("tests/**/*.py"))}
+
+
+@cache
+def options_of(name: str) -> frozenset[str]:
+    """Return the options of a command, those of the configuration included."""
+    command = command_class(name)
+    return frozenset(option_names(command, command.defaults([])))
+
+
+@cache
+def benchmark_options() -> set[str]:
+    names = [ALL, *TABLE, *SCRIPTS]
+    return {option for name in names for option in re.findall(r"--[a-z][\w-]*", benchmark_help(name))}
+
+
+def benchmark_help(name: str) -> str:
+    (subparsers,) = (action for action in _parser(name)._actions if action.dest == "name")
+    return str(subparsers.choices[name].format_help())  # type: ignore[index, call-overload]
+
+
+@each_page
+def test_dotted_names_import(page: Path) -> None:
+    text = read(page)
+    source = "\n".join(read(path) for path in REPOSITORY.glob("src/**/*.py"))
+    names = {
+        name
+        for code in [*code_lines(text), *code_spans(text)]
+        for name in re.findall(r"(?<![\w./-])crnet(?:\.[A-Za-z_]\w*)+", code)
+        if not name.endswith(".py") and f'"{name}"' not in source  # a file, a key
+    }
+    for name in names:
+        _, *parts = name.split(".")
+        owner: object = importlib.import_module("crnet")
+        for end, part in enumerate(parts, start=1):
+            if not hasattr(owner, part):
+                importlib.import_module(".".join(["crnet", *parts[:end]]))
+            owner = getattr(owner, part)
+
+
+@each_page
+def test_identifiers_exist_in_the_source(page: Path) -> None:
+    identifier = r"\b[A-Za-z_]\w*(?=\()|\b[A-Za-z]\w*_\w*|\b[A-Z]+[a-z]\w*[A-Z]\w*"
+    names = {name for span in code_spans(read(page)) for name in re.findall(identifier, span)}
+    assert names - source_words() - NAMES_OF_OTHERS == set()
+
+
+@each_page
+def test_paths_of_code_exist(page: Path) -> None:
+    spans = {path for span in code_spans(read(page)) for path in re.findall(r"\b(?:[\w-]+/)+[\w-]+\.py\b", span)}
+    folders = (REPOSITORY, REPOSITORY / "src" / "crnet")
+    assert {path for path in spans if not any((folder / path).exists() for folder in folders)} == set()
+
+
+@each_page
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(((?!http)[^)#]+)", read(page))
+    assert {link for link in links if not (page.parent / link).exists()} == set()
+
+
+@each_page
+def test_imports_of_the_examples_work(page: Path) -> None:
+    for example in re.findall(r"^```python\n(.*?)^```", read(page), flags=re.MULTILINE | re.DOTALL):
+        for node in ast.walk(ast.parse(example)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("crnet"):
+                module = importlib.import_module(str(node.module))
+                assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+
+
+@each_page
+def test_commands_exist_and_have_the_options(page: Path) -> None:
+    text = read(page)
+    for code in [*code_lines(text), *code_spans(text)]:
+        for words in re.findall(r"(?:^|[\s/])crnet +([a-z][^\n|]*)", code):
+            if words.startswith(("help ", "import ")):
+                continue
+            name = next((name for name in COMMANDS if f"{words} ".startswith(f"{name} ")), None)
+            assert name is not None, code
+            assert set(re.findall(r"--[a-z][\w.-]*", words)) <= options_of(name), code
+
+
+@each_page
+def test_options_exist_somewhere(page: Path) -> None:
+    known = {option for name in COMMANDS for option in options_of(name)} | benchmark_options()
+    known |= {"--version", "--tyro-write-completion", "--tyro-print-completion", "--build-arg", "--nproc-per-node"}
+    spans = code_spans(read(page))
+    assert {option for span in spans for option in re.findall(r"(?<!\w)--[a-z][\w.-]*", span)} - known == set()
+
+
+@each_page
+def test_benchmarks_and_make_targets_exist(page: Path) -> None:
+    text = read(page)
+    targets = set(re.findall(r"^([a-z0-9-]+):", read(REPOSITORY / "Makefile"), flags=re.MULTILINE))
+    for code in [*code_lines(text), *code_spans(text)]:
+        for name, rest in re.findall(r"python -m benchmarks ([a-z-]+)([^|]*)", code):
+            assert set(re.findall(r"--[a-z][\w-]*", rest)) <= set(re.findall(r"--[a-z][\w-]*", benchmark_help(name)))
+        assert set(re.findall(r"^make ([a-z0-9-]+)", code)) <= targets
+
+
+@pytest.mark.parametrize(
+    ("title", "writer"),
+    [("`crnet predict RUN VIDEO --json`", Prediction), ("`crnet evaluate` writes `metrics.json`", record.Evaluation)],
+    ids=["predict", "evaluate"],
+)
+def test_the_keys_of_json_documents_are_complete(title: str, writer: type) -> None:
+    _, _, after = read(REPOSITORY / "docs" / "data.md").partition(title)
+    block = re.findall(r"((?:^    .*\n|^\n)+)", after, flags=re.MULTILINE)[0]
+    depth, listed = 0, set()
+    for token in re.findall(r'[{}]|"\w+"', block):
+        depth += {"{": 1, "}": -1}.get(token, 0)
+        if token.startswith('"') and depth == 1:
+            listed.add(token.strip('"'))
+    assert listed == first_level_keys(writer)
+
+
+def first_level_keys(writer: type) -> set[str]:
+    """Return the keys of the dictionary that `to_dict` returns, also those that it leaves out on a condition."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(writer.to_dict)))  # type: ignore[attr-defined]
+    document = next(node.value for node in ast.walk(tree) if isinstance(node, ast.Return))
+    keys: set[str] = set()
+
+    def add(node: ast.AST | None) -> None:
+        if isinstance(node, ast.IfExp):
+            add(node.body)
+        if isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if key is None:
+                    add(value)
+                else:
+                    keys.add(str(ast.literal_eval(key)))
+
+    add(document)
+    return keys
