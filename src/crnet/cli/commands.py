@@ -19,7 +19,7 @@ COMMANDS = {
     "train": "Train the streams and the fusion on a clip store.",
     "evaluate": "Evaluate a trained system and compare it with the median floor.",
     "predict": "Score videos with a trained system.",
-    "explain": "Explain the scores of a video, or compute a split's key-point ratio.",
+    "explain": "Explain a video's scores, or compute a split's key-point ratio.",
     "serve": "Serve a web page that scores videos.",
     "reproduce": "Make the tables and figures of the paper from your own data.",
     "text fetch": "Download and check the published skip-thoughts files.",

@@ -26,7 +26,7 @@ from crnet.cli.terminal import print_json, show_prediction
 
 @dataclass(frozen=True)
 class Explain(Command):
-    """Explain the scores of a video, or compute a split's key-point ratio.
+    """Explain a video's scores, or compute a split's key-point ratio.
 
     For a video, the command writes report.html with heat maps for every frame and target, the contributions of each
     stream and word, the parts of the sound that matter, and a timeline if the video is long. For a clip store, it
