@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from crnet.cli import main as cli
+from crnet.cli.commands import COMMANDS
 from crnet.demo import DemoResult
 from crnet.types import TARGETS
 
@@ -75,7 +75,7 @@ def test_the_image_runs_the_server_as_an_unprivileged_user() -> None:
     assert order.index("USER") > max(index for index, name in enumerate(order) if name == "RUN")
     assert json.loads(arguments_of("ENTRYPOINT")) == ["crnet"]
     command = json.loads(arguments_of("CMD"))
-    assert command[0] in cli.COMMANDS
+    assert command[0] in COMMANDS
     assert command[command.index("--host") + 1] == "0.0.0.0"
     port = arguments_of("EXPOSE")
     assert f":{port}/healthz" in arguments_of("HEALTHCHECK")
