@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from crnet.cli.exit_codes import EXIT_DONE
-from crnet.cli.options import Command, Json, Store, option
+from crnet.cli.options import Command, Json, NewEncoder, Store
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import print_json
 
@@ -23,13 +22,7 @@ class Embed(Command):
     resumes = True
 
     store: Store
-    encoder: Annotated[
-        str,
-        option(
-            "Text encoder (docs/text.md): hashed-ngrams-v1, skip-thoughts:FOLDER, sentence:FOLDER or sentence:NAME.",
-            "ENCODER",
-        ),
-    ]
+    encoder: NewEncoder
     json: Json = False
 
     def __call__(self) -> int:

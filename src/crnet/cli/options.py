@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, arg
 
+from crnet.text.encoders import supported_names
 from crnet.utils.device import Device, Precision
 
 GLOBAL_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--debug")
@@ -76,6 +77,7 @@ Asr = Annotated[
     str | None,
     option("Speech recognition for videos without a transcript: name or folder of a faster-whisper model.", "MODEL"),
 ]
+NewEncoder = Annotated[str, option(f"Text encoder for transcripts (docs/text.md): {supported_names()}.", "ENCODER")]
 EncoderLocation = Annotated[
     str | None,
     option("New location of the text encoder, such as skip-thoughts:FOLDER, if it moved after training.", "ENCODER"),

@@ -10,9 +10,10 @@ from typing import Annotated
 from tyro.conf import DisallowNone, Positional
 
 from crnet.cli.exit_codes import EXIT_DONE, EXIT_FAILURES
-from crnet.cli.options import Asr, Command, Json, Workers, option
+from crnet.cli.options import Asr, Command, Json, NewEncoder, Workers, option
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import print_json
+from crnet.text.encoders import DEFAULT_ENCODER
 
 FAILURES_SHOWN = 10
 
@@ -36,13 +37,7 @@ class Prepare(Command):
         int | None, DisallowNone, option("Number of frames to keep from each of the 32 segments (default: all).")
     ] = None
     pixels: Annotated[int, option("Height and width of the stored frames, in pixels.")] = 112
-    encoder: Annotated[
-        str,
-        option(
-            "Text encoder for transcripts (docs/text.md): hashed-ngrams-v1, skip-thoughts:FOLDER, sentence:FOLDER or "
-            "sentence:NAME."
-        ),
-    ] = "hashed-ngrams-v1"
+    encoder: NewEncoder = DEFAULT_ENCODER
     asr: Asr = None
     json: Json = False
 

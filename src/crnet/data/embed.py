@@ -18,7 +18,7 @@ from crnet.data.manifest import (
 from crnet.data.prepare import SETTINGS_NAME, settings_fingerprint
 from crnet.data.store import ClipFile, read_clip, write_clip
 from crnet.errors import FormatError, StorageError
-from crnet.text.base import TextEncoder, encoder_label, is_same_encoder
+from crnet.text.encoder_interface import TextEncoder, encoder_label, is_same_encoder
 from crnet.utils.files import read_json, remove_leftovers, write_error_remedy, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import short_fingerprint

@@ -18,7 +18,7 @@ from crnet.data.store import RECOGNISED, clip_path, open_if_current, write_clip
 from crnet.errors import ConfigError, CrnetError, FormatError, MediaError, MissingDependencyError, StorageError
 from crnet.media.frame_sampling import count_faces
 from crnet.text.asr import SpeechRecogniser, recognition_warning
-from crnet.text.base import TextEncoder
+from crnet.text.encoder_interface import TextEncoder
 from crnet.types import Clip
 from crnet.utils.resumable import short_fingerprint
 

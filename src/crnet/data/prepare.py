@@ -29,7 +29,7 @@ from crnet.data.sources.open_dataset import open_dataset
 from crnet.data.store import CLIP_FORMAT
 from crnet.errors import StorageError, UsageError
 from crnet.text.asr import SpeechRecogniser
-from crnet.text.base import TextEncoder, encoder_label
+from crnet.text.encoder_interface import TextEncoder, encoder_label
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import SPLITS, DataSource, Split
 from crnet.utils.executors import WorkerDied, run_jobs, worker_processes

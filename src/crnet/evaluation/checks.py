@@ -11,7 +11,7 @@ from crnet.data.failures import FAILURES_NAME, missing_clips
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.data.splits import OFFICIAL, SplitProtocol, assign_splits, training_fingerprint
 from crnet.errors import ConfigError, LabelError
-from crnet.text.base import encoder_label, is_same_encoder
+from crnet.text.encoder_interface import encoder_label, is_same_encoder
 from crnet.types import SPLITS, TRAINED_ON_SYNTHETIC_PEOPLE, Split
 
 

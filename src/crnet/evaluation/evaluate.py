@@ -23,7 +23,7 @@ from crnet.evaluation.checks import EvaluationClips, select_clips
 from crnet.evaluation.record import EVALUATION_FOLDER, FLOOR, FUSION, SCENE_FACE, Evaluation, write_evaluation
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.metrics import AVERAGE, RESAMPLES, describe
-from crnet.text.base import encoder_label
+from crnet.text.encoder_interface import encoder_label
 from crnet.training.distributed import choose_device
 from crnet.training.features import extract_all
 from crnet.types import STREAMS, Split

@@ -12,7 +12,7 @@ from crnet.data.manifest import ClipRow, Manifest
 from crnet.errors import ConfigError, CrnetError
 from crnet.fusion.fusion import FusionConfig
 from crnet.models.crnet import ModelConfig
-from crnet.text.base import encoder_label
+from crnet.text.encoder_interface import encoder_label
 from crnet.training.config import TrainingConfig
 from crnet.training.loop import BEST_NAME, STATE_NAME
 from crnet.training.old_names import with_old_names

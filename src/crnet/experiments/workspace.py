@@ -22,7 +22,7 @@ from crnet.errors import ConfigError, LabelError, UsageError
 from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, UntrainedError, data_fingerprint, is_trained
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.models.crnet import StreamNet
-from crnet.text.base import encoder_label
+from crnet.text.encoder_interface import encoder_label
 from crnet.training.checkpoint import load_net
 from crnet.training.distributed import choose_device
 from crnet.training.features import extract_all

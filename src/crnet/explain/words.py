@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from crnet.fusion.fusion import system_scores
 from crnet.models.crnet import StreamNet
 from crnet.predict import Predictor
-from crnet.text.base import LONGEST_TEXT_CHARACTERS
+from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS
 from crnet.text.transcripts import Cue
 from crnet.training.features import run_networks
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch, Stream

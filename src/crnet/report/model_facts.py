@@ -8,7 +8,7 @@ from typing import Any
 from crnet.bundle.bundle import Bundle
 from crnet.evaluation.record import EVALUATION_FOLDER, FUSION, METRICS_FILE
 from crnet.metrics import AVERAGE
-from crnet.text.base import encoder_label
+from crnet.text.encoder_interface import encoder_label
 from crnet.types import DATA_SOURCES, SAMPLE_RATE_HZ, Stream
 from crnet.utils.files import read_json
 from crnet.utils.number_format import decimal, percent

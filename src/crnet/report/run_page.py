@@ -23,7 +23,7 @@ from crnet.metrics import AVERAGE
 from crnet.report.curves import Log
 from crnet.report.page import MEANINGS, NEUROTICISM, data_uri, environment
 from crnet.report.run_figures import RUN_FIGURES
-from crnet.text.base import encoder_label
+from crnet.text.encoder_interface import encoder_label
 from crnet.types import TARGETS, TRAITS, Stream
 from crnet.utils.number_format import decimal, error_removed_text, interval_text, percent, score_text
 

@@ -13,7 +13,7 @@ from crnet.serve import render
 from crnet.serve.job_queue import JobQueue, ScoringRequest, ScoringResult, score_with_progress
 from crnet.serve.render import JobProgress
 from crnet.serve.worker_client import ScoringError
-from crnet.text.base import LONGEST_TEXT_CHARACTERS
+from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS
 
 TITLE = "crnet: first impressions from a video"
 SYSTEM_FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]

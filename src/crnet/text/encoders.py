@@ -1,20 +1,68 @@
-"""Look up text encoders by name: `hashed-ngrams-v1`, `skip-thoughts:FOLDER`, `sentence:FOLDER` or `sentence:NAME`."""
+"""Text encoders by name. `ENCODERS` lists them; the command line's help and the errors come from it."""
 
 from __future__ import annotations
 
-from crnet.errors import ConfigError, FormatError
-from crnet.text.base import TextEncoder, encoder_label, is_same_encoder, parse_encoder_name
-from crnet.text.hashed_ngrams import HashedNgrams
+from collections.abc import Callable
+from typing import NamedTuple
 
-SUPPORTED_NAMES = "hashed-ngrams-v1, skip-thoughts:FOLDER, sentence:FOLDER or sentence:NAME"
+from crnet.errors import ConfigError, FormatError
+from crnet.text.encoder_interface import EncoderName, TextEncoder, encoder_label, is_same_encoder, parse_encoder_name
+
+# Each function imports its encoder itself: two of them need PyTorch, and the command line's help needs none.
+
+
+def _load_hashed_ngrams(place: str, fingerprint: str) -> TextEncoder:
+    from crnet.text.hashed_ngrams import HashedNgrams
+
+    return HashedNgrams()
+
+
+def _load_skip_thoughts(place: str, fingerprint: str) -> TextEncoder:
+    from crnet.text.skip_thoughts.encoder import SkipThoughts
+
+    return SkipThoughts(place, fingerprint)
+
+
+def _load_sentence_encoder(place: str, fingerprint: str) -> TextEncoder:
+    from crnet.text.sentence import SentenceEncoder
+
+    return SentenceEncoder(place, fingerprint)
+
+
+class EncoderKind(NamedTuple):
+    """A kind of text encoder.
+
+    Attributes:
+        load: Loads the encoder from its place, "" if it has none. The fingerprint of the weights, if it is not "",
+            must be the given one.
+        places: What the place can be, as words for the help; empty for an encoder without weights.
+    """
+
+    load: Callable[[str, str], TextEncoder]
+    places: tuple[str, ...] = ()
+
+
+DEFAULT_ENCODER = "hashed-ngrams-v1"
+ENCODERS = {
+    DEFAULT_ENCODER: EncoderKind(_load_hashed_ngrams),
+    "skip-thoughts": EncoderKind(_load_skip_thoughts, ("FOLDER",)),
+    "sentence": EncoderKind(_load_sentence_encoder, ("FOLDER", "NAME")),
+}
+"""The text encoders by kind, which is the first part of an encoder's name."""
+
+
+def supported_names() -> str:
+    """Return the names that a user can give, as in "hashed-ngrams-v1, skip-thoughts:FOLDER or sentence:NAME"."""
+    names = [str(EncoderName(kind, place)) for kind, encoder in ENCODERS.items() for place in encoder.places or ("",)]
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def encoder_by_name(name: str) -> TextEncoder:
     """Load the encoder that a user, a store or a bundle names.
 
     Args:
-        name: `hashed-ngrams-v1`, `skip-thoughts:FOLDER`, or `sentence:FOLDER` or `sentence:NAME`. A `#` with the
-            fingerprint of the weights may follow; other weights are then refused.
+        name: One of `supported_names`. After a place, a `#` with the fingerprint of the weights may follow; other
+            weights are then refused.
 
     Raises:
         ConfigError: The encoder is unknown, or its weights do not have the fingerprint.
@@ -22,18 +70,10 @@ def encoder_by_name(name: str) -> TextEncoder:
         MissingDependencyError: A package that the encoder needs is not installed.
     """
     kind, place, fingerprint = parse_encoder_name(name)
-    if name == HashedNgrams.name:
-        return HashedNgrams()
-    # Imported here: both need PyTorch, and most callers use the hashed n-grams.
-    if kind == "skip-thoughts" and place:
-        from crnet.text.skip_thoughts.encoder import SkipThoughts
-
-        return SkipThoughts(place, fingerprint)
-    if kind == "sentence" and place:
-        from crnet.text.sentence import SentenceEncoder
-
-        return SentenceEncoder(place, fingerprint)
-    raise ConfigError(f"unknown text encoder {name!r}", remedy=f"use {SUPPORTED_NAMES}")
+    encoder = ENCODERS.get(kind)
+    if encoder is None or (name != kind if not encoder.places else not place):
+        raise ConfigError(f"unknown text encoder {name!r}", remedy=f"use {supported_names()}")
+    return encoder.load(place, fingerprint)
 
 
 def find_encoder(recorded: str, override: str | None = None) -> TextEncoder:

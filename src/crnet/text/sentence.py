@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.errors import ConfigError, MissingDependencyError
-from crnet.text.base import LONGEST_TEXT_CHARACTERS, EncoderName, check_fingerprint
+from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS, EncoderName, check_fingerprint, check_width
 from crnet.types import TEXT_DIMENSIONS
 from crnet.utils.extras import install_command
 from crnet.utils.resumable import SHORT_DIGITS, content_fingerprint
@@ -46,12 +46,7 @@ class SentenceEncoder:
     def __init__(self, model: str | Path, fingerprint: str | None = None) -> None:
         self._model = _load(str(model))
         width = len(self._model.encode(["a"], show_progress_bar=False)[0])
-        if width > TEXT_DIMENSIONS:
-            raise ConfigError(
-                f"its vectors have {width} numbers, but a clip's text holds at most {TEXT_DIMENSIONS}",
-                path=model,
-                remedy="choose a smaller model",
-            )
+        check_width(width, model, "choose a smaller model")
         folder = Path(model).expanduser()
         self._place = str(folder.resolve()) if folder.is_dir() else str(model)
         self._fingerprint = _fingerprint(self._model)

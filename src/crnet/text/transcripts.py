@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crnet.errors import LabelError
-from crnet.text.base import LONGEST_TEXT_CHARACTERS
+from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS
 
 SUFFIXES = (".txt", ".srt", ".vtt")
 LARGEST_FILE_BYTES = 4 << 20  # subtitles of a whole day

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from crnet.text.base import LONGEST_TEXT_CHARACTERS
+from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS
 
 
 def split_words(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from crnet.errors import MediaError, StorageError
-from crnet.text.base import TextEncoder
+from crnet.text.encoder_interface import TextEncoder
 from crnet.types import Clip
 
 

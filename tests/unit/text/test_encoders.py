@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from crnet.errors import ConfigError
-from crnet.text.base import EncoderName, check_fingerprint, encoder_label, is_same_encoder, parse_encoder_name
+from crnet.text.encoder_interface import (
+    EncoderName,
+    check_fingerprint,
+    encoder_label,
+    is_same_encoder,
+    parse_encoder_name,
+)
 from crnet.text.encoders import encoder_by_name, find_encoder
 
 FINGERPRINT = "0123456789abcdef"
@@ -42,8 +48,10 @@ def test_other_weights_are_refused_by_label_and_place() -> None:
 
 def test_lookup_by_name() -> None:
     assert encoder_by_name("hashed-ngrams-v1").name == "hashed-ngrams-v1"
-    with pytest.raises(ConfigError, match="use hashed-ngrams-v1"):
-        encoder_by_name("word2vec")
+    remedy = "use hashed-ngrams-v1, skip-thoughts:FOLDER, sentence:FOLDER or sentence:NAME"
+    for name in ("word2vec", "skip-thoughts", "sentence:", "hashed-ngrams-v1:folder", "hashed-ngrams-v1:"):
+        with pytest.raises(ConfigError, match=remedy):
+            encoder_by_name(name)
 
 
 def test_an_override_must_be_the_recorded_encoder() -> None:

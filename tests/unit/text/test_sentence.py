@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crnet.errors import ConfigError, MissingDependencyError
-from crnet.text.base import is_same_encoder
+from crnet.text.encoder_interface import is_same_encoder
 from crnet.text.encoders import encoder_by_name
 from crnet.text.sentence import SentenceEncoder
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from crnet.errors import ConfigError, FormatError
-from crnet.text.base import is_same_encoder
+from crnet.text.encoder_interface import is_same_encoder
 from crnet.text.encoders import encoder_by_name
 from crnet.text.skip_thoughts import encoder as skip_thoughts
 from crnet.text.skip_thoughts.encoder import SkipThoughts
@@ -217,6 +217,6 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_vectors_longer_than_a_clips_text_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skip_thoughts, "TEXT_DIMENSIONS", 21)
+    monkeypatch.setattr("crnet.types.TEXT_DIMENSIONS", 21)
     with pytest.raises(ConfigError, match="its vectors have 22 numbers, but a clip's text holds at most 21"):
         SkipThoughts(write_kiros_files(tmp_path, uni=12, bi=5))

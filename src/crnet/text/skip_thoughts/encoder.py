@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from crnet.errors import ConfigError, FormatError
-from crnet.text.base import LONGEST_TEXT_CHARACTERS, EncoderName, check_fingerprint
+from crnet.errors import FormatError
+from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS, EncoderName, check_fingerprint, check_width
 from crnet.text.skip_thoughts.kiros_files import read_kiros_files
 from crnet.text.skip_thoughts.tokens import tokenize
 from crnet.text.skip_thoughts.trained_encoder import is_trained_encoder, read_trained_encoder
@@ -85,13 +85,8 @@ class SkipThoughts:
         read = read_trained_encoder if is_trained_encoder(folder) else read_kiros_files
         self._weights = read(folder)
         self._network = CombineSkip(self._weights.grus).eval()
-        if self._network.dimensions > TEXT_DIMENSIONS:
-            raise ConfigError(
-                f"its vectors have {self._network.dimensions} numbers, but a clip's text holds at most"
-                f" {TEXT_DIMENSIONS}",
-                path=folder,
-                remedy="train an encoder with fewer units: --uni plus twice --bi is at most 4800",
-            )
+        remedy = "train an encoder with fewer units: --uni plus twice --bi is at most 4800"
+        check_width(self._network.dimensions, folder, remedy)
         self._folder = folder.resolve()
         self.name = str(EncoderName(KIND, str(self._folder), self._weights.fingerprint))
         check_fingerprint(self.name, fingerprint)

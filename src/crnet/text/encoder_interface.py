@@ -8,19 +8,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from crnet.errors import ConfigError
 from crnet.utils.resumable import SHORT_DIGITS
+
+if TYPE_CHECKING:  # the command line lists the encoders in its help and should start without NumPy
+    import numpy as np
+    from numpy.typing import NDArray
 
 LONGEST_TEXT_CHARACTERS = 100_000  # about two hours of speech; bounds the time that any input can take
 
 
 class TextEncoder(Protocol):
-    """Turns texts into vectors; the same text always gives the same vector."""
+    """Turns texts into vectors; the same text always gives the same vector.
+
+    `hashed_ngrams.py` is the model for encoders without weights, `sentence.py` for encoders with weights. An encoder
+    must:
+
+    - be picklable, because each worker process of `crnet prepare` receives it. With weights, `__reduce__` should let
+      the process load them itself, as `SentenceEncoder` does;
+    - zero-pad its vectors to 4,800 numbers, and refuse to make longer ones with `check_width`;
+    - with weights, end its name in their fingerprint, and compare it with the expected one by `check_fingerprint`;
+    - read at most `LONGEST_TEXT_CHARACTERS` of a text.
+
+    `encoders.py` lists the encoders.
+    """
 
     @property
     def name(self) -> str:
@@ -65,6 +79,24 @@ def encoder_label(name: str) -> str:
 def is_same_encoder(first: str, second: str) -> bool:
     """Return whether two names stand for the same vectors, wherever the files are."""
     return encoder_label(first) == encoder_label(second)
+
+
+def check_width(width: int, path: Path | str, remedy: str) -> None:
+    """Raise unless an encoder's vectors fit into a clip's text, which holds 4,800 numbers.
+
+    Args:
+        width: Length of the vectors.
+        path: The encoder's folder or name, for the error.
+        remedy: What the user can do, for the error.
+
+    Raises:
+        ConfigError: The vectors are longer.
+    """
+    from crnet.types import TEXT_DIMENSIONS
+
+    if width > TEXT_DIMENSIONS:
+        reason = f"its vectors have {width} numbers, but a clip's text holds at most {TEXT_DIMENSIONS}"
+        raise ConfigError(reason, path=path, remedy=remedy)
 
 
 def check_fingerprint(name: str, expected: str | None) -> None:
