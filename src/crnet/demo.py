@@ -14,12 +14,13 @@ from crnet.evaluation.evaluate import evaluate_run
 from crnet.evaluation.record import FLOOR, FUSION, Evaluation
 from crnet.metrics import AVERAGE
 from crnet.predict import Predictor
-from crnet.report.run_report import REPORT_FILE, write_run_report
+from crnet.report.page import REPORT_FILE
+from crnet.report.run_report import write_run_report
 from crnet.simulate.planning import SimulationConfig
 from crnet.simulate.speech import best_voice
 from crnet.simulate.write_dataset import write_dataset
 from crnet.train import train_system
-from crnet.types import Prediction
+from crnet.types import TRAINED_ON_SYNTHETIC_PEOPLE, Prediction
 from crnet.utils.device import Device
 from crnet.utils.files import write_json
 from crnet.utils.number_format import decimal, difference, percent
@@ -59,7 +60,7 @@ class DemoResult:
             f"floor, reaches {decimal(accuracy[FLOOR])}: the fusion differs by "
             f"{difference(accuracy[FUSION] - accuracy[FLOOR])} and removes {percent(removed, 0)} of the floor's error.",
             f"Open {self.out / REPORT_FILE} in a browser, or score a video: crnet predict {self.out} VIDEO",
-            "This system was trained on synthetic people; its scores for real people are meaningless.",
+            TRAINED_ON_SYNTHETIC_PEOPLE,
         ]
 
 

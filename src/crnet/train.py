@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crnet.bundle.bundle import Bundle
-from crnet.bundle.load import VISUAL, VISUAL_FUSION_FILE, load_bundle
+from crnet.bundle.load import VISUAL_FUSION_FILE, load_bundle
 from crnet.bundle.save import save_bundle
 from crnet.bundle.verify import BUNDLE_FILE, BUNDLE_FOLDER
 from crnet.config import Config, to_dict
@@ -45,7 +45,7 @@ from crnet.training.features import extract_all
 from crnet.training.old_names import with_current_names
 from crnet.training.parallel_streams import train_streams
 from crnet.training.stream import decisive_fields
-from crnet.types import Stream
+from crnet.types import VISUAL_STREAMS, Stream
 from crnet.utils.files import write_arrays, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
@@ -175,8 +175,8 @@ def _fit_system(
     model = replace(config.model, init=None)  # trained networks do not need the initial weights
     nets = {stream: load_net(path, stream, model) for stream, path in weights.items()}
     fusions = _fit_fusions(_features(nets, store, rows, config, progress), scores, config, progress)
-    if VISUAL in fusions:
-        write_arrays(run_dir / VISUAL_FUSION_FILE, fusions[VISUAL].to_tensors())
+    if VISUAL_STREAMS in fusions:
+        write_arrays(run_dir / VISUAL_FUSION_FILE, fusions[VISUAL_STREAMS].to_tensors())
     return Bundle(
         config=config,
         nets=nets,
@@ -254,8 +254,8 @@ def _fit_fusions(
 ) -> dict[tuple[Stream, ...], Fusion]:
     """Fit the fusion of all streams and, if there is a third stream, that of the two visual streams alone."""
     combinations = [config.streams]
-    if set(VISUAL) < set(config.streams):
-        combinations.append(VISUAL)
+    if set(VISUAL_STREAMS) < set(config.streams):
+        combinations.append(VISUAL_STREAMS)
     fusions = {}
     for done, streams in enumerate(combinations):
         progress("growing trees", done, len(combinations), "+".join(streams))

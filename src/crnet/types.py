@@ -24,9 +24,17 @@ TARGETS = (*TRAITS, "interview")
 """The order of every array of scores. `neuroticism` keeps the name in the dataset, but a high score means perceived
 emotional *stability*: on FIv2 it correlates +.88 with the interview score."""
 
+TRAIT_INDICES = [TARGETS.index(trait) for trait in TRAITS]
+"""Places of the five traits in arrays over the six targets."""
+
 Stream = Literal["scene", "face", "audio-text"]
 STREAMS: tuple[Stream, ...] = get_args(Stream)
 VisualStream = Literal["scene", "face"]
+VISUAL_STREAMS: tuple[VisualStream, ...] = get_args(VisualStream)
+
+Backbone = Literal["r2d34", "r3d34"]
+BACKBONES: tuple[Backbone, ...] = get_args(Backbone)
+"""ResNet-34 of the visual streams, in 2-D over each frame or in 3-D over the clip."""
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -207,7 +215,7 @@ class Batch:
                 description = f"{name} is {tensor.dtype}{list(tensor.shape)}"
                 _require(str(tensor.dtype) == dtype and tensor.ndim == dimensions, f"{description}, expected {dtype}")
                 _require(tensor.shape[0] == count, f"{description} for {count} clips")
-        for name in ("scene", "face"):
+        for name in VISUAL_STREAMS:
             tensor = getattr(self, name)
             _require(tensor is None or tensor.shape[2] == 3, f"{name} frames are not RGB")
         _require((self.audio is None) == (self.text is None), "audio and text come together")

@@ -33,7 +33,6 @@ from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.types import Stream
 from crnet.utils.files import read_json
 
-VISUAL: tuple[Stream, ...] = ("scene", "face")
 VISUAL_FUSION_FILE = "scene+face.safetensors"
 
 

@@ -11,6 +11,7 @@ from crnet.cli.commands import COMMANDS, command_class
 from crnet.cli.options import GLOBAL_FLAGS, HELP_FLAGS, Command
 from crnet.errors import UsageError
 from crnet.utils.suggestions import did_you_mean
+from crnet.utils.text_format import join_words
 
 RENAMED_OPTIONS = {"--data": "--store", "--a-sentence-a-line": "--sentence-per-line", "--keep-min": "--keep-minutes"}
 MISSING_TITLE = "Required options"
@@ -56,7 +57,7 @@ def missing_arguments(name: str, command: type[Command], missing: Sequence[str])
     required = [_display_name(command, field.name) for field in fields if _is_required(field)]
     verb = "is" if len(missing) == 1 else "are"
     usage = _usage(name, [*required, *lists])
-    return UsageError(f"crnet {name}: {_listed(missing)} {verb} missing", remedy=f"usage: {usage}")
+    return UsageError(f"crnet {name}: {join_words(missing)} {verb} missing", remedy=f"usage: {usage}")
 
 
 def _unknown_option(name: str, option: str, options: Collection[str]) -> UsageError:
@@ -66,13 +67,8 @@ def _unknown_option(name: str, option: str, options: Collection[str]) -> UsageEr
     suggestion = f"did you mean {renamed}?" if renamed in options else did_you_mean(option, options)
     others = [other for other in COMMANDS if other != name and option in option_names(command_class(other))]
     if others:
-        reason += f"; {_listed(others)} {'has' if len(others) == 1 else 'have'} it"
+        reason += f"; {join_words(others)} {'has' if len(others) == 1 else 'have'} it"
     return UsageError(reason, remedy=suggestion or f"see crnet {name} --help")
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return "a", "a and b", or "a, b and c"."""
-    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _main_sentence(complaint: str) -> str:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from crnet.metrics import AVERAGE
 from crnet.types import TARGETS, TRAITS
 
-AVERAGE = "average"
 COLUMNS = (*TRAITS, AVERAGE, "interview")
 """The columns in the order of the paper's tables."""
-
-TRAIT_INDICES = [TARGETS.index(trait) for trait in TRAITS]
-"""Places of the five traits in arrays over the six targets."""
 
 PublishedScores = Mapping[str, float]
 """A published row, `{target or "average": 1 - MAE}`, without the numbers that the paper leaves out."""

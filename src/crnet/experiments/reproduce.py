@@ -32,7 +32,7 @@ from crnet.training.distributed import choose_device
 from crnet.training.old_names import with_current_names
 from crnet.training.parallel_streams import nets_at_once
 from crnet.training.stream import decisive_fields
-from crnet.types import SPLITS
+from crnet.types import BACKBONES, SPLITS
 from crnet.utils.executors import worker_processes
 from crnet.utils.files import read_json, write_json, write_text
 from crnet.utils.progress import Progress, no_progress
@@ -67,7 +67,7 @@ def reproduce(
     base: Config,
     *,
     seeds: tuple[int, ...] = (0, 1, 2),
-    backbones: tuple[str, ...] = ("r2d34", "r3d34"),
+    backbones: tuple[str, ...] = BACKBONES,
     workers: int | None = None,
     protocol: SplitProtocol = OFFICIAL,
     command: str = "",

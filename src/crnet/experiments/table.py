@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from crnet.experiments.claims import Claim, Predictions, Verdict, judge
-from crnet.experiments.columns import AVERAGE, COLUMNS, PublishedScores
+from crnet.experiments.columns import COLUMNS, PublishedScores
 from crnet.experiments.config_overrides import ConfigOverride, unchanged
 from crnet.experiments.net_spec import NetSpec, UntrainedError
 from crnet.experiments.predictors import ALTERNATIVE, Predictor, predict
@@ -18,7 +18,7 @@ from crnet.experiments.rendering.accuracy_table import write_accuracy_section
 from crnet.experiments.seed_statistics import mean_sd_json
 from crnet.experiments.workspace import Section, Workspace
 from crnet.fusion.fusion import FusionConfig
-from crnet.metrics import accuracy, spread
+from crnet.metrics import AVERAGE, accuracy, describe
 from crnet.types import TARGETS, TRAITS, Stream
 
 
@@ -89,8 +89,9 @@ class RowResult:
         document["accuracy"] = {
             name: mean_sd_json(values) for name, values in accuracies(truth, self.predictions).items()
         }
-        document["error_removed"] = mean_sd_json([_error_removed(truth, scores, floor) for scores in self.predictions])
-        document["spread"] = mean_sd_json([_mean_spread(truth, scores) for scores in self.predictions])
+        averages = [describe(truth, scores, floor, resamples=0)[AVERAGE] for scores in self.predictions]
+        for metric in ("error_removed", "spread"):
+            document[metric] = mean_sd_json([_nan_if_none(average[metric]) for average in averages])
         if self.alternative is not None:
             document["alternative"] = {
                 "predictor": ALTERNATIVE[row.resolved_predictor],
@@ -233,18 +234,6 @@ def accuracies(truth: np.ndarray, predictions: Predictions) -> dict[str, list[fl
     }
     average = np.mean([by_target[trait] for trait in TRAITS], axis=0).tolist()
     return {name: average if name == AVERAGE else by_target[name] for name in COLUMNS}
-
-
-def _error_removed(truth: np.ndarray, scores: np.ndarray, floor: np.ndarray) -> float:
-    """Return the share of the floor's mean absolute error, averaged over the traits, that the scores remove."""
-    traits = slice(len(TRAITS))
-    errors = np.abs(scores - truth)[:, traits].mean()
-    return float(1 - errors / np.abs(floor - truth)[:, traits].mean())
-
-
-def _mean_spread(truth: np.ndarray, scores: np.ndarray) -> float:
-    """Return the mean of the traits' spreads; NaN where a trait has none."""
-    return float(np.mean([_nan_if_none(spread(truth[:, i], scores[:, i])) for i in range(len(TRAITS))]))
 
 
 def _nan_if_none(value: float | None) -> float:

@@ -28,7 +28,7 @@ from crnet.training.distributed import choose_device
 from crnet.training.features import extract_all
 from crnet.training.loop import BEST_NAME
 from crnet.training.stream import reproducible
-from crnet.types import DATA_SOURCES, SPLITS, Split, Stream
+from crnet.types import BACKBONES, DATA_SOURCES, SPLITS, Split, Stream
 from crnet.utils.files import write_arrays
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import fingerprint, short_fingerprint
@@ -121,7 +121,7 @@ class Workspace:
     out: Path
     base: Config
     seeds: tuple[int, ...] = (0,)
-    backbones: tuple[str, ...] = ("r2d34", "r3d34")
+    backbones: tuple[str, ...] = BACKBONES
     progress: Progress = no_progress
     protocol: SplitProtocol = OFFICIAL
 
@@ -132,7 +132,7 @@ class Workspace:
         out: Path,
         base: Config,
         seeds: tuple[int, ...] = (0,),
-        backbones: tuple[str, ...] = ("r2d34", "r3d34"),
+        backbones: tuple[str, ...] = BACKBONES,
         progress: Progress = no_progress,
         protocol: SplitProtocol = OFFICIAL,
     ) -> Self:
@@ -202,11 +202,13 @@ class Workspace:
         """Return the annotated scores of a split, in [0, 1]."""
         return stack_scores(self.rows(split))
 
+    def floor(self, split: Split) -> Float64[np.ndarray, "N 6"]:
+        """Return the floor's scores of a split: for every clip, the medians of the training scores."""
+        return np.tile(np.median(self.truth("train"), axis=0), (len(self.rows(split)), 1))
+
     def test_truth_and_floor(self) -> tuple[Float64[np.ndarray, "N 6"], Float64[np.ndarray, "N 6"]]:
-        """Return the annotated scores of all folds' test clips and their floor, the median of the training scores."""
-        truths = [fold.truth("test") for fold in self.folds]
-        medians = [np.median(fold.truth("train"), axis=0) for fold in self.folds]
-        floors = [np.tile(median, (len(truth), 1)) for median, truth in zip(medians, truths, strict=True)]
+        """Return the annotated scores of all folds' test clips, and the floor's scores of the same clips."""
+        truths, floors = zip(*((fold.truth("test"), fold.floor("test")) for fold in self.folds), strict=True)
         return np.concatenate(truths), np.concatenate(floors)
 
     def standard_net(self, stream: Stream) -> NetSpec:

@@ -13,7 +13,7 @@ from crnet.data.store import as_clip_source
 from crnet.data.transforms import collate, read_sample
 from crnet.explain.words import Word
 from crnet.predict import Predictor
-from crnet.types import SAMPLE_RATE_HZ, TARGETS, Clip, Faces
+from crnet.types import SAMPLE_RATE_HZ, TARGETS, VISUAL_STREAMS, Clip, Faces
 from crnet.utils.progress import Progress, no_progress
 
 WINDOW_S = 15.0  # a clip of First Impressions
@@ -124,7 +124,7 @@ def cut(clip: Clip, start: int, count: int) -> Clip:
     start_s, length_s = (segments * clip.duration_s / clip.segments for segments in (start, count))
     samples = slice(round(start_s * SAMPLE_RATE_HZ), round((start_s + length_s) * SAMPLE_RATE_HZ))
     jpegs = {}
-    for stream in ("scene", "face"):
+    for stream in VISUAL_STREAMS:
         data, offsets = getattr(clip, f"{stream}_jpeg"), getattr(clip, f"{stream}_offsets")
         jpegs[f"{stream}_jpeg"] = data[offsets[first] : offsets[last]]
         jpegs[f"{stream}_offsets"] = offsets[first : last + 1] - offsets[first]

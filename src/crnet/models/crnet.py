@@ -24,7 +24,7 @@ from crnet.models.resnet import (
     average_positions,
     load_backbone,
 )
-from crnet.types import SEGMENTS, STREAMS, Batch, Stream
+from crnet.types import SEGMENTS, STREAMS, Backbone, Batch, Stream
 
 MAX_WIDTH = 1_024
 CPU_WIDTH_STEP = 8  # training another width on a CPU can corrupt memory
@@ -62,7 +62,7 @@ class ModelConfig:
             in Tables 4 to 6. The last two are the same network trained with different losses.
     """
 
-    backbone: Literal["r2d34", "r3d34"] = "r2d34"
+    backbone: Backbone = "r2d34"
     temporal: Literal["mean", "conv1x1"] = "mean"
     width: int = RESNET34_WIDTH
     blocks: tuple[int, int, int, int] = RESNET34_BLOCKS

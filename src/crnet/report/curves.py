@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from crnet.metrics import AVERAGE
 from crnet.models.losses import LOSSES, Loss
 from crnet.report.style import (
     BLUE,
@@ -125,7 +126,7 @@ def regression_epochs(rows: Log) -> list[tuple[int, Mapping[str, Any]]]:
 
 
 def _accuracy(row: Mapping[str, Any], split: str) -> float:
-    value = row[split]["accuracy"]["average"]
+    value = row[split]["accuracy"][AVERAGE]
     return float("nan") if value is None else float(value)
 
 

@@ -8,6 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from crnet.utils.number_format import effect_text, percent, score_text
 
+REPORT_FILE = "report.html"  # in a run, or beside the files of a video report
+
 NEUROTICISM = (
     "Neuroticism is reversed in this dataset. The target keeps its name, but a high score means that the person seems "
     "calm and emotionally stable, because the raters were asked who looks more comfortable. On First Impressions v2 "

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import simplejpeg
 import torch
 from jaxtyping import Float32, UInt8
 from matplotlib import colormaps
@@ -26,7 +25,6 @@ GAP_PX = 8
 TIME_PX = 18  # the line above a tile with its time
 TITLE_PX = 30
 FEATURE_OPACITY = 0.5
-JPEG_QUALITY = 85
 SIGNED_OPACITY = 0.8  # at the strongest places; 0 where nothing is attributed
 
 Picture = UInt8[np.ndarray, "h w 3"]
@@ -133,11 +131,6 @@ def png_bytes(picture: Picture) -> bytes:
     target = io.BytesIO()
     imsave(target, picture, format="png", metadata={"Software": None})  # type: ignore[dict-item]
     return target.getvalue()
-
-
-def jpeg_bytes(picture: Picture) -> bytes:
-    """Return a picture as the bytes of a JPEG file, a tenth of the size of a PNG."""
-    return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(picture), JPEG_QUALITY, "RGB", "420"))
 
 
 def _with_labels(canvas: Picture, labels: Sequence[Label]) -> Picture:

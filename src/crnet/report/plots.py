@@ -17,6 +17,7 @@ from crnet.report.style import (
     FLOOR_LABEL,
     FLOOR_LINE,
     INK,
+    MIN_PER_BIN,
     SYSTEM_COLOURS,
     SYSTEM_MARKERS,
     legend_below,
@@ -32,7 +33,6 @@ USUAL_ERROR = 0.75  # errors up to this value have the same scale in every run
 BINS = 10
 TICKS = (0, 0.2, 0.4, 0.6, 0.8, 1)
 MARGIN = 0.02  # so that the mark of a score of 0 or 1 is not cut
-FEWEST_IN_A_BIN = 3  # the mean of fewer clips is noise
 
 
 def systems_figure(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figure:
@@ -202,7 +202,7 @@ def _binned(
     order = np.argsort(x, kind="stable")
     bin_number = np.clip((x[order] * BINS).astype(int), 0, BINS - 1)
     bins = np.array_split(order, BINS) if by_rank else [order[bin_number == i] for i in range(BINS)]
-    used = [members for members in bins if len(members) >= FEWEST_IN_A_BIN]
+    used = [members for members in bins if len(members) >= MIN_PER_BIN]
     errors = [y[members].std(ddof=1) / np.sqrt(len(members)) for members in used]
     return np.array([x[m].mean() for m in used]), np.array([y[m].mean() for m in used]), np.array(errors)
 

@@ -24,7 +24,7 @@ from crnet.report.curves import Log
 from crnet.report.page import MEANINGS, NEUROTICISM, data_uri, environment
 from crnet.report.run_figures import RUN_FIGURES
 from crnet.text.encoder_interface import encoder_label
-from crnet.types import TARGETS, TRAITS, Stream
+from crnet.types import TARGETS, TRAIT_INDICES, Stream
 from crnet.utils.number_format import decimal, error_removed_text, interval_text, percent, score_text
 
 CLIPS_SHOWN = 3  # with the largest errors, and as many with the smallest
@@ -235,8 +235,7 @@ def _overfitting(logs: Mapping[Stream, Log]) -> list[tuple[Stream, str]]:
 
 def _cards(evaluation: Evaluation, store: Path, *, largest: bool) -> list[ClipCard]:
     """Return the clips with the largest or the smallest error, averaged over the five traits."""
-    traits = [TARGETS.index(trait) for trait in TRAITS]
-    errors = np.abs(evaluation.predictions[FUSION] - evaluation.truth)[:, traits].mean(axis=1)
+    errors = np.abs(evaluation.predictions[FUSION] - evaluation.truth)[:, TRAIT_INDICES].mean(axis=1)
     order = np.argsort(-errors if largest else errors, kind="stable")
     # No clip appears in both lists.
     return [_card(evaluation, store, int(i), float(errors[i])) for i in order[: min(CLIPS_SHOWN, len(order) // 2)]]

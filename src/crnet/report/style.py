@@ -34,6 +34,7 @@ RAISES_TINT, LOWERS_TINT = "214, 69, 49", "49, 120, 200"  # behind a word, CSS
 DOTS_PER_INCH = 130
 WIDTH_IN = 9.0
 MOST_IN_A_ROW = 6  # legend entries
+MIN_PER_BIN = 3  # the mean of fewer scores is noise
 
 
 def new_figure(height_in: float) -> Figure:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from crnet.explain.frame_maps import FrameMaps
-from crnet.report.pictures import Picture, Row, contact_sheet, jpeg_bytes, strip, with_feature_map, with_gradcam
+from crnet.media.crops import encode_jpeg
+from crnet.report.pictures import Picture, Row, contact_sheet, strip, with_feature_map, with_gradcam
 from crnet.types import TARGETS, Stream
 
 STRIP_FRAMES = 8  # shown on the page
+STRIP_JPEG_QUALITY = 85  # a tenth of the size of a PNG
 FRAMES, FEATURES = "frames", "features"
 
 FEATURE_NOTE = "Each frame with its feature map: mean over the channels of {layer}, each frame scaled to its own range."
@@ -50,7 +52,7 @@ def page_strips(frames: FrameMaps) -> Strips:
             **{target: _under_gradcam(frames, stream, target) for target in TARGETS},
         }
         for kind, pictures in kinds.items():
-            strips[stream, kind] = jpeg_bytes(strip([pictures[i] for i in chosen]))
+            strips[stream, kind] = encode_jpeg(strip([pictures[i] for i in chosen]), STRIP_JPEG_QUALITY)
     return strips
 
 

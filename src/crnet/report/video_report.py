@@ -18,6 +18,7 @@ from typing import Any
 from crnet.bundle.bundle import Bundle
 from crnet.explain.explain import VideoExplanation
 from crnet.report.overlay_video import heat_panels, write_overlay_video
+from crnet.report.page import REPORT_FILE
 from crnet.report.pictures import png_bytes
 from crnet.report.sound_figure import sound_figure
 from crnet.report.style import png
@@ -28,7 +29,6 @@ from crnet.utils.progress import Progress, no_progress
 
 EXPLANATION_FILE = "explanation.json"
 OVERLAY_FILE = "overlay.mp4"
-PAGE_FILE = "report.html"
 SOUND_FILE = "sound.png"
 LARGEST_EMBEDDED_VIDEO_BYTES = 6 << 20  # a larger overlay video stays outside the page
 PICTURES_TASK, REPORT_TASK = "pictures", "report"
@@ -82,9 +82,9 @@ def write_video_report(
     document = {**explanation.to_dict(), "files": sorted(names)}
     write_json(out / EXPLANATION_FILE, document)
     media = PageMedia(page_strips(explanation.frames), contents.get(SOUND_FILE), _embedded_video(out, names))
-    write_text(out / PAGE_FILE, render_video_page(explanation, bundle, media, sorted(names)))
+    write_text(out / REPORT_FILE, render_video_page(explanation, bundle, media, sorted(names)))
     progress(REPORT_TASK, 1, 1)
-    return VideoReport(out / PAGE_FILE, {name: out / name for name in names}, document)
+    return VideoReport(out / REPORT_FILE, {name: out / name for name in names}, document)
 
 
 def _pictures(explanation: VideoExplanation, progress: Progress) -> dict[str, bytes]:

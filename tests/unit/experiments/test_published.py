@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from crnet.experiments.columns import AVERAGE, PublishedScores
+from crnet.experiments.columns import PublishedScores
 from crnet.experiments.paper import published as paper
+from crnet.metrics import AVERAGE
 from crnet.types import TRAITS
 
 MEASURED = {n: getattr(paper, f"TABLE_{n}") for n in (1, 3, 4, 5, 6, 7)}

@@ -18,11 +18,12 @@ from crnet.experiments.figures.loss_shapes import (
     widest_sigma_with_side_minima,
 )
 from crnet.experiments.net_spec import NetSpec
-from crnet.experiments.rendering.markdown import image_link, join_words, unwrap
+from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.write_figure import write_figure
 from crnet.experiments.workspace import Section, Workspace
 from crnet.models.losses import BELL_SIGMA, SCORE_SCALE
 from crnet.report.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, new_figure, tidy, title
+from crnet.utils.text_format import join_words
 
 PREDICTIONS = np.linspace(0.2, 0.8, 601)
 SIGMAS = (BELL_SIGMA, 6.0, 4.0, 3.0, 2.0)  # in points; the paper's first

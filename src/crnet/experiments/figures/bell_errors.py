@@ -16,19 +16,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from crnet.experiments.claims import Claim, Verdict, judge_share
-from crnet.experiments.columns import TRAIT_INDICES
 from crnet.experiments.net_spec import NetSpec, UntrainedError
 from crnet.experiments.paper.extremes import WITH, WITHOUT, outer
 from crnet.experiments.paper.tables import CR_ONLY
 from crnet.experiments.predictors import all_seed_scores
 from crnet.experiments.rendering.claims_table import claims_section
-from crnet.experiments.rendering.markdown import image_link, join_words, unwrap
+from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
 from crnet.experiments.rendering.write_figure import write_figure
 from crnet.experiments.seed_statistics import mean_sd_text
 from crnet.experiments.workspace import Section, Workspace
-from crnet.report.style import BLUE, FLOOR_LABEL, FLOOR_LINE, INK, VERMILION, legend_below, new_figure, tidy, title
-from crnet.types import TRAITS, Stream
+from crnet.report.style import (
+    BLUE,
+    FLOOR_LABEL,
+    FLOOR_LINE,
+    INK,
+    MIN_PER_BIN,
+    VERMILION,
+    legend_below,
+    new_figure,
+    tidy,
+    title,
+)
+from crnet.types import TRAIT_INDICES, TRAITS, Stream
+from crnet.utils.text_format import join_words
 
 Scores = Float64[np.ndarray, "N 6"]
 SeedScores = Float64[np.ndarray, "S N 6"]
@@ -36,7 +47,6 @@ WithAndWithout = tuple[SeedScores, SeedScores]
 """Scores of a network trained with the Bell loss, and of one trained without."""
 
 HIGH_ERROR = 0.2  # well beyond the floor's mean error of .117 on FIv2; the paper gives no number
-MIN_SCORES_PER_BIN = 3  # the mean of fewer scores is noise
 STYLES = {WITH: (BLUE, "o"), WITHOUT: (VERMILION, "^")}  # colours and markers of Fig. 10
 CSV_HEADER = ("stream", "trait", "clip", "truth", "error_with_bell", "error_without_bell", "error_of_floor")
 
@@ -83,8 +93,7 @@ class BellErrors:
 
     def run(self, workspace: Workspace, folder: Path) -> Section:
         """Draw the errors on the test split and judge the high ones; leave out streams whose training failed."""
-        truth = workspace.truth("test")
-        floor = np.broadcast_to(np.median(workspace.truth("train"), axis=0), truth.shape)
+        truth, floor = workspace.truth("test"), workspace.floor("test")
         scores: dict[Stream, WithAndWithout] = {}
         for stream in workspace.base.streams:
             try:
@@ -218,7 +227,7 @@ def _draw_errors(
 def _mean_by_tenth(
     truth: Float64[np.ndarray, "N 5"], errors: Float64[np.ndarray, "S N 5"]
 ) -> tuple[list[float], list[float]]:
-    """Return middle and mean error, over all seeds, of each tenth of the scale with `MIN_SCORES_PER_BIN` scores."""
+    """Return middle and mean error, over all seeds, of each tenth of the scale with `MIN_PER_BIN` scores."""
     bins = np.minimum((truth * 10).astype(int), 9)
-    tenths = [tenth for tenth in range(10) if (bins == tenth).sum() >= MIN_SCORES_PER_BIN]
+    tenths = [tenth for tenth in range(10) if (bins == tenth).sum() >= MIN_PER_BIN]
     return [(tenth + 0.5) / 10 for tenth in tenths], [float(errors[:, bins == tenth].mean()) for tenth in tenths]

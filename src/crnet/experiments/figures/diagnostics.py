@@ -19,12 +19,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from crnet.data.dataset import ClipDataset, load_batches
-from crnet.experiments.columns import TRAIT_INDICES
 from crnet.experiments.net_spec import NetSpec, UntrainedError
 from crnet.experiments.rendering.csv_text import csv_text
-from crnet.experiments.rendering.markdown import image_link, join_words, unwrap
+from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.write_figure import DECIMALS, write_figure
 from crnet.experiments.workspace import Section, Workspace
+from crnet.metrics import AVERAGE
 from crnet.models.cr_block import EDGES, class_indices
 from crnet.report.curves import Log, mark_best, mark_stages, read_logs, regression_epochs
 from crnet.report.style import (
@@ -42,9 +42,10 @@ from crnet.report.style import (
 from crnet.training.distributed import choose_device
 from crnet.training.features import BATCH_SIZE
 from crnet.training.log import OVERFITTING_DROP
-from crnet.types import Stream
+from crnet.types import TRAIT_INDICES, Stream
 from crnet.utils.files import write_text
 from crnet.utils.number_format import decimal, percent
+from crnet.utils.text_format import join_words
 
 SPLIT_COLOURS = {"train": BLUE, "val": VERMILION}
 SPLIT_LABELS = {"train": "training", "val": "validation"}
@@ -82,9 +83,9 @@ class TurningPoint:
     def from_log(cls, rows: Log) -> Self | None:
         """Read the turning point from a log; None without validated epochs of stage 2."""
         regression = [row for _, row in regression_epochs(rows) if row["val"]]
-        if not regression or any(row["val"]["accuracy"]["average"] is None for row in regression):
+        if not regression or any(row["val"]["accuracy"][AVERAGE] is None for row in regression):
             return None
-        val, train = ([float(row[split]["accuracy"]["average"]) for row in regression] for split in ("val", "train"))
+        val, train = ([float(row[split]["accuracy"][AVERAGE]) for row in regression] for split in ("val", "train"))
         best = int(np.argmax(val))
         warned = [row for row in regression if row["overfitting"]]
         return cls(
@@ -122,7 +123,7 @@ class Floors:
     def measure(cls, workspace: Workspace) -> Self:
         """Measure the floors on the labels."""
         train, val, classes = workspace.truth("train"), workspace.truth("val"), workspace.base.model.classes
-        errors = np.abs(np.median(train, axis=0) - val)[:, TRAIT_INDICES]
+        errors = np.abs(workspace.floor("val") - val)[:, TRAIT_INDICES]
         largest = [np.bincount(column, minlength=classes).argmax() for column in class_indices(train, classes).T]
         return cls(float(1 - errors.mean()), float((class_indices(val, classes) == largest).mean()))
 
@@ -214,7 +215,7 @@ def _confusions_csv(diagnoses: Mapping[Stream, Diagnosis]) -> str:
 def _metric(row: Mapping[str, Any], split: str, name: str) -> float | None:
     """Return a metric of an epoch, averaged over the traits if it is by target; None without such a split."""
     value = (row[split] or {}).get(name)
-    return value["average"] if isinstance(value, Mapping) else value
+    return value[AVERAGE] if isinstance(value, Mapping) else value
 
 
 def _text(picture: Path, workspace: Workspace, diagnoses: Mapping[Stream, Diagnosis], floors: Floors) -> str:

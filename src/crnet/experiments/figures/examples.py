@@ -12,15 +12,15 @@ from matplotlib.figure import Figure
 
 from crnet.data.store import read_clip
 from crnet.data.transforms import decode_frame
-from crnet.experiments.columns import TRAIT_INDICES
 from crnet.experiments.net_spec import NetSpec
-from crnet.experiments.rendering.markdown import image_link, join_words, unwrap
+from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.write_figure import write_figure
 from crnet.experiments.workspace import Section, Workspace
 from crnet.report.pictures import Picture
 from crnet.report.style import GREY, INK, new_figure
-from crnet.types import TARGETS, Clip
+from crnet.types import TARGETS, TRAIT_INDICES, Clip
 from crnet.utils.number_format import decimal
+from crnet.utils.text_format import join_words
 
 KINDS = ("best", "typical", "worst")
 CLIPS_PER_KIND = 2

@@ -16,7 +16,7 @@ from torch import Tensor
 from crnet.data.store import as_clip_source, read_clip
 from crnet.data.transforms import choose_frames, collate, read_sample
 from crnet.experiments.net_spec import NetSpec
-from crnet.experiments.rendering.markdown import image_link, join_words, unwrap
+from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
 from crnet.experiments.rendering.write_figure import write_figure
 from crnet.experiments.workspace import Section, Workspace
@@ -33,11 +33,11 @@ from crnet.models.crnet import StreamNet
 from crnet.report.pictures import Picture
 from crnet.report.style import FEATURE_COLOURS, INK, new_figure
 from crnet.training.distributed import choose_device
-from crnet.types import VisualStream
+from crnet.types import VISUAL_STREAMS, VisualStream
 from crnet.utils.number_format import percent
+from crnet.utils.text_format import join_words
 
 CLIPS = 3  # of the test split, evenly spaced
-VISUAL: tuple[VisualStream, ...] = ("scene", "face")
 CSV_HEADER = ("network", "seed", "layer", "cells", "clips", "frames", "points", "ratio", "centred_disc", "chance")
 
 
@@ -75,7 +75,7 @@ class FeatureMaps:
 
     def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return the standard visual networks."""
-        return tuple(workspace.standard_net(stream) for stream in VISUAL if stream in workspace.base.streams)
+        return tuple(workspace.standard_net(stream) for stream in VISUAL_STREAMS if stream in workspace.base.streams)
 
     def run(self, workspace: Workspace, folder: Path) -> Section:
         """Draw maps of a few test clips, and count the key points over the whole split."""

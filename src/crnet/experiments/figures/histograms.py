@@ -10,16 +10,16 @@ from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crnet.experiments.columns import TRAIT_INDICES
 from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.rendering.csv_text import csv_text
-from crnet.experiments.rendering.markdown import image_link, join_words, unwrap
+from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.write_figure import DECIMALS, write_figure
 from crnet.experiments.workspace import Section, Workspace
 from crnet.models.cr_block import EDGES, class_indices
 from crnet.report.style import BLUE, GREY, INK, VERMILION, legend_below, new_figure, tidy, title
-from crnet.types import TARGETS, TRAITS, Split
+from crnet.types import TARGETS, TRAIT_INDICES, TRAITS, Split
 from crnet.utils.files import write_text
+from crnet.utils.text_format import join_words
 
 Scores = Float64[np.ndarray, "N 6"]
 

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from crnet.data.ceiling import attainable_metrics, read_ceiling
 from crnet.data.dataset import stack_scores
 from crnet.data.splits import OFFICIAL
-from crnet.experiments.columns import TRAIT_INDICES
 from crnet.experiments.net_spec import NetSpec, UntrainedError
 from crnet.experiments.predictors import network_scores
 from crnet.experiments.rendering.markdown import image_link, unwrap
@@ -22,6 +21,7 @@ from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTabl
 from crnet.experiments.rendering.write_figure import write_figure
 from crnet.experiments.seed_statistics import mean_sd_text
 from crnet.experiments.workspace import Section, Workspace
+from crnet.metrics import AVERAGE
 from crnet.report.style import (
     BLUE,
     FLOOR_LABEL,
@@ -35,7 +35,7 @@ from crnet.report.style import (
     tidy,
     title,
 )
-from crnet.types import SPLITS, STREAMS, Split
+from crnet.types import SPLITS, STREAMS, TRAIT_INDICES, Split
 from crnet.utils.number_format import decimal, difference
 
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
@@ -141,13 +141,12 @@ def _fusion_errors(workspace: Workspace, specs: Sequence[NetSpec], truth: Mappin
 
 def measure_bounds(workspace: Workspace) -> Bounds:
     """Return the floor on the test split and, for synthetic clips in their original splits, the ceiling."""
-    truth, medians = workspace.truth("test"), np.median(workspace.truth("train"), axis=0)
     document = (read_ceiling(workspace.store) if workspace.protocol == OFFICIAL else None) or {}
     streams = workspace.base.streams
     systems = (*streams, *((FUSION,) if set(streams) == set(STREAMS) else ()))
     best = {system: attainable_metrics(document, "test", system) for system in systems}
-    ceiling = {system: 1 - float(metrics["average"]["accuracy"]) for system, metrics in best.items() if metrics}
-    return Bounds(_error(truth, np.broadcast_to(medians, truth.shape)), ceiling)
+    ceiling = {system: 1 - float(metrics[AVERAGE]["accuracy"]) for system, metrics in best.items() if metrics}
+    return Bounds(_error(workspace.truth("test"), workspace.floor("test")), ceiling)
 
 
 def decrease_per_doubling(by_clips: Mapping[int, Mapping[Split, Sequence[float]]]) -> float | None:

@@ -16,18 +16,19 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.svm import SVR
 
 from crnet.experiments.claims import Claim, judge
-from crnet.experiments.columns import TRAIT_INDICES
 from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.rendering.claims_table import claims_section
-from crnet.experiments.rendering.markdown import image_link, join_words, unwrap
+from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
 from crnet.experiments.rendering.write_figure import write_figure
 from crnet.experiments.seed_statistics import mean_sd_text
 from crnet.experiments.workspace import Section, Workspace
 from crnet.fusion.fusion import Fusion
+from crnet.metrics import AVERAGE
 from crnet.report.style import FLOOR_LABEL, FLOOR_LINE, GREEN, INK, ORANGE, VERMILION, legend_below, new_figure, tidy
-from crnet.types import SPLITS, TARGETS, Split
+from crnet.types import SPLITS, TARGETS, TRAIT_INDICES, Split
 from crnet.utils.number_format import decimal
+from crnet.utils.text_format import join_words
 
 Features = Float32[np.ndarray, "N 6 M"]
 Scores = Float64[np.ndarray, "N 6"]
@@ -76,7 +77,7 @@ class Regressors:
         scores = {name: np.stack([fitted[name].predictions for fitted in by_seed]) for name in COLOURS}
         seconds = {name: [fitted[name].seconds for fitted in by_seed] for name in COLOURS}
         accuracies = {name: 1 - np.abs(predictions - truth).mean(axis=1) for name, predictions in scores.items()}
-        floor = 1 - np.abs(np.median(workspace.truth("train"), axis=0) - truth).mean(axis=0)
+        floor = 1 - np.abs(workspace.floor("test") - truth).mean(axis=0)
         verdicts = [judge(claim, truth, scores[claim.better], scores[claim.worse]) for claim in CLAIMS]
         rows = [
             [name, seed, target, float(accuracies[name][s, i]), float(floor[i]), seconds[name][s]]
@@ -208,7 +209,7 @@ def _figure(accuracies: Accuracies, floor: np.ndarray, seconds: Mapping[str, lis
 
 def _draw_accuracies(axes: Axes, accuracies: Accuracies, floor: np.ndarray) -> None:
     tidy(axes)
-    columns = (*TARGETS, "average")
+    columns = (*TARGETS, AVERAGE)
     for i, value in enumerate((*floor, *_trait_average(floor[None]))):
         axes.hlines(value, i - 0.36, i + 0.36, **FLOOR_LINE, label=FLOOR_LABEL if i == 0 else "")
     for place, (name, by_target) in enumerate(accuracies.items()):

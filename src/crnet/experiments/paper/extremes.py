@@ -21,7 +21,7 @@ from crnet.experiments.seed_statistics import mean_sd_json
 from crnet.experiments.table import Row, RowResult, measure
 from crnet.experiments.workspace import Section, Workspace
 from crnet.metrics import spread
-from crnet.types import TRAITS
+from crnet.types import TRAIT_INDICES
 from crnet.utils.number_format import decimal
 
 TAIL = 0.1  # share of the clips at either end of the scale
@@ -88,7 +88,7 @@ def outer(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def errors_and_spread(predictions: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Return the numbers of one seed, means over the traits; predictions and truth are [N, 6]."""
     low, high = outer(truth)
-    errors, traits = np.abs(predictions - truth), range(len(TRAITS))
+    errors, traits = np.abs(predictions - truth), TRAIT_INDICES
     masks = {"outer error": low | high, "low error": low, "high error": high, "inner error": ~(low | high)}
     numbers = {name: float(np.mean([errors[mask[:, i], i].mean() for i in traits])) for name, mask in masks.items()}
     spreads = [spread(truth[:, i], predictions[:, i]) for i in traits]

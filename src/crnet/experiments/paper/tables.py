@@ -39,14 +39,13 @@ from crnet.experiments.rendering.write_table import write_table
 from crnet.experiments.table import Row, Table, TablePerBackbone
 from crnet.experiments.workspace import Experiment, Section, Workspace
 from crnet.training.log import read_log
-from crnet.types import STREAMS, Stream
+from crnet.types import STREAMS, VISUAL_STREAMS, Stream
 from crnet.utils.number_format import percent
 
-VISUAL: tuple[Stream, ...] = ("scene", "face")
 STREAM_NAMES: dict[Stream, str] = {"face": "Face", "scene": "Scene", "audio-text": "Audio + text"}
 """Groups of rows, in the order of the paper's tables."""
 
-BACKBONES = {"r2d34": "2-D", "r3d34": "3-D"}
+BACKBONE_LABELS = {"r2d34": "2-D", "r3d34": "3-D"}
 CR_ONLY = with_losses("l1", "mse", "classification")
 
 TABLE_1_TITLE = "Table 1: the whole system beside published systems"
@@ -58,7 +57,7 @@ def table_1(backbones: tuple[str, ...]) -> Table:
     claims: list[Claim] = []
     for backbone in backbones:
         for mode, joined in (("sum", "summed"), ("concat", "concatenated")):
-            group = f"{BACKBONES[backbone]}, features {joined}"
+            group = f"{BACKBONE_LABELS[backbone]}, features {joined}"
             override = chain(with_model(backbone=backbone), with_fusion(mode=mode))
             without_text = chain(override, with_model(audio_text="audio"))
             whole = Row(group, "all", STREAMS, override, TABLE_1["Our"])
@@ -79,10 +78,10 @@ def table_3(backbones: tuple[str, ...]) -> Table:
         Row("Audio-text", "audio + text", ("audio-text",), with_model(audio_text="both"), TABLE_3["audio+text"]),
     ]
     rows += [
-        Row(f"All, {BACKBONES[b]}", "video + audio + text", STREAMS, with_model(backbone=b), TABLE_1["Our"])
+        Row(f"All, {BACKBONE_LABELS[b]}", "video + audio + text", STREAMS, with_model(backbone=b), TABLE_1["Our"])
         for b in backbones
     ]
-    claims = [claim for backbone in backbones for claim in _video_claims(BACKBONES[backbone])]
+    claims = [claim for backbone in backbones for claim in _video_claims(BACKBONE_LABELS[backbone])]
     claims += [
         Claim(
             f"video + audio + text beat video alone ({kind})",
@@ -90,7 +89,7 @@ def table_3(backbones: tuple[str, ...]) -> Table:
             f"All, {kind}: video + audio + text",
             f"Video, {kind}: multi-focus",
         )
-        for kind in (BACKBONES[backbone] for backbone in backbones)
+        for kind in (BACKBONE_LABELS[backbone] for backbone in backbones)
     ]
     both, audio, text = (f"Audio-text: {name}" for name in ("audio + text", "audio only", "text only"))
     claims += [
@@ -103,11 +102,11 @@ def table_3(backbones: tuple[str, ...]) -> Table:
 
 
 def _video_rows(backbone: str) -> tuple[Row, ...]:
-    group, override = f"Video, {BACKBONES[backbone]}", with_model(backbone=backbone)
+    group, override = f"Video, {BACKBONE_LABELS[backbone]}", with_model(backbone=backbone)
     return (
         Row(group, "face", ("face",), override, TABLE_3["face"]),
         Row(group, "scene", ("scene",), override, TABLE_3["scene"]),
-        Row(group, "multi-focus", VISUAL, override, TABLE_3["multi-focus"]),
+        Row(group, "multi-focus", VISUAL_STREAMS, override, TABLE_3["multi-focus"]),
     )
 
 

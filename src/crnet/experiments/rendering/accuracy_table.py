@@ -7,21 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from crnet.experiments.claims import Verdict
-from crnet.experiments.columns import AVERAGE, COLUMNS, FIV2_FLOOR
+from crnet.experiments.columns import COLUMNS, FIV2_FLOOR
 from crnet.experiments.rendering.claims_table import claims_section
 from crnet.experiments.rendering.csv_text import csv_text
 from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
 from crnet.experiments.rendering.write_table import write_table
 from crnet.experiments.workspace import Section
+from crnet.metrics import AVERAGE
+from crnet.types import TRAITS
 from crnet.utils.number_format import decimal, percent
 
-SHORT_NAMES = {
-    "extraversion": "E",
-    "neuroticism": "N",
-    "agreeableness": "A",
-    "conscientiousness": "C",
-    "openness": "O",
-}
+TRAIT_INITIALS = {trait: trait[0].upper() for trait in TRAITS}
 OURS, PAPER = "ours", "paper"
 COLUMN_NOTES = (
     "E, N, A, C, O: the five traits; a high N means emotionally stable. average: the mean of the five traits."
@@ -58,7 +54,15 @@ def write_accuracy_section(
 def accuracy_table(title: str, data: Mapping[str, Any], notes: Sequence[str] = ()) -> RenderedTable:
     """Return a table with each measured row above the paper's, and the floor at the end."""
     alternatives = sorted({row["alternative"]["predictor"] for row in data["rows"] if row.get("alternative")})
-    header = ("", "", "", *(SHORT_NAMES.get(name, name) for name in COLUMNS), "error removed", "spread", *alternatives)
+    header = (
+        "",
+        "",
+        "",
+        *(TRAIT_INITIALS.get(name, name) for name in COLUMNS),
+        "error removed",
+        "spread",
+        *alternatives,
+    )
     rows = [rendered for row in data["rows"] for rendered in _rendered_rows(row, alternatives)]
     empty = [""] * (2 + len(alternatives))
     floor = [decimal(data["floor"][name]) for name in COLUMNS]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from crnet.experiments.claims import REVERSED, SIGNIFICANCE_LEVEL, TOO_FEW, UNDECIDED, YES, Verdict
 from crnet.experiments.rendering.csv_text import csv_text
-from crnet.experiments.rendering.markdown import join_words
 from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
 from crnet.experiments.rendering.write_table import write_table
 from crnet.utils.number_format import difference, p_text
+from crnet.utils.text_format import join_words
 
 HEADER = ("claim", "source", "paper", "ours", "seeds", "p", "holds?")
 HOW_TO_READ = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -17,8 +16,3 @@ def unwrap(text: str) -> str:
 def image_link(path: Path, alt: str) -> str:
     """Return the Markdown that shows a picture from the folder of the page."""
     return f"![{alt}]({path.name})"
-
-
-def join_words(words: Sequence[str]) -> str:
-    """Return an enumeration: "a, b and c"."""
-    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
