@@ -40,6 +40,7 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 SAMPLE_RATE_HZ = 16_000  # Sec. 3.1.2
+INT16_FULL_SCALE = 32_768.0  # 16-bit samples are divided by it to lie in [-1, 1]
 TEXT_DIMENSIONS = 4_800  # skip-thought vectors: uni 2,400 + bi 2 x 1,200 (Kiros et al. 2015)
 SEGMENTS = 32  # Sec. 3.1.1
 

@@ -43,6 +43,7 @@ class Prepare(Command):
 
     def __call__(self) -> int:
         """Prepare every clip that is not in the store yet, and list the failures."""
+        from crnet.data.failures import FAILURES_NAME
         from crnet.data.prepare import prepare
         from crnet.media.settings import MediaSettings
         from crnet.text.asr import FasterWhisper
@@ -68,5 +69,5 @@ class Prepare(Command):
         for failure in report.failures[:FAILURES_SHOWN]:
             print(f"failed: {failure.path}: {failure.reason} ({failure.remedy})", file=sys.stderr)
         if failures:
-            print(f"all {len(failures)} failures: {self.store / 'failures.csv'}", file=sys.stderr)
+            print(f"all {len(failures)} failures: {self.store / FAILURES_NAME}", file=sys.stderr)
         return EXIT_FAILURES if failures else EXIT_DONE

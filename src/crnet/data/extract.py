@@ -20,13 +20,13 @@ from crnet.media.frame_sampling import count_faces
 from crnet.text.asr import SpeechRecogniser, recognition_warning
 from crnet.text.encoder_interface import TextEncoder
 from crnet.types import Clip
+from crnet.utils.files import CHUNK_BYTES
 from crnet.utils.resumable import short_fingerprint
 
 if TYPE_CHECKING:
     from crnet.media.settings import MediaSettings
 
 WORK_NAME = ".tmp-work"  # folder in a store for unpacked videos and archives
-CHUNK_BYTES = 1 << 20
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import torch
 
 from crnet.data.store import ClipSource, as_clip_source
 from crnet.errors import ConfigError, FormatError
-from crnet.types import TEXT_DIMENSIONS, Batch, Clip, Stream, VisualStream
+from crnet.types import INT16_FULL_SCALE, TEXT_DIMENSIONS, Batch, Clip, Stream, VisualStream
 from crnet.utils.resumable import content_fingerprint
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 VISUAL_STREAMS: tuple[VisualStream, ...] = get_args(VisualStream)
 
-INT16_SCALE = 32_768.0  # maps 16-bit sound to [-1, 1]
 TIE_S = 1e-9  # distances of two frames from the middle that differ by less are equal up to rounding
 LARGEST_SHIFT = 0.5  # half of the frame is lost
 MAX_STORED_SIDE = 4_096  # stored frames are small; a larger one means a damaged or hostile file
@@ -190,7 +189,7 @@ def pad_audio(audio: np.ndarray, samples: int) -> Float32[np.ndarray, " samples"
     """Convert int16 sound to float32 in [-1, 1], cut or zero-padded at the end to `samples`."""
     padded = np.zeros(samples, dtype=np.float32)
     cut = audio[:samples]
-    padded[: len(cut)] = cut.astype(np.float32) / INT16_SCALE
+    padded[: len(cut)] = cut.astype(np.float32) / INT16_FULL_SCALE
     return padded
 
 

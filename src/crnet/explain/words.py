@@ -21,7 +21,7 @@ from crnet.predict import Predictor
 from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS
 from crnet.text.transcripts import Cue
 from crnet.training.features import run_networks
-from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch, Stream
+from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ, TARGETS, Batch, Stream
 from crnet.utils.progress import Progress, no_progress
 
 CHUNK_S = 0.02  # voice activity is judged in chunks of this length
@@ -87,7 +87,7 @@ def align(transcript: str, cues: Sequence[Cue], audio: NDArray[np.int16], durati
 def voiced_parts(audio: NDArray[np.int16]) -> list[tuple[float, float]]:
     """Return start and end, in seconds, of the parts loud enough to be speech."""
     size = round(CHUNK_S * SAMPLE_RATE_HZ)
-    chunks = audio[: len(audio) // size * size].reshape(-1, size).astype(np.float64) / 32_768
+    chunks = audio[: len(audio) // size * size].reshape(-1, size).astype(np.float64) / INT16_FULL_SCALE
     if not len(chunks):
         return []
     level_db = 10 * np.log10(np.square(chunks).mean(axis=1) + 1e-12)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crnet.errors import MissingDependencyError
 from crnet.media.container import decode_packet, open_media
-from crnet.types import SAMPLE_RATE_HZ
+from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ
 from crnet.utils.extras import install_command
 
 try:
@@ -25,8 +25,6 @@ except ImportError as error:
     ) from error
 
 logger = logging.getLogger(__name__)
-
-FULL_SCALE = 32768  # int16 sample of amplitude 1
 
 
 def read_audio(path: Path | str, max_s: float = 60.0) -> NDArray[np.int16]:
@@ -49,7 +47,7 @@ def read_audio(path: Path | str, max_s: float = 60.0) -> NDArray[np.int16]:
             return np.zeros(0, np.int16)
         pieces = list(_resampled(_mono(container, container.streams.audio[0]), max_s))
     sound = np.concatenate([np.zeros(0, np.float32), *pieces])[: round(max_s * SAMPLE_RATE_HZ)]
-    return np.clip(np.rint(sound * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return np.clip(np.rint(sound * INT16_FULL_SCALE), -INT16_FULL_SCALE, INT16_FULL_SCALE - 1).astype(np.int16)
 
 
 def _mono(container: Any, stream: Any) -> Iterator[tuple[int, Float32[np.ndarray, " n"]]]:

@@ -17,7 +17,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from crnet.errors import MediaError
-from crnet.media.audio import FULL_SCALE, read_audio
+from crnet.media.audio import read_audio
 from crnet.media.container import NOT_A_VIDEO_REMEDY
 from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg
 from crnet.media.face_linking import PersonCrops
@@ -26,7 +26,7 @@ from crnet.media.frame_sampling import FrameSelection, select_frames
 from crnet.media.mtcnn import Mtcnn
 from crnet.media.settings import MediaSettings
 from crnet.media.video import Frame, VideoInfo, decode, probe
-from crnet.types import TEXT_DIMENSIONS, Clip
+from crnet.types import INT16_FULL_SCALE, TEXT_DIMENSIONS, Clip
 from crnet.utils.files import sha256
 from crnet.utils.process_memory import release_free_memory
 
@@ -252,5 +252,5 @@ def _warnings(
         yield f"{pictures.faces.people} people are in view; the one whose face is largest for longest was scored"
     if not len(audio):
         yield "the sound cannot be read" if info.has_audio else "there is no sound"
-    elif float(np.sqrt(np.mean((audio / FULL_SCALE) ** 2))) < NEAR_SILENCE_RMS:
+    elif float(np.sqrt(np.mean((audio / INT16_FULL_SCALE) ** 2))) < NEAR_SILENCE_RMS:
         yield "the sound is nearly silent"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from crnet.explain.sound import BIN_S, SoundAttribution
 from crnet.explain.words import Word
 from crnet.report.style import FAINT, GREY, INK, SIGNED_COLOURS, new_figure, tidy, title
-from crnet.types import SAMPLE_RATE_HZ, TARGETS
+from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ, TARGETS
 
 LONGEST_ROW_S = 15.0  # seconds of sound in one row of the figure
 WORD_LEVELS = 3  # heights at which neighbouring words are written
@@ -55,7 +55,7 @@ def _draw_waves(axes: Axes, audio: NDArray[np.int16], words: Sequence[Word], sta
     chunks = samples[: len(samples) // size * size].reshape(-1, size)
     if len(chunks):
         time_s = start_s + (np.arange(len(chunks)) + 0.5) * size / SAMPLE_RATE_HZ
-        peak = max(float(np.abs(audio.astype(np.float32)).max()), QUIETEST_PEAK * 32_768)
+        peak = max(float(np.abs(audio.astype(np.float32)).max()), QUIETEST_PEAK * INT16_FULL_SCALE)
         axes.fill_between(time_s, chunks.min(axis=1) / peak, chunks.max(axis=1) / peak, color=GREY, linewidth=0)
     row_words = [word for word in words if start_s <= (word.start_s + word.end_s) / 2 < start_s + row_s]
     for number, word in enumerate(row_words[:: -(-len(row_words) // MOST_WORDS) or 1]):

@@ -18,9 +18,9 @@ from starlette.types import Message
 
 from crnet.serve.storage import Storage
 from crnet.serve.worker_client import ScoringError
+from crnet.utils.files import CHUNK_BYTES
 
 FORM_FIELD = "files"
-CHUNK_BYTES = 1 << 20
 PROGRESS_TIMEOUT_S = 10.0
 ONE_FILE = f"send one file in the form field '{FORM_FIELD}'"
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.errors import MissingDependencyError
+from crnet.types import INT16_FULL_SCALE
 
 PACKAGE = "espeakng_loader"
 RATE_HZ = 22_050  # sample rate of the library's voices
@@ -102,7 +103,7 @@ class Synthesiser:
         size = ctypes.c_size_t(len(data) + 1)
         if self._library.espeak_Synth(data, size, 0, _BY_CHARACTER, 0, _UTF8, None, None) != _DONE:
             raise RuntimeError("eSpeak NG refused a text")
-        wave = np.concatenate([np.zeros(0, np.int16), *self._pieces]) / 32768.0
+        wave = np.concatenate([np.zeros(0, np.int16), *self._pieces]) / INT16_FULL_SCALE
         starts = sorted({min(start, len(wave)) for start in self._word_starts})
         return Utterance(wave, tuple(starts))
 

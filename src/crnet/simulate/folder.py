@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crnet.data.ceiling import CEILING_NAME
+from crnet.data.sources.release_names import SIMULATED_FORMAT, SIMULATED_MARKER
 from crnet.simulate.ceiling import compute_ceiling
 from crnet.simulate.labels import write_truth
 from crnet.simulate.planning import ClipPlan, SimulationConfig, plan_clips
@@ -15,8 +16,6 @@ from crnet.utils.files import remove_leftovers, write_json
 from crnet.utils.provenance import versions
 from crnet.utils.resumable import ResumableFolder, as_json
 
-MARKER = "simulated.json"
-FORMAT = 1
 GENERATOR = "crnet simulate"
 
 
@@ -24,7 +23,7 @@ def _decisive(marker: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in marker.items() if name not in ("versions", "complete")}
 
 
-SIMULATED_FOLDER = ResumableFolder("simulated data", MARKER, _decisive)
+SIMULATED_FOLDER = ResumableFolder("simulated data", SIMULATED_MARKER, _decisive)
 
 
 def begin_folder(out: Path, config: SimulationConfig, **more: Any) -> list[ClipPlan]:
@@ -47,7 +46,7 @@ def begin_folder(out: Path, config: SimulationConfig, **more: Any) -> list[ClipP
     has_begun = SIMULATED_FOLDER.check(out, marker)
     plans = plan_clips(config)
     if not has_begun:
-        write_json(out / MARKER, {**marker, "versions": versions(), "complete": False})
+        write_json(out / SIMULATED_MARKER, {**marker, "versions": versions(), "complete": False})
     write_truth(out, plans)
     ceiling = compute_ceiling(plans)
     if ceiling is not None:
@@ -58,12 +57,12 @@ def begin_folder(out: Path, config: SimulationConfig, **more: Any) -> list[ClipP
 def finish_folder(out: Path, config: SimulationConfig, **more: Any) -> None:
     """Mark the folder as complete and remove temporary files of killed runs; takes the arguments of `begin_folder`."""
     remove_leftovers(out)
-    write_json(out / MARKER, {**_marker(config, more), "versions": versions(), "complete": True})
+    write_json(out / SIMULATED_MARKER, {**_marker(config, more), "versions": versions(), "complete": True})
 
 
 def _marker(config: SimulationConfig, more: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "format": FORMAT,
+        "format": SIMULATED_FORMAT,
         "generator": GENERATOR,
         "seed": config.seed,
         **as_json({"config": asdict(config), **more}),

@@ -13,34 +13,41 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crnet.data.sources.release_names import (
+    DEMOGRAPHICS_COLUMNS,
+    DEMOGRAPHICS_SPLITS,
+    ETHNICITY_CODES,
+    GENDER_CODES,
+    PERSONS_COLUMNS,
+    PERSONS_NAME,
+    annotation_name,
+    demographics_name,
+    transcription_name,
+)
 from crnet.simulate.cues import CUES
-from crnet.simulate.people import ETHNICITY_CODE, GENDER_CODE
 from crnet.simulate.planning import ClipPlan
-from crnet.types import SPLITS, TARGETS, Split
+from crnet.types import SPLITS, TARGETS
 from crnet.utils.files import atomic_write, write_bytes, write_text
 
-OFFICIAL_NAME: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
 OFFICIAL_KEYS = ("extraversion", "neuroticism", "agreeableness", "conscientiousness", "interview", "openness")
 PICKLE_PROTOCOL = 2
-GROUP_HEADER = ("VideoName", "YouTubeID", "Ethnicity", "Gender")
-GROUP_FILES: dict[str, tuple[Split, ...]] = {"dev": ("train", "val"), "test": ("test",)}
 
 
 def write_labels(out: Path, plans: Sequence[ClipPlan]) -> None:
     """Write annotations, transcripts, groups and persons into `out`."""
     for split in SPLITS:
         split_plans = [plan for plan in plans if plan.split == split]
-        write_bytes(out / f"annotation_{OFFICIAL_NAME[split]}.pkl", _pickled(_annotation(split_plans)))
+        write_bytes(out / annotation_name(split), _pickled(_annotation(split_plans)))
         transcripts = {plan.name: plan.transcript for plan in split_plans}
-        write_bytes(out / f"transcription_{OFFICIAL_NAME[split]}.pkl", _pickled(transcripts))
-    for name, splits in GROUP_FILES.items():
+        write_bytes(out / transcription_name(split), _pickled(transcripts))
+    for part, splits in DEMOGRAPHICS_SPLITS.items():
         rows = [
-            (p.name, p.video_id, ETHNICITY_CODE[p.look.ethnicity], GENDER_CODE[p.look.gender])
+            (p.name, p.video_id, ETHNICITY_CODES[p.look.ethnicity.lower()], GENDER_CODES[p.look.gender])
             for p in plans
             if p.split in splits
         ]
-        write_text(out / f"eth_gender_annotations_{name}.csv", _table(GROUP_HEADER, rows))
-    write_text(out / "persons.csv", _table(("VideoName", "Person"), [(p.name, f"{p.person:05d}") for p in plans]))
+        write_text(out / demographics_name(part), _table(DEMOGRAPHICS_COLUMNS, rows))
+    write_text(out / PERSONS_NAME, _table(PERSONS_COLUMNS, [(p.name, f"{p.person:05d}") for p in plans]))
 
 
 def write_truth(out: Path, plans: Sequence[ClipPlan]) -> None:

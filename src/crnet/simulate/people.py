@@ -18,8 +18,6 @@ Ethnicity = Literal["Asian", "Caucasian", "African-American"]
 
 GENDER_SHARE: dict[Gender, float] = {"male": 0.45, "female": 0.55}
 ETHNICITY_SHARE: dict[Ethnicity, float] = {"Asian": 0.03, "Caucasian": 0.86, "African-American": 0.11}
-GENDER_CODE: dict[Gender, int] = {"male": 1, "female": 2}
-ETHNICITY_CODE: dict[Ethnicity, int] = {"Asian": 1, "Caucasian": 2, "African-American": 3}
 
 SKIN_TONES: tuple[Rgb, ...] = (
     (250, 219, 198), (243, 205, 178), (233, 188, 156), (219, 168, 132),

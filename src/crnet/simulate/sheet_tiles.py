@@ -12,7 +12,7 @@ from crnet.simulate.canvas import Pixels
 from crnet.simulate.motion import sample_motion
 from crnet.simulate.speech import speak
 from crnet.simulate.words import write_transcript
-from crnet.types import SAMPLE_RATE_HZ
+from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ
 
 WHITE = (255, 255, 255)
 INK = (60, 54, 50)
@@ -46,7 +46,7 @@ def curve_tile(name: str, cues: dict[str, float], size: tuple[int, int]) -> Pixe
 def voice_tile(cues: dict[str, float], size: tuple[int, int]) -> Pixels:
     """Draw the spectrogram of a sentence, 0 to 4 kHz from the bottom up; dark is loud."""
     speech = speak(SENTENCE, SENTENCE_S, cues, 150.0, 1.0, np.random.default_rng(0), voice="built-in")
-    sound = speech.audio.astype(np.float64) / 32_768
+    sound = speech.audio.astype(np.float64) / INT16_FULL_SCALE
     starts = np.arange(0, len(sound) - WINDOW, WINDOW // 2)
     pieces = np.stack([sound[start : start + WINDOW] for start in starts]) * np.hanning(WINDOW)
     heights = round(HIGHEST_HZ / SAMPLE_RATE_HZ * WINDOW)

@@ -15,7 +15,7 @@ from crnet.simulate import espeak
 from crnet.simulate.espeak_voice import speak_with_espeak
 from crnet.simulate.formant_voice import speak_with_formants
 from crnet.simulate.voice_track import HOP_S, control_steps, smooth
-from crnet.types import SAMPLE_RATE_HZ
+from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ
 
 Voice = Literal["espeak", "built-in"]
 VOICES: tuple[Voice, ...] = get_args(Voice)
@@ -93,7 +93,7 @@ def _at_level(wave: Float64[np.ndarray, " n"], loudness_db: float) -> NDArray[np
     is_speech = np.abs(wave) > SPEECH_LEVEL * max(1e-9, float(np.abs(wave).max(initial=0.0)))
     level = float(np.sqrt(np.mean(wave[is_speech] ** 2))) if is_speech.any() else 1.0
     scaled = wave * 10.0 ** (loudness_db / 20.0) / level
-    return np.rint(PEAK * np.tanh(scaled / PEAK) * 32767.0).astype(np.int16)
+    return np.rint(PEAK * np.tanh(scaled / PEAK) * (INT16_FULL_SCALE - 1)).astype(np.int16)
 
 
 def _envelope(wave: Float64[np.ndarray, " n"], steps: int) -> Float64[np.ndarray, " m"]:

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from crnet.errors import ConfigError, MissingDependencyError
 from crnet.text.transcripts import clean_transcript
+from crnet.types import INT16_FULL_SCALE
 from crnet.utils.extras import install_command
-
-FULL_SCALE = 32768  # int16 sample of amplitude 1
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ class FasterWhisper:
             return ""
         self.load()
         segments, _ = self._loaded.transcribe(
-            audio.astype(np.float32) / FULL_SCALE,
+            audio.astype(np.float32) / INT16_FULL_SCALE,
             beam_size=5,
             temperature=0.0,
             condition_on_previous_text=False,

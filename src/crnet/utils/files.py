@@ -17,6 +17,7 @@ from crnet.errors import FormatError, StorageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+CHUNK_BYTES = 1 << 20  # content of any size passes through memory in pieces of this size
 HASH_PIECE_BYTES = 32 << 20
 TEMPORARY_PREFIX = ".tmp-"  # names of files that are still being written
 

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from crnet.data.sources.release_names import SIMULATED_MARKER
 from crnet.errors import ConfigError, StorageError, UsageError
 from crnet.media.video import SIMULATED_COMMENT
 from crnet.simulate.cues import CUE_BY_NAME, CUES, middle_values
-from crnet.simulate.folder import MARKER
 from crnet.simulate.performance import perform, render_frames
 from crnet.simulate.planning import SimulationConfig, plan_clips, split_sizes
 from crnet.simulate.sheet import STILL_CUES, draw_sheet
@@ -44,9 +44,9 @@ def label_hashes(out: Path) -> dict[str, str]:
 
 
 def test_layout(folder: Path) -> None:
-    assert {p.name for p in folder.iterdir()} == {"train", "val", "test", MARKER, *LABELS}
+    assert {p.name for p in folder.iterdir()} == {"train", "val", "test", SIMULATED_MARKER, *LABELS}
     assert [len(list((folder / split).glob("*.mp4"))) for split in ("train", "val", "test")] == [4, 1, 1]
-    marker = json.loads((folder / MARKER).read_text())
+    marker = json.loads((folder / SIMULATED_MARKER).read_text())
     assert marker["complete"] is True
     assert marker["config"]["clips"] == 6
     assert marker["generator"] == "crnet simulate"
@@ -133,7 +133,7 @@ def test_a_stopped_call_resumes(folder: Path, tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         write_dataset(tmp_path / "out", TINY, workers=0, progress=stop_after_two)
-    assert json.loads((tmp_path / "out" / MARKER).read_text())["complete"] is False
+    assert json.loads((tmp_path / "out" / SIMULATED_MARKER).read_text())["complete"] is False
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.mp4")}
     assert len(before) == 2
     write_dataset(

@@ -16,12 +16,12 @@ from crnet.data.ceiling import CEILING_NAME, read_ceiling
 from crnet.data.dataset import ClipDataset
 from crnet.data.manifest import read_manifest
 from crnet.data.prepare import prepare
+from crnet.data.sources.release_names import SIMULATED_MARKER
 from crnet.data.store import read_clip
 from crnet.data.transforms import TransformConfig
 from crnet.errors import ConfigError, UsageError
 from crnet.media.settings import MediaSettings
 from crnet.simulate.drawing import PersonRenderer
-from crnet.simulate.folder import MARKER
 from crnet.simulate.performance import perform
 from crnet.simulate.planning import SimulationConfig, plan_clips
 from crnet.simulate.write_dataset import write_dataset
@@ -175,4 +175,4 @@ def test_no_media_library_is_imported(tmp_path: Path) -> None:
         "write_store(Path(sys.argv[1]), config, workers=0, frames_per_segment=1, pixels=16)\n"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "store")], check=True)
-    assert (tmp_path / "store" / MARKER).is_file()
+    assert (tmp_path / "store" / SIMULATED_MARKER).is_file()

@@ -23,10 +23,9 @@ from typing import IO
 
 from crnet.errors import ArchiveError, DamagedArchiveError, MissingDependencyError, StorageError
 from crnet.utils.extras import install_command
-from crnet.utils.files import write_error_remedy
+from crnet.utils.files import CHUNK_BYTES, write_error_remedy
 
 KEY_VARIABLE = "CRNET_FIV2_KEY"
-CHUNK_BYTES = 1 << 20
 MOST_MEMBERS = 200_000
 LARGEST_MEMBER_BYTES = 64 << 30  # in the release, an inner zip has about 300 MB and an outer one about 7 GB
 LARGEST_RATIO = 100  # unpacked to packed size; videos hardly shrink, labels by less than 10

@@ -18,23 +18,31 @@ from typing import TypeVar
 from crnet.data.sources.archives import Archive, KeyLookup, Member
 from crnet.data.sources.dataset import Dataset, Failure, LabelledClip, Video, VideoGroup
 from crnet.data.sources.label_pickles import GET_AGAIN, LARGEST_PICKLE_BYTES, read_label_pickle
+from crnet.data.sources.release_names import (
+    DEMOGRAPHICS_PATTERN,
+    ETHNICITY_CODES,
+    GENDER_CODES,
+    LABELS_PATTERN,
+    PERSONS_COLUMNS,
+    PERSONS_NAME,
+    SIMULATED_FORMAT,
+    SIMULATED_MARKER,
+    SPLIT_NAMES,
+    annotation_name,
+)
 from crnet.data.video_files import find_files, is_video
 from crnet.errors import ArchiveError, DamagedArchiveError, LabelError
 from crnet.text.transcripts import clean_transcript
-from crnet.types import TARGETS, DataSource, Split
+from crnet.types import SPLITS, TARGETS, DataSource, Split
 from crnet.utils.resumable import SHORT_DIGITS, content_fingerprint
 
-SPLIT_WORDS: dict[str, Split] = {"training": "train", "validation": "val", "test": "test"}
-ETHNICITIES = {"1": "asian", "2": "caucasian", "3": "african-american"}
-GENDERS = {"1": "male", "2": "female"}
+SPLITS_BY_NAME: dict[str, Split] = {name: split for split, name in SPLIT_NAMES.items()}
+GENDERS = {str(code): name for name, code in GENDER_CODES.items()}
+ETHNICITIES = {str(code): name for name, code in ETHNICITY_CODES.items()}
 KNOWN_WITHOUT_ANNOTATION = frozenset({"xyWpSrfFlQw.004"})
-SIMULATED_MARKER = "simulated.json"
 LARGEST_CSV_BYTES = 16 << 20
 MOST_NESTED = 3  # levels of nested archives; the release has two
 
-_LABELS = re.compile(r"(annotation|transcription)_(training|validation|test)\.pkl$")
-_DEMOGRAPHICS = re.compile(r"eth_gender_annotations_\w+\.csv$")
-_PERSONS = "persons.csv"
 _RELEASE_ZIP = re.compile(r"(train|val|test)(-\w+|\d+_\d+).*\.zip$|training\d+_\d+\.zip$")
 
 _T = TypeVar("_T")
@@ -61,7 +69,7 @@ def is_release(path: Path, files: list[Path]) -> bool:
     if path.is_file():
         return path.suffix.lower() == ".zip"
     return (path / SIMULATED_MARKER).is_file() or any(
-        _LABELS.match(file.name) or _RELEASE_ZIP.match(file.name) for file in files
+        LABELS_PATTERN.match(file.name) or _RELEASE_ZIP.match(file.name) for file in files
     )
 
 
@@ -102,7 +110,7 @@ def _data_source(root: Path) -> DataSource:
         document = json.loads(marker.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise LabelError(f"cannot be read: {error}", path=marker, remedy="run `crnet simulate` again") from error
-    if not isinstance(document, dict) or document.get("format") != 1:
+    if not isinstance(document, dict) or document.get("format") != SIMULATED_FORMAT:
         raise LabelError("has another format", path=marker, remedy="simulate with this version of crnet")
     return "simulated"
 
@@ -131,7 +139,7 @@ def _take_inventory(files: list[Path], keys: KeyLookup) -> _Inventory:
 
 
 def _is_label(name: str) -> bool:
-    return bool(_LABELS.match(name) or _DEMOGRAPHICS.match(name) or name == _PERSONS)
+    return bool(LABELS_PATTERN.match(name) or DEMOGRAPHICS_PATTERN.match(name) or name == PERSONS_NAME)
 
 
 def _read_labels(labels: Mapping[str, list[Path | Member]], root: Path) -> dict[str, LabelledClip]:
@@ -140,10 +148,10 @@ def _read_labels(labels: Mapping[str, list[Path | Member]], root: Path) -> dict[
     groups: dict[str, dict[str, str]] = {}
     persons: dict[str, str] = {}
     for name, places in sorted(labels.items()):
-        match = _LABELS.match(name)
+        match = LABELS_PATTERN.match(name)
         if match is None:
             for row in _read_copies(places, _read_demographics):
-                if name == _PERSONS:
+                if name == PERSONS_NAME:
                     persons[_clip_name(row["VideoName"])] = row["Person"]
                 else:
                     groups[_clip_name(row["VideoName"])] = _group_names(row)
@@ -154,10 +162,11 @@ def _read_labels(labels: Mapping[str, list[Path | Member]], root: Path) -> dict[
             if repeated := sorted(scores.keys() & annotation.keys()):
                 reason = f"clip {repeated[0]} is annotated in two splits"
                 raise LabelError(reason, path=_display_path(places[0]), remedy=GET_AGAIN)
-            scores |= {clip_id: (SPLIT_WORDS[match[2]], values) for clip_id, values in annotation.items()}
+            scores |= {clip_id: (SPLITS_BY_NAME[match[2]], values) for clip_id, values in annotation.items()}
     if not scores:
+        names = [annotation_name(split) for split in SPLITS]
         raise LabelError(
-            "no annotation_training.pkl, annotation_validation.pkl or annotation_test.pkl found",
+            f"no {', '.join(names[:-1])} or {names[-1]} found",
             path=root,
             remedy="put the annotation of the release beside its videos",
         )
@@ -249,7 +258,7 @@ def _read_demographics(content: bytes, display_path: str) -> list[dict[str, str]
         rows = [{str(name).strip(): str(cell).strip() for name, cell in row.items()} for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise LabelError(f"cannot be read: {error}", path=display_path, remedy=GET_AGAIN) from error
-    needed = {"VideoName", "Person"} if display_path.endswith(_PERSONS) else {"VideoName", "Ethnicity", "Gender"}
+    needed = set(PERSONS_COLUMNS) if display_path.endswith(PERSONS_NAME) else {"VideoName", "Ethnicity", "Gender"}
     if rows and not needed <= rows[0].keys():
         missing = ", ".join(sorted(needed - rows[0].keys()))
         raise LabelError(f"lacks the columns {missing}", path=display_path, remedy=GET_AGAIN)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from crnet.errors import FormatError, StorageError, UsageError
 from crnet.text.skip_thoughts import file_hashes, kiros_files
 from crnet.text.skip_thoughts.npy_object_tables import convert_table, is_object_table
-from crnet.utils.files import write_error_remedy
+from crnet.utils.files import CHUNK_BYTES, write_error_remedy
 from crnet.utils.progress import Progress, no_progress
 
 SOURCE = "http://www.cs.toronto.edu/~rkiros/models/"
@@ -26,7 +26,6 @@ SOURCE = "http://www.cs.toronto.edu/~rkiros/models/"
 
 LARGEST_FILE_BYTES = 4 << 30  # the tables have about 2.3 GB each
 PART_SUFFIX = ".part"
-CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 60.0
 
 
