@@ -18,12 +18,13 @@ from crnet.data.dataset import Batches, ClipDataset
 from crnet.models.crnet import StreamNet
 from crnet.training.checkpoint import TrainState
 from crnet.training.config import TrainingConfig
-from crnet.training.distributed import DistributedContext, choose_device
+from crnet.training.distributed import DistributedContext
 from crnet.training.log import Row
 from crnet.training.loop import Run, train_epoch
 from crnet.training.meters import DataTimer
 from crnet.training.stream import reproducible
 from crnet.types import Batch
+from crnet.utils.device import choose_device
 from crnet.utils.progress import no_progress
 
 STEP_GOAL = 1.05

@@ -52,7 +52,7 @@ def load(
     files = BundleFiles(Path(run))  # hashes the files while torch is being imported
     from crnet.bundle.load import load_bundle
     from crnet.predict import Predictor
-    from crnet.training.distributed import choose_device
+    from crnet.utils.device import choose_device
 
     recogniser = None
     if asr is not None:

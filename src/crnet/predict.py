@@ -20,10 +20,10 @@ from crnet.errors import CrnetError, MissingDependencyError, StorageError, Usage
 from crnet.fusion.fusion import system_scores
 from crnet.media.frame_sampling import count_faces
 from crnet.media.settings import MediaSettings, with_attribute_names
+from crnet.models.inference import run_networks
 from crnet.text.asr import SpeechRecogniser
 from crnet.text.encoders import find_encoder
 from crnet.text.transcripts import Transcript, find_transcript
-from crnet.training.features import run_networks
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Batch, Clip, Prediction, Stream
 from crnet.utils.device import Precision
 

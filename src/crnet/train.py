@@ -38,14 +38,15 @@ from crnet.errors import FormatError, LabelError
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.models.crnet import StreamNet
+from crnet.models.inference import extract_all
 from crnet.text.language import guess_language
 from crnet.training.checkpoint import load_net
-from crnet.training.distributed import DistributedContext, choose_device, distributed_context
-from crnet.training.features import extract_all
+from crnet.training.distributed import DistributedContext, distributed_context
 from crnet.training.old_names import with_current_names
 from crnet.training.parallel_streams import train_streams
 from crnet.training.stream import decisive_fields
 from crnet.types import VISUAL_STREAMS, Stream
+from crnet.utils.device import choose_device
 from crnet.utils.files import write_arrays, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions

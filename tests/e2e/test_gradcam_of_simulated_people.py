@@ -26,11 +26,11 @@ from crnet.explain.heat_maps import compute_heat_maps, mass_inside
 from crnet.media.settings import MediaSettings
 from crnet.metrics import r2
 from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.inference import extract
 from crnet.simulate.planning import SimulationConfig
 from crnet.simulate.write_store import write_store
 from crnet.training.checkpoint import load_net
 from crnet.training.config import CLASSIFICATION, JOINT, TrainingConfig
-from crnet.training.features import extract
 from crnet.training.stream import train_stream
 
 pytestmark = [

@@ -9,8 +9,8 @@ import pytest
 
 from crnet.data.dataset import ClipDataset, load_batches, stack_scores
 from crnet.data.manifest import read_manifest
+from crnet.models.inference import extract
 from crnet.training.checkpoint import load_net
-from crnet.training.features import extract
 from crnet.types import Stream
 from synthetic import write_store
 from tiny_training import TINY_MODEL, TINY_TRANSFORMS, train_tiny

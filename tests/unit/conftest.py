@@ -21,8 +21,8 @@ from crnet.evaluation.record import Evaluation
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.media.settings import MediaSettings
 from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.inference import extract_all
 from crnet.training.config import TrainingConfig
-from crnet.training.features import extract_all
 from crnet.types import STREAMS, Clip
 
 SEGMENTS, PIXELS, AUDIO_SAMPLES = 4, 16, 12_800  # 0.8 s

@@ -106,7 +106,7 @@ class TextTrain(Command):
     def __call__(self) -> int:
         """Train the encoder and print the first and the last loss of each part."""
         from crnet.text.skip_thoughts.training import SkipThoughtsConfig, train_skip_thoughts
-        from crnet.training.distributed import choose_device
+        from crnet.utils.device import choose_device
 
         config = SkipThoughtsConfig(
             self.uni,

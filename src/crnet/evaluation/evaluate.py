@@ -23,10 +23,10 @@ from crnet.evaluation.checks import EvaluationClips, select_clips
 from crnet.evaluation.record import EVALUATION_FOLDER, FLOOR, FUSION, SCENE_FACE, Evaluation, write_evaluation
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.metrics import AVERAGE, RESAMPLES, describe
+from crnet.models.inference import extract_all
 from crnet.text.encoder_interface import encoder_label
-from crnet.training.distributed import choose_device
-from crnet.training.features import extract_all
 from crnet.types import STREAMS, Split
+from crnet.utils.device import choose_device
 from crnet.utils.progress import Progress, no_progress
 
 Predictions = dict[str, NDArray[np.float64]]

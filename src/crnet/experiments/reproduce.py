@@ -28,11 +28,11 @@ from crnet.experiments.registry import EXPERIMENTS
 from crnet.experiments.rendering.index import INDEX_FILE, SECTION_FILE, RunInfo, write_index
 from crnet.experiments.table import Table
 from crnet.experiments.workspace import Experiment, Section, Workspace
-from crnet.training.distributed import choose_device
 from crnet.training.old_names import with_current_names
 from crnet.training.parallel_streams import nets_at_once
 from crnet.training.stream import decisive_fields
 from crnet.types import BACKBONES, SPLITS
+from crnet.utils.device import choose_device
 from crnet.utils.executors import worker_processes
 from crnet.utils.files import read_json, write_json, write_text
 from crnet.utils.progress import Progress, no_progress

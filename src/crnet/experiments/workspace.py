@@ -22,13 +22,13 @@ from crnet.errors import ConfigError, LabelError, UsageError
 from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, UntrainedError, data_fingerprint, is_trained
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.models.crnet import StreamNet
+from crnet.models.inference import extract_all
 from crnet.text.encoder_interface import encoder_label
 from crnet.training.checkpoint import load_net
-from crnet.training.distributed import choose_device
-from crnet.training.features import extract_all
 from crnet.training.loop import BEST_NAME
 from crnet.training.stream import reproducible
 from crnet.types import BACKBONES, DATA_SOURCES, SPLITS, Split, Stream
+from crnet.utils.device import choose_device
 from crnet.utils.files import write_arrays
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import fingerprint, short_fingerprint

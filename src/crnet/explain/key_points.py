@@ -24,9 +24,8 @@ from crnet.errors import LabelError, UsageError
 from crnet.explain.frame_maps import face_squares
 from crnet.explain.heat_maps import Layer, compute_feature_maps, default_layer
 from crnet.models.crnet import StreamNet
-from crnet.training.distributed import choose_device
 from crnet.types import Clip, Split
-from crnet.utils.device import Device
+from crnet.utils.device import Device, choose_device
 from crnet.utils.progress import Progress, no_progress
 
 HIGHLIGHTED_SHARE = 0.3  # Sec. 5.6

@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from crnet.fusion.fusion import system_scores
 from crnet.models.crnet import StreamNet
+from crnet.models.inference import run_networks
 from crnet.predict import Predictor
 from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS
 from crnet.text.transcripts import Cue
-from crnet.training.features import run_networks
 from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ, TARGETS, Batch, Stream
 from crnet.utils.progress import Progress, no_progress
 

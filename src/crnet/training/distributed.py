@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from crnet.errors import ConfigError
+from crnet.utils.device import choose_device
 
 
 @dataclass(frozen=True)
@@ -102,23 +102,3 @@ def distributed_context(device: str = "auto") -> Iterator[DistributedContext]:
 
 
 _TORCHRUN_VARIABLES = (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))
-
-
-def choose_device(name: str = "auto", local_rank: int = 0) -> torch.device:
-    """Return the device called `name`; `auto` is a GPU if there is one, otherwise the CPU.
-
-    Raises:
-        ConfigError: The device is not available.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("no CUDA GPU is available", remedy="choose device auto or cpu")
-    if name == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("no Apple GPU is available", remedy="choose device auto or cpu")
-    if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
-        if local_rank >= torch.cuda.device_count():
-            raise ConfigError(
-                f"training process {local_rank} has no GPU: there are only {torch.cuda.device_count()}",
-                remedy="start one process per GPU",
-            )
-        return torch.device("cuda", local_rank)
-    return torch.device("cpu" if name == "auto" else name)

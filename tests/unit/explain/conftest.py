@@ -18,9 +18,9 @@ from crnet.data.transforms import TransformConfig
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.media.settings import MediaSettings
 from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.inference import extract_all
 from crnet.predict import Predictor
 from crnet.training.config import TrainingConfig
-from crnet.training.features import extract_all
 from crnet.types import SAMPLE_RATE_HZ, STREAMS, Stream
 from synthetic import write_store
 

@@ -17,14 +17,14 @@ from crnet.data.dataset import ClipDataset, load_batches, stack_scores
 from crnet.data.manifest import read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.inference import extract
 from crnet.models.losses import LOSSES, Loss, LossName
 from crnet.training import loop
 from crnet.training.checkpoint import load_net, read_about, read_state, save_weights
 from crnet.training.config import StageConfig
-from crnet.training.distributed import choose_device
-from crnet.training.features import extract
 from crnet.training.stream import train_stream
 from crnet.types import TARGETS
+from crnet.utils.device import choose_device
 from synthetic import write_store
 from tiny_training import TINY_MODEL, TINY_TRANSFORMS, tiny_training, train_tiny
 

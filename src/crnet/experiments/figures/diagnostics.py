@@ -26,6 +26,7 @@ from crnet.experiments.rendering.write_figure import DECIMALS, write_figure
 from crnet.experiments.workspace import Section, Workspace
 from crnet.metrics import AVERAGE
 from crnet.models.cr_block import EDGES, class_indices
+from crnet.models.inference import BATCH_SIZE
 from crnet.report.curves import Log, mark_best, mark_stages, read_logs, regression_epochs
 from crnet.report.style import (
     BLUE,
@@ -39,10 +40,9 @@ from crnet.report.style import (
     tidy,
     title,
 )
-from crnet.training.distributed import choose_device
-from crnet.training.features import BATCH_SIZE
 from crnet.training.log import OVERFITTING_DROP
 from crnet.types import TRAIT_INDICES, Stream
+from crnet.utils.device import choose_device
 from crnet.utils.files import write_text
 from crnet.utils.number_format import decimal, percent
 from crnet.utils.text_format import join_words

@@ -32,8 +32,8 @@ from crnet.explain.key_points import (
 from crnet.models.crnet import StreamNet
 from crnet.report.pictures import Picture
 from crnet.report.style import FEATURE_COLOURS, INK, new_figure
-from crnet.training.distributed import choose_device
 from crnet.types import VISUAL_STREAMS, VisualStream
+from crnet.utils.device import choose_device
 from crnet.utils.number_format import percent
 from crnet.utils.text_format import join_words
 
