@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measurements import Measurement, Usage, alternate, machine_info, medians, wall_ratio
-from benchmarks.train import one_epoch, repeat_batch, second_stage_run
+from benchmarks.train import one_epoch, repeat_batch, second_stage_training
 from crnet.config import PRESETS, Config
 from crnet.data.dataset import longest_audio_samples
 from crnet.data.manifest import read_manifest
@@ -32,7 +32,7 @@ from crnet.models.crnet import StreamNet, StreamOutput
 from crnet.models.resnet import average_positions
 from crnet.simulate.planning import SimulationConfig
 from crnet.simulate.write_store import write_store
-from crnet.training.loop import Run
+from crnet.training.loop import StreamTraining
 from crnet.training.stream import open_split, train_stream
 from crnet.types import Batch
 
@@ -128,26 +128,26 @@ def time_steps(store: Path, config: Config, options: argparse.Namespace) -> Step
     clips = open_split("train", "scene", store, manifest, config.model, config.transforms, config.training)
     assert clips is not None
     net = StreamNet("scene", config.model)
-    run = second_stage_run(net, clips, config.training, options.device)
-    loaded = run.batches(clips, config.training.stages[1])
-    batch = next(iter(loaded)).to(run.context.device)
+    training = second_stage_training(net, clips, config.training, options.device)
+    loaded = training.batches(clips, config.training.stages[1])
+    batch = next(iter(loaded)).to(training.context.device)
     in_memory = repeat_batch(batch, max(len(loaded), 1))
-    float32_run = replace(run, config=replace(config.training, precision="float32"))
+    float32_training = replace(training, config=replace(config.training, precision="float32"))
     variants: dict[str, Callable[[], None]] = {
-        "frame by frame": partial(one_epoch, float32_run, FrameByFrame(net), in_memory),
-        "training loop": partial(one_epoch, run, net, in_memory),
-        "with data": partial(one_epoch, run, net, loaded),
+        "frame by frame": partial(one_epoch, float32_training, FrameByFrame(net), in_memory),
+        "training loop": partial(one_epoch, training, net, in_memory),
+        "with data": partial(one_epoch, training, net, loaded),
     }
-    compiled = compile_or_none(run, net, batch)
+    compiled = compile_or_none(training, net, batch)
     if compiled is not None:
-        variants["compiled"] = partial(one_epoch, run, compiled, in_memory)
-        variants["compiled with data"] = partial(one_epoch, run, compiled, loaded)
-    device = run.context.device
+        variants["compiled"] = partial(one_epoch, training, compiled, in_memory)
+        variants["compiled with data"] = partial(one_epoch, training, compiled, loaded)
+    device = training.context.device
     works = [partial(run_to_end, variant, device) for variant in variants.values()]
     with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
         usages = alternate(options.repeats, *works)
         peaks = {name: device_peak_mib(variant, device) for name, variant in variants.items()}
-    flops = count_flops(run, net, batch)
+    flops = count_flops(training, net, batch)
     return StepTimings(dict(zip(variants, usages, strict=True)), peaks, len(in_memory), len(batch), flops)
 
 
@@ -196,11 +196,11 @@ def training_row(store: Path, config: Config, run_dir: Path, seconds: float, epo
     return Measurement("gpu: training speed", rate, "clips/s", None, "the last epoch of both stages", detail=detail)
 
 
-def compile_or_none(run: Run, net: StreamNet, batch: Batch) -> nn.Module | None:
+def compile_or_none(training: StreamTraining, net: StreamNet, batch: Batch) -> nn.Module | None:
     """Return the compiled network, or None with a line on stderr if the compiler does not work."""
     try:
         compiled = cast("nn.Module", torch.compile(net))
-        one_epoch(run, compiled, repeat_batch(batch, 1))
+        one_epoch(training, compiled, repeat_batch(batch, 1))
     except Exception as error:
         # Compilers fail in many ways: no C compiler, no Triton, an unsupported operation.
         print(f"not compiled: {type(error).__name__}: {str(error).splitlines()[0][:200]}", file=sys.stderr)
@@ -224,8 +224,8 @@ def device_peak_mib(work: Callable[[], None], device: torch.device) -> int | Non
     return round(torch.cuda.max_memory_allocated() / (1 << 20))
 
 
-def count_flops(run: Run, net: StreamNet, batch: Batch) -> int:
+def count_flops(training: StreamTraining, net: StreamNet, batch: Batch) -> int:
     """Count the operations of one step's matrix products and convolutions, forward and backward."""
     with FlopCounterMode(display=False) as counter:
-        one_epoch(run, net, repeat_batch(batch, 1))
+        one_epoch(training, net, repeat_batch(batch, 1))
     return int(counter.get_total_flops())

@@ -20,7 +20,7 @@ from crnet.training.checkpoint import TrainState
 from crnet.training.config import TrainingConfig
 from crnet.training.distributed import DistributedContext
 from crnet.training.log import Row
-from crnet.training.loop import Run, train_epoch
+from crnet.training.loop import StreamTraining, train_epoch
 from crnet.training.meters import DataTimer
 from crnet.training.stream import reproducible
 from crnet.types import Batch
@@ -46,12 +46,14 @@ def step_row(name: str, store: Path, preset: Preset, batch_size: int, steps: int
     """Return the wall time of an epoch that loads its clips over that of an epoch that repeats one batch in memory."""
     config = PRESETS[preset]
     clips = training_clips(store, config.transforms, steps * batch_size)
-    run = second_stage_run(StreamNet("scene", config.model), clips, config.training)
-    loaded = run.batches(clips, replace(config.training.stages[1], batch_size=batch_size))
+    training = second_stage_training(StreamNet("scene", config.model), clips, config.training)
+    loaded = training.batches(clips, replace(config.training.stages[1], batch_size=batch_size))
     in_memory = repeat_batch(next(iter(loaded)), len(loaded))
-    with reproducible(run.context.device, config.training.threads):
+    with reproducible(training.context.device, config.training.threads):
         with_data, without_data = alternate(
-            repeats, partial(one_epoch, run, run.net, loaded), partial(one_epoch, run, run.net, in_memory)
+            repeats,
+            partial(one_epoch, training, training.net, loaded),
+            partial(one_epoch, training, training.net, in_memory),
         )
     detail: dict[str, Any] = medians("work", with_data) | medians("limit", without_data)
     detail |= {"preset": preset, "batch": batch_size, "steps": len(loaded), "compiled": False}
@@ -64,19 +66,21 @@ def repeat_batch(batch: Batch, steps: int) -> Batches:
     return cast("Batches", [batch] * steps)  # the training loop only iterates and takes the length
 
 
-def second_stage_run(net: StreamNet, clips: ClipDataset, config: TrainingConfig, device: str = "cpu") -> Run:
-    """Return a run that is about to train its second stage on one device and writes nothing."""
+def second_stage_training(
+    net: StreamNet, clips: ClipDataset, config: TrainingConfig, device: str = "cpu"
+) -> StreamTraining:
+    """Return a stream that is about to train its second stage on one device and writes nothing."""
     torch_device = choose_device(device)
     context = DistributedContext(0, 1, torch_device)
-    return Run(
+    return StreamTraining(
         clips.store, net.to(torch_device), clips, None, config, context, TrainState(2), {}, _ignore_row, no_progress
     )
 
 
-def one_epoch(run: Run, net: nn.Module, batches: Batches) -> None:
+def one_epoch(training: StreamTraining, net: nn.Module, batches: Batches) -> None:
     """Train one epoch of the second stage as `crnet.training.loop` does, with a fresh optimizer."""
-    stage = run.config.stages[1]
-    train_epoch(run, net, batches, stage, 0, stage.make_optimizer(run.net.parameters()), DataTimer())
+    stage = training.config.stages[1]
+    train_epoch(training, net, batches, stage, 0, stage.make_optimizer(training.net.parameters()), DataTimer())
 
 
 def _ignore_row(row: Row) -> None:

@@ -44,7 +44,7 @@ from crnet.training.checkpoint import load_net
 from crnet.training.distributed import DistributedContext, distributed_context
 from crnet.training.old_names import with_current_names
 from crnet.training.parallel_streams import train_streams
-from crnet.training.stream import decisive_fields
+from crnet.training.stream import result_settings
 from crnet.types import VISUAL_STREAMS, Stream
 from crnet.utils.device import choose_device
 from crnet.utils.files import write_arrays, write_json
@@ -60,14 +60,14 @@ logger = logging.getLogger(__name__)
 RUN_FILE = "run.json"
 
 
-def _decisive(document: dict[str, Any]) -> dict[str, Any]:
+def _run_settings(document: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration and protocol of a run without the fields that do not affect its results."""
     config = with_current_names(document["config"])
     protocol = document["data"].get("protocol", str(OFFICIAL))  # the first versions recorded none
-    return {**config, "training": decisive_fields(config["training"]), "protocol": protocol}
+    return {**config, "training": result_settings(config["training"]), "protocol": protocol}
 
 
-RUN_FOLDER = ResumableFolder("a run", RUN_FILE, _decisive, exclusive=False)
+RUN_FOLDER = ResumableFolder("a run", RUN_FILE, _run_settings, exclusive=False)
 
 
 def train_system(

@@ -30,7 +30,7 @@ from crnet.training.checkpoint import TrainState, read_state, save_state
 from crnet.training.log import read_log
 from crnet.training.loop import STATE_NAME
 from crnet.training.old_names import with_old_names
-from crnet.training.stream import check_configuration, decisive_fields, describe
+from crnet.training.stream import check_configuration, describe, result_settings
 from crnet.utils.files import write_json
 
 STORE_SETTINGS = {
@@ -178,6 +178,6 @@ def test_a_training_state_and_a_log_with_old_names(tmp_path: Path) -> None:
 def test_results_of_reproduce(tmp_path: Path) -> None:
     recorded = {"config": {**CONFIG, "training": DECISIVE_TRAINING}, "protocol": "official", "data": "00"}
     write_json(tmp_path / RESULTS_FOLDER.settings_file, recorded)  # `reproduce` renames lab.json before the check
-    training = decisive_fields(to_dict(config())["training"])
+    training = result_settings(to_dict(config())["training"])
     current = {"config": {**to_dict(config()), "training": training}, "protocol": "official", "data": "00"}
     assert RESULTS_FOLDER.check(tmp_path, current)

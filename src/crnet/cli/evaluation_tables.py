@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from crnet.data.ceiling import attainable_metrics
 from crnet.evaluation.record import FLOOR, FUSION, SHORT_NAMES, Evaluation
-from crnet.fusion.conformal import LEVEL
+from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.metrics import AVERAGE
 from crnet.types import TARGETS
 from crnet.utils.number_format import decimal, error_removed_text, interval_text, percent
@@ -115,7 +115,7 @@ def _ceiling_table(evaluation: Evaluation) -> Table:
 
 
 def _interval_table(evaluation: Evaluation, intervals: dict[str, dict[str, float]]) -> Table:
-    table = _new_table(f"{percent(LEVEL, 0)} intervals of {FUSION}", evaluation, "target")
+    table = _new_table(f"{percent(INTERVAL_LEVEL, 0)} intervals of {FUSION}", evaluation, "target")
     for name in ("contain the\ntrue score", "mean\nwidth"):
         table.add_column(name, justify="right")
     for target, figures in intervals.items():

@@ -22,7 +22,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def show_prediction(prediction: Prediction) -> None:
     """Print the scores of a video as a table, or the reason why there are none."""
-    from crnet.fusion.conformal import LEVEL
+    from crnet.fusion.conformal import INTERVAL_LEVEL
     from crnet.utils.number_format import score_text
 
     screen = console()
@@ -43,7 +43,7 @@ def show_prediction(prediction: Prediction) -> None:
         interval = (prediction.intervals or {}).get(target)
         note = " (high = stable)" if target == "neuroticism" else ""
         streams = (score_text(scores[target]) for scores in prediction.streams.values())
-        table.add_row(target + note, score_text(score, interval, LEVEL), *streams)
+        table.add_row(target + note, score_text(score, interval, INTERVAL_LEVEL), *streams)
     screen.print(table)
 
 

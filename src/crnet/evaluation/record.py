@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from crnet.data.ceiling import attainable_metrics, ceiling_share
 from crnet.data.manifest import ClipRow
 from crnet.data.splits import OFFICIAL, SplitProtocol
-from crnet.fusion.conformal import LEVEL
+from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.metrics import AVERAGE
 from crnet.types import STREAMS, TARGETS, DataSource, Split
 from crnet.utils.files import write_json, write_text
@@ -100,7 +100,7 @@ class Evaluation:
             "train_medians": dict(zip(TARGETS, self.train_medians.tolist(), strict=True)),
             "warnings": list(self.warnings),
             "systems": self.systems,
-            "intervals": None if self.intervals is None else {"level": LEVEL, **self.intervals},
+            "intervals": None if self.intervals is None else {"level": INTERVAL_LEVEL, **self.intervals},
             "split_overlap": self.split_overlap,
             **({"ceiling": ceilings, "ceiling_share": shares} if shares else {}),
         }

@@ -16,7 +16,7 @@ from crnet.text.encoder_interface import encoder_label
 from crnet.training.config import TrainingConfig
 from crnet.training.loop import BEST_NAME, STATE_NAME
 from crnet.training.old_names import with_old_names
-from crnet.training.stream import decisive_fields
+from crnet.training.stream import result_settings
 from crnet.types import Stream
 from crnet.utils.files import write_json
 from crnet.utils.resumable import fingerprint, short_fingerprint
@@ -103,7 +103,7 @@ class NetSpec:
             "stream": self.stream,
             "model": config["model"],
             "transforms": config["transforms"],
-            "training": with_old_names(decisive_fields(config["training"])) | {"seed": seed},
+            "training": with_old_names(result_settings(config["training"])) | {"seed": seed},
             "train_clips": self.train_clips,
             "data": data,
         }

@@ -30,7 +30,7 @@ from crnet.experiments.table import Table
 from crnet.experiments.workspace import Experiment, Section, Workspace
 from crnet.training.old_names import with_current_names
 from crnet.training.parallel_streams import nets_at_once
-from crnet.training.stream import decisive_fields
+from crnet.training.stream import result_settings
 from crnet.types import BACKBONES, SPLITS
 from crnet.utils.device import choose_device
 from crnet.utils.executors import worker_processes
@@ -162,7 +162,7 @@ def _check_settings(workspace: Workspace) -> None:
     if (old := workspace.out / OLD_SETTINGS_FILE).is_file():
         old.replace(workspace.out / SETTINGS_FILE)
     config = to_dict(workspace.base)
-    config["training"] = {name: value for name, value in decisive_fields(config["training"]).items() if name != "seed"}
+    config["training"] = {name: value for name, value in result_settings(config["training"]).items() if name != "seed"}
     protocol = str(workspace.protocol.whole)
     settings = {"config": config, "protocol": protocol, "data": workspace.data_fingerprint}
     if not RESULTS_FOLDER.check(workspace.out, settings):

@@ -25,7 +25,7 @@ from crnet.types import STREAMS, TARGETS, TRAITS, Stream
 
 FORMAT = 1
 KIND = "split-conformal"
-LEVEL = 0.9
+INTERVAL_LEVEL = 0.9
 """Nominal coverage of every interval."""
 NEAR_LEVEL = 0.99
 """Share of unseen clips that count as near the training clips."""
@@ -69,14 +69,14 @@ class Calibration:
     Attributes:
         clips: Number of calibration clips.
         half_width: Half the width of the interval of each target, in the order of `TARGETS`, in score units.
-        nearness: For each stream, the distance from the training clips (`Fusion.distances`) within which `NEAR_LEVEL`
-            of the calibration clips lie.
+        distance_limit: For each stream, the distance from the training clips (`Fusion.distances`) within which
+            `NEAR_LEVEL` of the calibration clips lie; stored as `nearness`.
         language: Language of most training transcripts, as `crnet.text.language` names it; None if unknown.
     """
 
     clips: int
     half_width: tuple[float, ...]
-    nearness: Mapping[Stream, float] = field(default_factory=dict)
+    distance_limit: Mapping[Stream, float] = field(default_factory=dict)
     language: str | None = None
 
     @classmethod
@@ -99,12 +99,12 @@ class Calibration:
             raise FormatError(
                 f"{len(errors)} clips are too few for intervals", remedy=f"at least {FEWEST_CALIBRATION_CLIPS}"
             )
-        nearness: dict[Stream, float] = {}
+        limits: dict[Stream, float] = {}
         for stream, values in distances.items():
             ordered = np.sort(values)
             rank = math.ceil((len(ordered) + 1) * NEAR_LEVEL - ROUNDING)
-            nearness[stream] = float(ordered[min(rank, len(ordered)) - 1])  # too few clips: the farthest of them
-        return cls(len(errors), tuple(conformal_quantile(errors, LEVEL).tolist()), nearness, language)
+            limits[stream] = float(ordered[min(rank, len(ordered)) - 1])  # too few clips: the farthest of them
+        return cls(len(errors), tuple(conformal_quantile(errors, INTERVAL_LEVEL).tolist()), limits, language)
 
     def intervals(self, scores: Mapping[str, float]) -> dict[str, tuple[float, float]]:
         """Return the interval of each target's score."""
@@ -122,7 +122,7 @@ class Calibration:
         if language is not None and self.language is not None and language != self.language:
             yield OTHER_LANGUAGE.format(language=language, training_language=self.language)
         for stream, values in distances.items():
-            distance, limit = float(np.asarray(values)[0]), self.nearness.get(stream, math.inf)
+            distance, limit = float(np.asarray(values)[0]), self.distance_limit.get(stream, math.inf)
             if distance > limit:
                 share = f"{100 * NEAR_LEVEL:.0f}% of calibration clips are within {limit:.2f}"
                 yield f"{UNLIKE_TRAINING[stream]} (distance {distance:.2f}; {share})"
@@ -149,8 +149,8 @@ class Calibration:
             "format": FORMAT,
             "kind": KIND,
             "clips": self.clips,
-            "half_widths": {str(LEVEL): dict(zip(TARGETS, self.half_width, strict=True))},
-            "nearness": dict(self.nearness),
+            "half_widths": {str(INTERVAL_LEVEL): dict(zip(TARGETS, self.half_width, strict=True))},
+            "nearness": dict(self.distance_limit),
             "language": self.language,
         }
 
@@ -164,13 +164,13 @@ class Calibration:
         try:
             if document["format"] != FORMAT or document["kind"] != KIND:
                 raise ValueError("another format")
-            widths = {float(level): by_target for level, by_target in document["half_widths"].items()}[LEVEL]
+            widths = {float(level): by_target for level, by_target in document["half_widths"].items()}[INTERVAL_LEVEL]
             half_width = tuple(float(widths[target]) for target in TARGETS)
             stored = document["nearness"]
-            nearness = {stream: float(stored[stream]) for stream in STREAMS if stream in stored}
-            if not all(math.isfinite(number) and number >= 0 for number in (*half_width, *nearness.values())):
+            limits = {stream: float(stored[stream]) for stream in STREAMS if stream in stored}
+            if not all(math.isfinite(number) and number >= 0 for number in (*half_width, *limits.values())):
                 raise ValueError("a width or distance is negative or not finite")
             language = document["language"]
-            return cls(int(document["clips"]), half_width, nearness, None if language is None else str(language))
+            return cls(int(document["clips"]), half_width, limits, None if language is None else str(language))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FormatError(f"not a calibration of this version: {error}", path=path) from error

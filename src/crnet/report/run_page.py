@@ -18,7 +18,7 @@ from crnet.data.splits import OFFICIAL
 from crnet.data.store import ClipFile
 from crnet.data.transforms import choose_frames
 from crnet.evaluation.record import FLOOR, FUSION, Evaluation
-from crnet.fusion.conformal import LEVEL
+from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.metrics import AVERAGE
 from crnet.report.curves import Log
 from crnet.report.page import MEANINGS, NEUROTICISM, data_uri, environment
@@ -206,9 +206,9 @@ def _overlap_tables(evaluation: Evaluation) -> list[tuple[str, int, int, list[tu
 
 
 def _interval_context(evaluation: Evaluation, calibration_clips: int) -> dict[str, Any]:
-    chance = 1.96 * (LEVEL * (1 - LEVEL) / len(evaluation.rows)) ** 0.5
+    chance = 1.96 * (INTERVAL_LEVEL * (1 - INTERVAL_LEVEL) / len(evaluation.rows)) ** 0.5
     return {
-        "level": percent(LEVEL, 0),
+        "level": percent(INTERVAL_LEVEL, 0),
         "intervals": [
             (target, percent(figures["coverage"]), decimal(figures["width"], digits=2))
             for target, figures in (evaluation.intervals or {}).items()

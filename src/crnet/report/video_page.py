@@ -12,7 +12,7 @@ from crnet.evaluation.record import SHORT_NAMES
 from crnet.explain.explain import VideoExplanation
 from crnet.explain.windows import Window
 from crnet.explain.words import WordEffect
-from crnet.fusion.conformal import LEVEL
+from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.report.model_facts import STREAM_INPUTS, model_facts
 from crnet.report.page import MEANINGS, NEUROTICISM, data_uri, environment
 from crnet.report.style import LOWERS_TINT, RAISES_TINT
@@ -107,7 +107,7 @@ def _score_context(explanation: VideoExplanation, bundle: Bundle) -> dict[str, A
         "prediction": prediction,
         "overview": _overview(explanation),
         "rows": _score_rows(explanation, bundle),
-        "level": percent(LEVEL, 0),
+        "level": percent(INTERVAL_LEVEL, 0),
         "no_intervals": _why_no_intervals(bundle) if prediction.intervals is None else "",
         "neuroticism": NEUROTICISM,
     }
@@ -129,7 +129,7 @@ def _score_rows(explanation: VideoExplanation, bundle: Bundle) -> list[ScoreRow]
     for target, median in zip(TARGETS, bundle.train_medians.tolist(), strict=True):
         interval = intervals.get(target)
         band = None if interval is None else (100 * interval[0], 100 * (interval[1] - interval[0]))
-        text = score_text(scores[target], interval, LEVEL)
+        text = score_text(scores[target], interval, INTERVAL_LEVEL)
         rows.append(ScoreRow(target, MEANINGS[target], text, 100 * scores[target], band, 100 * median))
     return rows
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crnet.fusion.conformal import LEVEL
+from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.report.page import MEANINGS, NEUROTICISM, environment
 from crnet.serve.job_queue import WAITING, ScoringResult
 from crnet.serve.limits import Limits
@@ -140,4 +140,4 @@ def _rows(scored: ScoringResult) -> list[dict[str, Any]]:
 
 
 def _render(template: str, **values: Any) -> str:
-    return ENVIRONMENT.get_template(template).render(level=LEVEL, **values)
+    return ENVIRONMENT.get_template(template).render(level=INTERVAL_LEVEL, **values)

@@ -31,26 +31,26 @@ BEST_NAME = "best.safetensors"
 
 
 @dataclass
-class Run:
+class StreamTraining:
     """A stream in training, as one of its processes sees it.
 
     Attributes:
         folder: Folder of its files.
         net: The network.
-        train: The training split.
-        val: The validation split; None if there is none.
+        train_clips: The training split.
+        val_clips: The validation split; None if there is none.
         config: The training configuration.
         context: The training processes.
         state: Progress of the training, saved after every epoch.
-        optimizer_state: Tensors of a resumed run's optimizer; empty for a new run.
+        optimizer_state: Tensors of a resumed training's optimizer; empty for a new training.
         write_row: Writes a row of `log.jsonl`.
         progress: Called after every step.
     """
 
     folder: Path
     net: StreamNet
-    train: ClipDataset
-    val: ClipDataset | None
+    train_clips: ClipDataset
+    val_clips: ClipDataset | None
     config: TrainingConfig
     context: DistributedContext
     state: TrainState
@@ -70,48 +70,48 @@ class Run:
         return torch.autocast(device, torch.bfloat16, enabled=automatic or precision == "bfloat16")
 
 
-def train_stages(run: Run) -> None:
-    """Train every stage, starting from `run.state`.
+def train_stages(training: StreamTraining) -> None:
+    """Train every stage, starting from `training.state`.
 
     Raises:
         ConfigError: A batch cannot be shared by the processes, or training diverged.
         CrnetError: A clip cannot be read, or a file cannot be written.
     """
-    for stage in run.config.stages:
+    for stage in training.config.stages:
         if stage.epochs:
-            run.batches(run.train, stage)  # raises now, not after hours of an earlier stage
-    for number in range(run.state.stage, len(run.config.stages) + 1):
-        train_stage(run, number)
+            training.batches(training.train_clips, stage)  # raises now, not after hours of an earlier stage
+    for number in range(training.state.stage, len(training.config.stages) + 1):
+        train_stage(training, number)
 
 
-def train_stage(run: Run, number: int) -> None:
-    """Train stage `number`, from 1, starting from `run.state`.
+def train_stage(training: StreamTraining, number: int) -> None:
+    """Train stage `number`, from 1, starting from `training.state`.
 
     Raises:
         ConfigError: Training diverged.
         CrnetError: A clip cannot be read, or a file cannot be written.
     """
-    stage = run.config.stages[number - 1]
-    if run.state.stage != number:
-        run.state.stage, run.state.epoch, run.optimizer_state = number, 0, {}
-    for parameter in run.net.regression_parameters():
+    stage = training.config.stages[number - 1]
+    if training.state.stage != number:
+        training.state.stage, training.state.epoch, training.optimizer_state = number, 0, {}
+    for parameter in training.net.regression_parameters():
         parameter.requires_grad_(stage.trains_regression)  # Fig. 7: classification alone does not train G
-    optimizer = stage.make_optimizer(run.net.parameters())
-    restore_optimizer(optimizer, run.optimizer_state, run.folder / STATE_NAME)
-    module = run.context.wrap(run.net)
-    train = run.batches(run.train, stage)
-    val = None if run.val is None else run.batches(run.val, stage)
-    epochs_before = sum(earlier.epochs for earlier in run.config.stages[: number - 1])
-    for epoch in range(run.state.epoch, stage.epochs):
+    optimizer = stage.make_optimizer(training.net.parameters())
+    restore_optimizer(optimizer, training.optimizer_state, training.folder / STATE_NAME)
+    module = training.context.wrap(training.net)
+    train = training.batches(training.train_clips, stage)
+    val = None if training.val_clips is None else training.batches(training.val_clips, stage)
+    epochs_before = sum(earlier.epochs for earlier in training.config.stages[: number - 1])
+    for epoch in range(training.state.epoch, stage.epochs):
         for group in optimizer.param_groups:
             group["lr"] = stage.lr_at(epoch)
-        run.train.set_epoch(epochs_before + epoch)
-        row = run_epoch(run, module, train, val, stage, epoch, optimizer)
-        finish_epoch(run, stage, row, optimizer)
+        training.train_clips.set_epoch(epochs_before + epoch)
+        row = run_epoch(training, module, train, val, stage, epoch, optimizer)
+        finish_epoch(training, stage, row, optimizer)
 
 
 def run_epoch(
-    run: Run,
+    training: StreamTraining,
     module: nn.Module,
     train: Batches,
     val: Batches | None,
@@ -126,13 +126,13 @@ def run_epoch(
     """
     start_s = time.perf_counter()
     timer = DataTimer()
-    train_metrics = train_epoch(run, module, train, stage, epoch, optimizer, timer)
+    train_metrics = train_epoch(training, module, train, stage, epoch, optimizer, timer)
     train_s = time.perf_counter() - start_s
-    run.context.broadcast_buffers(run.net)
-    val_metrics = None if val is None else validate(run, val, stage, epoch)
-    require_finite(run, epoch, train_metrics, val_metrics)
+    training.context.broadcast_buffers(training.net)
+    val_metrics = None if val is None else validate(training, val, stage, epoch)
+    require_finite(training, epoch, train_metrics, val_metrics)
     return {
-        "stage": run.state.stage,
+        "stage": training.state.stage,
         "epoch": epoch + 1,
         "epochs": stage.epochs,
         "lr": stage.lr_at(epoch),
@@ -146,7 +146,7 @@ def run_epoch(
 
 
 def train_epoch(
-    run: Run,
+    training: StreamTraining,
     module: nn.Module,
     batches: Batches,
     stage: StageConfig,
@@ -157,7 +157,7 @@ def train_epoch(
     """Train the network on every batch of the training split once.
 
     Args:
-        run: The stream in training.
+        training: The stream in training.
         module: Its network, wrapped for several processes.
         batches: Batches of the training split.
         stage: The current stage.
@@ -165,48 +165,48 @@ def train_epoch(
         optimizer: Optimizer of the network.
         timer: Measures the time spent waiting for batches.
     """
-    _set_training_mode(run)
+    _set_training_mode(training)
     meter = EpochMeter()
     steps = len(batches)
     for step, cpu_batch in enumerate(timer.iterate(batches), start=1):
-        batch = cpu_batch.to(run.context.device)
+        batch = cpu_batch.to(training.context.device)
         optimizer.zero_grad(set_to_none=True)
-        with run.autocast():
+        with training.autocast():
             output: StreamOutput = module(batch)
         terms = loss_terms(output.scores, output.logits, *require_labels(batch), stage.classification_weight_at(epoch))
         loss = terms.total(stage.terms)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         meter.add(output, batch, terms, loss)
-        if run.context.is_main:
-            task = f"{run.net.stream}: stage {run.state.stage}"
-            note = f"epoch {epoch + 1}/{stage.epochs}{_note(run.state)}"
-            run.progress(task, epoch * steps + step, stage.epochs * steps, note)
-    return meter.metrics(run.context)
+        if training.context.is_main:
+            task = f"{training.net.stream}: stage {training.state.stage}"
+            note = f"epoch {epoch + 1}/{stage.epochs}{_note(training.state)}"
+            training.progress(task, epoch * steps + step, stage.epochs * steps, note)
+    return meter.metrics(training.context)
 
 
-def _set_training_mode(run: Run) -> None:
+def _set_training_mode(training: StreamTraining) -> None:
     """Set the network to training mode; frozen batch norms stay in evaluation mode."""
-    run.net.train()
-    if run.config.freeze_batchnorm:
-        for module in run.net.modules():
+    training.net.train()
+    if training.config.freeze_batchnorm:
+        for module in training.net.modules():
             if isinstance(module, _BatchNorm):
                 module.eval()
 
 
 @torch.no_grad()
-def validate(run: Run, batches: Batches, stage: StageConfig, epoch: int) -> EpochMetrics:
+def validate(training: StreamTraining, batches: Batches, stage: StageConfig, epoch: int) -> EpochMetrics:
     """Evaluate the network on a split's middle frames. Every clip counts once, however many processes share them."""
-    run.net.eval()
-    device, gather = run.context.device, run.context.gather
+    training.net.eval()
+    device, gather = training.context.device, training.context.gather
     # These stay empty in a process that has no clip of a small split.
     scores, truth = [torch.zeros(0, 6, device=device)], [torch.zeros(0, 6, device=device)]
-    logits = [torch.zeros(0, 6, run.net.config.classes, device=device)]
+    logits = [torch.zeros(0, 6, training.net.config.classes, device=device)]
     classes = [torch.zeros(0, 6, dtype=torch.int64, device=device)]
     for cpu_batch in batches:
         batch = cpu_batch.to(device)
-        with run.autocast():
-            output = run.net(batch)
+        with training.autocast():
+            output = training.net(batch)
         scores.append(output.scores)
         logits.append(output.logits)
         for tensors, label in zip((truth, classes), require_labels(batch), strict=True):
@@ -223,25 +223,26 @@ def validate(run: Run, batches: Batches, stage: StageConfig, epoch: int) -> Epoc
     )
 
 
-def require_finite(run: Run, epoch: int, *metrics: EpochMetrics | None) -> None:
+def require_finite(training: StreamTraining, epoch: int, *metrics: EpochMetrics | None) -> None:
     """Stop a training that has diverged before its state replaces a good one."""
     if all(math.isfinite(value) for each in metrics if each is not None for value in each.terms.values()):
         return
     raise ConfigError(
-        f"the loss of the {run.net.stream} stream is not a finite number in stage {run.state.stage}, epoch {epoch + 1}",
-        path=run.folder,
+        f"the loss of the {training.net.stream} stream is not a finite number in stage {training.state.stage}, "
+        f"epoch {epoch + 1}",
+        path=training.folder,
         remedy="lower the learning rate or train in float32, in a new run folder",
     )
 
 
-def finish_epoch(run: Run, stage: StageConfig, row: Row, optimizer: torch.optim.Optimizer) -> None:
+def finish_epoch(training: StreamTraining, stage: StageConfig, row: Row, optimizer: torch.optim.Optimizer) -> None:
     """Judge the epoch and save it: first the best weights, then the log, then the state.
 
     A kill between any two of these does no harm. Training resumes from the last state, which also holds the rows of the
     log up to it, and repeats the epoch with the same weights and the same row.
     """
-    state, is_main = run.state, run.context.is_main
-    final_stage = max(number for number, each in enumerate(run.config.stages, start=1) if each.epochs)
+    state, is_main = training.state, training.context.is_main
+    final_stage = max(number for number, each in enumerate(training.config.stages, start=1) if each.epochs)
     score = selection_score(row, stage)
     # Only the final stage chooses a network: before it, G has learned nothing.
     row["best"] = state.stage == final_stage and (
@@ -249,19 +250,21 @@ def finish_epoch(run: Run, stage: StageConfig, row: Row, optimizer: torch.optim.
     )
     row["overfitting"] = overfitting_warning([*(r for r in state.log if r["stage"] == state.stage), row])
     if row["overfitting"] and is_main and not (state.log and state.log[-1]["overfitting"]):
-        logger.warning("%s, stage %d, epoch %d: %s", run.net.stream, row["stage"], row["epoch"], row["overfitting"])
+        logger.warning(
+            "%s, stage %d, epoch %d: %s", training.net.stream, row["stage"], row["epoch"], row["overfitting"]
+        )
     state.epoch = row["epoch"]
     state.log.append(row)
     state.finished = state.stage == final_stage and state.epoch == stage.epochs
     if row["best"]:
         state.best = Best(state.stage, state.epoch, score)
         if is_main:
-            about = {"stream": run.net.stream, "stage": state.stage, "epoch": state.epoch, "score": score}
-            save_weights(run.folder / BEST_NAME, run.net, about)
+            about = {"stream": training.net.stream, "stage": state.stage, "epoch": state.epoch, "score": score}
+            save_weights(training.folder / BEST_NAME, training.net, about)
     if is_main:
-        run.write_row(row)
-        save_state(run.folder / STATE_NAME, state, run.net, optimizer)
-    run.context.barrier()
+        training.write_row(row)
+        save_state(training.folder / STATE_NAME, state, training.net, optimizer)
+    training.context.barrier()
 
 
 def selection_score(row: Row, stage: StageConfig) -> float | None:

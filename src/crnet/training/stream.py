@@ -35,7 +35,7 @@ from crnet.training.checkpoint import TrainState, load_state, read_about, read_s
 from crnet.training.config import TrainingConfig
 from crnet.training.distributed import DistributedContext, distributed_context
 from crnet.training.log import Row, RowWriter, open_log
-from crnet.training.loop import BEST_NAME, STATE_NAME, Run, train_stages
+from crnet.training.loop import BEST_NAME, STATE_NAME, StreamTraining, train_stages
 from crnet.training.old_names import with_current_names
 from crnet.types import Split, Stream
 from crnet.utils.files import remove_leftovers, write_json
@@ -49,12 +49,12 @@ CONFIG_NAME = "config.json"
 CHANGEABLE_ON_RESUME = ("workers", "threads", "device", "tensorboard")
 
 
-def _decisive(document: dict[str, Any]) -> Any:
+def _stream_settings(document: dict[str, Any]) -> Any:
     """Return the settings of a training from its configuration file, with current names."""
     return with_current_names(document["run"])
 
 
-STREAM_FOLDER = ResumableFolder("a run", CONFIG_NAME, _decisive, exclusive=False)
+STREAM_FOLDER = ResumableFolder("a run", CONFIG_NAME, _stream_settings, exclusive=False)
 
 
 def train_stream(
@@ -107,7 +107,9 @@ def train_stream(
         net.initialise_from_scores(stack_scores(train.rows))
         state, optimizer_state = load_state(folder / STATE_NAME, net) if has_state else (TrainState(), {})
         with _open_log(folder, state, training, context) as write_row:
-            train_stages(Run(folder, net, train, val, training, context, state, optimizer_state, write_row, progress))
+            train_stages(
+                StreamTraining(folder, net, train, val, training, context, state, optimizer_state, write_row, progress)
+            )
     return folder / BEST_NAME
 
 
@@ -220,7 +222,7 @@ def describe(
         "stream": stream,
         "model": asdict(model),
         "transforms": asdict(transforms),
-        "training": decisive_fields(asdict(training)),
+        "training": result_settings(asdict(training)),
         "data": {
             "source": manifest.source,
             "fingerprint": manifest.fingerprint,
@@ -235,7 +237,7 @@ def describe(
     return plain
 
 
-def decisive_fields(training: Mapping[str, Any]) -> dict[str, Any]:
+def result_settings(training: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a training configuration that affect the result."""
     return {name: value for name, value in training.items() if name not in CHANGEABLE_ON_RESUME}
 

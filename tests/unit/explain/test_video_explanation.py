@@ -216,12 +216,14 @@ def test_a_system_trained_on_synthetic_people_gives_no_intervals_for_others(
 
 def test_warnings_name_what_is_unlike_the_training_clips(bundle: Bundle, video: Path) -> None:
     near = calibrated(bundle)
-    strict = replace(near, calibration=replace(near.calibration, nearness=dict.fromkeys(STREAMS, 1e-9)))
+    strict = replace(near, calibration=replace(near.calibration, distance_limit=dict.fromkeys(STREAMS, 1e-9)))
     text = "I have to say that we are so happy about this and the people in it"
     warnings = Predictor(strict).predict(video, text).warnings
     assert "the transcript seems to be in English, most training transcripts are in German" in warnings
     assert sum("unlike the training clips" in warning for warning in warnings) == 3
-    wide = replace(near, calibration=replace(near.calibration, nearness=dict.fromkeys(STREAMS, 1e9), language=None))
+    wide = replace(
+        near, calibration=replace(near.calibration, distance_limit=dict.fromkeys(STREAMS, 1e9), language=None)
+    )
     assert not any("training clips" in w for w in Predictor(wide).predict(video, text).warnings if "long" not in w)
 
 

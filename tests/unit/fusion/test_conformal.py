@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnet.errors import FormatError
-from crnet.fusion.conformal import FEWEST_CALIBRATION_CLIPS, LEVEL, Calibration, conformal_quantile, intervals
+from crnet.fusion.conformal import FEWEST_CALIBRATION_CLIPS, INTERVAL_LEVEL, Calibration, conformal_quantile, intervals
 from crnet.types import STREAMS, TARGETS
 
 SPLITS, NOMINAL_WITHIN = 100, 0.01
-LEVELS = (0.5, 0.8, LEVEL, 0.95)
+LEVELS = (0.5, 0.8, INTERVAL_LEVEL, 0.95)
 
 
 def simulated(clips: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -56,9 +56,9 @@ def test_the_plain_quantile_covers_too_little() -> None:
     for _ in range(SPLITS):
         order = rng.permutation(len(truth))
         errors = np.abs(predictions - truth)
-        half = np.quantile(errors[order[:19]], LEVEL, axis=0)
+        half = np.quantile(errors[order[:19]], INTERVAL_LEVEL, axis=0)
         covered.append((errors[order[19:]] <= half).mean())
-    assert np.mean(covered) < LEVEL - NOMINAL_WITHIN
+    assert np.mean(covered) < INTERVAL_LEVEL - NOMINAL_WITHIN
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_calibration_covers_its_own_clips() -> None:
         assert figures[target]["coverage"] == pytest.approx(181 / 200)  # ceil(201 x 0.9) of its own clips
     assert figures["average"]["width"] == pytest.approx(np.mean([figures[t]["width"] for t in TARGETS[:5]]))
     ends = calibration.intervals(dict.fromkeys(TARGETS, 0.5))
-    half_width = conformal_quantile(predictions - truth, LEVEL)
+    half_width = conformal_quantile(predictions - truth, INTERVAL_LEVEL)
     for target, half in zip(TARGETS, half_width, strict=True):
         assert ends[target] == (max(0.5 - half, 0), min(0.5 + half, 1))
 
@@ -117,7 +117,7 @@ def test_a_calibration_covers_its_own_clips() -> None:
 def test_few_unseen_clips_count_as_far() -> None:
     rng = np.random.default_rng(3)
     truth, predictions = simulated(500)
-    limit = Calibration.fit(truth, predictions, {"face": rng.gamma(9, size=500)}, None).nearness["face"]
+    limit = Calibration.fit(truth, predictions, {"face": rng.gamma(9, size=500)}, None).distance_limit["face"]
     assert (rng.gamma(9, size=5000) > limit).mean() == pytest.approx(0.01, abs=0.006)
 
 
