@@ -60,7 +60,7 @@ def table_data(out: Path) -> Any:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds processes in Linux's /proc")
 def test_a_custom_ablation_survives_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crnet.experiments.predictors.SINGLE_STREAM_TREES", 5)  # 100 would take longer than the rest
+    monkeypatch.setattr("crnet.experiments.score_methods.SINGLE_STREAM_TREES", 5)  # 100 would take longer than the rest
     store = write_store(tmp_path / "store", clips=30, pixels=24, duration_s=0.25)
     out, script = tmp_path / "results", tmp_path / "ablation.py"
     script.write_text(example(store, out), encoding="utf-8")

@@ -121,6 +121,11 @@ def choose_frames(source: ClipSource, frames: int, rng: np.random.Generator | No
     return chosen
 
 
+def middle_frame(source: ClipSource) -> int:
+    """Return the index of the stored frame nearest to the middle of a clip."""
+    return int(choose_frames(source, 1, None)[0])
+
+
 def decode_frame(jpeg: bytes, pixels: int) -> UInt8[np.ndarray, "pixels pixels 3"]:
     """Decode one stored frame; see `decode_frames`."""
     return decode_frames([jpeg], pixels)[0]

@@ -70,7 +70,7 @@ class Verdict:
     p: float | None
 
     @property
-    def holds(self) -> str:
+    def outcome(self) -> str:
         """The outcome in words: `YES`, `REVERSED`, `UNDECIDED` or `TOO_FEW`."""
         if self.p is None:
             return TOO_FEW
@@ -82,12 +82,12 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as results.json holds it."""
-        return {**asdict(self), "holds": self.holds}
+        return {**asdict(self), "outcome": self.outcome}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Verdict:
-        """Read what `to_dict` returned."""
-        return cls(**{name: value for name, value in document.items() if name != "holds"})
+        """Read what `to_dict` returned, in results of earlier versions with "holds" instead of "outcome"."""
+        return cls(**{name: value for name, value in document.items() if name not in ("outcome", "holds")})
 
 
 def judge(

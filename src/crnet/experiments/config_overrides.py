@@ -30,7 +30,7 @@ def with_fusion(**fields: Any) -> ConfigOverride:
 
 def with_losses(*terms: LossName) -> ConfigOverride:
     """Return an override with other losses in stage 2; stage 1 stays classification."""
-    return lambda config: _with_head(config, config.model.head, terms, stage_1=True)
+    return lambda config: _with_head(config, config.model.head, terms, keep_classification_stage=True)
 
 
 def with_plain_head(*terms: LossName) -> ConfigOverride:
@@ -38,17 +38,17 @@ def with_plain_head(*terms: LossName) -> ConfigOverride:
 
     Stage 2 keeps its number of epochs.
     """
-    return lambda config: _with_head(config, "plain", terms, stage_1=False)
+    return lambda config: _with_head(config, "plain", terms, keep_classification_stage=False)
 
 
 def with_expectation_head(config: Config) -> Config:
     """Score by the expectation over the classes, trained by classification in both stages (Rothe et al. 2015)."""
-    return _with_head(config, "expectation", ("classification",), stage_1=True)
+    return _with_head(config, "expectation", ("classification",), keep_classification_stage=True)
 
 
 def with_regressed_expectation_head(config: Config) -> Config:
     """Add a regression loss on the expectation to the classification (Gao et al. 2018); Table 6 has no Bell loss."""
-    return _with_head(config, "expectation+regression", ("l1", "mse", "classification"), stage_1=True)
+    return _with_head(config, "expectation+regression", ("l1", "mse", "classification"), keep_classification_stage=True)
 
 
 def chain(*overrides: ConfigOverride) -> ConfigOverride:
@@ -62,9 +62,9 @@ def chain(*overrides: ConfigOverride) -> ConfigOverride:
     return apply_all
 
 
-def _with_head(config: Config, head: Head, terms: tuple[LossName, ...], *, stage_1: bool) -> Config:
+def _with_head(config: Config, head: Head, terms: tuple[LossName, ...], *, keep_classification_stage: bool) -> Config:
     """Replace head and losses in one step, because each configuration must be valid."""
     first, second = config.training.stages
-    first = first if stage_1 else replace(first, epochs=0)
+    first = first if keep_classification_stage else replace(first, epochs=0)
     stages = (first, replace(second, terms=terms))
     return replace(config, model=replace(config.model, head=head), training=replace(config.training, stages=stages))

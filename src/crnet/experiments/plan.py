@@ -24,7 +24,7 @@ from crnet.utils.progress import no_progress
 
 logger = logging.getLogger(__name__)
 
-TASK = "training networks"
+TASK = "training epochs"
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from crnet.experiments.claims import Claim, Predictions, Verdict, judge
 from crnet.experiments.columns import COLUMNS, PublishedScores
 from crnet.experiments.config_overrides import ConfigOverride, unchanged
 from crnet.experiments.net_spec import NetSpec, UntrainedError
-from crnet.experiments.predictors import ALTERNATIVE, Predictor, predict
 from crnet.experiments.rendering.accuracy_table import write_accuracy_section
+from crnet.experiments.score_methods import ALTERNATIVE, ScoreMethod, predict
 from crnet.experiments.seed_statistics import mean_sd_json
 from crnet.experiments.workspace import Section, Workspace
 from crnet.fusion.fusion import FusionConfig
@@ -23,7 +23,7 @@ from crnet.types import TARGETS, TRAITS, Stream
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A row of a table.
 
     Attributes:
@@ -32,7 +32,7 @@ class Row:
         streams: The streams whose networks the row needs; empty for a row of published numbers.
         override: The difference from the full CR-Net of the preset.
         published: The paper's numbers, if it prints any.
-        predictor: Source of the scores; None: the network of a single stream, extra-trees on several.
+        method: Source of the scores; None: the network of a single stream, extra-trees on several.
     """
 
     group: str
@@ -40,7 +40,7 @@ class Row:
     streams: tuple[Stream, ...] = ()
     override: ConfigOverride = unchanged
     published: PublishedScores | None = None
-    predictor: Predictor | None = None
+    method: ScoreMethod | None = None
 
     @property
     def label(self) -> str:
@@ -48,9 +48,9 @@ class Row:
         return f"{self.group}: {self.name}" if self.group else self.name
 
     @property
-    def resolved_predictor(self) -> Predictor:
+    def resolved_method(self) -> ScoreMethod:
         """Source of the scores, with the default filled in."""
-        return self.predictor or ("network" if len(self.streams) == 1 else "trees")
+        return self.method or ("network" if len(self.streams) == 1 else "trees")
 
     def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return the networks that the row needs."""
@@ -65,11 +65,11 @@ class RowResult:
     Attributes:
         row: The row.
         predictions: float64 [seeds, N, 6] in [0, 1]; None for published numbers and where training failed.
-        alternative: The same from the alternative predictor of the same networks.
+        alternative: The same from the alternative method on the same networks.
         failure: The reason why training failed; "" if it did not.
     """
 
-    row: Row
+    row: TableRow
     predictions: Predictions | None = None
     alternative: Predictions | None = None
     failure: str = ""
@@ -80,7 +80,7 @@ class RowResult:
         document: dict[str, Any] = {
             "group": row.group,
             "name": row.name,
-            "predictor": row.resolved_predictor if row.streams else None,
+            "predictor": row.resolved_method if row.streams else None,
             "failure": self.failure or None,
             "paper": None if row.published is None else dict(row.published),
         }
@@ -94,13 +94,13 @@ class RowResult:
             document[metric] = mean_sd_json([_nan_if_none(average[metric]) for average in averages])
         if self.alternative is not None:
             document["alternative"] = {
-                "predictor": ALTERNATIVE[row.resolved_predictor],
+                "predictor": ALTERNATIVE[row.resolved_method],
                 AVERAGE: mean_sd_json(accuracies(truth, self.alternative)[AVERAGE]),
             }
         return document
 
 
-def no_training_notes(workspace: Workspace, rows: tuple[Row, ...]) -> tuple[str, ...]:
+def no_training_notes(workspace: Workspace, rows: tuple[TableRow, ...]) -> tuple[str, ...]:
     """Return no notes."""
     return ()
 
@@ -120,10 +120,10 @@ class Table:
 
     name: str
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     claims: tuple[Claim, ...] = ()
     notes: tuple[str, ...] = ()
-    training_notes: Callable[[Workspace, tuple[Row, ...]], tuple[str, ...]] = no_training_notes
+    training_notes: Callable[[Workspace, tuple[TableRow, ...]], tuple[str, ...]] = no_training_notes
     pools_folds: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -178,7 +178,7 @@ class TablePerBackbone:
         return self.build(workspace.backbones).run(workspace, folder)
 
 
-def measure(workspace: Workspace, rows: tuple[Row, ...], task: str) -> dict[str, RowResult]:
+def measure(workspace: Workspace, rows: tuple[TableRow, ...], task: str) -> dict[str, RowResult]:
     """Return the predictions of every row for the test clips, by the row's label."""
     results = {}
     for done, row in enumerate(rows):
@@ -188,15 +188,15 @@ def measure(workspace: Workspace, rows: tuple[Row, ...], task: str) -> dict[str,
     return results
 
 
-def _measure_row(workspace: Workspace, row: Row) -> RowResult:
+def _measure_row(workspace: Workspace, row: TableRow) -> RowResult:
     if not row.streams:
         return RowResult(row)
     specs, fusion = row.nets(workspace), row.override(workspace.base).fusion
-    alternative = ALTERNATIVE.get(row.resolved_predictor)
+    alternative = ALTERNATIVE.get(row.resolved_method)
     try:
         return RowResult(
             row,
-            _predict_all_folds(workspace, specs, fusion, row.resolved_predictor),
+            _predict_all_folds(workspace, specs, fusion, row.resolved_method),
             None if alternative is None else _predict_all_folds(workspace, specs, fusion, alternative),
         )
     except UntrainedError as error:
@@ -204,12 +204,12 @@ def _measure_row(workspace: Workspace, row: Row) -> RowResult:
 
 
 def _predict_all_folds(
-    workspace: Workspace, specs: tuple[NetSpec, ...], fusion: FusionConfig, predictor: Predictor
+    workspace: Workspace, specs: tuple[NetSpec, ...], fusion: FusionConfig, method: ScoreMethod
 ) -> Predictions:
     """Return scores of every fold's test clips, [seeds, N, 6], in the order of `Workspace.test_truth_and_floor`."""
     return np.stack(
         [
-            np.concatenate([predict(fold, specs, seed, fusion, predictor) for fold in workspace.folds])
+            np.concatenate([predict(fold, specs, seed, fusion, method) for fold in workspace.folds])
             for seed in workspace.seeds
         ]
     )

@@ -32,7 +32,7 @@ HeatMap = Float32[np.ndarray, "h w"]
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class TileRow:
     """A titled series of tiles of a contact sheet, broken into lines.
 
     Attributes:
@@ -90,7 +90,7 @@ def resized(values: np.ndarray, height: int, width: int) -> np.ndarray:
     return array if values.dtype.kind == "f" else array.round().clip(0, 255).astype(values.dtype)
 
 
-def contact_sheet(title: str, note: str, rows: Sequence[Row], columns: int = COLUMNS) -> Picture:
+def contact_sheet(title: str, note: str, rows: Sequence[TileRow], columns: int = COLUMNS) -> Picture:
     """Draw rows of tiles with their times.
 
     Args:

@@ -16,7 +16,7 @@ import numpy as np
 
 from crnet.data.splits import OFFICIAL
 from crnet.data.store import ClipFile
-from crnet.data.transforms import choose_frames
+from crnet.data.transforms import middle_frame
 from crnet.evaluation.record import FLOOR, FUSION, Evaluation
 from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.metrics import AVERAGE
@@ -250,16 +250,16 @@ def _card(evaluation: Evaluation, store: Path, i: int, error: float) -> ClipCard
         name=row.clip_id,
         error=decimal(error, digits=DIGITS),
         scores=tuple((t, score_text(truth[j]), score_text(prediction[j])) for j, t in enumerate(TARGETS)),
-        pictures=_middle_frame(store / row.file) if synthetic else (),
+        pictures=_middle_pictures(store / row.file) if synthetic else (),
         transcript=words if len(words) <= LONGEST_TRANSCRIPT else words[:LONGEST_TRANSCRIPT].rsplit(" ", 1)[0] + " …",
         warnings=row.warnings,
     )
 
 
-def _middle_frame(path: Path) -> tuple[tuple[str, str], ...]:
+def _middle_pictures(path: Path) -> tuple[tuple[str, str], ...]:
     """Return scene and face of a clip's middle frame."""
     clip = ClipFile(path)
-    middle = int(choose_frames(clip, 1, None)[0])
+    middle = middle_frame(clip)
     scene, face = clip.jpeg("scene", middle), clip.jpeg("face", middle)
     return (("scene", data_uri("image/jpeg", scene)), ("face", data_uri("image/jpeg", face)))
 

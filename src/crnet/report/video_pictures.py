@@ -8,7 +8,7 @@ import numpy as np
 
 from crnet.explain.frame_maps import FrameMaps
 from crnet.media.crops import encode_jpeg
-from crnet.report.pictures import Picture, Row, contact_sheet, strip, with_feature_map, with_gradcam
+from crnet.report.pictures import Picture, TileRow, contact_sheet, strip, with_feature_map, with_gradcam
 from crnet.types import TARGETS, Stream
 
 STRIP_FRAMES = 8  # shown on the page
@@ -28,13 +28,13 @@ def contact_sheets(frames: FrameMaps) -> dict[str, Picture]:
     sheets: dict[str, Picture] = {}
     for stream in frames.maps:
         rows = [
-            Row("Frames as the network sees them", list(frames.images[stream]), times_s),
-            Row("Feature maps", _under_feature_maps(frames, stream), times_s),
+            TileRow("Frames as the network sees them", list(frames.images[stream]), times_s),
+            TileRow("Feature maps", _under_feature_maps(frames, stream), times_s),
         ]
         note = FEATURE_NOTE.format(layer=frames.layer)
         sheets[f"{stream}_maps.png"] = contact_sheet(f"{stream} stream: feature maps", note, rows)
     for target in TARGETS if frames.maps else ():
-        rows = [Row(f"{stream} stream", _under_gradcam(frames, stream, target), times_s) for stream in frames.maps]
+        rows = [TileRow(f"{stream} stream", _under_gradcam(frames, stream, target), times_s) for stream in frames.maps]
         note = GRADCAM_NOTE.format(layer=frames.layer)
         sheets[f"gradcam_{target}.png"] = contact_sheet(f"{target}: Grad-CAM", note, rows)
     return sheets

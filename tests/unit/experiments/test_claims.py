@@ -29,7 +29,7 @@ def test_a_clear_difference_holds() -> None:
     assert verdict.sd == pytest.approx(0.01 * np.sqrt(2))
     assert (verdict.agreeing, verdict.seeds, verdict.paper) == (2, 2, None)
     assert verdict.p == pytest.approx(1 / 10_001)
-    assert verdict.holds == "yes"
+    assert verdict.outcome == "yes"
 
 
 def test_a_clear_reverse_is_reported() -> None:
@@ -37,7 +37,7 @@ def test_a_clear_reverse_is_reported() -> None:
     assert verdict.ours == pytest.approx(-0.1)
     assert verdict.sd is None
     assert verdict.p == pytest.approx(1 - 1 / 10_001)
-    assert verdict.holds == "no, the reverse"
+    assert verdict.outcome == "no, the reverse"
 
 
 def test_disagreeing_seeds_leave_a_claim_undecided_even_with_a_small_p() -> None:
@@ -45,12 +45,12 @@ def test_disagreeing_seeds_leave_a_claim_undecided_even_with_a_small_p() -> None
     assert verdict.p is not None
     assert verdict.p < 0.05
     assert verdict.agreeing == 1
-    assert verdict.holds == "undecided"
+    assert verdict.outcome == "undecided"
 
 
 def test_equal_systems_leave_a_claim_undecided() -> None:
     same = predictions(0.1)
-    assert judge(CLAIM, TRUTH, same, same).holds == "undecided"
+    assert judge(CLAIM, TRUTH, same, same).outcome == "undecided"
 
 
 def test_shares_above_a_threshold_match_hand_computation() -> None:
@@ -61,7 +61,7 @@ def test_shares_above_a_threshold_match_hand_computation() -> None:
     worse[:, :, 5] = 0.9  # interview is not one of the five traits
     verdict = judge_share(CLAIM, TRUTH, better, worse, above=0.2)
     assert verdict.ours == pytest.approx((20 / 200 + 24 / 200) / 2)
-    assert (verdict.agreeing, verdict.holds) == (2, "yes")
+    assert (verdict.agreeing, verdict.outcome) == (2, "yes")
     assert judge_share(CLAIM, TRUTH, better, worse, above=0.35).ours == 0
     incomplete = TRUTH.copy()
     incomplete[:20] = np.nan
@@ -74,7 +74,7 @@ def test_a_single_different_score_reverses_nothing() -> None:
     better[:, 0, 0] = 0.9
     verdict = judge_share(CLAIM, TRUTH, better, worse, above=0.2)
     assert verdict.p == pytest.approx(1 - 0.363, abs=0.02)
-    assert (verdict.agreeing, verdict.holds) == (0, "undecided")
+    assert (verdict.agreeing, verdict.outcome) == (0, "undecided")
     assert judge_share(CLAIM, TRUTH, worse, better, above=0.2).p == pytest.approx(0.363, abs=0.02)
 
 
@@ -117,7 +117,7 @@ def test_p_weights_scores_as_the_difference_does() -> None:
 def test_few_clips_leave_a_claim_undecided() -> None:
     verdict = judge(CLAIM, TRUTH[:9], predictions(0.1)[:, :9], predictions(0.2)[:, :9])
     assert verdict.p is None
-    assert verdict.holds == "too few clips"
+    assert verdict.outcome == "too few clips"
 
 
 VERDICTS = [
@@ -129,7 +129,7 @@ VERDICTS = [
 
 def test_the_csv_holds_unrounded_numbers() -> None:
     lines = list(csv.reader(claims_csv(VERDICTS).splitlines()))
-    assert lines[0] == ["claim", "source", "paper", "ours", "sd", "agreeing", "seeds", "p", "holds"]
+    assert lines[0] == ["claim", "source", "paper", "ours", "sd", "agreeing", "seeds", "p", "outcome"]
     assert lines[1] == ["a", "s", "0.0123", "0.01", "0.002", "3", "3", "0.01", "yes"]
     assert lines[2] == ["b", "s", "", "-0.01", "", "0", "3", "0.99", "no, the reverse"]
     with_sections = list(csv.DictReader(claims_csv(VERDICTS, ["table1", "table1", "fig10"]).splitlines()))

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from workspace_fakes import fake_workspace
 
-from crnet.experiments.paper.extremes import errors_and_spread, extremes, outer
+from crnet.experiments.paper.extremes import errors_and_spread, extremes, tail_masks
 from crnet.experiments.workspace import Workspace
 
 
 def test_outer_tenths_match_hand_computation() -> None:
     truth = np.tile(np.arange(11) / 10, (6, 1)).T  # 0, .1 ... 1: outer tenths end at .1 and .9
-    low, high = outer(truth)
+    low, high = tail_masks(truth)
     assert np.flatnonzero(low[:, 0]).tolist() == [0, 1]
     assert np.flatnonzero(high[:, 5]).tolist() == [9, 10]
 

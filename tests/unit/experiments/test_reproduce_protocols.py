@@ -21,13 +21,15 @@ from crnet.experiments.figures import learning_curve
 from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.plan import plan
 from crnet.experiments.reproduce import reproduce
-from crnet.experiments.table import Row, Table
+from crnet.experiments.table import Table, TableRow
 from crnet.experiments.workspace import Section, Workspace
 from crnet.types import SPLITS
 
 FOLDS = SplitProtocol.parse("grouped-kfold:4")
 TABLE = Table(
-    "widths", "Widths", (Row("Face", "as is", ("face",)), Row("Face", "wide", ("face",), with_model(width=16)))
+    "widths",
+    "Widths",
+    (TableRow("Face", "as is", ("face",)), TableRow("Face", "wide", ("face",), with_model(width=16))),
 )
 
 

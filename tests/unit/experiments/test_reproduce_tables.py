@@ -23,9 +23,9 @@ from crnet.experiments.paper.extremes import extremes
 from crnet.experiments.paper.open_choices import open_choices
 from crnet.experiments.paper.published import COLUMNS
 from crnet.experiments.paper.tables import TABLES, table_4, table_6
-from crnet.experiments.predictors import predict
 from crnet.experiments.reproduce import Report, reproduce
-from crnet.experiments.table import Row, Table
+from crnet.experiments.score_methods import predict
+from crnet.experiments.table import Table, TableRow
 from crnet.experiments.workspace import Workspace
 from crnet.metrics import accuracy
 from crnet.types import TARGETS
@@ -195,7 +195,7 @@ def diverging(config: Config) -> Config:
 
 
 def test_a_diverging_network_leaves_only_its_own_row_empty(store: Path, tmp_path: Path) -> None:
-    rows = (Row("", "sound", ("face",)), Row("", "wild", ("face",), diverging))
+    rows = (TableRow("", "sound", ("face",)), TableRow("", "wild", ("face",), diverging))
     table = Table("custom", "Custom", rows, (Claim("sound beats wild", "me", "sound", "wild"),))
     report = reproduce((table,), store, tmp_path, TINY, seeds=(0,), workers=1)
     assert list(report.failures) == [NetSpec("face", diverging(TINY)).summary]
@@ -210,7 +210,9 @@ def test_a_diverging_network_leaves_only_its_own_row_empty(store: Path, tmp_path
 
 
 def test_several_seeds_give_mean_and_standard_deviation(store: Path, tmp_path: Path) -> None:
-    table = Table("custom", "Custom", (Row("", "a", ("audio-text",)), Row("", "b", ("audio-text",), with_losses("l1"))))
+    table = Table(
+        "custom", "Custom", (TableRow("", "a", ("audio-text",)), TableRow("", "b", ("audio-text",), with_losses("l1")))
+    )
     reproduce((table,), store, tmp_path, TINY, seeds=(3, 5), workers=1)
     data = json.loads((tmp_path / "results.json").read_text())["sections"]["custom"]["data"]
     workspace = Workspace.open(store, tmp_path, TINY, (3, 5))
@@ -247,11 +249,11 @@ def test_outputs_of_a_subset_cover_its_clips(store: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("rows", "claims"),
     [
-        ((Row("a", "b"), Row("a", "b")), ()),
-        ((Row("a", "b"),), (Claim("", "", "a: b", "a: c"),)),
+        ((TableRow("a", "b"), TableRow("a", "b")), ()),
+        ((TableRow("a", "b"),), (Claim("", "", "a: b", "a: c"),)),
     ],
 )
-def test_inconsistent_tables_are_refused(rows: tuple[Row, ...], claims: tuple[Claim, ...]) -> None:
+def test_inconsistent_tables_are_refused(rows: tuple[TableRow, ...], claims: tuple[Claim, ...]) -> None:
     with pytest.raises(ValueError, match="rows"):
         Table("t", "T", rows, claims)
 

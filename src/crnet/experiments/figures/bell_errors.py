@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 
 from crnet.experiments.claims import Claim, Verdict, judge_share
 from crnet.experiments.net_spec import NetSpec, UntrainedError
-from crnet.experiments.paper.extremes import WITH, WITHOUT, outer
+from crnet.experiments.paper.extremes import WITH, WITHOUT, tail_masks
 from crnet.experiments.paper.tables import CR_ONLY
-from crnet.experiments.predictors import all_seed_scores
 from crnet.experiments.rendering.claims_table import claims_section
 from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
 from crnet.experiments.rendering.write_figure import write_figure
+from crnet.experiments.score_methods import all_seed_scores
 from crnet.experiments.seed_statistics import mean_sd_text
 from crnet.experiments.workspace import Section, Workspace
 from crnet.report.style import (
@@ -71,7 +71,7 @@ class Errors:
     def measure(cls, truth: Scores, predictions: SeedScores) -> Errors:
         """Measure the predictions of every seed."""
         errors = np.abs(predictions - truth)[:, :, TRAIT_INDICES]
-        low, high = outer(truth)
+        low, high = tail_masks(truth)
         extreme = (low | high)[:, TRAIT_INDICES]
         return cls(
             mean=errors.mean(axis=(1, 2)).tolist(),

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float64
 from matplotlib.figure import Figure
 
-from crnet.data.store import read_clip
-from crnet.data.transforms import decode_frame
+from crnet.data.store import as_clip_source, read_clip
+from crnet.data.transforms import decode_frame, middle_frame
 from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.write_figure import write_figure
@@ -67,7 +67,7 @@ class Examples:
         clips = workspace.rows("test")
         examples = []
         for kind, i in choose(errors):
-            frame, aspect = middle_frame(read_clip(workspace.store / clips[i].file))
+            frame, aspect = middle_scene(read_clip(workspace.store / clips[i].file))
             examples.append(Example(kind, clips[i].clip_id, frame, aspect, truth[i], scores[i], float(errors[i])))
         rows = [
             [example.kind, example.clip_id, target, float(example.truth[t]), float(example.prediction[t])]
@@ -102,9 +102,9 @@ def choose(errors: Float64[np.ndarray, " N"]) -> list[tuple[str, int]]:
     return [(kind, place) for kind in KINDS for place in chosen[kind]]
 
 
-def middle_frame(clip: Clip) -> tuple[Picture, float]:
+def middle_scene(clip: Clip) -> tuple[Picture, float]:
     """Return the scene in the middle of a clip, and the aspect ratio (width over height) before it became a square."""
-    middle = len(clip.time_s) // 2
+    middle = middle_frame(as_clip_source(clip))
     return decode_frame(clip.jpeg("scene", middle), FRAME_PX), clip.width / clip.height
 
 

@@ -42,7 +42,7 @@ CSV_HEADER = ("network", "seed", "layer", "cells", "clips", "frames", "points", 
 
 
 @dataclass(frozen=True, eq=False)
-class FrameMaps:
+class MiddleFrameMaps:
     """The middle frame of a clip and a network's feature maps of it.
 
     Attributes:
@@ -100,7 +100,7 @@ def _csv_row(network: NetworkRatio, pixels: int) -> list[object]:
     ]
 
 
-def clip_feature_maps(workspace: Workspace, spec: NetSpec) -> list[FrameMaps]:
+def clip_feature_maps(workspace: Workspace, spec: NetSpec) -> list[MiddleFrameMaps]:
     """Return the middle frames of a few test clips with the maps of every stage."""
     rows = workspace.rows("test")
     places = np.unique(np.linspace(0, len(rows) - 1, CLIPS).round().astype(int))
@@ -118,7 +118,7 @@ def clip_feature_maps(workspace: Workspace, spec: NetSpec) -> list[FrameMaps]:
             points = crop_points(clip, choose_frames(as_clip_source(clip), config.frames, None), margin)[middle]
             points = points * config.pixels if np.isfinite(points).all() else None
         maps = {layer: compute_feature_maps(net, batch, layer)[middle] for layer in LAYERS}
-        frame_maps.append(FrameMaps(stream, frames[0, middle].permute(1, 2, 0).numpy(), maps, points))
+        frame_maps.append(MiddleFrameMaps(stream, frames[0, middle].permute(1, 2, 0).numpy(), maps, points))
     return frame_maps
 
 
@@ -194,7 +194,7 @@ def _ratios_table(ratios: Sequence[NetworkRatio]) -> RenderedTable:
     return RenderedTable("Key points on highlighted pixels", ("network", "stage", "ratio"), tuple(rows), text_columns=2)
 
 
-def _figure(streams: Sequence[Sequence[FrameMaps]], pixels: int) -> Figure:
+def _figure(streams: Sequence[Sequence[MiddleFrameMaps]], pixels: int) -> Figure:
     clips, columns = len(streams[0]), 1 + len(LAYERS)
     figure = new_figure(0.4 + (0.88 if len(streams) > 1 else 1.75) * clips)
     panels = figure.subplots(clips, len(streams) * columns, squeeze=False)
@@ -204,7 +204,7 @@ def _figure(streams: Sequence[Sequence[FrameMaps]], pixels: int) -> Figure:
     return figure
 
 
-def _draw_frame(panels: Sequence[Axes], frame: FrameMaps, pixels: int, *, headings: bool) -> None:
+def _draw_frame(panels: Sequence[Axes], frame: MiddleFrameMaps, pixels: int, *, headings: bool) -> None:
     """Draw the frame and its maps in a line of panels."""
     default = default_layer(pixels)
     for axes in panels:
@@ -223,7 +223,7 @@ def _draw_frame(panels: Sequence[Axes], frame: FrameMaps, pixels: int, *, headin
             axes.set_title(f"{layer}\n{cells} x {cells}", fontsize=8, color=INK)
 
 
-def _draw_points(axes: Axes, frame: FrameMaps) -> None:
+def _draw_points(axes: Axes, frame: MiddleFrameMaps) -> None:
     if frame.points is None:
         return
     axes.plot(

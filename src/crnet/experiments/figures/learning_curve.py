@@ -15,10 +15,10 @@ from crnet.data.ceiling import attainable_metrics, read_ceiling
 from crnet.data.dataset import stack_scores
 from crnet.data.splits import OFFICIAL
 from crnet.experiments.net_spec import NetSpec, UntrainedError
-from crnet.experiments.predictors import network_scores
 from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
 from crnet.experiments.rendering.write_figure import write_figure
+from crnet.experiments.score_methods import network_scores
 from crnet.experiments.seed_statistics import mean_sd_text
 from crnet.experiments.workspace import Section, Workspace
 from crnet.metrics import AVERAGE

@@ -18,7 +18,7 @@ from crnet.experiments.rendering.csv_text import csv_text
 from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
 from crnet.experiments.rendering.write_table import write_table
 from crnet.experiments.seed_statistics import mean_sd_json
-from crnet.experiments.table import Row, RowResult, measure
+from crnet.experiments.table import RowResult, TableRow, measure
 from crnet.experiments.workspace import Section, Workspace
 from crnet.metrics import spread
 from crnet.types import TRAIT_INDICES
@@ -47,10 +47,10 @@ class Extremes:
     title = "Extreme scores with and without the Bell loss"
     pools_folds = True
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[TableRow, ...]:
         """Return the measured rows."""
         return tuple(
-            Row(f"{group}, {head}", name, (stream,), override)
+            TableRow(f"{group}, {head}", name, (stream,), override)
             for stream, group in STREAM_NAMES.items()
             for head, overrides in HEADS.items()
             for name, override in zip((WITHOUT, WITH), overrides, strict=True)
@@ -79,7 +79,7 @@ class Extremes:
         return Section(self.title, table.to_markdown() + claims, (*files, *claims_files), data)
 
 
-def outer(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def tail_masks(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return masks of the scores in the lowest and in the highest tenth of their target, each bool [N, 6]."""
     low, high = np.quantile(truth, [TAIL, 1 - TAIL], axis=0)
     return truth <= low, truth >= high
@@ -87,7 +87,7 @@ def outer(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def errors_and_spread(predictions: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Return the numbers of one seed, means over the traits; predictions and truth are [N, 6]."""
-    low, high = outer(truth)
+    low, high = tail_masks(truth)
     errors, traits = np.abs(predictions - truth), TRAIT_INDICES
     masks = {"outer error": low | high, "low error": low, "high error": high, "inner error": ~(low | high)}
     numbers = {name: float(np.mean([errors[mask[:, i], i].mean() for i in traits])) for name, mask in masks.items()}
@@ -107,7 +107,7 @@ def _row_json(result: RowResult, truth: np.ndarray) -> dict[str, Any]:
 
 
 def _judge(results: Mapping[str, RowResult], truth: np.ndarray) -> list[Verdict]:
-    low, high = outer(truth)
+    low, high = tail_masks(truth)
     extreme = np.where(low | high, truth, np.nan)
     verdicts = []
     for group in dict.fromkeys(result.row.group for result in results.values()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crnet.experiments.claims import OPEN_CHOICE, Claim
 from crnet.experiments.config_overrides import unchanged, with_fusion, with_model
-from crnet.experiments.table import Row, Table
+from crnet.experiments.table import Table, TableRow
 from crnet.types import STREAMS, Stream
 
 JOINING = "Joining the streams"
@@ -12,10 +12,10 @@ TREES_SUM, TREES_CONCAT = "extra-trees, features summed 7:5:3", "extra-trees, fe
 OUTPUTS_MEAN, OUTPUTS_LEARNED = "outputs averaged 7:5:3", "outputs, weights learned on validation"
 
 _JOINING_ROWS = (
-    Row(JOINING, TREES_SUM, STREAMS, with_fusion(mode="sum")),
-    Row(JOINING, TREES_CONCAT, STREAMS, with_fusion(mode="concat")),
-    Row(JOINING, OUTPUTS_MEAN, STREAMS, unchanged, predictor="weighted outputs"),
-    Row(JOINING, OUTPUTS_LEARNED, STREAMS, unchanged, predictor="learned weights"),
+    TableRow(JOINING, TREES_SUM, STREAMS, with_fusion(mode="sum")),
+    TableRow(JOINING, TREES_CONCAT, STREAMS, with_fusion(mode="concat")),
+    TableRow(JOINING, OUTPUTS_MEAN, STREAMS, unchanged, method="weighted outputs"),
+    TableRow(JOINING, OUTPUTS_LEARNED, STREAMS, unchanged, method="learned weights"),
 )
 _JOINING_CLAIMS = tuple(
     Claim(text, OPEN_CHOICE, f"{JOINING}: {better}", f"{JOINING}: {worse}")
@@ -35,7 +35,7 @@ _FRAME_OVERRIDES = (
 )
 _FRAME_GROUPS: tuple[tuple[str, Stream], ...] = (("Frames, face", "face"), ("Frames, scene", "scene"))
 _FRAME_ROWS = tuple(
-    Row(group, name, (stream,), override) for group, stream in _FRAME_GROUPS for name, override in _FRAME_OVERRIDES
+    TableRow(group, name, (stream,), override) for group, stream in _FRAME_GROUPS for name, override in _FRAME_OVERRIDES
 )
 _FRAME_CLAIMS = tuple(
     Claim(f"{text} ({stream})", OPEN_CHOICE, f"{group}: {better}", f"{group}: {worse}")

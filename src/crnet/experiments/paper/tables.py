@@ -1,4 +1,4 @@
-"""Tables 1 to 7 of the paper. docs/paper.md lists the predictor, the losses and the head of each row."""
+"""Tables 1 to 7 of the paper. docs/paper.md lists the method, the losses and the head of each row."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from crnet.experiments.paper.published import (
 from crnet.experiments.rendering.csv_text import csv_text
 from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
 from crnet.experiments.rendering.write_table import write_table
-from crnet.experiments.table import Row, Table, TablePerBackbone
+from crnet.experiments.table import Table, TablePerBackbone, TableRow
 from crnet.experiments.workspace import Experiment, Section, Workspace
 from crnet.training.log import read_log
 from crnet.types import STREAMS, VISUAL_STREAMS, Stream
@@ -53,19 +53,19 @@ TABLE_1_TITLE = "Table 1: the whole system beside published systems"
 
 def table_1(backbones: tuple[str, ...]) -> Table:
     """Return Table 1: the whole system with both ways to join the streams, beside the published systems."""
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     claims: list[Claim] = []
     for backbone in backbones:
         for mode, joined in (("sum", "summed"), ("concat", "concatenated")):
             group = f"{BACKBONE_LABELS[backbone]}, features {joined}"
             override = chain(with_model(backbone=backbone), with_fusion(mode=mode))
             without_text = chain(override, with_model(audio_text="audio"))
-            whole = Row(group, "all", STREAMS, override, TABLE_1["Our"])
-            part = Row(group, "w/o text", STREAMS, without_text, TABLE_1["Our-w/o text"])
+            whole = TableRow(group, "all", STREAMS, override, TABLE_1["Our"])
+            part = TableRow(group, "w/o text", STREAMS, without_text, TABLE_1["Our-w/o text"])
             rows += [whole, part]
             claims.append(Claim(f"all beats w/o text ({group})", "Table 1", whole.label, part.label))
     others = (name for name in TABLE_1 if name not in TABLE_1_OWN)
-    rows += [Row("published", name, published=TABLE_1[name]) for name in others]
+    rows += [TableRow("published", name, published=TABLE_1[name]) for name in others]
     return Table("table1", TABLE_1_TITLE, tuple(rows), tuple(claims), TABLE_1_NOTES)
 
 
@@ -73,12 +73,12 @@ def table_3(backbones: tuple[str, ...]) -> Table:
     """Return Table 3: each modality alone and together."""
     rows = [row for backbone in backbones for row in _video_rows(backbone)]
     rows += [
-        Row("Audio-text", "audio only", ("audio-text",), with_model(audio_text="audio"), TABLE_3["audio"]),
-        Row("Audio-text", "text only", ("audio-text",), with_model(audio_text="text"), TABLE_3["text"]),
-        Row("Audio-text", "audio + text", ("audio-text",), with_model(audio_text="both"), TABLE_3["audio+text"]),
+        TableRow("Audio-text", "audio only", ("audio-text",), with_model(audio_text="audio"), TABLE_3["audio"]),
+        TableRow("Audio-text", "text only", ("audio-text",), with_model(audio_text="text"), TABLE_3["text"]),
+        TableRow("Audio-text", "audio + text", ("audio-text",), with_model(audio_text="both"), TABLE_3["audio+text"]),
     ]
     rows += [
-        Row(f"All, {BACKBONE_LABELS[b]}", "video + audio + text", STREAMS, with_model(backbone=b), TABLE_1["Our"])
+        TableRow(f"All, {BACKBONE_LABELS[b]}", "video + audio + text", STREAMS, with_model(backbone=b), TABLE_1["Our"])
         for b in backbones
     ]
     claims = [claim for backbone in backbones for claim in _video_claims(BACKBONE_LABELS[backbone])]
@@ -101,12 +101,12 @@ def table_3(backbones: tuple[str, ...]) -> Table:
     return Table("table3", "Table 3: modalities", tuple(rows), tuple(claims), notes)
 
 
-def _video_rows(backbone: str) -> tuple[Row, ...]:
+def _video_rows(backbone: str) -> tuple[TableRow, ...]:
     group, override = f"Video, {BACKBONE_LABELS[backbone]}", with_model(backbone=backbone)
     return (
-        Row(group, "face", ("face",), override, TABLE_3["face"]),
-        Row(group, "scene", ("scene",), override, TABLE_3["scene"]),
-        Row(group, "multi-focus", VISUAL_STREAMS, override, TABLE_3["multi-focus"]),
+        TableRow(group, "face", ("face",), override, TABLE_3["face"]),
+        TableRow(group, "scene", ("scene",), override, TABLE_3["scene"]),
+        TableRow(group, "multi-focus", VISUAL_STREAMS, override, TABLE_3["multi-focus"]),
     )
 
 
@@ -124,10 +124,10 @@ def _video_claims(kind: str) -> tuple[Claim, ...]:
 
 def _by_stream(
     overrides: Mapping[str, tuple[str, ConfigOverride]], published: Mapping[str, PublishedScores]
-) -> tuple[Row, ...]:
+) -> tuple[TableRow, ...]:
     """Return the same rows for each stream; `overrides` maps the paper's name of a row to our name and the override."""
     return tuple(
-        Row(group, name, (stream,), override, published[f"{stream} {paper_name}"])
+        TableRow(group, name, (stream,), override, published[f"{stream} {paper_name}"])
         for stream, group in STREAM_NAMES.items()
         for paper_name, (name, override) in overrides.items()
     )
@@ -173,7 +173,7 @@ table_4 = Table(
 )
 
 
-def outside_bell(workspace: Workspace, rows: tuple[Row, ...]) -> tuple[str, ...]:
+def outside_bell(workspace: Workspace, rows: tuple[TableRow, ...]) -> tuple[str, ...]:
     """Return a note on the share of training scores beyond the reach of Bell, in the first and the last epoch."""
     shares = []
     for row in rows:

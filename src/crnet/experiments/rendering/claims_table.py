@@ -56,7 +56,7 @@ def claims_table(verdicts: Sequence[Verdict]) -> RenderedTable:
                 difference(verdict.ours, verdict.sd),
                 f"{verdict.agreeing} of {verdict.seeds}",
                 p_text(verdict.p),
-                verdict.holds,
+                verdict.outcome,
             )
         )
         for verdict in verdicts
@@ -72,7 +72,7 @@ def claims_csv(verdicts: Sequence[Verdict], sections: Sequence[str] = ()) -> str
         verdicts: One per line.
         sections: Section of each verdict, for a first column; empty: no such column.
     """
-    header = [*(part.name for part in fields(Verdict)), "holds"]
+    header = [*(part.name for part in fields(Verdict)), "outcome"]
     rows = [list(verdict.to_dict().values()) for verdict in verdicts]
     if sections:
         header = ["section", *header]
@@ -83,7 +83,7 @@ def claims_csv(verdicts: Sequence[Verdict], sections: Sequence[str] = ()) -> str
 def claims_summary(verdicts: Sequence[Verdict]) -> str:
     """Return a sentence that counts the outcomes."""
     if len(verdicts) == 1:
-        return f"The claim {_SUMMARY_WORDS[verdicts[0].holds][0]}."
-    counts = Counter(verdict.holds for verdict in verdicts)
+        return f"The claim {_SUMMARY_WORDS[verdicts[0].outcome][0]}."
+    counts = Counter(verdict.outcome for verdict in verdicts)
     parts = [f"{counts[word]} {words[counts[word] > 1]}" for word, words in _SUMMARY_WORDS.items() if counts[word]]
     return f"Of {len(verdicts)} claims, {join_words(parts)}."

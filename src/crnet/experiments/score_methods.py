@@ -20,7 +20,7 @@ from crnet.types import Split, Stream
 if TYPE_CHECKING:
     from jaxtyping import Float64
 
-Predictor = Literal["network", "trees", "weighted outputs", "learned weights"]
+ScoreMethod = Literal["network", "trees", "weighted outputs", "learned weights"]
 """Source of the scores.
 
 - network: the output of a single stream's network
@@ -29,32 +29,32 @@ Predictor = Literal["network", "trees", "weighted outputs", "learned weights"]
 - learned weights: the same with weights fitted for each target on validation clips
 """
 
-ALTERNATIVE: dict[Predictor, Predictor] = {"network": "trees", "trees": "weighted outputs"}
-"""The second predictor that a table reports for the same networks."""
+ALTERNATIVE: dict[ScoreMethod, ScoreMethod] = {"network": "trees", "trees": "weighted outputs"}
+"""The second method that a table reports for the same networks."""
 
 SINGLE_STREAM_TREES = 100
 """Trees on the features of one stream. More hardly change the scores, and the tables have dozens of such rows."""
 
 
 def predict(
-    workspace: Workspace, specs: Sequence[NetSpec], seed: int, fusion: FusionConfig, predictor: Predictor
+    workspace: Workspace, specs: Sequence[NetSpec], seed: int, fusion: FusionConfig, method: ScoreMethod
 ) -> Float64[np.ndarray, "N 6"]:
     """Return the scores of the test clips, in [0, 1].
 
     Raises:
-        ConfigError: A network is not trained, or `predictor` is "network" and there are several.
+        ConfigError: A network is not trained, or `method` is "network" and there are several.
         UntrainedError: Training of a network failed.
     """
-    if predictor == "trees":
+    if method == "trees":
         if len(specs) == 1:
             fusion = replace(fusion, mode="sum", trees=min(SINGLE_STREAM_TREES, fusion.trees))
         return workspace.fused_scores(specs, seed, fusion, "test")
     outputs = {spec.stream: network_scores(workspace, spec, seed, "test") for spec in specs}
-    if predictor == "network":
+    if method == "network":
         if len(specs) != 1:
             raise ConfigError(f"{len(specs)} networks have no single output", remedy="use trees or weighted outputs")
         return outputs[specs[0].stream]
-    if predictor == "weighted outputs":
+    if method == "weighted outputs":
         total = sum(fusion.weights[stream] for stream in outputs)
         return sum(fusion.weights[stream] / total * scores for stream, scores in outputs.items())  # type: ignore[return-value]
     return np.clip(_learned_weights_mean(workspace, specs, seed, outputs), 0, 1)
