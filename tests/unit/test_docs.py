@@ -17,6 +17,7 @@ from benchmarks.registry import ALL, SCRIPTS, TABLE
 from crnet.cli.commands import COMMANDS, command_class
 from crnet.cli.usage_errors import option_names
 from crnet.evaluation import record
+from crnet.experiments.registry import EXPERIMENTS
 from crnet.types import Prediction
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -188,3 +189,34 @@ def first_level_keys(writer: type) -> set[str]:
 
     add(document)
     return keys
+
+
+@each_page
+def test_fields_of_the_configuration_exist(page: Path) -> None:
+    fields = {option.removeprefix("--") for option in options_of("train")}
+    paths = {
+        path.replace("_", "-")
+        for span in code_spans(read(page))
+        for path in re.findall(r"^((?:transforms|model|training|fusion)\.[\w.]+)$", span)
+        if not path.endswith(".py")
+    }
+    assert {path for path in paths if not any(f"{field}.".startswith(f"{path}.") for field in fields)} == set()
+
+
+def test_the_table_of_shared_options_lists_every_command() -> None:
+    rows = re.findall(r"^\| (`-.*?) \|.*\| ([^|]+) \|$", read(REPOSITORY / "docs" / "cli.md"), flags=re.MULTILINE)
+    assert len(rows) > 8
+    for options, commands in rows:
+        listed = [name for part in commands.split(", ") for name in COMMANDS if part in (name, name.split()[0], "all")]
+        for option in re.findall(r"--[a-z-]+", options):
+            assert set(listed) == {name for name in COMMANDS if option in options_of(name)}, option
+
+
+def test_the_experiments_are_listed() -> None:
+    text = read(REPOSITORY / "docs" / "reproduce.md")
+    listed = set(re.findall(r"^\| `([\w-]+)`", text, flags=re.MULTILINE))
+    numbered = re.compile(r"(table|fig)\d+")
+    assert {name for name in listed if not numbered.fullmatch(name)} == {
+        name for name in EXPERIMENTS if not numbered.fullmatch(name)
+    }
+    assert listed <= set(EXPERIMENTS)
