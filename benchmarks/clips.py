@@ -36,7 +36,7 @@ def standard_clip(source: Path | None, out: Path, seconds: float, height: int = 
     """
     if source is None:
         source = out.with_name("synthetic.mp4")
-        config = SimulationConfig(clips=5, seconds=min(SYNTHETIC_S, seconds), fps=FPS, height=height)
+        config = SimulationConfig(clips=5, seconds=min(SYNTHETIC_S, seconds), fps=FPS, height=height, difficulty="easy")
         encode_video(plan_clips(config)[0], config, source)
     info = probe(source)
     with av.open(str(out), "w") as container:

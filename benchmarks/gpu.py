@@ -73,7 +73,7 @@ def simulated_store(options: argparse.Namespace) -> tuple[Path, Config]:
     seconds, height, frames = (1.0, 180, 1) if options.tiny else (4.0, 360, 2)
     store = write_store(
         options.out / "store",
-        SimulationConfig(clips=options.clips, seconds=seconds, height=height, voice="built-in"),
+        SimulationConfig(clips=options.clips, seconds=seconds, height=height, difficulty="easy", voice="built-in"),
         frames_per_segment=frames,
     )
     longest = longest_audio_samples(store, read_manifest(store).rows("train"))

@@ -37,7 +37,9 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif("CRNET_TEST_GRADCAM" not in os.environ, reason="takes minutes: set CRNET_TEST_GRADCAM=1"),
 ]
-PEOPLE = SimulationConfig(1200, seconds=1.0, fps=3.0, height=180, silent=("scene", "audio", "text"), voice="built-in")
+PEOPLE = SimulationConfig(
+    1200, seconds=1.0, fps=3.0, height=180, difficulty="easy", silent=("scene", "audio", "text"), voice="built-in"
+)
 FACE_CUE, VOICE_CUE = "smile", "pitch_level"
 FACE_TARGETS, VOICE_TARGETS = slice(0, None, 2), slice(1, None, 2)
 TRANSFORMS = TransformConfig(frames=2, pixels=56, audio_samples=16_000)

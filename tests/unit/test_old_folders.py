@@ -145,9 +145,8 @@ def test_simulated_data(tmp_path: Path) -> None:
     }  # fmt: skip
     write_json(tmp_path / "simulated.json", marker)
     (tmp_path / "train").mkdir()
-    assert (
-        len(begin_folder(tmp_path, SimulationConfig(clips=320, seconds=2.5, fps=10, height=240, voice="espeak"))) == 320
-    )
+    config = SimulationConfig(clips=320, seconds=2.5, fps=10, height=240, difficulty="easy", voice="espeak")
+    assert len(begin_folder(tmp_path, config)) == 320
 
 
 def test_a_text_encoder(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class SimulationConfig:
     seconds: float = 15.0
     fps: float = 30.0
     height: int = 360
-    difficulty: Difficulty = "easy"
+    difficulty: Difficulty = "fivalike"
     identity_disjoint: bool = False
     label_bias: tuple[str, ...] = ()
     silent: tuple[Modality, ...] = ()

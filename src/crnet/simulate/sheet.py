@@ -67,7 +67,13 @@ def draw_sheet(path: str | Path, seed: int = 0) -> Path:
 def _sample_people(seed: int) -> list[Pixels]:
     """Draw one frame of each of the first people of a dataset."""
     config = SimulationConfig(
-        clips=6 * PEOPLE, seed=seed, seconds=1.0, fps=4, height=TILE[1] * OVERSAMPLING, voice="built-in"
+        clips=6 * PEOPLE,
+        seed=seed,
+        seconds=1.0,
+        fps=4,
+        height=TILE[1] * OVERSAMPLING,
+        difficulty="easy",
+        voice="built-in",
     )
     frames: dict[int, Pixels] = {}
     for plan in plan_clips(config):

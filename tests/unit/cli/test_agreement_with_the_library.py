@@ -78,7 +78,7 @@ def test_backbones() -> None:
     ("command", "owner", "different"),
     [
         (Serve, Limits, set()),
-        (Simulate, SimulationConfig, {"difficulty", "voice"}),  # the command chooses the best voice
+        (Simulate, SimulationConfig, {"voice"}),  # the command chooses the best voice
         (Simulate, write_store, set()),
         (Prepare, MediaSettings, set()),
         (Explain, explain_video, set()),

@@ -32,8 +32,10 @@ def test_bad_biases_are_refused_with_the_expected_form(text: str) -> None:
 
 
 def test_a_bias_affects_only_its_group_and_target() -> None:
-    plain = plan_clips(SimulationConfig(clips=1000, seconds=1.0))
-    shifted = plan_clips(SimulationConfig(clips=1000, seconds=1.0, label_bias=("gender=female:interview:-0.05",)))
+    plain = plan_clips(SimulationConfig(clips=1000, seconds=1.0, difficulty="easy"))
+    shifted = plan_clips(
+        SimulationConfig(clips=1000, seconds=1.0, difficulty="easy", label_bias=("gender=female:interview:-0.05",))
+    )
     interview = TARGETS.index("interview")
     for before, after in zip(plain, shifted, strict=True):
         assert after.cues == before.cues  # the cues follow the unbiased scores
@@ -47,7 +49,9 @@ def test_a_bias_affects_only_its_group_and_target() -> None:
 
 def test_biases_add_up_and_keep_the_steps() -> None:
     two = ("gender=male:openness:0.3", "ethnicity=caucasian:openness:0.3")
-    plain, shifted = (plan_clips(SimulationConfig(clips=500, seconds=1.0, label_bias=b)) for b in ((), two))
+    plain, shifted = (
+        plan_clips(SimulationConfig(clips=500, seconds=1.0, difficulty="easy", label_bias=b)) for b in ((), two)
+    )
     openness = TARGETS.index("openness")
     for before, after in zip(plain, shifted, strict=True):
         score = after.scores[openness]
@@ -58,7 +62,7 @@ def test_biases_add_up_and_keep_the_steps() -> None:
 
 def test_groups_explain_scores_only_with_a_bias() -> None:
     def explained(label_bias: tuple[str, ...]) -> float:
-        plans = plan_clips(SimulationConfig(clips=3000, seconds=1.0, label_bias=label_bias))
+        plans = plan_clips(SimulationConfig(clips=3000, seconds=1.0, difficulty="easy", label_bias=label_bias))
         scores = np.array([plan.scores[TARGETS.index("interview")] for plan in plans])
         women = np.array([plan.look.gender == "female" for plan in plans])
         between = women.mean() * (1 - women.mean()) * (scores[women].mean() - scores[~women].mean()) ** 2

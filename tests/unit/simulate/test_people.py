@@ -31,7 +31,7 @@ def test_an_imposed_skin_tone_selects_a_matching_group(tone: int) -> None:
 
 
 def test_looks_do_not_predict_scores() -> None:
-    plans = plan_clips(SimulationConfig(clips=5000, seconds=1.0))
+    plans = plan_clips(SimulationConfig(clips=5000, seconds=1.0, difficulty="easy"))
     scores = np.array([plan.scores for plan in plans])
     names = [name for name, value in asdict(plans[0].look).items() if isinstance(value, (int, float))]
     looks = np.array([[getattr(plan.look, name) for name in names] for plan in plans], dtype=float)
@@ -43,7 +43,7 @@ def test_looks_do_not_predict_scores() -> None:
 
 
 def test_clips_of_one_person_have_independent_scores() -> None:
-    plans = plan_clips(SimulationConfig(clips=5000, seconds=1.0))
+    plans = plan_clips(SimulationConfig(clips=5000, seconds=1.0, difficulty="easy"))
     first = {}
     pairs = [(first[p.person], p.scores) for p in plans if first.setdefault(p.person, p.scores) is not p.scores]
     scores, other_scores = (np.array(side) for side in zip(*pairs, strict=True))

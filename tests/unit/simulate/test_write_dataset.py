@@ -26,7 +26,7 @@ from crnet.simulate.speech import best_voice
 from crnet.simulate.write_dataset import write_dataset
 from crnet.types import TARGETS
 
-TINY = SimulationConfig(clips=6, seconds=0.6, fps=5, height=96, voice=best_voice())
+TINY = SimulationConfig(clips=6, seconds=0.6, fps=5, height=96, difficulty="easy", voice=best_voice())
 LABELS = (
     "annotation_training.pkl", "annotation_validation.pkl", "annotation_test.pkl",
     "transcription_training.pkl", "transcription_validation.pkl", "transcription_test.pkl",
@@ -109,7 +109,7 @@ def test_workers_do_not_change_any_file(folder: Path, tmp_path: Path) -> None:
 
 
 def test_pixels_and_sound_depend_on_the_seed_alone() -> None:
-    config = SimulationConfig(clips=3, seconds=0.5, fps=4, height=96, voice=best_voice())
+    config = SimulationConfig(clips=3, seconds=0.5, fps=4, height=96, difficulty="easy", voice=best_voice())
     once, again = (
         [
             (perform(plan, config).speech.audio, np.stack(list(render_frames(perform(plan, config), config))))
@@ -120,7 +120,7 @@ def test_pixels_and_sound_depend_on_the_seed_alone() -> None:
     for (audio, frames), (audio_again, frames_again) in zip(once, again[::-1], strict=True):
         np.testing.assert_array_equal(audio, audio_again)
         np.testing.assert_array_equal(frames, frames_again)
-    other = plan_clips(SimulationConfig(clips=3, seed=1, seconds=0.5, fps=4, height=96))
+    other = plan_clips(SimulationConfig(clips=3, seed=1, seconds=0.5, fps=4, height=96, difficulty="easy"))
     assert [p.scores for p in other] != [p.scores for p in plan_clips(config)]
 
 
@@ -195,7 +195,7 @@ def test_split_sizes(clips: int) -> None:
 
 
 def test_splits_share_people_as_in_the_release() -> None:
-    plans = plan_clips(SimulationConfig(clips=10_000))
+    plans = plan_clips(SimulationConfig(clips=10_000, difficulty="easy"))
     training = {plan.person for plan in plans if plan.split == "train"}
     validation = [plan.person in training for plan in plans if plan.split == "val"]
     assert len(validation) == 2000
@@ -206,7 +206,7 @@ def test_splits_share_people_as_in_the_release() -> None:
 
 @pytest.mark.parametrize("clips", [7, 503])
 def test_identity_disjoint_splits_share_no_person(clips: int) -> None:
-    plans = plan_clips(SimulationConfig(clips=clips, identity_disjoint=True))
+    plans = plan_clips(SimulationConfig(clips=clips, difficulty="easy", identity_disjoint=True))
     assert len(plans) == clips
     assert {s: sum(p.split == s for p in plans) for s in ("train", "val", "test")} == split_sizes(clips)
     assert len({(plan.person, plan.split) for plan in plans}) == len({plan.person for plan in plans})

@@ -28,7 +28,7 @@ from crnet.simulate.write_dataset import write_dataset
 from crnet.simulate.write_store import render_clip, write_store
 from crnet.types import STREAMS
 
-TINY = SimulationConfig(clips=5, seconds=2.0, fps=16, height=180, voice="built-in")
+TINY = SimulationConfig(clips=5, seconds=2.0, fps=16, height=180, difficulty="easy", voice="built-in")
 SMALL = {"frames_per_segment": 1, "pixels": 48}
 
 
@@ -171,7 +171,7 @@ def test_no_media_library_is_imported(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from crnet.simulate.planning import SimulationConfig\n"
         "from crnet.simulate.write_store import write_store\n"
-        "config = SimulationConfig(clips=1, seconds=0.5, fps=4, height=96, voice='built-in')\n"
+        "config = SimulationConfig(clips=1, seconds=0.5, fps=4, height=96, difficulty='easy', voice='built-in')\n"
         "write_store(Path(sys.argv[1]), config, workers=0, frames_per_segment=1, pixels=16)\n"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "store")], check=True)
