@@ -21,7 +21,7 @@ from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.reproduce import RESULTS_FOLDER
 from crnet.media.settings import MediaSettings
 from crnet.models.crnet import ModelConfig, StreamNet
-from crnet.simulate.folder import begin_folder
+from crnet.simulate.dataset_folder import begin_folder
 from crnet.simulate.planning import SimulationConfig
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.text.skip_thoughts.training import ENCODER_FOLDER, SkipThoughtsConfig, run_settings

@@ -79,7 +79,7 @@ class Simulate(Command):
         from crnet.simulate.speech import best_voice
 
         if self.sheet is not None:
-            from crnet.simulate.sheet import draw_sheet
+            from crnet.simulate.sample_sheet import draw_sheet
 
             draw_sheet(self.sheet, self.seed)
             print(self.sheet)

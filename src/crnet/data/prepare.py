@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crnet.data.ceiling import CEILING_NAME
+from crnet.data.ceiling_file import CEILING_NAME
 from crnet.data.extract import (
     WORK_NAME,
     ClipExtractor,

@@ -76,12 +76,12 @@ class SplitProtocol:
         return ":".join([self.kind, *(str(number) for number in numbers if number is not None)])
 
     @property
-    def whole(self) -> SplitProtocol:
+    def all_folds(self) -> SplitProtocol:
         """The protocol with all its folds."""
         return replace(self, fold=None)
 
     @property
-    def parts(self) -> tuple[SplitProtocol, ...]:
+    def single_folds(self) -> tuple[SplitProtocol, ...]:
         """The protocols to train and test in turn: the folds of a grouped-kfold, otherwise the protocol itself."""
         if self.kind != "grouped-kfold" or self.fold is not None:
             return (self,)
@@ -101,7 +101,7 @@ def assign_splits(manifest: Manifest, protocol: SplitProtocol) -> Manifest:
 
     Args:
         manifest: The clips of a store.
-        protocol: One part; see `SplitProtocol.parts`.
+        protocol: A single fold; see `SplitProtocol.single_folds`.
 
     Raises:
         LabelError: The protocol needs persons and some clips name none, or there are too few videos or persons.

@@ -77,13 +77,13 @@ def evaluate_protocol(
         CrnetError: See `crnet.train.train_system` and `crnet.evaluation.evaluate.evaluate`.
     """
     run_dir, store = Path(run_dir), Path(store)
-    if split == "train" and len(protocol.parts) > 1:
+    if split == "train" and len(protocol.single_folds) > 1:
         raise UsageError("the folds' training splits overlap", remedy="evaluate test or val")
     _refuse_before_training(store, protocol, split, allow_missing)
     config, _ = read_training_config(run_dir)
     config = replace(config, training=replace(config.training, device=device))
     parts = []
-    for part in protocol.parts:
+    for part in protocol.single_folds:
         part_dir = _protocol_dir(run_dir, part)
         train_system(store, part_dir, config, progress, protocol=part)
         evaluation, folder = evaluate_run(
@@ -107,7 +107,7 @@ def _whole(run_dir: Path, protocol: SplitProtocol, parts: Sequence[EvaluatedRun]
 def _refuse_before_training(store: Path, protocol: SplitProtocol, split: Split, allow_missing: bool) -> None:
     """Raise before hours of training what the evaluation would raise after them."""
     manifest = read_manifest(store)
-    for part in protocol.parts:
+    for part in protocol.single_folds:
         assign_splits(manifest, part)
         if not allow_missing:
             refuse_missing(missing_clips(manifest, official_splits(split, part), store), store)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from crnet.bundle.bundle import Bundle
 from crnet.bundle.load import load_bundle, load_visual_fusion
 from crnet.config import reads_words
-from crnet.data.ceiling import read_ceiling
+from crnet.data.ceiling_file import read_ceiling
 from crnet.data.manifest import ClipRow
 from crnet.data.splits import OFFICIAL, overlap_with_other_splits, training_fingerprint
 from crnet.evaluation.checks import EvaluationClips, select_clips

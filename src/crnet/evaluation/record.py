@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.data.ceiling import attainable_metrics, ceiling_share
+from crnet.data.ceiling_file import attainable_metrics, ceiling_share
 from crnet.data.manifest import ClipRow
 from crnet.data.splits import OFFICIAL, SplitProtocol
 from crnet.fusion.conformal import INTERVAL_LEVEL

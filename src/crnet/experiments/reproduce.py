@@ -119,7 +119,7 @@ def _run_info(workspace: Workspace, command: str, preset: str) -> RunInfo:
         store=str(workspace.store),
         source=workspace.manifest.source,
         conditions=workspace.conditions,
-        protocol=str(workspace.protocol.whole),
+        protocol=str(workspace.protocol.all_folds),
         clips={split: len(workspace.rows(split)) for split in SPLITS},
         device=str(choose_device(workspace.base.training.device)),
         versions=versions(),
@@ -163,7 +163,7 @@ def _check_settings(workspace: Workspace) -> None:
         old.replace(workspace.out / SETTINGS_FILE)
     config = to_dict(workspace.base)
     config["training"] = {name: value for name, value in result_settings(config["training"]).items() if name != "seed"}
-    protocol = str(workspace.protocol.whole)
+    protocol = str(workspace.protocol.all_folds)
     settings = {"config": config, "protocol": protocol, "data": workspace.data_fingerprint}
     if not RESULTS_FOLDER.check(workspace.out, settings):
         write_json(workspace.out / SETTINGS_FILE, as_json(settings))

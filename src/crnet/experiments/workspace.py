@@ -146,8 +146,8 @@ class Workspace:
         if not seeds or len(set(seeds)) != len(seeds):
             raise UsageError("give at least one seed, and each seed once")
         if protocol.fold is not None:
-            raise UsageError(f"{protocol} is a single fold", remedy=f"use all folds: {protocol.whole}")
-        workspace = cls(store, out, base, seeds, backbones, progress, protocol.parts[0])
+            raise UsageError(f"{protocol} is a single fold", remedy=f"use all folds: {protocol.all_folds}")
+        workspace = cls(store, out, base, seeds, backbones, progress, protocol.single_folds[0])
         for name in SPLITS:
             workspace.truth(name)
             if not workspace.rows(name):
@@ -164,7 +164,8 @@ class Workspace:
     def folds(self) -> tuple[Self, ...]:
         """The workspaces of all folds of a grouped-kfold; for other protocols, this workspace alone."""
         return tuple(
-            self if part == self.protocol else replace(self, protocol=part) for part in self.protocol.whole.parts
+            self if protocol == self.protocol else replace(self, protocol=protocol)
+            for protocol in self.protocol.all_folds.single_folds
         )
 
     @cached_property

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crnet.simulate.body import NECK_Y, SLUMP_TILT, paint_body, paint_hand
 from crnet.simulate.canvas import Canvas, Colour, Pixels, composite_warped, mix
-from crnet.simulate.features import Expression, FeaturePainter
+from crnet.simulate.face_features import Expression, FeaturePainter
 from crnet.simulate.hair import paint_hair, paint_hair_behind
 from crnet.simulate.head import MOUTH_Y, paint_head, paint_inner
 from crnet.simulate.motion import Motion

@@ -7,8 +7,8 @@ import logging
 from pathlib import Path
 
 from crnet.simulate.clip_jobs import run_clip_jobs, single_opencv_thread
+from crnet.simulate.dataset_folder import begin_folder, finish_folder
 from crnet.simulate.encode_video import encode_video
-from crnet.simulate.folder import begin_folder, finish_folder
 from crnet.simulate.labels import write_labels
 from crnet.simulate.planning import ClipPlan, SimulationConfig
 from crnet.types import SPLITS

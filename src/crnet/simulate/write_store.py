@@ -22,8 +22,8 @@ from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg, with_margin
 from crnet.media.frame_sampling import select_frames
 from crnet.media.settings import MediaSettings
 from crnet.simulate.clip_jobs import run_clip_jobs, single_opencv_thread
+from crnet.simulate.dataset_folder import begin_folder, finish_folder
 from crnet.simulate.drawing import PersonRenderer
-from crnet.simulate.folder import begin_folder, finish_folder
 from crnet.simulate.motion import Motion
 from crnet.simulate.performance import perform
 from crnet.simulate.planning import ClipPlan, SimulationConfig

@@ -107,9 +107,9 @@ def test_disjoint_splits_keep_groups_together_and_official_sizes(
 
 
 def test_each_clip_tests_in_one_fold_and_validates_in_another() -> None:
-    parts = SplitProtocol.parse("grouped-kfold:5").parts
-    assert [str(part) for part in parts] == [f"grouped-kfold:5:{fold}" for fold in range(1, 6)]
-    folds = [assign_splits(release(), part) for part in parts]
+    protocols = SplitProtocol.parse("grouped-kfold:5").single_folds
+    assert [str(protocol) for protocol in protocols] == [f"grouped-kfold:5:{fold}" for fold in range(1, 6)]
+    folds = [assign_splits(release(), protocol) for protocol in protocols]
     for split, times in (("test", 1), ("val", 1), ("train", 3)):
         counts = Counter(clip.clip_id for fold in folds for clip in fold.rows(split))  # type: ignore[arg-type]
         assert set(counts.values()) == {times} and len(counts) == 500
@@ -129,7 +129,7 @@ def test_a_dataset_without_splits_has_folds_and_default_shares() -> None:
 def test_clips_linked_through_other_clips_are_in_one_fold() -> None:
     rows = [row("a.000.mp4", person="x"), row("b.000.mp4", person="x"), row("b.001.mp4", person="y"), row("b.002.mp4")]
     rows += [row(f"c{i}.000.mp4") for i in range(8)]
-    folds = [assign_splits(manifest(rows), part) for part in SplitProtocol.parse("grouped-kfold:3").parts]
+    folds = [assign_splits(manifest(rows), part) for part in SplitProtocol.parse("grouped-kfold:3").single_folds]
     linked = {"a.000.mp4", "b.000.mp4", "b.001.mp4", "b.002.mp4"}
     for fold in folds:
         assert len({clip.split for clip in fold.clips if clip.clip_id in linked}) == 1

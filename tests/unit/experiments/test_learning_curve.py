@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from workspace_fakes import FakeWorkspace, fake_workspace
 
-from crnet.data.ceiling import CEILING_FORMAT, CEILING_NAME
+from crnet.data.ceiling_file import CEILING_FORMAT, CEILING_NAME
 from crnet.experiments.figures.learning_curve import LearningCurve, clip_counts, decrease_per_doubling, measure_bounds
 from crnet.experiments.workspace import Workspace
 from crnet.report import style

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crnet.data.ceiling import CEILING_NAME, attainable_metrics, ceiling_share, read_ceiling
+from crnet.data.ceiling_file import CEILING_NAME, attainable_metrics, ceiling_share, read_ceiling
 from crnet.errors import FormatError
-from crnet.simulate.ceiling import VIEWS, compute_ceiling, cue_table, visible_cues
+from crnet.simulate.compute_ceiling import VIEWS, compute_ceiling, cue_table, visible_cues
 from crnet.simulate.cues import CUE_BY_NAME, CUES
 from crnet.simulate.planning import ClipPlan, SimulationConfig, plan_clips
 from crnet.types import STREAMS, TARGETS
@@ -161,4 +161,4 @@ def test_read_ceiling(tmp_path: Path, document: dict) -> None:
 def test_the_cue_table_in_the_documentation_is_current() -> None:
     page = (Path(__file__).parents[3] / "docs" / "simulation.md").read_text(encoding="utf-8")
     table = page.partition("<!-- cues -->")[2].partition("<!-- /cues -->")[0].strip()
-    assert table == cue_table(), "put the result of crnet.simulate.ceiling.cue_table() into docs/simulation.md"
+    assert table == cue_table(), "put the result of crnet.simulate.compute_ceiling.cue_table() into docs/simulation.md"

@@ -20,8 +20,8 @@ from crnet.media.video import SIMULATED_COMMENT
 from crnet.simulate.cues import CUE_BY_NAME, CUES, middle_values
 from crnet.simulate.performance import perform, render_frames
 from crnet.simulate.planning import SimulationConfig, plan_clips, split_sizes
-from crnet.simulate.sheet import STILL_CUES, draw_sheet
-from crnet.simulate.sheet_tiles import MOTION_CURVES, curve_tile, voice_tile, words_tile
+from crnet.simulate.sample_sheet import STILL_CUES, draw_sheet
+from crnet.simulate.sample_tiles import MOTION_CURVES, curve_tile, voice_tile, words_tile
 from crnet.simulate.speech import best_voice
 from crnet.simulate.write_dataset import write_dataset
 from crnet.types import TARGETS
@@ -213,10 +213,10 @@ def test_identity_disjoint_splits_share_no_person(clips: int) -> None:
 
 
 def test_the_sample_sheet_is_a_png_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crnet.simulate.sheet.PEOPLE", 6)
-    monkeypatch.setattr("crnet.simulate.sheet.STILL_CUES", ("smile", "gaze"))
+    monkeypatch.setattr("crnet.simulate.sample_sheet.PEOPLE", 6)
+    monkeypatch.setattr("crnet.simulate.sample_sheet.STILL_CUES", ("smile", "gaze"))
     monkeypatch.setattr(
-        "crnet.simulate.sheet.CUES", [CUE_BY_NAME[name] for name in ("nod_rate", "loudness", "words_kind")]
+        "crnet.simulate.sample_sheet.CUES", [CUE_BY_NAME[name] for name in ("nod_rate", "loudness", "words_kind")]
     )
     sheet = draw_sheet(str(tmp_path / "sheet.png"))
     assert sheet.read_bytes().startswith(b"\x89PNG")

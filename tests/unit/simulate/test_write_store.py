@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from crnet.data.ceiling import CEILING_NAME, read_ceiling
+from crnet.data.ceiling_file import CEILING_NAME, read_ceiling
 from crnet.data.dataset import ClipDataset
 from crnet.data.manifest import read_manifest
 from crnet.data.prepare import prepare

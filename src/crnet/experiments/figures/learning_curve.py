@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crnet.data.ceiling import attainable_metrics, read_ceiling
+from crnet.data.ceiling_file import attainable_metrics, read_ceiling
 from crnet.data.dataset import stack_scores
 from crnet.data.splits import OFFICIAL
 from crnet.experiments.net_spec import NetSpec, UntrainedError

@@ -16,7 +16,7 @@ from crnet.simulate.motion import Motion, sample_motion
 from crnet.simulate.people import SKIN_TONES, sample_look
 from crnet.simulate.performance import perform, render_frames
 from crnet.simulate.planning import SimulationConfig, plan_clips
-from crnet.simulate.sheet_tiles import MOTION_CURVES, curve_tile, voice_tile, words_tile
+from crnet.simulate.sample_tiles import MOTION_CURVES, curve_tile, voice_tile, words_tile
 from crnet.utils.files import write_bytes
 
 TILE = (320, 180)  # width, height in pixels

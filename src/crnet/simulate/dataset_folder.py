@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from crnet.data.ceiling import CEILING_NAME
+from crnet.data.ceiling_file import CEILING_NAME
 from crnet.data.sources.release_names import SIMULATED_FORMAT, SIMULATED_MARKER
-from crnet.simulate.ceiling import compute_ceiling
+from crnet.simulate.compute_ceiling import compute_ceiling
 from crnet.simulate.labels import write_truth
 from crnet.simulate.planning import ClipPlan, SimulationConfig, plan_clips
 from crnet.utils.files import remove_leftovers, write_json

@@ -1,6 +1,6 @@
 """`ceiling.json`: the best metrics that simulated clips allow, and how much of the way there a system came.
 
-`crnet simulate` writes it (see `crnet.simulate.ceiling`), `crnet prepare` copies it into the store, and
+`crnet simulate` writes it (see `crnet.simulate.compute_ceiling`), `crnet prepare` copies it into the store, and
 `crnet evaluate` compares systems with it if it is present.
 """
 

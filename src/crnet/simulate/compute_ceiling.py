@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 from sklearn.linear_model import RidgeCV
 
-from crnet.data.ceiling import CEILING_FORMAT, FIGURES, FLOOR, IN_ORDER, SINGLE_FRAMES
+from crnet.data.ceiling_file import CEILING_FORMAT, FIGURES, FLOOR, IN_ORDER, SINGLE_FRAMES
 from crnet.metrics import describe
 from crnet.simulate.cues import CUES, MODALITIES, NOISE_SHARE, Cue, Modality, noise_shares
 from crnet.simulate.planning import ClipPlan
