@@ -23,7 +23,7 @@ from crnet.config import PRESET_NAMES, PRESETS
 from crnet.data.manifest import Manifest, read_manifest, write_manifest
 from crnet.data.store import clip_path, read_clip, write_clip
 from crnet.evaluation.evaluate import evaluate
-from crnet.evaluation.record import Evaluation
+from crnet.evaluation.evaluation import Evaluation
 from crnet.metrics import AVERAGE
 from crnet.simulate.cues import MODALITIES, Modality
 from crnet.simulate.planning import SimulationConfig

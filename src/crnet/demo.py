@@ -11,10 +11,10 @@ from crnet.data.manifest import read_manifest
 from crnet.data.prepare import prepare
 from crnet.errors import CrnetError
 from crnet.evaluation.evaluate import evaluate_run
-from crnet.evaluation.record import FLOOR, FUSION, Evaluation
+from crnet.evaluation.evaluation import FLOOR, FUSION, Evaluation
 from crnet.metrics import AVERAGE
 from crnet.predict import Predictor
-from crnet.report.page import REPORT_FILE
+from crnet.report.page_templates import REPORT_FILE
 from crnet.report.run_report import write_run_report
 from crnet.simulate.planning import SimulationConfig
 from crnet.simulate.speech import best_voice

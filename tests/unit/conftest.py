@@ -17,7 +17,7 @@ from crnet.data.manifest import ClipRow, Manifest, write_manifest
 from crnet.data.store import write_clip
 from crnet.data.transforms import TransformConfig
 from crnet.evaluation.evaluate import evaluate
-from crnet.evaluation.record import Evaluation
+from crnet.evaluation.evaluation import Evaluation
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.media.settings import MediaSettings
 from crnet.models.crnet import ModelConfig, StreamNet

@@ -15,7 +15,7 @@ from crnet.utils.extras import install_command
 
 if TYPE_CHECKING:
     from crnet.data.splits import SplitProtocol
-    from crnet.evaluation.record import Evaluation
+    from crnet.evaluation.evaluation import Evaluation
     from crnet.utils.progress import Progress
 
 

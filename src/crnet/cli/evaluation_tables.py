@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crnet.data.ceiling_file import attainable_metrics
-from crnet.evaluation.record import FLOOR, FUSION, SHORT_NAMES, Evaluation
+from crnet.evaluation.evaluation import FLOOR, FUSION, SHORT_NAMES, Evaluation
 from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.metrics import AVERAGE
 from crnet.types import TARGETS

@@ -53,7 +53,7 @@ class Predict(Command):
         """Score each video and print its scores as soon as they are known."""
         import crnet
         from crnet.data.video_files import list_videos
-        from crnet.report.prediction_table import prediction_table
+        from crnet.report.prediction_csv import open_prediction_csv
 
         if not self.videos:
             raise missing_arguments("predict", type(self), ())
@@ -64,7 +64,7 @@ class Predict(Command):
             )
         system = crnet.load(self.run, self.device, encoder=self.encoder, asr=self.asr, precision=self.precision)
         failures, error = 0, None
-        table = contextlib.nullcontext(lambda _: None) if self.csv is None else prediction_table(self.csv)
+        table = contextlib.nullcontext(lambda _: None) if self.csv is None else open_prediction_csv(self.csv)
         with table as write_row, progress_display(self.quiet) as progress:
             for number, path in enumerate(paths, start=1):
                 prediction = system.try_predict(path, self.transcript)

@@ -20,9 +20,9 @@ from crnet.data.failures import missing_clips
 from crnet.data.manifest import read_manifest
 from crnet.data.splits import SplitProtocol, assign_splits
 from crnet.errors import UsageError
-from crnet.evaluation.checks import official_splits, refuse_missing
+from crnet.evaluation.clip_selection import official_splits, refuse_missing
 from crnet.evaluation.evaluate import evaluate_run
-from crnet.evaluation.record import EVALUATION_FOLDER, FLOOR, Evaluation, write_evaluation
+from crnet.evaluation.evaluation import EVALUATION_FOLDER, FLOOR, Evaluation, write_evaluation
 from crnet.metrics import describe
 from crnet.train import train_system
 from crnet.types import Split

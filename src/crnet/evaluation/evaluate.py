@@ -19,8 +19,8 @@ from crnet.config import reads_words
 from crnet.data.ceiling_file import read_ceiling
 from crnet.data.manifest import ClipRow
 from crnet.data.splits import OFFICIAL, overlap_with_other_splits, training_fingerprint
-from crnet.evaluation.checks import EvaluationClips, select_clips
-from crnet.evaluation.record import EVALUATION_FOLDER, FLOOR, FUSION, SCENE_FACE, Evaluation, write_evaluation
+from crnet.evaluation.clip_selection import EvaluationClips, select_clips
+from crnet.evaluation.evaluation import EVALUATION_FOLDER, FLOOR, FUSION, SCENE_FACE, Evaluation, write_evaluation
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.metrics import AVERAGE, RESAMPLES, describe
 from crnet.models.inference import extract_all

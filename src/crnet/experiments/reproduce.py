@@ -26,7 +26,7 @@ from crnet.errors import CrnetError, FormatError, StorageError, UsageError
 from crnet.experiments.plan import experiment_folds, plan, train_plan
 from crnet.experiments.registry import EXPERIMENTS
 from crnet.experiments.rendering.index import INDEX_FILE, SECTION_FILE, RunInfo, write_index
-from crnet.experiments.table import Table
+from crnet.experiments.table_experiment import Table
 from crnet.experiments.workspace import Experiment, Section, Workspace
 from crnet.training.old_names import with_current_names
 from crnet.training.parallel_streams import nets_at_once

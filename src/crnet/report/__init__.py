@@ -1,1 +1,1 @@
-"""Everything a person looks at: plots, curves, and the HTML reports of runs and videos."""
+"""Everything a person looks at: figures and the HTML reports of runs and videos."""

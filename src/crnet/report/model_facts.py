@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crnet.bundle.bundle import Bundle
-from crnet.evaluation.record import EVALUATION_FOLDER, FUSION, METRICS_FILE
+from crnet.evaluation.evaluation import EVALUATION_FOLDER, FUSION, METRICS_FILE
 from crnet.metrics import AVERAGE
 from crnet.text.encoder_interface import encoder_label
 from crnet.types import DATA_SOURCES, SAMPLE_RATE_HZ, Stream

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from torch.nn import functional
 
-from crnet.report.style import DOTS_PER_INCH, FEATURE_COLOURS, GREY, INK, LOWERS_RGB, RAISES_RGB
+from crnet.report.figure_style import DOTS_PER_INCH, FEATURE_COLOURS, GREY, INK, LOWERS_RGB, RAISES_RGB
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of RGB, ITU-R BT.601
 

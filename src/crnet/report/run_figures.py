@@ -11,16 +11,16 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
-from crnet.evaluation.record import FLOOR, Evaluation
+from crnet.evaluation.evaluation import FLOOR, Evaluation
 from crnet.metrics import AVERAGE
-from crnet.report.curves import Log, curves_figure, regression_epochs, terms_figure
-from crnet.report.plots import (
+from crnet.report.evaluation_figures import (
     calibration_figure,
     distribution_figure,
     error_figure,
     scatter_figure,
     systems_figure,
 )
+from crnet.report.training_figures import Log, curves_figure, regression_epochs, terms_figure
 from crnet.types import Stream
 
 Logs = Mapping[Stream, Log]

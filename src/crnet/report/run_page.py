@@ -17,12 +17,12 @@ import numpy as np
 from crnet.data.splits import OFFICIAL
 from crnet.data.store import ClipFile
 from crnet.data.transforms import middle_frame
-from crnet.evaluation.record import FLOOR, FUSION, Evaluation
+from crnet.evaluation.evaluation import FLOOR, FUSION, Evaluation
 from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.metrics import AVERAGE
-from crnet.report.curves import Log
-from crnet.report.page import MEANINGS, NEUROTICISM, data_uri, environment
+from crnet.report.page_templates import MEANINGS, NEUROTICISM, data_uri, environment
 from crnet.report.run_figures import RUN_FIGURES
+from crnet.report.training_figures import Log
 from crnet.text.encoder_interface import encoder_label
 from crnet.types import TARGETS, TRAIT_INDICES, Stream
 from crnet.utils.number_format import decimal, error_removed_text, interval_text, percent, score_text
@@ -103,7 +103,7 @@ def render_run_page(
         "facts": _facts(bundle),
         "config": json.dumps(bundle.get("config"), indent=2, ensure_ascii=False),
     }
-    return environment().get_template("report.html").render(context)
+    return environment().get_template("run.html").render(context)
 
 
 def headline(evaluation: Evaluation) -> str:

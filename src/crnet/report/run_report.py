@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from crnet.bundle.verify import BUNDLE_FILE, CALIBRATION_FILE, find_bundle
-from crnet.evaluation.record import Evaluation
+from crnet.evaluation.evaluation import Evaluation
 from crnet.fusion.conformal import Calibration
-from crnet.report.curves import read_logs
-from crnet.report.page import REPORT_FILE
+from crnet.report.figure_style import png
+from crnet.report.page_templates import REPORT_FILE
 from crnet.report.run_figures import draw_run_figures
 from crnet.report.run_page import render_run_page
-from crnet.report.style import png
+from crnet.report.training_figures import read_logs
 from crnet.utils.files import read_json, write_bytes, write_text
 from crnet.utils.progress import Progress, no_progress
 

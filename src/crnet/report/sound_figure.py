@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crnet.explain.sound import BIN_S, SoundAttribution
 from crnet.explain.words import Word
-from crnet.report.style import FAINT, GREY, INK, SIGNED_COLOURS, new_figure, tidy, title
+from crnet.report.figure_style import FAINT, GREY, INK, SIGNED_COLOURS, new_figure, tidy, title
 from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ, TARGETS
 
 LONGEST_ROW_S = 15.0  # seconds of sound in one row of the figure

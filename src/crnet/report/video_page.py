@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from crnet.bundle.bundle import Bundle
-from crnet.evaluation.record import SHORT_NAMES
+from crnet.evaluation.evaluation import SHORT_NAMES
 from crnet.explain.explain import VideoExplanation
 from crnet.explain.windows import Window
 from crnet.explain.words import WordEffect
 from crnet.fusion.conformal import INTERVAL_LEVEL
+from crnet.report.figure_style import LOWERS_TINT, RAISES_TINT
 from crnet.report.model_facts import STREAM_INPUTS, model_facts
-from crnet.report.page import MEANINGS, NEUROTICISM, data_uri, environment
-from crnet.report.style import LOWERS_TINT, RAISES_TINT
+from crnet.report.page_templates import MEANINGS, NEUROTICISM, data_uri, environment
 from crnet.report.video_pictures import FEATURES, FRAMES, Strips
 from crnet.types import STREAMS, TARGETS
 from crnet.utils.number_format import effect_text, percent, score_text

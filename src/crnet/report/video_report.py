@@ -17,11 +17,11 @@ from typing import Any
 
 from crnet.bundle.bundle import Bundle
 from crnet.explain.explain import VideoExplanation
+from crnet.report.figure_style import png
 from crnet.report.overlay_video import heat_panels, write_overlay_video
-from crnet.report.page import REPORT_FILE
+from crnet.report.page_templates import REPORT_FILE
 from crnet.report.pictures import png_bytes
 from crnet.report.sound_figure import sound_figure
-from crnet.report.style import png
 from crnet.report.video_page import PageMedia, render_video_page
 from crnet.report.video_pictures import contact_sheets, page_strips
 from crnet.utils.files import write_bytes, write_json, write_text

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crnet.fusion.conformal import INTERVAL_LEVEL
-from crnet.report.page import MEANINGS, NEUROTICISM, environment
+from crnet.report.page_templates import MEANINGS, NEUROTICISM, environment
 from crnet.serve.job_queue import WAITING, ScoringResult
 from crnet.serve.limits import Limits
 from crnet.types import TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE

@@ -204,7 +204,7 @@ def score(predictor: Predictor, folder: Path, job: ScoringJob, progress: Throttl
         MediaError: The file is not a video, or the video is too long.
     """
     from crnet.explain.explain import explain_video
-    from crnet.report.prediction_table import prediction_table
+    from crnet.report.prediction_csv import open_prediction_csv
     from crnet.report.video_report import write_video_report
 
     out = folder / OUT_FOLDER
@@ -225,7 +225,7 @@ def score(predictor: Predictor, folder: Path, job: ScoringJob, progress: Throttl
         prediction = predictor.predict(video, transcript)
     prediction = replace(prediction, clip=job.name)
     write_json(out / PREDICTION_JSON, prediction.to_dict())
-    with prediction_table(out / PREDICTION_CSV) as write:
+    with open_prediction_csv(out / PREDICTION_CSV) as write:
         write(prediction)
     return {"prediction": prediction.to_dict(), "explanation": explanation}
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from crnet.bundle.bundle import Bundle
 from crnet.cli.evaluation_tables import tables
 from crnet.evaluation.evaluate import evaluate
-from crnet.evaluation.record import Evaluation
+from crnet.evaluation.evaluation import Evaluation
 from crnet.metrics import AVERAGE, describe
 from crnet.types import TARGETS
 from crnet.utils.files import write_json

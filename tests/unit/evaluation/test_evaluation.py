@@ -21,7 +21,7 @@ from crnet.data.splits import training_fingerprint
 from crnet.data.store import read_clip
 from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.evaluation.evaluate import evaluate
-from crnet.evaluation.record import SYSTEMS, Evaluation, write_evaluation
+from crnet.evaluation.evaluation import SYSTEMS, Evaluation, write_evaluation
 from crnet.fusion.fusion import Fusion
 from crnet.predict import Predictor
 from crnet.types import STREAMS, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, TRAITS

@@ -14,14 +14,14 @@ from workspace_fakes import FakeWorkspace, fake_workspace, log_rows, write_log
 from crnet.experiments.figures.diagnostics import Diagnostics, Floors, TurningPoint, confusion
 from crnet.experiments.workspace import Workspace
 from crnet.models.cr_block import class_indices
-from crnet.report import style
+from crnet.report import figure_style
 
 WARNING = "training 1-MAE 0.9500 is far above validation 0.9000"
 
 
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(style, "DOTS_PER_INCH", 60)
+    monkeypatch.setattr(figure_style, "DOTS_PER_INCH", 60)
 
 
 def test_the_turning_point_is_read_from_the_log() -> None:

@@ -20,14 +20,14 @@ from crnet.experiments.figures.feature_maps import FeatureMaps
 from crnet.experiments.figures.regressors import Regressors, fit_svr
 from crnet.experiments.workspace import Workspace
 from crnet.explain.key_points import ratio_of_net
-from crnet.report import style
+from crnet.report import figure_style
 from crnet.types import Stream
 
 
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw fewer pixels, which do not change the content of a figure."""
-    monkeypatch.setattr(style, "DOTS_PER_INCH", 60)
+    monkeypatch.setattr(figure_style, "DOTS_PER_INCH", 60)
 
 
 def read_rows(table: Path) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from workspace_fakes import FakeWorkspace, fake_workspace
 from crnet.data.ceiling_file import CEILING_FORMAT, CEILING_NAME
 from crnet.experiments.figures.learning_curve import LearningCurve, clip_counts, decrease_per_doubling, measure_bounds
 from crnet.experiments.workspace import Workspace
-from crnet.report import style
+from crnet.report import figure_style
 from crnet.types import STREAMS, TARGETS
 from crnet.utils.files import write_json
 from synthetic import write_store
@@ -22,7 +22,7 @@ from synthetic import write_store
 
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(style, "DOTS_PER_INCH", 60)
+    monkeypatch.setattr(figure_style, "DOTS_PER_INCH", 60)
 
 
 @pytest.fixture

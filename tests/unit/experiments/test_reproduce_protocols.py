@@ -21,7 +21,7 @@ from crnet.experiments.figures import learning_curve
 from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.plan import plan
 from crnet.experiments.reproduce import reproduce
-from crnet.experiments.table import Table, TableRow
+from crnet.experiments.table_experiment import Table, TableRow
 from crnet.experiments.workspace import Section, Workspace
 from crnet.types import SPLITS
 

@@ -25,7 +25,7 @@ from crnet.experiments.paper.published import COLUMNS
 from crnet.experiments.paper.tables import TABLES, table_4, table_6
 from crnet.experiments.reproduce import Report, reproduce
 from crnet.experiments.score_methods import predict
-from crnet.experiments.table import Table, TableRow
+from crnet.experiments.table_experiment import Table, TableRow
 from crnet.experiments.workspace import Workspace
 from crnet.metrics import accuracy
 from crnet.types import TARGETS

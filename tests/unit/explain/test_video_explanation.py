@@ -20,7 +20,7 @@ from crnet.errors import LabelError, MediaError, UsageError
 from crnet.explain.explain import VideoExplanation, explain_video
 from crnet.fusion.conformal import Calibration
 from crnet.predict import Predictor
-from crnet.report.page import MEANINGS
+from crnet.report.page_templates import MEANINGS
 from crnet.report.video_page import clock
 from crnet.report.video_report import VideoReport, write_video_report
 from crnet.types import STREAMS, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Stream

@@ -26,7 +26,7 @@ from crnet.errors import (
 )
 from crnet.fusion.fusion import system_scores
 from crnet.predict import NO_TRANSCRIPT, Predictor
-from crnet.report.prediction_table import prediction_table
+from crnet.report.prediction_csv import open_prediction_csv
 from crnet.types import PREDICTION_COLUMNS, STREAMS, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Clip, Prediction
 
 MakeClip = Callable[..., Clip]
@@ -267,7 +267,7 @@ def test_the_table_of_predictions(tmp_path: Path, predictor: Predictor, clip_mak
     good = predictor.predict_clip(clip_maker('a "b", c.mp4', simulated=False))
     bad = Prediction("bad.mp4", None, None, error="bad.mp4: not a video")
     path = tmp_path / "out" / "scores.csv"
-    with prediction_table(path) as write:
+    with open_prediction_csv(path) as write:
         write(good)
         assert len(path.read_text().splitlines()) == 2  # on disk before the next prediction
         write(bad)

@@ -16,10 +16,10 @@ from crnet.bundle.bundle import Bundle
 from crnet.bundle.save import save_bundle
 from crnet.errors import FormatError
 from crnet.evaluation.evaluate import evaluate_run
-from crnet.evaluation.record import Evaluation
+from crnet.evaluation.evaluation import Evaluation
 from crnet.fusion.fusion import Fusion
 from crnet.metrics import describe
-from crnet.report.page import MEANINGS
+from crnet.report.page_templates import MEANINGS
 from crnet.report.run_page import headline
 from crnet.report.run_report import write_run_page, write_run_report
 from crnet.types import TRAINED_ON_SYNTHETIC_PEOPLE

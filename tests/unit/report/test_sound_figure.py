@@ -9,8 +9,8 @@ import pytest
 
 from crnet.explain.sound import BIN_S, SoundAttribution
 from crnet.explain.words import Word
+from crnet.report.figure_style import png
 from crnet.report.sound_figure import MOST_WORDS, sound_figure
-from crnet.report.style import png
 from crnet.types import SAMPLE_RATE_HZ, TARGETS
 
 

@@ -22,7 +22,7 @@ from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.write_figure import write_figure
 from crnet.experiments.workspace import Section, Workspace
 from crnet.models.losses import BELL_SIGMA, SCORE_SCALE
-from crnet.report.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, new_figure, tidy, title
+from crnet.report.figure_style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, new_figure, tidy, title
 from crnet.utils.text_format import join_words
 
 PREDICTIONS = np.linspace(0.2, 0.8, 601)

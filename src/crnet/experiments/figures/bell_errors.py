@@ -26,7 +26,7 @@ from crnet.experiments.rendering.write_figure import write_figure
 from crnet.experiments.score_methods import all_seed_scores
 from crnet.experiments.seed_statistics import mean_sd_text
 from crnet.experiments.workspace import Section, Workspace
-from crnet.report.style import (
+from crnet.report.figure_style import (
     BLUE,
     FLOOR_LABEL,
     FLOOR_LINE,

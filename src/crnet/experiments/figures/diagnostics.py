@@ -27,8 +27,7 @@ from crnet.experiments.workspace import Section, Workspace
 from crnet.metrics import AVERAGE
 from crnet.models.cr_block import EDGES, class_indices
 from crnet.models.inference import BATCH_SIZE
-from crnet.report.curves import Log, mark_best, mark_stages, read_logs, regression_epochs
-from crnet.report.style import (
+from crnet.report.figure_style import (
     BLUE,
     FLOOR_LABEL,
     FLOOR_LINE,
@@ -40,6 +39,7 @@ from crnet.report.style import (
     tidy,
     title,
 )
+from crnet.report.training_figures import Log, mark_best, mark_stages, read_logs, regression_epochs
 from crnet.training.log import OVERFITTING_DROP
 from crnet.types import TRAIT_INDICES, Stream
 from crnet.utils.device import choose_device

@@ -16,8 +16,8 @@ from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.write_figure import write_figure
 from crnet.experiments.workspace import Section, Workspace
+from crnet.report.figure_style import GREY, INK, new_figure
 from crnet.report.pictures import Picture
-from crnet.report.style import GREY, INK, new_figure
 from crnet.types import TARGETS, TRAIT_INDICES, Clip
 from crnet.utils.number_format import decimal
 from crnet.utils.text_format import join_words

@@ -30,8 +30,8 @@ from crnet.explain.key_points import (
     ratio_of_net,
 )
 from crnet.models.crnet import StreamNet
+from crnet.report.figure_style import FEATURE_COLOURS, INK, new_figure
 from crnet.report.pictures import Picture
-from crnet.report.style import FEATURE_COLOURS, INK, new_figure
 from crnet.types import VISUAL_STREAMS, VisualStream
 from crnet.utils.device import choose_device
 from crnet.utils.number_format import percent

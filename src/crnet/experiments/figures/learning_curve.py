@@ -22,7 +22,7 @@ from crnet.experiments.score_methods import network_scores
 from crnet.experiments.seed_statistics import mean_sd_text
 from crnet.experiments.workspace import Section, Workspace
 from crnet.metrics import AVERAGE
-from crnet.report.style import (
+from crnet.report.figure_style import (
     BLUE,
     FLOOR_LABEL,
     FLOOR_LINE,

@@ -13,7 +13,7 @@ from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.write_figure import write_figure
 from crnet.experiments.workspace import Section, Workspace
 from crnet.models.losses import BELL_GAMMA, BELL_REACH, BELL_SIGMA, SCORE_SCALE, bell_loss, l1_loss, mse_loss
-from crnet.report.style import BLUE, GREEN, GREY, INK, VERMILION, legend_below, new_figure, tidy, title
+from crnet.report.figure_style import BLUE, GREEN, GREY, INK, VERMILION, legend_below, new_figure, tidy, title
 
 FARTHEST = 50.0  # points
 ERRORS = np.linspace(-FARTHEST, FARTHEST, 5_001)  # points

@@ -25,7 +25,17 @@ from crnet.experiments.seed_statistics import mean_sd_text
 from crnet.experiments.workspace import Section, Workspace
 from crnet.fusion.fusion import Fusion
 from crnet.metrics import AVERAGE
-from crnet.report.style import FLOOR_LABEL, FLOOR_LINE, GREEN, INK, ORANGE, VERMILION, legend_below, new_figure, tidy
+from crnet.report.figure_style import (
+    FLOOR_LABEL,
+    FLOOR_LINE,
+    GREEN,
+    INK,
+    ORANGE,
+    VERMILION,
+    legend_below,
+    new_figure,
+    tidy,
+)
 from crnet.types import SPLITS, TARGETS, TRAIT_INDICES, Split
 from crnet.utils.number_format import decimal
 from crnet.utils.text_format import join_words

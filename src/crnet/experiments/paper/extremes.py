@@ -15,10 +15,9 @@ from crnet.experiments.paper.tables import CR_ONLY, STREAM_NAMES
 from crnet.experiments.rendering.accuracy_table import FLOOR_NAMES, seeds_note
 from crnet.experiments.rendering.claims_table import claims_section
 from crnet.experiments.rendering.csv_text import csv_text
-from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
-from crnet.experiments.rendering.write_table import write_table
+from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable, write_table
 from crnet.experiments.seed_statistics import mean_sd_json
-from crnet.experiments.table import RowResult, TableRow, measure
+from crnet.experiments.table_experiment import RowResult, TableRow, measure
 from crnet.experiments.workspace import Section, Workspace
 from crnet.metrics import spread
 from crnet.types import TRAIT_INDICES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crnet.experiments.claims import OPEN_CHOICE, Claim
 from crnet.experiments.config_overrides import unchanged, with_fusion, with_model
-from crnet.experiments.table import Table, TableRow
+from crnet.experiments.table_experiment import Table, TableRow
 from crnet.types import STREAMS, Stream
 
 JOINING = "Joining the streams"

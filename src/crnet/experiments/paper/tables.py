@@ -34,9 +34,8 @@ from crnet.experiments.paper.published import (
     TABLE_7,
 )
 from crnet.experiments.rendering.csv_text import csv_text
-from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
-from crnet.experiments.rendering.write_table import write_table
-from crnet.experiments.table import Table, TablePerBackbone, TableRow
+from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable, write_table
+from crnet.experiments.table_experiment import Table, TablePerBackbone, TableRow
 from crnet.experiments.workspace import Experiment, Section, Workspace
 from crnet.training.log import read_log
 from crnet.types import STREAMS, VISUAL_STREAMS, Stream

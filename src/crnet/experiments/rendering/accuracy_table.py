@@ -10,8 +10,7 @@ from crnet.experiments.claims import Verdict
 from crnet.experiments.columns import COLUMNS, FIV2_FLOOR
 from crnet.experiments.rendering.claims_table import claims_section
 from crnet.experiments.rendering.csv_text import csv_text
-from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
-from crnet.experiments.rendering.write_table import write_table
+from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable, write_table
 from crnet.experiments.workspace import Section
 from crnet.metrics import AVERAGE
 from crnet.types import TRAITS
@@ -42,7 +41,7 @@ def write_accuracy_section(
         folder: The folder.
         name: Name of the files.
         title: The heading.
-        data: The numbers that `crnet.experiments.table.Table.run` measured.
+        data: The numbers that `crnet.experiments.table_experiment.Table.run` measured.
         notes: Notes below the table.
     """
     table = accuracy_table(title, data, notes)

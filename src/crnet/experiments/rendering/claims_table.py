@@ -9,8 +9,7 @@ from pathlib import Path
 
 from crnet.experiments.claims import REVERSED, SIGNIFICANCE_LEVEL, TOO_FEW, UNDECIDED, YES, Verdict
 from crnet.experiments.rendering.csv_text import csv_text
-from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
-from crnet.experiments.rendering.write_table import write_table
+from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable, write_table
 from crnet.utils.number_format import difference, p_text
 from crnet.utils.text_format import join_words
 

@@ -1,4 +1,4 @@
-"""A table as cells of text, and its Markdown and LaTeX.
+"""A table as cells of text, its Markdown and LaTeX, and the files NAME.md, NAME.tex and NAME.csv.
 
 We write both ourselves, because the libraries would leave us as much code. Neither tabulate nor pandas escapes `|` in
 Markdown or translates ± and − to LaTeX. tabulate's LaTeX escapes either every cell, our italics included, or none; that
@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+from crnet.utils.files import write_text
 
 RowKind = Literal["ours", "paper", "floor"]
 
@@ -83,6 +86,27 @@ class RenderedTable:
         lines += [r"\bottomrule", r"\end{tabular}"]
         lines += [r"\par\smallskip\footnotesize " + latex(note) for note in self.notes]
         return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def write_table(folder: Path, name: str, table: RenderedTable, csv: str) -> list[Path]:
+    """Write a table as Markdown and LaTeX, and its numbers as CSV.
+
+    Args:
+        folder: The folder; created if missing.
+        name: Name of the files, without the extension.
+        table: The table.
+        csv: Text of the CSV file.
+
+    Returns:
+        The files.
+
+    Raises:
+        StorageError: The files cannot be written.
+    """
+    texts = {"md": f"# {table.title}\n\n{table.to_markdown()}", "tex": table.to_latex(), "csv": csv}
+    for extension, text in texts.items():
+        write_text(folder / f"{name}.{extension}", text)
+    return [folder / f"{name}.{extension}" for extension in texts]
 
 
 def markdown(text: str) -> str:

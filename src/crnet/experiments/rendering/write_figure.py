@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from crnet.experiments.rendering.csv_text import csv_text
-from crnet.report.style import png
+from crnet.report.figure_style import png
 from crnet.utils.files import write_bytes, write_text
 
 DECIMALS = 6  # of floating-point numbers in a figure's CSV

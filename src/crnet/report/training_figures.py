@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from crnet.metrics import AVERAGE
 from crnet.models.losses import LOSSES, Loss
-from crnet.report.style import (
+from crnet.report.figure_style import (
     BLUE,
     FLOOR_LABEL,
     FLOOR_LINE,

@@ -12,7 +12,7 @@ from crnet.types import PREDICTION_COLUMNS, Prediction
 
 
 @contextmanager
-def prediction_table(path: Path | str) -> Iterator[Callable[[Prediction], None]]:
+def open_prediction_csv(path: Path | str) -> Iterator[Callable[[Prediction], None]]:
     """Open a CSV table and yield a function that writes one prediction as one row.
 
     Each row is on disk when the function returns, so an interrupted batch keeps the rows before.

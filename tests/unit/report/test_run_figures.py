@@ -13,13 +13,13 @@ import pytest
 
 from crnet import metrics
 from crnet.errors import FormatError
-from crnet.evaluation.record import Evaluation
+from crnet.evaluation.evaluation import Evaluation
 from crnet.models.losses import LOSSES, Loss, l1_loss
-from crnet.report import style
-from crnet.report.curves import curves_figure, read_logs, terms_figure
-from crnet.report.plots import _binned, calibration_figure, error_figure, scatter_figure
+from crnet.report import figure_style
+from crnet.report.evaluation_figures import _binned, calibration_figure, error_figure, scatter_figure
+from crnet.report.figure_style import GREY, SYSTEM_COLOURS, VERMILION, png
 from crnet.report.run_figures import RUN_FIGURES, draw_run_figures
-from crnet.report.style import GREY, SYSTEM_COLOURS, VERMILION, png
+from crnet.report.training_figures import curves_figure, read_logs, terms_figure
 from crnet.types import STREAMS, TARGETS
 
 NAMES = {"systems", "scatter", "errors", "distributions", "calibration"}
@@ -47,7 +47,7 @@ def log_rows(first: int = 2, second: int = 3, validated: bool = True) -> list[di
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw fewer pixels; the content of a figure does not depend on them."""
-    monkeypatch.setattr(style, "DOTS_PER_INCH", 72)
+    monkeypatch.setattr(figure_style, "DOTS_PER_INCH", 72)
 
 
 def write_log(run: Path, stream: str, rows: list[dict]) -> None:

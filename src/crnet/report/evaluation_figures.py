@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from crnet.evaluation.record import FLOOR, FUSION, Evaluation
+from crnet.evaluation.evaluation import FLOOR, FUSION, Evaluation
 from crnet.metrics import AVERAGE
-from crnet.report.style import (
+from crnet.report.figure_style import (
     FAINT,
     FLOOR_LABEL,
     FLOOR_LINE,
