@@ -17,6 +17,7 @@ from pathlib import Path
 
 from crnet.errors import LabelError
 from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS
+from crnet.utils.files import read_at_most
 
 SUFFIXES = (".txt", ".srt", ".vtt")
 LARGEST_FILE_BYTES = 4 << 20  # subtitles of a whole day
@@ -141,14 +142,7 @@ def _read(path: Path) -> str:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise LabelError("not a transcript", path=path, remedy=f"give a file that ends in {', '.join(SUFFIXES)}")
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE_BYTES + 1)
-    except OSError as error:
-        raise LabelError(f"cannot be read: {error.strerror or error}", path=path) from error
-    if len(content) > LARGEST_FILE_BYTES:
-        raise LabelError(f"larger than {LARGEST_FILE_BYTES >> 20} MB", path=path, remedy="keep only the words")
-    return _decode(content, path)
+    return _decode(read_at_most(path, LARGEST_FILE_BYTES, "keep only the words"), path)
 
 
 def _decode(content: bytes, path: Path) -> str:

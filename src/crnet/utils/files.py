@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crnet.errors import FormatError, StorageError
+from crnet.errors import FormatError, LabelError, StorageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,6 +118,29 @@ def read_json(path: Path, what: str) -> Any:
         raise FormatError(f"not found, so this is not {what}", path=path) from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise FormatError(f"cannot be read as {what}: {error}", path=path) from error
+
+
+def read_at_most(path: Path, limit_bytes: int, remedy: str) -> bytes:
+    """Read a whole file that a user gave, unless it is too large to be what it should be.
+
+    Args:
+        path: The file.
+        limit_bytes: Size of the largest file to read.
+        remedy: What the user can do about a larger file, for the error.
+
+    Raises:
+        LabelError: The file is larger, missing, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit_bytes + 1)
+    except OSError as error:
+        raise LabelError(
+            f"cannot be read: {error.strerror or error}", path=path, remedy="check its name and permissions"
+        ) from error
+    if len(content) > limit_bytes:
+        raise LabelError(f"larger than {limit_bytes >> 20} MB", path=path, remedy=remedy)
+    return content
 
 
 def sha256(path: Path) -> str:

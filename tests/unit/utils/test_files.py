@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from crnet.errors import FormatError, StorageError
-from crnet.utils.files import atomic_write, read_json, remove_leftovers, sha256, write_json, write_text
+from crnet.errors import FormatError, LabelError, StorageError
+from crnet.utils.files import atomic_write, read_at_most, read_json, remove_leftovers, sha256, write_json, write_text
 
 
 def test_a_file_is_replaced_completely_or_not_at_all(tmp_path: Path) -> None:
@@ -68,3 +68,14 @@ def test_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:
     write_text(tmp_path / "deep" / "file.txt", "whole")
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*")) == [".tmp-folder", "deep", "file.txt"]
+
+
+def test_a_file_larger_than_the_limit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_bytes(bytes(2 << 20))
+    assert len(read_at_most(path, 2 << 20, "keep only the words")) == 2 << 20
+    path.write_bytes(bytes((2 << 20) + 1))
+    with pytest.raises(LabelError, match=r"larger than 2 MB \(keep only the words\)"):
+        read_at_most(path, 2 << 20, "keep only the words")
+    with pytest.raises(LabelError, match="cannot be read: No such file"):
+        read_at_most(tmp_path / "gone", 1, "")

@@ -16,8 +16,9 @@ from crnet.data.manifest import GROUP_PREFIX
 from crnet.data.sources.dataset import Dataset, Failure, LabelledClip, Video, VideoGroup
 from crnet.data.video_files import find_files, is_regular, is_video
 from crnet.errors import LabelError, UsageError
-from crnet.text.transcripts import clean_transcript, find_sidecar, read_transcript
+from crnet.text.transcripts import clean_transcript, find_transcript
 from crnet.types import SPLITS, TARGETS, Split
+from crnet.utils.files import read_at_most
 
 LARGEST_CSV_BYTES = 256 << 20
 DELIMITERS = ",;\t"
@@ -132,21 +133,12 @@ def _find_csv(folder: Path) -> Path | None:
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of each row's first line, and its cells."""
+    content = read_at_most(path, LARGEST_CSV_BYTES, "give a table with the clips only")
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_CSV_BYTES + 1)
         text = content.decode("utf-8-sig")
-    except OSError as error:
-        raise LabelError(
-            f"cannot be read: {error.strerror or error}", path=path, remedy="check its permissions"
-        ) from error
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         _fail(path, line, "is not UTF-8", "save the CSV as UTF-8", error)
-    if len(content) > LARGEST_CSV_BYTES:
-        raise LabelError(
-            f"larger than {LARGEST_CSV_BYTES >> 20} MB", path=path, remedy="give a table with the clips only"
-        )
     header = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=header.count), strict=True)
     while True:
@@ -243,14 +235,12 @@ def _scores(path: Path, line: int, values: dict[str, str]) -> tuple[float, ...] 
 
 def _with_sidecar(clip: LabelledClip, video: Path) -> LabelledClip:
     """Return the clip with the transcript beside its video, if there is one. An empty file means no speech."""
-    sidecar = find_sidecar(video)
-    if sidecar is None:
-        return clip
     try:
-        return replace(clip, transcript=read_transcript(sidecar), transcribed=True)
+        transcript = find_transcript(video)
     except LabelError as error:
         _log.warning("transcript ignored: %s", error)
         return clip
+    return clip if transcript.is_missing else replace(clip, transcript=transcript.text, transcribed=True)
 
 
 def _fail(path: Path, line: int, reason: str, remedy: str, cause: Exception | None = None) -> NoReturn:

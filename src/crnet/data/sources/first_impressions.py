@@ -34,6 +34,7 @@ from crnet.data.video_files import find_files, is_video
 from crnet.errors import ArchiveError, DamagedArchiveError, LabelError
 from crnet.text.transcripts import clean_transcript
 from crnet.types import SPLITS, TARGETS, DataSource, Split
+from crnet.utils.files import read_at_most
 from crnet.utils.resumable import SHORT_DIGITS, content_fingerprint
 
 SPLITS_BY_NAME: dict[str, Split] = {name: split for split, name in SPLIT_NAMES.items()}
@@ -199,13 +200,7 @@ def _read_copies(places: list[Path | Member], read: Callable[[bytes, str], _T]) 
 def _content(place: Path | Member) -> bytes:
     if isinstance(place, Member):
         return place.read(LARGEST_PICKLE_BYTES)
-    try:
-        with place.open("rb") as file:
-            return file.read(LARGEST_PICKLE_BYTES + 1)
-    except OSError as error:
-        raise LabelError(
-            f"cannot be read: {error.strerror or error}", path=place, remedy="check its permissions"
-        ) from error
+    return read_at_most(place, LARGEST_PICKLE_BYTES, GET_AGAIN)
 
 
 def _display_path(place: Path | Member) -> str:
