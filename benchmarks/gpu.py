@@ -33,7 +33,7 @@ from crnet.models.resnet import average_positions
 from crnet.simulate.planning import SimulationConfig
 from crnet.simulate.write_store import write_store
 from crnet.training.loop import StreamTraining
-from crnet.training.stream import open_split, train_stream
+from crnet.training.stream import TrainingJob, open_split, train_stream
 from crnet.types import Batch
 
 SPEEDUP_GOAL, WITH_DATA_GOAL = 5.0, 1.05
@@ -124,8 +124,10 @@ class StepTimings:
 
 def time_steps(store: Path, config: Config, options: argparse.Namespace) -> StepTimings:
     """Time an epoch in each variant, in turn."""
-    manifest = read_manifest(store)
-    clips = open_split("train", "scene", store, manifest, config.model, config.transforms, config.training)
+    job = TrainingJob(
+        store, read_manifest(store), options.out / "run", config.model, config.transforms, config.training
+    )
+    clips = open_split("train", "scene", job)
     assert clips is not None
     net = StreamNet("scene", config.model)
     training = second_stage_training(net, clips, config.training, options.device)
@@ -187,7 +189,7 @@ def training_row(store: Path, config: Config, run_dir: Path, seconds: float, epo
     )
     training = replace(config.training, stages=cast("Any", stages))
     started_s = time.monotonic()
-    train_stream("scene", store, read_manifest(store), run_dir, config.model, config.transforms, training)
+    train_stream("scene", TrainingJob(store, read_manifest(store), run_dir, config.model, config.transforms, training))
     log = map(json.loads, (run_dir / "scene" / "log.jsonl").read_text().splitlines())
     columns = ("stage", "epoch", "train", "val", "samples_per_s", "waiting_share")
     curve = [{column: epoch[column] for column in columns} for epoch in log]

@@ -10,7 +10,7 @@ from crnet.data.manifest import read_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.models.crnet import ModelConfig
 from crnet.training.config import TrainingConfig
-from crnet.training.stream import train_stream
+from crnet.training.stream import TrainingJob, train_stream
 from crnet.types import Stream
 from crnet.utils.progress import Progress, no_progress
 
@@ -39,5 +39,5 @@ def train_tiny(
     **changes: Any,
 ) -> Path:
     """Train one stream; `changes` are passed to `tiny_training`."""
-    training = tiny_training(**changes)
-    return train_stream(stream, store, read_manifest(store), run, model, transforms, training, progress)
+    job = TrainingJob(store, read_manifest(store), run, model, transforms, tiny_training(**changes))
+    return train_stream(stream, job, progress)

@@ -44,7 +44,7 @@ from crnet.training.checkpoint import load_net
 from crnet.training.distributed import DistributedContext, distributed_context
 from crnet.training.old_names import with_current_names
 from crnet.training.parallel_streams import train_streams
-from crnet.training.stream import result_settings
+from crnet.training.stream import TrainingJob, result_settings
 from crnet.types import VISUAL_STREAMS, Stream
 from crnet.utils.device import choose_device
 from crnet.utils.files import write_arrays, write_json
@@ -101,8 +101,8 @@ def train_system(
     config = _with_audio_length(config, store, manifest)
     with distributed_context(config.training.device) as context:  # joined once for all streams; it cannot be rejoined
         _begin_run(run_dir, describe_run(store, manifest, config, protocol), config, context)
-        parts = config.model, config.transforms, config.training
-        weights = train_streams(config.streams, store, manifest, run_dir, *parts, context, progress)
+        job = TrainingJob(store, manifest, run_dir, config.model, config.transforms, config.training)
+        weights = train_streams(config.streams, job, context, progress)
     if not context.is_main:
         return None
     if (bundle := _finished_bundle(run_dir, config)) is not None:

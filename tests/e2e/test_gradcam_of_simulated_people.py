@@ -31,7 +31,7 @@ from crnet.simulate.planning import SimulationConfig
 from crnet.simulate.write_store import write_store
 from crnet.training.checkpoint import load_net
 from crnet.training.config import CLASSIFICATION, JOINT, TrainingConfig
-from crnet.training.stream import train_stream
+from crnet.training.stream import TrainingJob, train_stream
 
 pytestmark = [
     pytest.mark.slow,
@@ -91,7 +91,7 @@ def mass_on_faces(net: StreamNet, store: Path, rows: tuple[ClipRow, ...]) -> tup
 
 
 def test_gradcam_finds_the_face_of_simulated_people(store: Path, manifest: Manifest, tmp_path: Path) -> None:
-    weights = train_stream("face", store, manifest, tmp_path, MODEL, TRANSFORMS, TRAINING)
+    weights = train_stream("face", TrainingJob(store, manifest, tmp_path, MODEL, TRANSFORMS, TRAINING))
     net, test = load_net(weights, "face", MODEL).eval(), manifest.rows("test")
     _, predicted = extract(net, load_batches(ClipDataset(store, test, TRANSFORMS, ["face"]), 16))
     r2_smile, r2_pitch = (r2(stack_scores(test)[:, i], predicted[:, i]) for i in (0, 1))  # one target of each cue

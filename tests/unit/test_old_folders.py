@@ -30,7 +30,7 @@ from crnet.training.checkpoint import TrainState, read_state, save_state
 from crnet.training.log import read_log
 from crnet.training.loop import STATE_NAME
 from crnet.training.old_names import with_old_names
-from crnet.training.stream import check_configuration, describe, result_settings
+from crnet.training.stream import TrainingJob, check_configuration, describe, result_settings
 from crnet.utils.files import write_json
 
 STORE_SETTINGS = {
@@ -124,9 +124,8 @@ def test_a_stream(tmp_path: Path) -> None:
     write_json(tmp_path / "config.json", {"run": run, "made_with": {"crnet": "0.1.0"}})
     (tmp_path / STATE_NAME).touch()
     current = config()
-    assert check_configuration(
-        tmp_path, describe("scene", MANIFEST, current.model, current.transforms, current.training)
-    )
+    job = TrainingJob(tmp_path, MANIFEST, tmp_path, current.model, current.transforms, current.training)
+    assert check_configuration(tmp_path, describe("scene", job))
 
 
 def test_a_network_of_an_experiment() -> None:

@@ -16,7 +16,7 @@ from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, is_trained, mark_t
 from crnet.experiments.workspace import Experiment, Workspace
 from crnet.training.log import count_epochs
 from crnet.training.parallel_streams import watched_logs
-from crnet.training.stream import train_stream
+from crnet.training.stream import TrainingJob, train_stream
 from crnet.types import SPLITS
 from crnet.utils.executors import WorkerDied, run_jobs
 from crnet.utils.files import write_text
@@ -136,15 +136,9 @@ def train_one(workspace: Workspace, net: PlannedNet) -> str:
     training = replace(spec.with_seed(net.seed), workers=workspace.base.training.workers, tensorboard=False)
     try:
         with _training_warnings_off():
-            train_stream(
-                spec.stream,
-                workspace.store,
-                spec.manifest(workspace.manifest),
-                net.folder.parent,
-                config.model,
-                config.transforms,
-                training,
-            )
+            manifest = spec.manifest(workspace.manifest)
+            job = TrainingJob(workspace.store, manifest, net.folder.parent, config.model, config.transforms, training)
+            train_stream(spec.stream, job)
         mark_trained(net.folder, spec.summary, net.seed)
         for split in SPLITS:
             workspace.outputs(spec, net.seed, split)

@@ -11,14 +11,11 @@ from pathlib import Path
 
 import torch
 
-from crnet.data.manifest import Manifest
-from crnet.data.transforms import TransformConfig
 from crnet.errors import CrnetError
-from crnet.models.crnet import ModelConfig
 from crnet.training.config import TrainingConfig
 from crnet.training.distributed import DistributedContext
 from crnet.training.log import count_epochs
-from crnet.training.stream import train_stream
+from crnet.training.stream import TrainingJob, train_stream
 from crnet.types import Stream
 from crnet.utils.executors import WorkerDied, available_cores, run_jobs
 from crnet.utils.progress import Progress, no_progress
@@ -35,19 +32,15 @@ def nets_at_once(training: TrainingConfig, device: torch.device) -> int:
 
 def train_streams(
     streams: Sequence[Stream],
-    store: Path,
-    manifest: Manifest,
-    run_dir: Path,
-    model: ModelConfig,
-    transforms: TransformConfig,
-    training: TrainingConfig,
+    job: TrainingJob,
     context: DistributedContext,
     progress: Progress = no_progress,
 ) -> dict[Stream, Path]:
     """Train every stream with `train_stream`, in parallel if there are enough cores. The results are the same.
 
     Args:
-        streams, store, manifest, run_dir, model, transforms, training: See `train_stream`.
+        streams: The streams to train.
+        job: Data and configuration.
         context: The processes that share the training of one stream. If there are several, the streams are trained one
             after another.
         progress: Called after every step; every second if streams are trained in parallel.
@@ -58,16 +51,15 @@ def train_streams(
     Raises:
         CrnetError: See `train_stream`; or a training process died.
     """
-    train = partial(train_stream, store=store, manifest=manifest, run_dir=run_dir, model=model, transforms=transforms)
-    at_once = 1 if context.size > 1 else min(nets_at_once(training, context.device), len(streams))
+    at_once = 1 if context.size > 1 else min(nets_at_once(job.training, context.device), len(streams))
     if at_once == 1:
-        return {stream: train(stream, training=training, progress=progress) for stream in streams}
+        return {stream: train_stream(stream, job, progress) for stream in streams}
     # A worker process cannot start processes for reading.
-    train_alone = partial(train, training=replace(training, workers=0))
-    epochs = sum(stage.epochs for stage in training.stages)
-    with watched_logs({run_dir / stream: epochs for stream in streams}, "training epochs", progress):
+    train_alone = partial(train_stream, job=replace(job, training=replace(job.training, workers=0)))
+    epochs = sum(stage.epochs for stage in job.training.stages)
+    with watched_logs({job.run_dir / stream: epochs for stream in streams}, "training epochs", progress):
         outcomes = run_jobs(train_alone, streams, at_once)
-        weights = {stream: _require_alive(stream, run_dir, outcome) for stream, outcome in outcomes}
+        weights = {stream: _require_alive(stream, job.run_dir, outcome) for stream, outcome in outcomes}
     return {stream: weights[stream] for stream in streams}
 
 

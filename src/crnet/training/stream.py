@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +57,26 @@ def _stream_settings(document: dict[str, Any]) -> Any:
 STREAM_FOLDER = ResumableFolder("a run", CONFIG_NAME, _stream_settings, exclusive=False)
 
 
-def train_stream(
-    stream: Stream,
-    store: Path,
-    manifest: Manifest,
-    run_dir: Path,
-    model: ModelConfig,
-    transforms: TransformConfig,
-    training: TrainingConfig,
-    progress: Progress = no_progress,
-) -> Path:
+@dataclass(frozen=True)
+class TrainingJob:
+    """Data and configuration for training one or several streams.
+
+    Attributes:
+        store: The clip store.
+        manifest: Its manifest. Without a `val` split the last epoch's network is kept, with a warning.
+        run_dir: The run folder; it has a folder for each stream.
+        model, transforms, training: The configuration.
+    """
+
+    store: Path
+    manifest: Manifest
+    run_dir: Path
+    model: ModelConfig
+    transforms: TransformConfig
+    training: TrainingConfig
+
+
+def train_stream(stream: Stream, job: TrainingJob, progress: Progress = no_progress) -> Path:
     """Train one stream in `run_dir/<stream>`. An interrupted training resumes; a finished one is not repeated.
 
     Under `torchrun` every process calls this. On the CPU a resumed training ends with the same bits as an uninterrupted
@@ -74,10 +84,7 @@ def train_stream(
 
     Args:
         stream: The stream to train.
-        store: The clip store.
-        manifest: Its manifest. Without a `val` split the last epoch's network is kept, with a warning.
-        run_dir: The run folder.
-        model, transforms, training: The configuration.
+        job: Data and configuration.
         progress: Called after every step.
 
     Returns:
@@ -90,27 +97,38 @@ def train_stream(
         FormatError: A file of the run or a clip is damaged.
         StorageError: The disk is full.
     """
-    training.require_losses_fit(model.head)
-    folder = run_dir / stream
-    settings = describe(stream, manifest, model, transforms, training)
+    training, folder, settings = job.training, job.run_dir / stream, describe(stream, job)
+    training.require_losses_fit(job.model.head)
     with distributed_context(training.device) as context, reproducible(context.device, training.threads):
-        model.require_trainable_on(context.device)
+        job.model.require_trainable_on(context.device)
         has_state = check_configuration(folder, settings)
         context.barrier()  # every process has read the folder before the main one writes
         if has_state and _is_finished(folder, stream):
             return folder / BEST_NAME
         if context.is_main:
             prepare_folder(folder, settings)
-        train, val = _training_splits(stream, store, manifest, model, transforms, training, context)
-        net = StreamNet(stream, model, training.seed).to(context.device)
-        context.synchronise_batchnorm(net)
-        net.initialise_from_scores(stack_scores(train.rows))
-        state, optimizer_state = load_state(folder / STATE_NAME, net) if has_state else (TrainState(), {})
-        with _open_log(folder, state, training, context) as write_row:
-            train_stages(
-                StreamTraining(folder, net, train, val, training, context, state, optimizer_state, write_row, progress)
-            )
+        _train_network(stream, job, context, has_state, progress)
     return folder / BEST_NAME
+
+
+def _train_network(
+    stream: Stream, job: TrainingJob, context: DistributedContext, has_state: bool, progress: Progress
+) -> None:
+    """Train the network of a stream from its saved state, or from initial weights if there is none.
+
+    Raises:
+        CrnetError: See `train_stream`.
+    """
+    training, folder = job.training, job.run_dir / stream
+    train, val = _training_splits(stream, job, context)
+    net = StreamNet(stream, job.model, training.seed).to(context.device)
+    context.synchronise_batchnorm(net)
+    net.initialise_from_scores(stack_scores(train.rows))
+    state, optimizer_state = load_state(folder / STATE_NAME, net) if has_state else (TrainState(), {})
+    with _open_log(folder, state, training, context) as write_row:
+        train_stages(
+            StreamTraining(folder, net, train, val, training, context, state, optimizer_state, write_row, progress)
+        )
 
 
 def _is_finished(folder: Path, stream: Stream) -> bool:
@@ -127,13 +145,7 @@ def _is_finished(folder: Path, stream: Stream) -> bool:
 
 
 def _training_splits(
-    stream: Stream,
-    store: Path,
-    manifest: Manifest,
-    model: ModelConfig,
-    transforms: TransformConfig,
-    training: TrainingConfig,
-    context: DistributedContext,
+    stream: Stream, job: TrainingJob, context: DistributedContext
 ) -> tuple[ClipDataset, ClipDataset | None]:
     """Return the training split and the validation split, which may be missing.
 
@@ -141,9 +153,9 @@ def _training_splits(
         LabelError: There are no training clips, or clips lack scores.
     """
     splits: tuple[Split, Split] = ("train", "val")
-    train, val = (open_split(name, stream, store, manifest, model, transforms, training) for name in splits)
+    train, val = (open_split(name, stream, job) for name in splits)
     if train is None:
-        raise LabelError("no clip belongs to the training split", path=store, remedy="give some clips split=train")
+        raise LabelError("no clip belongs to the training split", path=job.store, remedy="give some clips split=train")
     if val is None and context.is_main:
         logger.warning(
             "no clip belongs to the validation split: the network of the last epoch is kept, "
@@ -188,15 +200,7 @@ def reproducible(device: torch.device, threads: int | None) -> Iterator[None]:
         torch.set_num_threads(threads_before)
 
 
-def open_split(
-    name: Split,
-    stream: Stream,
-    store: Path,
-    manifest: Manifest,
-    model: ModelConfig,
-    transforms: TransformConfig,
-    training: TrainingConfig,
-) -> ClipDataset | None:
+def open_split(name: Split, stream: Stream, job: TrainingJob) -> ClipDataset | None:
     """Return a split as a dataset of one stream, for training or validation; None if the split is empty.
 
     Of the validation split, only the half that selects the network is returned; see `crnet.data.splits`.
@@ -204,25 +208,24 @@ def open_split(
     Raises:
         LabelError: Clips lack scores.
     """
-    rows = manifest.rows(name)
+    rows = job.manifest.rows(name)
     if name == "val":
         rows, _ = split_validation(rows)
     if not rows:
         return None
-    classes = class_indices(stack_scores(rows), model.classes)
-    return ClipDataset(store, rows, transforms, [stream], training.seed, classes, training=name == "train")
+    classes = class_indices(stack_scores(rows), job.model.classes)
+    return ClipDataset(job.store, rows, job.transforms, [stream], job.training.seed, classes, training=name == "train")
 
 
-def describe(
-    stream: Stream, manifest: Manifest, model: ModelConfig, transforms: TransformConfig, training: TrainingConfig
-) -> dict[str, Any]:
+def describe(stream: Stream, job: TrainingJob) -> dict[str, Any]:
     """Return all settings that affect the result, as JSON values: the configuration and the labelled clips."""
+    manifest = job.manifest
     labelled = [(row.clip_id, row.split, row.scores) for row in (*manifest.rows("train"), *manifest.rows("val"))]
     document = {
         "stream": stream,
-        "model": asdict(model),
-        "transforms": asdict(transforms),
-        "training": result_settings(asdict(training)),
+        "model": asdict(job.model),
+        "transforms": asdict(job.transforms),
+        "training": result_settings(asdict(job.training)),
         "data": {
             "source": manifest.source,
             "fingerprint": manifest.fingerprint,

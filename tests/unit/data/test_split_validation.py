@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crnet.data.manifest import ClipRow, read_manifest
 from crnet.data.splits import split_group, split_validation
 from crnet.fusion.conformal import FEWEST_CALIBRATION_CLIPS
-from crnet.training.stream import open_split
+from crnet.training.stream import TrainingJob, open_split
 from synthetic import write_store
 from tiny_training import TINY_MODEL, TINY_TRANSFORMS, tiny_training
 
@@ -61,8 +61,9 @@ def test_training_selects_its_network_without_the_calibration_clips(tmp_path: Pa
     manifest = read_manifest(store)
     selection, calibration = split_validation(manifest.rows("val"))
     assert calibration
-    validation = open_split("val", "scene", store, manifest, TINY_MODEL, TINY_TRANSFORMS, tiny_training())
+    job = TrainingJob(store, manifest, tmp_path / "run", TINY_MODEL, TINY_TRANSFORMS, tiny_training())
+    validation = open_split("val", "scene", job)
     assert validation is not None
     assert validation.rows == selection
     few = replace(manifest, clips=manifest.rows("val")[:9])
-    assert len(open_split("val", "scene", store, few, TINY_MODEL, TINY_TRANSFORMS, tiny_training()).rows) == 9
+    assert len(open_split("val", "scene", replace(job, manifest=few)).rows) == 9

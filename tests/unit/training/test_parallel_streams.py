@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from crnet.training.config import TrainingConfig
 from crnet.training.distributed import DistributedContext
 from crnet.training.log import count_epochs
 from crnet.training.parallel_streams import nets_at_once, train_streams
+from crnet.training.stream import TrainingJob
 from crnet.types import Stream
 from synthetic import write_store
 from tiny_training import TINY_MODEL, TINY_TRANSFORMS, tiny_training, train_tiny
@@ -34,10 +36,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train_both(store: Path, run: Path, **changes: object) -> dict[Stream, Path]:
-    manifest, calls = read_manifest(store), []
+    calls: list[Any] = []
     training = tiny_training(threads=1, **changes)
+    job = TrainingJob(store, read_manifest(store), run, TINY_MODEL, TINY_TRANSFORMS, training)
     progress = lambda *arguments: calls.append(arguments)  # noqa: E731
-    weights = train_streams(STREAMS, store, manifest, run, TINY_MODEL, TINY_TRANSFORMS, training, ALONE, progress)
+    weights = train_streams(STREAMS, job, ALONE, progress)
     assert calls[-1][:3] == ("training epochs", 10, 10)  # two streams of 2 + 3 epochs
     return weights
 

@@ -22,7 +22,7 @@ from crnet.models.losses import LOSSES, Loss, LossName
 from crnet.training import loop
 from crnet.training.checkpoint import load_net, read_about, read_state, save_weights
 from crnet.training.config import StageConfig
-from crnet.training.stream import train_stream
+from crnet.training.stream import TrainingJob, train_stream
 from crnet.types import TARGETS
 from crnet.utils.device import choose_device
 from synthetic import write_store
@@ -138,7 +138,7 @@ def test_a_loss_added_to_the_table_is_trained_and_logged(
     terms: tuple[LossName, ...] = ("l1", "huber")  # type: ignore[assignment]
     first, second = tiny_training(epochs=(1, 1)).stages
     training = replace(tiny_training(), stages=(first, replace(second, terms=terms)))
-    train_stream("scene", store, read_manifest(store), tmp_path, TINY_MODEL, TINY_TRANSFORMS, training)
+    train_stream("scene", TrainingJob(store, read_manifest(store), tmp_path, TINY_MODEL, TINY_TRANSFORMS, training))
     stage_1, stage_2 = log_rows(tmp_path)
     for split in ("train", "val"):
         assert stage_1[split]["total"] == pytest.approx(stage_1[split]["classification"])
@@ -267,7 +267,7 @@ def test_other_labels_are_refused(store: Path, finished: Path) -> None:
     first = replace(manifest.clips[0], scores=(0.5,) * 6)
     other = replace(manifest, clips=(first, *manifest.clips[1:]))
     with pytest.raises(ConfigError, match=r"data\.labels_sha256"):
-        train_stream("scene", store, other, finished, TINY_MODEL, TINY_TRANSFORMS, tiny_training())
+        train_stream("scene", TrainingJob(store, other, finished, TINY_MODEL, TINY_TRANSFORMS, tiny_training()))
 
 
 def test_a_damaged_state_is_reported_with_a_remedy(store: Path, finished: Path, tmp_path: Path) -> None:
@@ -341,8 +341,9 @@ def test_unusable_labels(store: Path, tmp_path: Path, changes: dict[str, str], r
 def test_a_diverged_training_stops_before_it_replaces_the_state(store: Path, tmp_path: Path) -> None:
     training = tiny_training(epochs=(1, 1))
     diverging = replace(training, stages=(training.stages[0], replace(training.stages[1], lr=1e30)))
+    job = TrainingJob(store, read_manifest(store), tmp_path, TINY_MODEL, TINY_TRANSFORMS, diverging)
     with pytest.raises(ConfigError, match="not a finite number in stage 2, epoch 1"):
-        train_stream("scene", store, read_manifest(store), tmp_path, TINY_MODEL, TINY_TRANSFORMS, diverging)
+        train_stream("scene", job)
     assert read_state(tmp_path / "scene" / "last.safetensors").stage == 1
     assert len(log_rows(tmp_path)) == 1
 
