@@ -127,6 +127,14 @@ VERDICTS = [
 ]
 
 
+def test_verdicts_of_earlier_versions_can_be_read() -> None:
+    document = VERDICTS[0].to_dict()
+    assert document["outcome"] == "yes"
+    assert Verdict.from_dict(document) == VERDICTS[0]
+    document["holds"] = document.pop("outcome")
+    assert Verdict.from_dict(document) == VERDICTS[0]
+
+
 def test_the_csv_holds_unrounded_numbers() -> None:
     lines = list(csv.reader(claims_csv(VERDICTS).splitlines()))
     assert lines[0] == ["claim", "source", "paper", "ours", "sd", "agreeing", "seeds", "p", "outcome"]
