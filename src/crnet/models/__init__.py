@@ -8,7 +8,8 @@ The six-target system and its parts::
     features, logits, scores = block(a)  # a: [B, 512]
     loss = bell_loss(scores, labels)  # scores in [0, 1]
 
-Nothing here reads media or files of clips, except `load_backbone`, which reads pretrained weights.
+Nothing imported here reads media or files of clips, except `load_backbone`, which reads pretrained weights. To run
+trained networks on the clips of a store, import `crnet.models.inference`.
 """
 
 from crnet.models.cr_block import EDGES, CRBlock, class_indices
@@ -25,6 +26,7 @@ from crnet.models.losses import (
     share_outside_bell,
 )
 from crnet.models.resnet import ResNet, load_backbone
+from crnet.models.score_head import ScoreHead
 
 __all__ = [
     "EDGES",
@@ -34,6 +36,7 @@ __all__ = [
     "ModelConfig",
     "PlainHead",
     "ResNet",
+    "ScoreHead",
     "StreamNet",
     "StreamOutput",
     "bell_loss",

@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from crnet.errors import ConfigError, LabelError
+from crnet.models.score_head import HeadOutput, LinearScoreHead
 from crnet.types import TARGETS
 
 EDGES: dict[int, tuple[float, ...]] = {
@@ -70,7 +71,7 @@ def class_indices(
     return np.searchsorted(edges, scores, side="right").astype(np.int64)
 
 
-class CRBlock(nn.Module):
+class CRBlock(LinearScoreHead):
     """CR-blocks for several targets, computed side by side.
 
     For target p and class i, a feature f_pi is computed from the backbone's vector `a` (Eq. 1). Its logit is
@@ -94,9 +95,7 @@ class CRBlock(nn.Module):
         *,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
-        self.classes = classes
-        self.targets = targets
+        super().__init__(classes, targets)
         self.class_features = nn.Linear(width, targets * classes * width)
         self.class_weight = nn.Parameter(torch.empty(targets, classes, width))
         self.class_bias = nn.Parameter(torch.zeros(targets, classes))
@@ -108,9 +107,7 @@ class CRBlock(nn.Module):
             nn.init.uniform_(weight, -bound, bound, generator=generator)
         nn.init.zeros_(self.class_features.bias)
 
-    def forward(
-        self, a: Float[Tensor, "B F"]
-    ) -> tuple[Float[Tensor, "B P F"], Float[Tensor, "B P n"], Float[Tensor, "B P"]]:
+    def forward(self, a: Float[Tensor, "B F"]) -> HeadOutput:
         """Return the regression features f_reg_p, the class logits c_p and the scores y_p.
 
         Scores are in [0, 1] units and not clamped.
@@ -123,31 +120,3 @@ class CRBlock(nn.Module):
             f_reg = torch.einsum("bpn,bpnf->bpf", weights, f)
             scores = torch.einsum("bpf,pf->bp", f_reg, self.score_weight) + self.score_bias
         return f_reg, logits, scores
-
-    def regression_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of G, to which the classification loss has no gradient."""
-        return [self.score_weight, self.score_bias]
-
-    @torch.no_grad()
-    def initialise_from_scores(self, scores: Float64[np.ndarray, "N P"]) -> None:
-        """Set the bias of each score to the training mean of its target.
-
-        From a bias of 0, a score of 0.5 would be 50 points off, where the Bell loss has no gradient.
-
-        Raises:
-            LabelError: See `target_means`.
-        """
-        self.score_bias.copy_(torch.from_numpy(target_means(scores, self.targets)))
-
-
-def target_means(scores: Float64[np.ndarray, "N P"], targets: int = len(TARGETS)) -> Float64[np.ndarray, " P"]:
-    """Return the mean score of each target.
-
-    Raises:
-        LabelError: There are no scores, their number of targets differs, or one is not in [0, 1].
-    """
-    if scores.ndim != 2 or scores.shape[1] != targets or not len(scores):
-        raise LabelError(f"scores of shape {scores.shape}, expected at least one row of {targets} targets")
-    if not np.all((scores >= 0) & (scores <= 1)):
-        raise LabelError("a score is not a number in [0, 1]")
-    return scores.mean(axis=0)

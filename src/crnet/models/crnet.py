@@ -24,6 +24,7 @@ from crnet.models.resnet import (
     average_positions,
     load_backbone,
 )
+from crnet.models.score_head import ScoreHead
 from crnet.types import SEGMENTS, STREAMS, Backbone, Batch, Stream
 
 MAX_WIDTH = 1_024
@@ -154,7 +155,7 @@ class StreamNet(nn.Module):
         self.backbone = ResNet(geometry, channels_in, config.width, config.blocks, generator=generator)
         if stream != "audio-text" and config.temporal == "conv1x1":
             self.frame_weights = nn.Parameter(torch.full((config.frames,), 1 / config.frames))
-        self.head = HEADS[config.head](8 * config.width, config.classes, generator=generator)
+        self.head: ScoreHead = HEADS[config.head](8 * config.width, config.classes, generator=generator)
         # Not in the state dict, because they are part of the configuration. A network that is built on the meta device
         # and filled from a file needs them as real tensors.
         for name, values in (("pixel_mean", config.pixel_mean), ("pixel_std", config.pixel_std)):

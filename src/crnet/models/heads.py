@@ -1,6 +1,6 @@
 """The heads that the paper compares the CR-block with: no head (Tables 4 and 5) and expectations (Table 6).
 
-They have the interface of `crnet.models.cr_block.CRBlock`, so training, fusion and evaluation work with any of them.
+They share the interface `ScoreHead` with the CR-block, so training, fusion and evaluation work with any of them.
 Neither computes features for each target: the fusion gets the backbone's vector `a` for every target.
 """
 
@@ -9,21 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from crnet.models.cr_block import class_edges, class_indices, target_means
+from crnet.models.cr_block import class_edges, class_indices
+from crnet.models.score_head import HeadOutput, LinearScoreHead, ScoreHead, target_means
 from crnet.types import TARGETS
 
-if TYPE_CHECKING:
-    HeadOutput = tuple[Float[Tensor, "B P F"], Float[Tensor, "B P n"], Float[Tensor, "B P"]]
 
-
-class PlainHead(nn.Module):
+class PlainHead(LinearScoreHead):
     """One linear layer from the backbone's vector to the scores: "ResNet-34 only" (Sec. 5.2).
 
     It has no classes. Its logits are all 0, so a log shows their cross-entropy at chance (6 ln n for six targets).
@@ -48,9 +45,7 @@ class PlainHead(nn.Module):
         *,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
-        self.classes = classes
-        self.targets = targets
+        super().__init__(classes, targets)
         self.score_weight = nn.Parameter(torch.zeros(targets, width))
         self.score_bias = nn.Parameter(torch.zeros(targets))
 
@@ -62,17 +57,8 @@ class PlainHead(nn.Module):
         logits = torch.zeros(len(a), self.targets, self.classes, dtype=a.dtype, device=a.device)
         return repeat_for_targets(a, self.targets), logits, scores
 
-    def regression_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters to which a classification loss has no gradient: all of them."""
-        return [self.score_weight, self.score_bias]
 
-    @torch.no_grad()
-    def initialise_from_scores(self, scores: Float64[np.ndarray, "N P"]) -> None:
-        """Set the bias of each score to the training mean of its target."""
-        self.score_bias.copy_(torch.from_numpy(target_means(scores, self.targets)))
-
-
-class ExpectationHead(nn.Module):
+class ExpectationHead(ScoreHead):
     """A classifier whose score is the expectation over the classes' centres (Rothe et al. 2015).
 
     One linear layer gives the class logits; y_p = sum_i softmax(c_p)_i * centre_pi. Trained by the cross-entropy
@@ -100,10 +86,8 @@ class ExpectationHead(nn.Module):
         edges: Sequence[float] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(classes, targets)
         self.edges = class_edges(classes, edges)
-        self.classes = classes
-        self.targets = targets
         self.class_weight = nn.Parameter(torch.empty(targets, classes, width))
         self.class_bias = nn.Parameter(torch.zeros(targets, classes))
         bound = 1 / math.sqrt(width)  # as in the CR-block
