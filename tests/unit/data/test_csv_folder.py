@@ -181,6 +181,14 @@ def test_a_table_without_transcripts_uses_those_beside_the_videos(
     assert [clip.transcript for clip in open_folder(tmp_path).clips.values()] == ["", "own"]
 
 
+def test_a_csv_given_by_name_is_opened_even_beside_a_release(tmp_path: Path) -> None:
+    path = write(tmp_path, "clip\na.mp4\n", "a.mp4")
+    (tmp_path / "annotation_training.pkl").write_bytes(b"not opened")
+    assert open_dataset(path).source == "folder"
+    with pytest.raises(LabelError, match=r"annotation_training\.pkl"):
+        open_dataset(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["nothing", "empty", "a.mp4"])
 def test_a_missing_dataset_is_a_usage_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
