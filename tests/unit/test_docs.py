@@ -16,7 +16,7 @@ from benchmarks.__main__ import _parser
 from benchmarks.registry import ALL, SCRIPTS, TABLE
 from crnet.cli.commands import COMMANDS, command_class
 from crnet.cli.usage_errors import option_names
-from crnet.evaluation import record
+from crnet.evaluation.evaluation import Evaluation
 from crnet.experiments.registry import EXPERIMENTS
 from crnet.types import Prediction
 
@@ -157,7 +157,7 @@ def test_benchmarks_and_make_targets_exist(page: Path) -> None:
 
 @pytest.mark.parametrize(
     ("title", "writer"),
-    [("`crnet predict RUN VIDEO --json`", Prediction), ("`crnet evaluate` writes `metrics.json`", record.Evaluation)],
+    [("`crnet predict RUN VIDEO --json`", Prediction), ("`crnet evaluate` writes `metrics.json`", Evaluation)],
     ids=["predict", "evaluate"],
 )
 def test_the_keys_of_json_documents_are_complete(title: str, writer: type) -> None:
