@@ -83,8 +83,7 @@ def train_system(
     Args:
         store: A store made by `crnet prepare`, with a training split.
         run_dir: The run folder.
-        config: The configuration. If `transforms.audio_samples` is None, it becomes the length of the longest sound in
-            the training split.
+        config: The configuration; `transforms.audio_samples` None becomes the longest sound of the training split.
         progress: Called after every step.
         protocol: Decides which clips train and which select networks; `crnet.evaluation.evaluate` measures on the rest.
 

@@ -99,7 +99,7 @@ class NetSpec:
             data: The `data_fingerprint` of the manifest.
         """
         config = to_dict(self.config)
-        decisive = {
+        settings = {
             "stream": self.stream,
             "model": config["model"],
             "transforms": config["transforms"],
@@ -107,7 +107,7 @@ class NetSpec:
             "train_clips": self.train_clips,
             "data": data,
         }
-        return short_fingerprint(decisive)
+        return short_fingerprint(settings)
 
 
 def data_fingerprint(manifest: Manifest) -> str:

@@ -222,13 +222,13 @@ def _section_fingerprint(workspace: Workspace, experiment: Experiment) -> str:
         for spec in experiment.nets(fold)
         for seed in workspace.seeds
     ]
-    decisive: list[Any] = [experiment.name, nets, list(workspace.seeds), workspace.data_fingerprint]
-    decisive += [to_dict(workspace.base.fusion), list(workspace.backbones), source_fingerprint()]
+    settings: list[Any] = [experiment.name, nets, list(workspace.seeds), workspace.data_fingerprint]
+    settings += [to_dict(workspace.base.fusion), list(workspace.backbones), source_fingerprint()]
     if isinstance(experiment, Table):  # may be defined outside the package, whose code the hash does not cover
         fusions = [to_dict(row.override(workspace.base).fusion) for row in experiment.rows]
         words = [(row.label, row.resolved_method, row.published) for row in experiment.rows]
-        decisive += [experiment.title, experiment.notes, fusions, words, [asdict(claim) for claim in experiment.claims]]
-    return fingerprint(decisive)
+        settings += [experiment.title, experiment.notes, fusions, words, [asdict(claim) for claim in experiment.claims]]
+    return fingerprint(settings)
 
 
 @cache

@@ -282,8 +282,8 @@ class Workspace:
             ConfigError, UntrainedError: See `outputs`.
         """
         rows = specs[0].training_rows(self.manifest)
-        decisive = [[spec.fingerprint(seed, self.data_fingerprint) for spec in specs], to_dict(config), seed, split]
-        path = self.out / TREES_FOLDER / f"{short_fingerprint(decisive)}.safetensors"
+        settings = [[spec.fingerprint(seed, self.data_fingerprint) for spec in specs], to_dict(config), seed, split]
+        path = self.out / TREES_FOLDER / f"{short_fingerprint(settings)}.safetensors"
         cached = _read_cache(path, ("scores",))
         if cached is not None:
             return cached["scores"].astype(np.float64)

@@ -19,11 +19,11 @@ from crnet.utils.resumable import ResumableFolder, as_json
 GENERATOR = "crnet simulate"
 
 
-def _decisive(marker: dict[str, Any]) -> dict[str, Any]:
+def _result_settings(marker: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in marker.items() if name not in ("versions", "complete")}
 
 
-SIMULATED_FOLDER = ResumableFolder("simulated data", SIMULATED_MARKER, _decisive)
+SIMULATED_FOLDER = ResumableFolder("simulated data", SIMULATED_MARKER, _result_settings)
 
 
 def begin_folder(out: Path, config: SimulationConfig, **more: Any) -> list[ClipPlan]:

@@ -75,13 +75,14 @@ class ResumableFolder:
     Attributes:
         contents: Name of such a folder's content, for errors: "a clip store".
         settings_file: Name of the JSON file in the folder that records the settings.
-        decisive: Returns the part of such a document that must be equal to resume; versions, for example, may differ.
+        result_settings: Returns the part of such a document that must be equal to resume; versions, for example, may
+            differ.
         exclusive: Whether to refuse a folder that contains other files and no settings file.
     """
 
     contents: str
     settings_file: str
-    decisive: Callable[[Any], Any] = _whole
+    result_settings: Callable[[Any], Any] = _whole
     exclusive: bool = True
 
     def check(self, folder: Path, settings: dict[str, Any]) -> bool:
@@ -106,10 +107,10 @@ class ResumableFolder:
             return False
         recorded = read_json(path, f"the settings of {self.contents}")
         try:
-            earlier = self.decisive(recorded)
+            earlier = self.result_settings(recorded)
         except (KeyError, TypeError, AttributeError) as error:
             raise FormatError(f"does not contain the settings of {self.contents}", path=path) from error
-        changed = list(changes(earlier, self.decisive(as_json(settings))))
+        changed = list(changes(earlier, self.result_settings(as_json(settings))))
         if changed:
             raise ConfigError(
                 f"this folder holds {self.contents} made with another configuration: {_shorten(changed)}",

@@ -19,7 +19,7 @@ from crnet.utils.resumable import (
     short_fingerprint,
 )
 
-RUN = ResumableFolder("a run", "run.json", decisive=lambda document: document["config"])
+RUN = ResumableFolder("a run", "run.json", result_settings=lambda document: document["config"])
 SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.text("ab", max_size=3)
 DOCUMENTS = st.dictionaries(
     st.text("abc", min_size=1, max_size=2),

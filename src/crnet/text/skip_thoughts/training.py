@@ -30,7 +30,7 @@ from crnet.utils.resumable import ResumableFolder
 
 RUN_NAME = "run.json"
 LOG_NAME = "log.jsonl"
-ENCODER_FOLDER = ResumableFolder("a text encoder", RUN_NAME, decisive=lambda document: document["run"])
+ENCODER_FOLDER = ResumableFolder("a text encoder", RUN_NAME, result_settings=lambda document: document["run"])
 STATE_ENTRY = "crnet"  # metadata entry of a state file
 POOL_BATCHES = 50  # batches whose sentences are sorted by length together, to keep padding short
 
