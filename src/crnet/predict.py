@@ -234,8 +234,8 @@ class Predictor:
         longest_s = (self.bundle.config.transforms.audio_samples or 0) / SAMPLE_RATE_HZ
         if clip.duration_s > longest_s + LONGER_BY_S:
             yield (
-                f"the video is {clip.duration_s:.1f} s long, the training clips at most {longest_s:.1f} s: "
-                "the sound after that is ignored, and frames are sampled more sparsely"
+                f"the video is {clip.duration_s:.1f} s long, but the training clips are at most {longest_s:.1f} s: "
+                f"sound after the first {longest_s:.1f} s is ignored, and frames are sampled more sparsely"
             )
 
 

@@ -60,7 +60,7 @@ DATA_SOURCES: dict[DataSource, SourceText] = {
     "first-impressions-v2": SourceText(
         "first-impressions-v2", "ChaLearn First Impressions v2: YouTube clips of 15 s, judged by strangers"
     ),
-    "folder": SourceText("people from a folder of videos", "a data set of the user"),
+    "folder": SourceText("people from a folder of videos", "a user-supplied data set"),
 }
 
 TRAINED_ON_SYNTHETIC_PEOPLE = "This model was trained on synthetic people; its scores for real people are meaningless."

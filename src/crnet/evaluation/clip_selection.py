@@ -124,10 +124,12 @@ def evaluation_warnings(bundle: Bundle, manifest: Manifest, split: Split, missin
         warnings.append(TRAINED_ON_SYNTHETIC_PEOPLE)
     if split == "train":
         warnings.append(
-            "the training split: the extra-trees have memorised these clips, so the fused scores say nothing"
+            "these are training clips, which the extra-trees have memorised, so the fused scores are not informative"
         )
     if split == "val":
-        warnings.append("the validation split: the networks were selected and the intervals calibrated on it")
+        warnings.append(
+            "these are validation clips, which were used to select the networks and calibrate the intervals"
+        )
     if missing:
         warnings.append(f"{len(missing)} annotated clips are missing")
     for name, value in bundle.media.items():

@@ -64,7 +64,7 @@ def attribute_sound(
             scores = net(Batch(batch.clip_ids, audio=point, text=batch.text)).scores[0]
             for target, score in enumerate(scores):
                 gradients[target] += torch.autograd.grad(score, point, retain_graph=target + 1 < len(scores))[0][0]
-        progress("attributing the sound", step + 1, steps)
+        progress("measuring the effect of the sound", step + 1, steps)
     with torch.inference_mode():
         with_sound, with_silence = (
             net(Batch(batch.clip_ids, audio=signal, text=batch.text)).scores[0] for signal in (audio, 0 * audio)

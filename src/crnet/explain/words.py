@@ -171,5 +171,5 @@ def _audio_text_features(
         part = vectors[start : start + OCCLUSION_BATCH]
         variants = Batch(("",) * len(part), audio=batch.audio.expand(len(part), -1), text=part)
         features.append(run_networks(nets, variants)[0]["audio-text"])
-        progress("leaving words out", min(start + OCCLUSION_BATCH, len(vectors)), len(vectors))
+        progress("measuring the effect of each word", min(start + OCCLUSION_BATCH, len(vectors)), len(vectors))
     return np.concatenate(features)

@@ -31,11 +31,11 @@ NEAR_LEVEL = 0.99
 """Share of unseen clips that count as near the training clips."""
 ROUNDING = 1e-9  # 0.9 * 20 is slightly more than 18
 
-OTHER_LANGUAGE = "the transcript seems to be in {language}, most training transcripts are in {training_language}"
+OTHER_LANGUAGE = "the transcript seems to be in {language}, but most training transcripts are in {training_language}"
 UNLIKE_TRAINING: dict[Stream, str] = {
-    "scene": "the scene is unlike the training clips",
-    "face": "the face is unlike the training clips",
-    "audio-text": "voice and words together are unlike the training clips",
+    "scene": "the scene is unlike those in the training clips",
+    "face": "the face is unlike those in the training clips",
+    "audio-text": "the combination of voice and words is unlike that in the training clips",
 }
 
 

@@ -249,7 +249,10 @@ def _warnings(
     elif faces < FEW_FACES * frames:
         yield f"a face was found in only {faces} of {frames} frames; elsewhere the centre of the picture is used"
     if pictures.faces.people > 1:
-        yield f"{pictures.faces.people} people are in view; the one whose face is largest for longest was scored"
+        yield (
+            f"{pictures.faces.people} people are in view; the person with the most prominent face (size and time in "
+            "view) was scored"
+        )
     if not len(audio):
         yield "the sound cannot be read" if info.has_audio else "there is no sound"
     elif float(np.sqrt(np.mean((audio / INT16_FULL_SCALE) ** 2))) < NEAR_SILENCE_RMS:

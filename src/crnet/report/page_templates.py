@@ -11,14 +11,14 @@ from crnet.utils.number_format import effect_text, percent, score_text
 REPORT_FILE = "report.html"  # in a run, or beside the files of a video report
 
 NEUROTICISM = (
-    "Neuroticism is reversed in this dataset. The target keeps its name, but a high score means that the person seems "
-    "calm and emotionally stable, because the raters were asked who looks more comfortable. On First Impressions v2 "
-    "this score correlates +.88 with the job-interview score."
+    "Neuroticism is reversed in First Impressions v2: it keeps its name, but a high score means that the person seems "
+    "calm and emotionally stable, because the raters were asked who looked more comfortable. There, its correlation "
+    "with the job-interview score is +.88."
 )
 
 MEANINGS = {
     "extraversion": "Seems outgoing, lively and talkative (high) or reserved and quiet (low).",
-    "neuroticism": "Reversed in this dataset: seems calm and emotionally stable (high) or tense and uneasy (low).",
+    "neuroticism": "Reversed: seems calm and emotionally stable (high) or tense and uneasy (low).",
     "agreeableness": "Seems friendly, warm and considerate (high) or cool and critical (low).",
     "conscientiousness": "Seems organised, careful and dependable (high) or careless and easily distracted (low).",
     "openness": "Seems curious, imaginative and open to new things (high) or conventional and down to earth (low).",

@@ -56,8 +56,8 @@ RUN_FIGURES: dict[str, RunFigure] = {
     "systems": RunFigure(
         "evaluation",
         "Every system beside the floor",
-        "1 - MAE of each system with its 95% interval. If an interval reaches down to the dashed line, the system has "
-        "not shown that it is better than one number for everyone.",
+        "1 - MAE of each system with its 95% interval. If an interval reaches down to the dashed line, the system has"
+        " not been shown to beat predicting one number for everyone.",
         lambda evaluation, logs: systems_figure(evaluation.systems),
     ),
     "scatter": RunFigure(
@@ -69,15 +69,16 @@ RUN_FIGURES: dict[str, RunFigure] = {
     "errors": RunFigure(
         "evaluation",
         "Error against the true score",
-        "A black line that falls from left to right is regression to the mean: low scores are predicted too high and "
-        "high scores too low. The dashed line is the error of the floor. The flatter the black line, the better.",
+        "If the line with dots (the mean error) falls from left to right, predictions regress to the mean: low scores"
+        " are predicted too high and high scores too low. The dashed line is the error of the floor. The closer the "
+        "line is to zero, the better.",
         lambda evaluation, logs: error_figure(evaluation),
     ),
     "distributions": RunFigure(
         "evaluation",
         "Spread of the scores",
         "A cautious model predicts scores near the middle. The spread is the standard deviation of the predictions "
-        "divided by that of the true scores: 1 is right, 0 is one number for everyone.",
+        "divided by that of the true scores: 1 matches the true scores, 0 means the same prediction for everyone.",
         lambda evaluation, logs: distribution_figure(evaluation),
     ),
     "calibration": RunFigure(
@@ -90,8 +91,9 @@ RUN_FIGURES: dict[str, RunFigure] = {
     "training_curves": RunFigure(
         "training",
         "Training and validation",
-        "If the training curve keeps rising while the validation curve falls, the network overfits. The first stage "
-        "trains the classes only, so its 1 - MAE is left out. The ring marks the epoch whose weights were selected.",
+        "In the top row, overfitting shows as a training curve that keeps rising while the validation curve falls (in"
+        " the bottom row, the reverse). The first stage trains only the classes, so it has no 1 - MAE curve. The ring"
+        " marks the epoch whose weights were selected.",
         _draw_training_curves,
     ),
     "loss_terms": RunFigure(

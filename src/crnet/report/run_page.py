@@ -24,7 +24,7 @@ from crnet.report.page_templates import MEANINGS, NEUROTICISM, data_uri, environ
 from crnet.report.run_figures import RUN_FIGURES
 from crnet.report.training_figures import Log
 from crnet.text.encoder_interface import encoder_label
-from crnet.types import TARGETS, TRAIT_INDICES, Stream
+from crnet.types import DATA_SOURCES, TARGETS, TRAIT_INDICES, Stream
 from crnet.utils.number_format import decimal, error_removed_text, interval_text, percent, score_text
 
 CLIPS_SHOWN = 3  # with the largest errors, and as many with the smallest
@@ -159,8 +159,16 @@ def _tiles(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ),
         ("floor", decimal(metrics["floor_accuracy"], digits=DIGITS), "one number for everyone"),
         ("error removed", percent(metrics["error_removed"]), "of the floor's error"),
-        ("correlation", decimal(metrics["pearson"], digits=2), "Pearson's r: 0 is chance, 1 is a perfect ranking"),
-        ("spread", decimal(metrics["spread"], digits=2), "of the predictions: 1 is as wide as the truth"),
+        (
+            "correlation",
+            decimal(metrics["pearson"], digits=2),
+            "Pearson's r: 0 is chance, 1 is a perfect linear relationship",
+        ),
+        (
+            "spread",
+            decimal(metrics["spread"], digits=2),
+            "standard deviation of the predictions relative to that of the true scores",
+        ),
     ]
 
 
@@ -228,9 +236,13 @@ def _page_figures(figures: Mapping[str, bytes], section: str) -> list[PageFigure
 
 
 def _overfitting(logs: Mapping[Stream, Log]) -> list[tuple[Stream, str]]:
-    """Return the last warning about overfitting of each stream that has one."""
-    warnings = {stream: [row["overfitting"] for row in rows if row.get("overfitting")] for stream, rows in logs.items()}
-    return [(stream, sentences[-1]) for stream, sentences in warnings.items() if sentences]
+    """Return the last warning about overfitting of each stream that has one, with the epoch that it is about."""
+    warned = {stream: [row for row in rows if row.get("overfitting")] for stream, rows in logs.items()}
+    return [
+        (stream, f"in epoch {rows[-1]['epoch']} of stage {rows[-1]['stage']}: {rows[-1]['overfitting']}")
+        for stream, rows in warned.items()
+        if rows
+    ]
 
 
 def _cards(evaluation: Evaluation, store: Path, *, largest: bool) -> list[ClipCard]:
@@ -267,7 +279,7 @@ def _middle_pictures(path: Path) -> tuple[tuple[str, str], ...]:
 def _facts(bundle: Mapping[str, Any]) -> list[tuple[str, str]]:
     config = bundle.get("config") or {}
     facts = {
-        "trained on": bundle.get("training_source"),
+        "trained on": source.long if (source := DATA_SOURCES.get(bundle.get("training_source", ""))) else None,
         "seed": (config.get("training") or {}).get("seed"),
         "text encoder": encoder_label(bundle.get("encoder") or "") or None,
         "source revision": bundle.get("git_revision"),

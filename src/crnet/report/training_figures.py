@@ -117,7 +117,7 @@ def _draw_outside_bell(axes: Axes, epochs: Sequence[tuple[int, Mapping[str, Any]
     right.set_ylim(0, 100)
     right.spines[["top", "left", "right"]].set_visible(False)
     right.tick_params(colors=GREY, labelsize=8, length=0, labelright=show_labels)
-    axes.plot([], [], **style, label="% of scores out of reach of Bell (right axis)")
+    axes.plot([], [], **style, label="% of scores whose error is too large for the Bell loss (right axis)")
 
 
 def regression_epochs(rows: Log) -> list[tuple[int, Mapping[str, Any]]]:

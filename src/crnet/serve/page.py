@@ -78,7 +78,7 @@ def _video_input(label: str) -> gr.Video:
 
 def _transcript_input(label: str, recognises_speech: bool) -> gr.Textbox:
     asr = (
-        " If you leave it empty, speech recognition transcribes the video; it can be wrong."
+        "  If you leave this empty, the video is transcribed by speech recognition, which can make mistakes."
         if recognises_speech
         else ""
     )

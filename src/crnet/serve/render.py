@@ -17,7 +17,7 @@ LAST_STEP = "done"  # the note of an explanation's last progress message
 OVERLAY_CAPTION = "Red regions raise this score; blue regions lower it."
 FEATURES_CAPTION = "Strength of the network's features (Sec. 5.6 of the paper): blue is weak, red is strong."
 GRADCAM_CAPTION = "Regions of each frame that raise this score (red) or lower it (blue)."
-SOUND_CAPTION = "The sound with its words, and the moments that raise or lower each score."
+SOUND_CAPTION = "The waveform and the spoken words, with the moments that raise or lower each score."
 
 ENVIRONMENT = environment("crnet.serve")
 
@@ -108,12 +108,12 @@ def _pictures(scored: ScoringResult) -> list[dict[str, str]]:
     gradcams = {t: (f"gradcam_{t}.png", f"Grad-CAM for {t}", GRADCAM_CAPTION) for t in TARGETS}
     main_gradcam = [gradcams.pop(main_target)] if main_target in gradcams else []
     pictures = [
-        ("overlay.mp4", f"Grad-CAM for {main_target} over the video", OVERLAY_CAPTION),
+        ("overlay.mp4", f"Video with Grad-CAM overlay for {main_target}", OVERLAY_CAPTION),
         *main_gradcam,
         ("scene_maps.png", "Feature maps of the scene stream", FEATURES_CAPTION),
         ("face_maps.png", "Feature maps of the face stream", FEATURES_CAPTION),
         *gradcams.values(),
-        ("sound.png", "Moments of the sound that raise and lower the scores", SOUND_CAPTION),
+        ("sound.png", "Moments in the audio that raise or lower the scores", SOUND_CAPTION),
     ]
     return [
         {"file": name, "title": title, "caption": caption} for name, title, caption in pictures if name in scored.files

@@ -66,7 +66,7 @@ class Uploads:
         except ClientDisconnect as error:  # the middleware has cut the body off, or the visitor has gone
             raise self._too_large() from error
         except (HTTPException, MultiPartException) as error:
-            raise ScoringError("not an upload of one file", remedy=ONE_FILE) from error
+            raise ScoringError("the request must contain exactly one file", remedy=ONE_FILE) from error
         except OSError as error:
             raise ScoringError("the server has no space for this video", remedy="try again later") from error
         finally:

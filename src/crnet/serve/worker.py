@@ -50,8 +50,10 @@ MEMORY_SIGNS = (
     "bad_alloc",
     "can't start new thread",
 )
-OUT_OF_MEMORY_REMEDY = "send a shorter video or one with fewer pixels"
-BUG = "the video could not be scored because of a fault in the program; see the server's log"
+OUT_OF_MEMORY_REMEDY = "send a shorter video or one with a lower resolution"
+BUG = (
+    "the video could not be scored because of an internal error; the server's administrator can find details in the log"
+)
 
 MessageHandler = Callable[[dict[str, Any]], None]
 

@@ -109,7 +109,8 @@ class WorkerClient:
                 await child.listen()
         except TimeoutError:
             raise ScoringError(
-                f"the video took longer than {job.limits.max_time_s:.0f} s", remedy="send a shorter or smaller one"
+                f"scoring took longer than {job.limits.max_time_s:.0f} s",
+                remedy="send a shorter video or one with a lower resolution",
             ) from None
         finally:
             # Also after the visitor has gone: the next job must not wait for this one.

@@ -87,16 +87,18 @@ def overfitting_warning(rows: Sequence[Row]) -> str | None:
         return None
     # lambda is 1 only where the cross-entropy is alone; elsewhere it is at least 4 (Eq. 9).
     classifies = rows[-1]["lambda"] == 1
-    name, drop = ("-cross-entropy", OVERFITTING_DROP_CROSS_ENTROPY) if classifies else ("1-MAE", OVERFITTING_DROP)
+    name, drop = ("cross-entropy", OVERFITTING_DROP_CROSS_ENTROPY) if classifies else ("1-MAE", OVERFITTING_DROP)
     train, val = (
         [-row[split]["classification"] if classifies else row[split]["accuracy"]["average"] for row in rows]
         for split in ("train", "val")
     )
     best = int(np.argmax(val))
     if len(rows) - 1 - best >= OVERFITTING_EPOCHS and val[best] - val[-1] > drop and train[-1] > train[best]:
+        sign, worse, better = (-1, "rose", "fell") if classifies else (1, "fell", "rose")
         return (
-            f"validation {name} fell from {val[best]:.4f} (epoch {rows[best]['epoch']}) to {val[-1]:.4f} "
-            f"while training rose from {train[best]:.4f} to {train[-1]:.4f}"
+            f"validation {name} {worse} from {sign * val[best]:.4f} (epoch {rows[best]['epoch']}) to "
+            f"{sign * val[-1]:.4f} while training {name} {better} from {sign * train[best]:.4f} to "
+            f"{sign * train[-1]:.4f}"
         )
     if not classifies and train[-1] - val[-1] > OVERFITTING_GAP:
         return f"training {name} {train[-1]:.4f} is far above validation {val[-1]:.4f}"
