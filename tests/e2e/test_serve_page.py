@@ -103,7 +103,7 @@ def test_a_clip_is_uploaded_scored_explained_and_its_files_downloaded(
 ) -> None:
     visit = Visit(browser, served)
     page = visit.page
-    expect(page.get_by_text("Do not use them to decide about people.")).to_be_visible()
+    expect(page.get_by_text("Do not use the scores to make decisions about people.")).to_be_visible()
     expect(page.get_by_text("its scores for real people are meaningless")).to_be_visible()
     visit.screenshot("desktop-light-start")
     visit.upload(demo.video)

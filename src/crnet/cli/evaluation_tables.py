@@ -50,7 +50,7 @@ def comparison(own: Evaluation, other: Evaluation) -> Table:
 
 def _overlap_table(evaluation: Evaluation, grouping: str) -> Table:
     seen, unseen = (evaluation.split_overlap[grouping][name] for name in ("seen", "unseen"))
-    title = f"{seen['clips']} clips share their {grouping} with another split, {unseen['clips']} do not"
+    title = f"{seen['clips']} clips whose {grouping} is in another split too, {unseen['clips']} whose {grouping} is not"
     table = _new_table(title, evaluation, "average of\nthe traits")
     for name in ("1-MAE\nseen", "1-MAE\nunseen", "error removed\nseen", "error removed\nunseen"):
         table.add_column(name, justify="right")

@@ -237,7 +237,9 @@ def test_clips_that_share_their_person_with_another_split_are_evaluated_separate
     console = Console(width=80, record=True, file=Path("/dev/null").open("w"))  # noqa: SIM115
     for table in tables(evaluation):
         console.print(table)
-    assert "4 clips share their person with another split, 8 do not" in " ".join(console.export_text().split())
+    assert "4 clips whose person is in another split too, 8 whose person is not" in " ".join(
+        console.export_text().split()
+    )
 
     assert evaluate(bundle, tmp_path / "store", resamples=0).split_overlap == {}  # the training store is unknown
 

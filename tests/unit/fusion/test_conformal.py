@@ -146,7 +146,7 @@ def test_unlike_training_names_the_language_and_each_distant_stream() -> None:
     distances = {"scene": np.array([1.6]), "face": np.array([2.0]), "audio-text": np.array([99.0])}
     german = "ich bin nicht so sicher und das ist auch gut für mich"
     assert list(calibration.unlike_training(distances, german)) == [
-        "the transcript seems to be in German, most training transcripts are in English",
+        "the transcript seems to be in German, but most training transcripts are in English",
         "the scene is unlike those in the training clips (distance 1.60; 99% of calibration clips are within 1.50)",
     ]
     assert list(calibration.unlike_training({"scene": np.array([1.5])}, "")) == []

@@ -95,7 +95,7 @@ def test_warnings_are_in_order_of_importance(predictor: Predictor, clip_maker: M
     clip = clip_maker(simulated=False, has_transcript=False, duration_s=42.0, warnings=("there is no sound",))
     warnings = predictor.predict_clip(clip).warnings
     assert warnings[:3] == (TRAINED_ON_SYNTHETIC_PEOPLE, "there is no sound", NO_TRANSCRIPT)
-    assert warnings[3].startswith("the video is 42.0 s long, the training clips at most 0.8 s")
+    assert warnings[3].startswith("the video is 42.0 s long, but the training clips are at most 0.8 s")
     assert len(warnings) == 4
 
 

@@ -165,7 +165,7 @@ def test_an_upload_is_served_to_its_visitor(http: TestClient) -> None:
 
 def test_the_page_begins_with_what_the_scores_are_not(http: TestClient) -> None:
     page = http.get("/").text
-    assert "Do not use them to decide about people." in page
+    assert "Do not use the scores to make decisions about people." in page
     assert "trained on synthetic people" in page
     assert page.index("What they are not") < page.index("Score this video")
 
@@ -174,7 +174,7 @@ def test_the_page_begins_with_what_the_scores_are_not(http: TestClient) -> None:
 def test_the_page_mentions_speech_recognition_if_it_is_on(job_queue: JobQueue, recognises_speech: bool) -> None:
     with_asr = JobQueue([FakeWorkerClient(recognises_speech=recognises_speech)], job_queue.storage, job_queue.limits)  # type: ignore[list-item]
     page, _ = make_page(with_asr)
-    assert ("speech recognition transcribes" in json.dumps(page.get_config_file())) is recognises_speech
+    assert ("transcribed by speech recognition" in json.dumps(page.get_config_file())) is recognises_speech
 
 
 def test_a_missing_speech_model_is_reported_before_the_page_opens(
