@@ -42,13 +42,17 @@ def per_core_row(store: Path, repeats: int) -> Measurement:
     batches = load_batches(clips, BATCH_SIZE)
     files = _jpegs_of_epoch(clips)
     with torch_threads(1):
-        decoding, loading = alternate(repeats, partial(_decode_all, files), lambda: sum(1 for _ in batches))
+        decoding_costs, loader_costs = alternate(repeats, partial(_decode_all, files), lambda: sum(1 for _ in batches))
     frames = clips.config.frames
-    detail = medians("work", loading) | medians("limit", decoding) | {"clips": len(clips), "frames_a_clip": frames}
+    detail = (
+        medians("work", loader_costs)
+        | medians("limit", decoding_costs)
+        | {"clips": len(clips), "frames_a_clip": frames}
+    )
     detail["samples_per_cpu_s"] = round(len(clips) / float(detail["work_cpu_s"]), 1)
     return Measurement(
         "dataloader: samples/s per core",
-        cpu_ratio(decoding, loading),
+        cpu_ratio(decoding_costs, loader_costs),
         "x",
         PER_CORE_GOAL,
         "samples/s of decoding the same JPEG bytes, already in memory, and nothing else",

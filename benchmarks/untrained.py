@@ -48,9 +48,9 @@ def untrained_system(config: Config, clips: int = TRAINING_CLIPS) -> Bundle:
     zeros: dict[Stream, np.ndarray] = {stream: np.zeros((len(TARGETS), width)) for stream in STREAMS}
     ones = {stream: array + 1 for stream, array in zeros.items()}
     fusion = Fusion(config.fusion, zeros, ones, random_forest(config.fusion.trees, clips, width))
-    nets: dict[Stream, StreamNet] = {stream: StreamNet(stream, config.model).eval() for stream in STREAMS}
+    networks: dict[Stream, StreamNet] = {stream: StreamNet(stream, config.model).eval() for stream in STREAMS}
     medians = np.full(len(TARGETS), 0.5)
-    return Bundle(config, nets, fusion, "simulated", HashedNgrams.name, MediaSettings().to_dict(), medians)
+    return Bundle(config, networks, fusion, "simulated", HashedNgrams.name, MediaSettings().to_dict(), medians)
 
 
 def random_forest(trees: int, clips: int, features: int) -> Forest:

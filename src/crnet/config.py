@@ -136,18 +136,18 @@ def read_config(path: Path | str, base: Config) -> Config:
     return from_dict(Config, _override(to_dict(base), document, "", path), path, "correct the value")
 
 
-def _override(base: Any, changes: Any, prefix: str, path: Path) -> Any:
+def _override(base: Any, differences: Any, prefix: str, path: Path) -> Any:
     """Return a JSON document with some fields changed; fields must exist."""
-    if isinstance(base, dict) and isinstance(changes, dict):
-        for key in changes:
+    if isinstance(base, dict) and isinstance(differences, dict):
+        for key in differences:
             if key not in base:
                 remedy = did_you_mean(str(key), base) or f"fields: {', '.join(base)}"
                 raise ConfigError(f"unknown field {prefix}{key}", path=path, remedy=remedy)
-        return base | {key: _override(base[key], value, f"{prefix}{key}.", path) for key, value in changes.items()}
-    if isinstance(base, list | tuple) and isinstance(changes, list) and len(base) == len(changes):
-        pairs = zip(base, changes, strict=True)
+        return base | {key: _override(base[key], value, f"{prefix}{key}.", path) for key, value in differences.items()}
+    if isinstance(base, list | tuple) and isinstance(differences, list) and len(base) == len(differences):
+        pairs = zip(base, differences, strict=True)
         return [_override(old, new, f"{prefix}{number}.", path) for number, (old, new) in enumerate(pairs)]
-    return changes
+    return differences
 
 
 def reads_words(config: Config) -> bool:

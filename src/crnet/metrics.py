@@ -272,8 +272,8 @@ def _resampled_counts(clips: int, resamples: int, seed: int) -> Iterator[Floats]
     rows = max(1, CHUNK_NUMBERS // clips)
     for start in range(0, resamples, rows):
         chunk = min(rows, resamples - start)
-        drawn = rng.integers(clips, size=(chunk, clips)) + np.arange(chunk)[:, None] * clips
-        yield np.bincount(drawn.ravel(), minlength=chunk * clips).reshape(chunk, clips).astype(np.float64)
+        sampled = rng.integers(clips, size=(chunk, clips)) + np.arange(chunk)[:, None] * clips
+        yield np.bincount(sampled.ravel(), minlength=chunk * clips).reshape(chunk, clips).astype(np.float64)
 
 
 def _document(point: dict[str, Floats], resampled: dict[str, Floats], enough: bool) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Predictor:
         self.precision = precision
         self.encoder = find_encoder(bundle.encoder, encoder)
         self.recogniser = recogniser
-        for net in bundle.nets.values():
+        for net in bundle.networks.values():
             net.to(device or torch.device("cpu")).eval()
 
     def predict(self, path: Path | str, transcript: str | Path | None = None) -> Prediction:
@@ -165,7 +165,7 @@ class Predictor:
 
     def batch(self, clip: Clip) -> Batch:
         """Transform a clip into the batch of one that the networks see."""
-        return clip_batch(clip, self.bundle.config.transforms, tuple(self.bundle.nets))
+        return clip_batch(clip, self.bundle.config.transforms, tuple(self.bundle.networks))
 
     def features(self, batch: Batch) -> tuple[dict[Stream, Features], dict[Stream, NDArray[np.float32]]]:
         """Return the features [B, 6, F] and the unbounded scores [B, 6] of each stream.
@@ -173,7 +173,7 @@ class Predictor:
         Raises:
             FormatError: The batch lacks a stream that the system needs.
         """
-        return run_networks(self.bundle.nets, batch, self.precision)
+        return run_networks(self.bundle.networks, batch, self.precision)
 
     def report(
         self,
@@ -227,7 +227,7 @@ class Predictor:
         if not self.bundle.applies_to(clip.simulated):
             yield TRAINED_ON_SYNTHETIC_PEOPLE
         yield from clip.warnings
-        if "audio-text" not in self.bundle.nets:
+        if "audio-text" not in self.bundle.networks:
             return
         if not clip.has_transcript:
             yield NO_TRANSCRIPT

@@ -173,13 +173,13 @@ def _fit_system(
     rows = manifest.rows("train")
     scores = stack_scores(rows)
     model = replace(config.model, init=None)  # trained networks do not need the initial weights
-    nets = {stream: load_net(path, stream, model) for stream, path in weights.items()}
-    fusions = _fit_fusions(_features(nets, store, rows, config, progress), scores, config, progress)
+    networks = {stream: load_net(path, stream, model) for stream, path in weights.items()}
+    fusions = _fit_fusions(_features(networks, store, rows, config, progress), scores, config, progress)
     if VISUAL_STREAMS in fusions:
         write_arrays(run_dir / VISUAL_FUSION_FILE, fusions[VISUAL_STREAMS].to_tensors())
     return Bundle(
         config=config,
-        nets=nets,
+        networks=networks,
         fusion=fusions[config.streams],
         training_source=manifest.source,
         encoder=manifest.encoder,
@@ -205,7 +205,7 @@ def calibrate(bundle: Bundle, store: Path, manifest: Manifest, progress: Progres
             FEWEST_CALIBRATION_CLIPS,
         )
         return None
-    features = _features(bundle.nets, store, rows, bundle.config, progress)
+    features = _features(bundle.networks, store, rows, bundle.config, progress)
     scores, _ = system_scores(bundle.fusion, features, {})
     languages = Counter(filter(None, (guess_language(row.transcript) for row in manifest.rows("train"))))
     language = languages.most_common(1)[0][0] if languages else None
@@ -213,11 +213,11 @@ def calibrate(bundle: Bundle, store: Path, manifest: Manifest, progress: Progres
 
 
 def _features(
-    nets: Mapping[Stream, StreamNet], store: Path, rows: Sequence[ClipRow], config: Config, progress: Progress
+    networks: Mapping[Stream, StreamNet], store: Path, rows: Sequence[ClipRow], config: Config, progress: Progress
 ) -> dict[Stream, Float32[np.ndarray, "N 6 F"]]:
     """Return the features f_reg_p of every clip in the order of `rows`, from its middle frames."""
     features, _ = extract_all(
-        nets,
+        networks,
         store,
         rows,
         config.transforms,

@@ -199,7 +199,7 @@ def test_scores_do_not_depend_on_the_memory_layout(cases: list[Case], system: Pr
     """Channels-last frames in one buffer give the same scores as contiguous planes, in float32."""
     for case in cases[:2]:
         config = system.bundle.config.transforms
-        batch = collate([read_sample(as_clip_source(case.fast), config, None, tuple(system.bundle.nets))])
+        batch = collate([read_sample(as_clip_source(case.fast), config, None, tuple(system.bundle.networks))])
         plain = replace(batch, **{name: getattr(batch, name).contiguous() for name in ("scene", "face")})
         for a, b in zip(system.features(batch)[1].values(), system.features(plain)[1].values(), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-4)

@@ -30,4 +30,4 @@ def test_two_processes_train_every_stream_and_one_bundle(tmp_path: Path) -> None
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("trained:") == 1
-    assert tuple(load_bundle(tmp_path / "run").nets) == ("scene", "face")
+    assert tuple(load_bundle(tmp_path / "run").networks) == ("scene", "face")

@@ -99,12 +99,12 @@ def make_bundle(store: Path, config: Config = CONFIG) -> Bundle:
     from crnet.data.manifest import read_manifest
 
     rows = read_manifest(store).rows("train")
-    nets = {stream: StreamNet(stream, config.model, seed=1).eval() for stream in config.streams}
-    features, _ = extract_all(nets, store, rows, config.transforms)
+    networks = {stream: StreamNet(stream, config.model, seed=1).eval() for stream in config.streams}
+    features, _ = extract_all(networks, store, rows, config.transforms)
     scores = stack_scores(rows)
     return Bundle(
         config=config,
-        nets=nets,
+        networks=networks,
         fusion=Fusion.fit(config.fusion, features, scores),
         training_source="simulated",
         encoder="hashed-ngrams-v1",

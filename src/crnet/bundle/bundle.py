@@ -24,7 +24,7 @@ class Bundle:
 
     Attributes:
         config: The configuration that the system was trained with.
-        nets: The network of each stream, in evaluation mode, on the CPU.
+        networks: The network of each stream, in evaluation mode, on the CPU.
         fusion: Standardisation and trees.
         training_source: The kind of data that the system was trained on.
         encoder: Name of the text encoder.
@@ -38,7 +38,7 @@ class Bundle:
     """
 
     config: Config
-    nets: Mapping[Stream, StreamNet]
+    networks: Mapping[Stream, StreamNet]
     fusion: Fusion
     training_source: DataSource
     encoder: str

@@ -56,12 +56,12 @@ def load_bundle(path: Path | str, files: BundleFiles | None = None) -> Bundle:
         fusion_job = pool.submit(_load_fusion, config, folder)
         files.check(names)  # report a damaged file before the errors that follow from it
         fusion = fusion_job.result()
-        nets = {stream: job.result() for stream, job in net_jobs.items()}
+        networks = {stream: job.result() for stream, job in net_jobs.items()}
     if set(fusion.streams) != set(config.streams):
         raise FormatError("fuses other streams than bundle.json names", path=folder / "fusion.safetensors")
     return Bundle(
         config=config,
-        nets=nets,
+        networks=networks,
         fusion=fusion,
         training_source=document["training_source"],
         encoder=document["encoder"],

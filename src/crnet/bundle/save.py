@@ -24,7 +24,7 @@ def save_bundle(bundle: Bundle, folder: Path | str) -> None:
     """
     folder = Path(folder)
     (folder / BUNDLE_FILE).unlink(missing_ok=True)
-    for stream, net in bundle.nets.items():
+    for stream, net in bundle.networks.items():
         weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
         write_bytes(folder / f"{stream}.safetensors", weights_to_bytes(weights))
     arrays = bundle.fusion.to_tensors()
@@ -33,7 +33,7 @@ def save_bundle(bundle: Bundle, folder: Path | str) -> None:
     write_arrays(folder / "fusion.safetensors", {name: arrays[name] for name in arrays if name not in trees})
     if bundle.calibration is not None:
         write_json(folder / CALIBRATION_FILE, bundle.calibration.to_dict())
-    files = file_names(tuple(bundle.nets), calibrated=bundle.calibration is not None)
+    files = file_names(tuple(bundle.networks), calibrated=bundle.calibration is not None)
     document = {
         "format": FORMAT,
         "kind": KIND,

@@ -52,11 +52,11 @@ def progress_bars(screen: Console) -> Iterator[Progress]:
         tasks: dict[str, TaskID] = {}
 
         def show(task: str, done: int, total: int, note: str = "") -> None:
-            numbers = BAR_WIDTH + 2 * len(str(total)) + len("/") + len("100%") + len("left 0:00:00") + 6
-            name = shorten(task, min(LONGEST_NAME, screen.width - numbers))
+            fixed_width = BAR_WIDTH + 2 * len(str(total)) + len("/") + len("100%") + len("left 0:00:00") + 6
+            name = shorten(task, min(LONGEST_NAME, screen.width - fixed_width))
             if task not in tasks:
                 tasks[task] = bars.add_task(name, total=total, note="")
-            free = screen.width - numbers - max(len(bar.description) for bar in bars.tasks)
+            free = screen.width - fixed_width - max(len(bar.description) for bar in bars.tasks)
             bars.update(tasks[task], completed=done, total=total, note=shorten(note, free))
 
         yield show

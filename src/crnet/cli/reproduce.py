@@ -159,7 +159,7 @@ def _show_plan(workspace: Workspace, experiments: tuple[Experiment, ...], json: 
     from crnet.experiments.net_spec import is_trained
     from crnet.experiments.plan import plan
 
-    nets = plan(workspace, experiments)
+    networks = plan(workspace, experiments)
     rows = [
         {
             "network": net.spec.summary,
@@ -171,16 +171,16 @@ def _show_plan(workspace: Workspace, experiments: tuple[Experiment, ...], json: 
             "folder": str(net.folder),
             "needed_by": list(net.needed_by),
         }
-        for net in nets
+        for net in networks
     ]
     if json:
         print_json({"networks": rows})
         return EXIT_DONE
     screen = console()
-    for net, row in zip(nets, rows, strict=True):
+    for net, row in zip(networks, rows, strict=True):
         state = "trained" if row["trained"] else f"{net.epochs_done} of {net.epochs} epochs"
         fold = "" if net.protocol.fold is None else f"; fold {net.protocol.fold} of {net.protocol.folds}"
         line = f"{net.spec.summary}; seed {net.seed}{fold}; {state}; for {', '.join(net.needed_by)}"
         screen.print(line, highlight=False, markup=False)
-    print(f"{len(nets)} networks, {sum(bool(row['trained']) for row in rows)} of them trained")
+    print(f"{len(networks)} networks, {sum(bool(row['trained']) for row in rows)} of them trained")
     return EXIT_DONE

@@ -72,8 +72,8 @@ class SplitProtocol:
         return cls("grouped-kfold", int(match["folds"]), None if match["fold"] is None else int(match["fold"]))
 
     def __str__(self) -> str:
-        numbers = [self.folds, self.fold] if self.kind == "grouped-kfold" else []
-        return ":".join([self.kind, *(str(number) for number in numbers if number is not None)])
+        fold_numbers = [self.folds, self.fold] if self.kind == "grouped-kfold" else []
+        return ":".join([self.kind, *(str(number) for number in fold_numbers if number is not None)])
 
     @property
     def all_folds(self) -> SplitProtocol:

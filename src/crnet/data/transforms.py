@@ -132,7 +132,7 @@ def decode_frame(jpeg: bytes, pixels: int) -> UInt8[np.ndarray, "pixels pixels 3
 
 
 def decode_frames(
-    jpegs: Sequence[bytes], pixels: int, out: UInt8[np.ndarray, "T pixels pixels 3"] | None = None
+    jpeg_files: Sequence[bytes], pixels: int, out: UInt8[np.ndarray, "T pixels pixels 3"] | None = None
 ) -> UInt8[np.ndarray, "T pixels pixels 3"]:
     """Decode stored frames of one size to RGB squares of `pixels`, into `out` if it is given.
 
@@ -142,14 +142,17 @@ def decode_frames(
     Raises:
         FormatError: The frames are no JPEG files, have different sizes, or are absurdly large.
     """
-    squares = np.empty((len(jpegs), pixels, pixels, 3), dtype=np.uint8) if out is None else out
+    squares = np.empty((len(jpeg_files), pixels, pixels, 3), dtype=np.uint8) if out is None else out
     try:
-        has_final_size = simplejpeg.decode_jpeg_header(jpegs[0])[:2] == (pixels, pixels)
+        has_final_size = simplejpeg.decode_jpeg_header(jpeg_files[0])[:2] == (pixels, pixels)
         # Decoding into a buffer fails for a larger frame, so one header is enough to check. That saves 2% of the time.
         frames = (
-            [simplejpeg.decode_jpeg(jpeg, "RGB", buffer=square) for jpeg, square in zip(jpegs, squares, strict=True)]
+            [
+                simplejpeg.decode_jpeg(jpeg, "RGB", buffer=square)
+                for jpeg, square in zip(jpeg_files, squares, strict=True)
+            ]
             if has_final_size
-            else [_decode_scaled(jpeg, pixels) for jpeg in jpegs]
+            else [_decode_scaled(jpeg, pixels) for jpeg in jpeg_files]
         )
     except ValueError as error:
         reason = f"a stored frame is not a complete JPEG file: {error}"
@@ -238,8 +241,8 @@ def _read_frames(
     for stream in streams:
         # The memory stays channels-last, as JPEG decodes it and as 2-D convolutions prefer it. Reordering it would
         # take the loader a tenth longer, and the network would undo it.
-        jpegs = [source.jpeg(stream, index) for index in indices]
-        pictures = decode_frames(jpegs, config.pixels, out=None if out is None else out[stream])
+        jpeg_files = [source.jpeg(stream, index) for index in indices]
+        pictures = decode_frames(jpeg_files, config.pixels, out=None if out is None else out[stream])
         frames = pictures.transpose(0, 3, 1, 2)  # [T, H, W, 3] -> [T, 3, H, W]
         visual[stream] = frames if rng is None else augment(frames, config, rng)
     return visual

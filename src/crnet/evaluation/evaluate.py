@@ -151,7 +151,7 @@ def _predict(
 ) -> Predictions:
     """Return the predictions of every system."""
     features, scores = extract_all(
-        bundle.nets,
+        bundle.networks,
         store,
         rows,
         bundle.config.transforms,

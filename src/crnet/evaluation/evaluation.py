@@ -120,6 +120,6 @@ def write_evaluation(evaluation: Evaluation, folder: Path | str) -> None:
     scores = [f"{name}.{target}" for name in columns for target in TARGETS]
     table.writerow(["clip", *scores, "faces_found", "faces_looked_at", "warnings"])
     for i, row in enumerate(evaluation.rows):
-        numbers = [repr(float(value)) for values in columns.values() for value in values[i]]
-        table.writerow([row.clip_id, *numbers, row.faces_found, row.faces_looked_at, "; ".join(row.warnings)])
+        cells = [repr(float(value)) for values in columns.values() for value in values[i]]
+        table.writerow([row.clip_id, *cells, row.faces_found, row.faces_looked_at, "; ".join(row.warnings)])
     write_text(folder / PREDICTIONS_FILE, text.getvalue())

@@ -62,7 +62,7 @@ def plan(workspace: Workspace, experiments: Sequence[Experiment]) -> tuple[Plann
     users: dict[Path, dict[str, None]] = {}
     for experiment in experiments:
         for fold in experiment_folds(workspace, experiment):
-            for spec in experiment.nets(fold):
+            for spec in experiment.networks(fold):
                 first_folder = fold.folder(spec, workspace.seeds[0])
                 needed.setdefault(first_folder, (fold, spec))
                 users.setdefault(first_folder, {})[experiment.name] = None

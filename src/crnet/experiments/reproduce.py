@@ -216,13 +216,13 @@ def _is_current(folder: Path, current: str) -> bool:
 
 def _section_fingerprint(workspace: Workspace, experiment: Experiment) -> str:
     """Return a hash of everything that decides a section: networks, clips, seeds, and the code of this package."""
-    nets = [
+    networks = [
         spec.fingerprint(seed, fold.data_fingerprint)
         for fold in experiment_folds(workspace, experiment)
-        for spec in experiment.nets(fold)
+        for spec in experiment.networks(fold)
         for seed in workspace.seeds
     ]
-    settings: list[Any] = [experiment.name, nets, list(workspace.seeds), workspace.data_fingerprint]
+    settings: list[Any] = [experiment.name, networks, list(workspace.seeds), workspace.data_fingerprint]
     settings += [to_dict(workspace.base.fusion), list(workspace.backbones), source_fingerprint()]
     if isinstance(experiment, Table):  # may be defined outside the package, whose code the hash does not cover
         fusions = [to_dict(row.override(workspace.base).fusion) for row in experiment.rows]

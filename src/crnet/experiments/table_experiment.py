@@ -52,7 +52,7 @@ class TableRow:
         """Source of the scores, with the default filled in."""
         return self.method or ("network" if len(self.streams) == 1 else "trees")
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return the networks that the row needs."""
         config = self.override(workspace.base)
         return tuple(NetSpec(stream, config) for stream in self.streams)
@@ -133,9 +133,9 @@ class Table:
         if unknown := {label for claim in self.claims for label in (claim.better, claim.worse)} - set(labels):
             raise ValueError(f"claims of table {self.name} refer to rows that do not exist: {sorted(unknown)}")
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return the networks of all rows."""
-        return tuple(spec for row in self.rows for spec in row.nets(workspace))
+        return tuple(spec for row in self.rows for spec in row.networks(workspace))
 
     def run(self, workspace: Workspace, folder: Path) -> Section:
         """Measure every row on the test split, judge the claims, and write Markdown, LaTeX and CSV."""
@@ -169,9 +169,9 @@ class TablePerBackbone:
     build: Callable[[tuple[str, ...]], Table]
     pools_folds: ClassVar[bool] = True
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return the networks of all rows."""
-        return self.build(workspace.backbones).nets(workspace)
+        return self.build(workspace.backbones).networks(workspace)
 
     def run(self, workspace: Workspace, folder: Path) -> Section:
         """Measure and write the table; see `Table.run`."""
@@ -191,7 +191,7 @@ def measure(workspace: Workspace, rows: tuple[TableRow, ...], task: str) -> dict
 def _measure_row(workspace: Workspace, row: TableRow) -> RowResult:
     if not row.streams:
         return RowResult(row)
-    specs, fusion = row.nets(workspace), row.override(workspace.base).fusion
+    specs, fusion = row.networks(workspace), row.override(workspace.base).fusion
     alternative = ALTERNATIVE.get(row.resolved_method)
     try:
         return RowResult(

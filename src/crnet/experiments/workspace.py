@@ -96,7 +96,7 @@ class Experiment(typing.Protocol):
     def title(self) -> str:
         """The heading."""
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return the networks that the experiment needs; each is trained with all of the workspace's seeds."""
 
     def run(self, workspace: Workspace, folder: Path) -> Section:
@@ -228,7 +228,7 @@ class Workspace:
         """Load a trained network on the CPU, ready to predict.
 
         Raises:
-            ConfigError: The network is not trained because no experiment lists it in `nets`.
+            ConfigError: The network is not trained because no experiment lists it in `networks`.
             UntrainedError: Training of the network failed.
             FormatError: The network's file is damaged.
         """
@@ -239,7 +239,7 @@ class Workspace:
             raise ConfigError(
                 f"the {spec.stream} network of seed {seed} is not trained",
                 path=folder,
-                remedy="list the network in the experiment's nets()",
+                remedy="list the network in the experiment's networks()",
             )
         return load_net(folder / BEST_NAME, spec.stream, replace(spec.config.model, init=None))
 

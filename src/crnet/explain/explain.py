@@ -198,9 +198,9 @@ class _Steps:
 def _attribute_sound(predictor: Predictor, clip: Clip, batch: Batch, progress: Progress) -> SoundAttribution | None:
     """Return the effect of the sound, or None without sound or in a system that does not hear."""
     bundle = predictor.bundle
-    if not clip.has_audio or "audio-text" not in bundle.nets or bundle.config.model.audio_text == "text":
+    if not clip.has_audio or "audio-text" not in bundle.networks or bundle.config.model.audio_text == "text":
         return None
-    net = bundle.nets["audio-text"]
+    net = bundle.networks["audio-text"]
     audio_samples = min(len(clip.audio), batch.audio.shape[1]) if batch.audio is not None else 0
     return attribute_sound(net, batch.to(next(net.parameters()).device), audio_samples, progress=progress)
 

@@ -48,12 +48,12 @@ def map_frames(bundle: Bundle, clip: Clip, batch: Batch, layer: Layer | None = N
     config = bundle.config.transforms
     layer = layer or default_layer(config.pixels)
     frames = choose_frames(as_clip_source(clip), config.frames, None)
-    nets = {stream: net for stream, net in bundle.nets.items() if stream != "audio-text"}
+    networks = {stream: net for stream, net in bundle.networks.items() if stream != "audio-text"}
     return FrameMaps(
         layer=layer,
         times_s=clip.time_s[frames],
-        images={stream: _images(batch, stream) for stream in nets},
-        maps={s: compute_heat_maps(net, batch.to(next(net.parameters()).device), layer) for s, net in nets.items()},
+        images={stream: _images(batch, stream) for stream in networks},
+        maps={s: compute_heat_maps(net, batch.to(next(net.parameters()).device), layer) for s, net in networks.items()},
         face_squares=face_squares(clip, frames, float(bundle.media["face_margin"])),
     )
 

@@ -84,9 +84,9 @@ def key_point_ratio(
         LabelError: The split holds no clip, or none with a face.
         FormatError: A clip file is damaged.
     """
-    if "face" not in bundle.nets:
+    if "face" not in bundle.networks:
         raise UsageError("the key-point ratio needs a face stream, and this system has none")
-    net, margin = bundle.nets["face"], float(bundle.media["face_margin"])
+    net, margin = bundle.networks["face"], float(bundle.media["face_margin"])
     net.to(choose_device(device))
     return ratio_of_net(net, store, bundle.config.transforms, margin, split=split, layer=layer, progress=progress)
 

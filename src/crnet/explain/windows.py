@@ -99,7 +99,7 @@ def _score(
     texts = [_words_between(clip, start, count, words) for start in starts]
     vectors = predictor.encoder.encode(texts)
     parts = [replace(cut(clip, start, count), text=vector) for start, vector in zip(starts, vectors, strict=True)]
-    config, streams = predictor.bundle.config.transforms, tuple(predictor.bundle.nets)
+    config, streams = predictor.bundle.config.transforms, tuple(predictor.bundle.networks)
     fused, _ = predictor.predict_batch(
         collate([read_sample(as_clip_source(part), config, None, streams) for part in parts])
     )
@@ -123,14 +123,14 @@ def cut(clip: Clip, start: int, count: int) -> Clip:
     first, last = int(frames[0]), int(frames[-1]) + 1
     start_s, length_s = (segments * clip.duration_s / clip.segments for segments in (start, count))
     samples = slice(round(start_s * SAMPLE_RATE_HZ), round((start_s + length_s) * SAMPLE_RATE_HZ))
-    jpegs = {}
+    jpeg_files = {}
     for stream in VISUAL_STREAMS:
         data, offsets = getattr(clip, f"{stream}_jpeg"), getattr(clip, f"{stream}_offsets")
-        jpegs[f"{stream}_jpeg"] = data[offsets[first] : offsets[last]]
-        jpegs[f"{stream}_offsets"] = offsets[first : last + 1] - offsets[first]
+        jpeg_files[f"{stream}_jpeg"] = data[offsets[first] : offsets[last]]
+        jpeg_files[f"{stream}_offsets"] = offsets[first : last + 1] - offsets[first]
     return replace(
         clip,
-        **jpegs,
+        **jpeg_files,
         time_s=clip.time_s[first:last] - start_s,
         segment=(clip.segment[first:last] - start).astype(np.int16),
         face_box=clip.face_box[first:last],

@@ -133,7 +133,11 @@ def occlude(
         One entry for each word, or for each group of neighbouring words in a long transcript; nothing if the system
         does not read text.
     """
-    if "audio-text" not in predictor.bundle.nets or predictor.bundle.config.model.audio_text == "audio" or not words:
+    if (
+        "audio-text" not in predictor.bundle.networks
+        or predictor.bundle.config.model.audio_text == "audio"
+        or not words
+    ):
         return ()
     groups = _grouped(words)
     texts = [_joined(groups), *(_joined([*groups[:i], *groups[i + 1 :]]) for i in range(len(groups)))]
@@ -164,12 +168,12 @@ def _audio_text_features(
 ) -> Float32[np.ndarray, "n 6 F"]:
     """Return the audio-text stream's features of one clip with each of n texts."""
     vectors = torch.from_numpy(predictor.encoder.encode(texts))
-    nets: dict[Stream, StreamNet] = {"audio-text": predictor.bundle.nets["audio-text"]}
+    networks: dict[Stream, StreamNet] = {"audio-text": predictor.bundle.networks["audio-text"]}
     assert batch.audio is not None  # noqa: S101  (a system with this stream was given its sound)
     features = []
     for start in range(0, len(vectors), OCCLUSION_BATCH):
         part = vectors[start : start + OCCLUSION_BATCH]
         variants = Batch(("",) * len(part), audio=batch.audio.expand(len(part), -1), text=part)
-        features.append(run_networks(nets, variants)[0]["audio-text"])
+        features.append(run_networks(networks, variants)[0]["audio-text"])
         progress("measuring the effect of each word", min(start + OCCLUSION_BATCH, len(vectors)), len(vectors))
     return np.concatenate(features)

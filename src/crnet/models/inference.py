@@ -26,12 +26,12 @@ BATCH_SIZE = 30  # as in training; decides speed and memory only
 
 @torch.inference_mode()
 def run_networks(
-    nets: Mapping[Stream, StreamNet], batch: Batch, precision: Precision = "float32"
+    networks: Mapping[Stream, StreamNet], batch: Batch, precision: Precision = "float32"
 ) -> tuple[dict[Stream, Float32[np.ndarray, "B 6 F"]], dict[Stream, Float32[np.ndarray, "B 6"]]]:
     """Run trained networks on one batch.
 
     Args:
-        nets: Networks in evaluation mode.
+        networks: Networks in evaluation mode.
         batch: What the networks see; it moves to their device.
         precision: What the backbones compute in.
 
@@ -43,7 +43,7 @@ def run_networks(
     """
     features: dict[Stream, Float32[np.ndarray, "B 6 F"]] = {}
     scores: dict[Stream, Float32[np.ndarray, "B 6"]] = {}
-    for stream, net in nets.items():
+    for stream, net in networks.items():
         device = next(net.parameters()).device
         batch = batch.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
@@ -54,7 +54,7 @@ def run_networks(
 
 
 def extract_all(
-    nets: Mapping[Stream, StreamNet],
+    networks: Mapping[Stream, StreamNet],
     store: Path,
     rows: Sequence[ClipRow],
     transforms: TransformConfig,
@@ -66,7 +66,7 @@ def extract_all(
     """Extract the features and scores of every clip from every stream's middle frames; see `extract`.
 
     Args:
-        nets: Trained streams. Each returns to the CPU, so that only one at a time occupies the device.
+        networks: Trained streams. Each returns to the CPU, so that only one at a time occupies the device.
         store: A prepared store.
         rows: The clips, in the order of the results.
         transforms: What a network sees of a clip.
@@ -75,7 +75,7 @@ def extract_all(
         progress: Called after every batch.
     """
     features, scores = {}, {}
-    for stream, net in nets.items():
+    for stream, net in networks.items():
         clips = ClipDataset(store, rows, transforms, [stream])
         features[stream], scores[stream] = extract(
             net, load_batches(clips, BATCH_SIZE, workers=workers), device, progress

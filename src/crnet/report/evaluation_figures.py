@@ -151,8 +151,8 @@ def calibration_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
 
 
 def _panels(figure: Figure) -> list[tuple[Axes, int, str]]:
-    grid = figure.subplots(-(-len(TARGETS) // COLUMNS), COLUMNS, sharex=True, sharey=True).ravel()
-    return [(tidy(axes), i, target) for i, (axes, target) in enumerate(zip(grid, TARGETS, strict=True))]
+    panels = figure.subplots(-(-len(TARGETS) // COLUMNS), COLUMNS, sharex=True, sharey=True).ravel()
+    return [(tidy(axes), i, target) for i, (axes, target) in enumerate(zip(panels, TARGETS, strict=True))]
 
 
 def _score_axis(axes: Axes) -> None:

@@ -109,5 +109,5 @@ RUN_FIGURES: dict[str, RunFigure] = {
 
 def draw_run_figures(evaluation: Evaluation, logs: Logs) -> dict[str, Figure]:
     """Draw every figure of a run for which there is data; return them by name."""
-    drawn = {name: figure.draw(evaluation, logs) for name, figure in RUN_FIGURES.items()}
-    return {name: figure for name, figure in drawn.items() if figure is not None}
+    figures = {name: figure.draw(evaluation, logs) for name, figure in RUN_FIGURES.items()}
+    return {name: figure for name, figure in figures.items() if figure is not None}

@@ -55,9 +55,9 @@ def curves_figure(logs: Mapping[Stream, Log], floor: float | None = None) -> Fig
         floor: 1 - MAE of predicting the training median for everyone, averaged over the five traits.
     """
     figure = new_figure(5.4)
-    grid = figure.subplots(2, len(logs), squeeze=False, sharex="col", sharey="row")
+    panels = figure.subplots(2, len(logs), squeeze=False, sharex="col", sharey="row")
     for column, (stream, rows) in enumerate(logs.items()):
-        above, below = tidy(grid[0][column]), tidy(grid[1][column])
+        above, below = tidy(panels[0][column]), tidy(panels[1][column])
         for split, colour in (("train", BLUE), ("val", VERMILION)):
             label = "training" if split == "train" else "validation"
             style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 2.5, "linewidth": 1.5}
@@ -72,9 +72,9 @@ def curves_figure(logs: Mapping[Stream, Log], floor: float | None = None) -> Fig
         title(above, stream)
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
         below.set_xlabel("epoch", fontsize=9, color=INK)
-    grid[0][0].set_ylabel("1 - MAE, average\nof the five traits", fontsize=9, color=INK)
-    grid[1][0].set_ylabel("cross-entropy\nof the classes", fontsize=9, color=INK)
-    legend_below(figure, grid[0][0])
+    panels[0][0].set_ylabel("1 - MAE, average\nof the five traits", fontsize=9, color=INK)
+    panels[1][0].set_ylabel("cross-entropy\nof the classes", fontsize=9, color=INK)
+    legend_below(figure, panels[0][0])
     return figure
 
 
@@ -85,8 +85,8 @@ def terms_figure(logs: Mapping[Stream, Log]) -> Figure:
     the log does not hold, because it was added after the run, is not drawn.
     """
     figure = new_figure(3.4)
-    grid = figure.subplots(1, len(logs), squeeze=False, sharey="row")[0]
-    for axes, (stream, rows) in zip(grid, logs.items(), strict=True):
+    panels = figure.subplots(1, len(logs), squeeze=False, sharey="row")[0]
+    for axes, (stream, rows) in zip(panels, logs.items(), strict=True):
         tidy(axes)
         epochs = regression_epochs(rows)
         for name, loss in LOSSES.items():
@@ -99,8 +99,8 @@ def terms_figure(logs: Mapping[Stream, Log]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         title(axes, stream)
         axes.set_xlabel("epoch", fontsize=9, color=INK)
-    grid[0].set_ylabel("training loss, scores x 100", fontsize=9, color=INK)
-    legend_below(figure, grid[0])
+    panels[0].set_ylabel("training loss, scores x 100", fontsize=9, color=INK)
+    legend_below(figure, panels[0])
     return figure
 
 

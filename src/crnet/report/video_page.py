@@ -142,7 +142,7 @@ def _why_no_intervals(bundle: Bundle) -> str:
 
 def _stream_context(explanation: VideoExplanation, bundle: Bundle) -> dict[str, Any]:
     return {
-        "streams": {stream: STREAM_INPUTS[stream] for stream in STREAMS if stream in bundle.nets},
+        "streams": {stream: STREAM_INPUTS[stream] for stream in STREAMS if stream in bundle.networks},
         "stream_scores": explanation.prediction.streams,
         "contributions": _contribution_rows(explanation),
     }

@@ -142,7 +142,7 @@ def system_info(predictor: Predictor) -> dict[str, Any]:
     return {
         "recognises_speech": predictor.recogniser is not None,
         "training_source": bundle.training_source,
-        "streams": list(bundle.nets),
+        "streams": list(bundle.networks),
         "run": "" if bundle.path is None else bundle.path.parent.name,
     }
 

@@ -39,7 +39,7 @@ def content_fingerprint(parts: Iterable[bytes | memoryview]) -> str:
     return sha256.hexdigest()
 
 
-def changes(recorded: Any, current: Any, name: str = "") -> Iterator[str]:
+def differences(recorded: Any, current: Any, name: str = "") -> Iterator[str]:
     """Yield every setting that differs between two JSON documents, with both values: "model.width was 8 and is now 16".
 
     A missing setting equals None, so that a new optional setting does not refuse older folders.
@@ -51,10 +51,10 @@ def changes(recorded: Any, current: Any, name: str = "") -> Iterator[str]:
     """
     if isinstance(recorded, dict) and isinstance(current, dict):
         for key in dict.fromkeys((*current, *recorded)):
-            yield from changes(recorded.get(key), current.get(key), f"{name}.{key}" if name else key)
+            yield from differences(recorded.get(key), current.get(key), f"{name}.{key}" if name else key)
     elif isinstance(recorded, list) and isinstance(current, list) and len(recorded) == len(current):
         for index, values in enumerate(zip(recorded, current, strict=True)):
-            yield from changes(*values, f"{name}.{index}" if name else str(index))
+            yield from differences(*values, f"{name}.{index}" if name else str(index))
     elif recorded != current:
         yield f"{name or 'the document'} was {recorded!r} and is now {current!r}"
 
@@ -110,7 +110,7 @@ class ResumableFolder:
             earlier = self.result_settings(recorded)
         except (KeyError, TypeError, AttributeError) as error:
             raise FormatError(f"does not contain the settings of {self.contents}", path=path) from error
-        changed = list(changes(earlier, self.result_settings(as_json(settings))))
+        changed = list(differences(earlier, self.result_settings(as_json(settings))))
         if changed:
             raise ConfigError(
                 f"this folder holds {self.contents} made with another configuration: {_shorten(changed)}",

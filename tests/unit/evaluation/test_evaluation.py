@@ -74,7 +74,7 @@ def test_prediction_of_one_clip_agrees_with_evaluation_of_the_split(
 
 
 def test_networks_return_to_the_cpu_and_stay_in_evaluation_mode(evaluation: Evaluation, bundle: Bundle) -> None:
-    for net in bundle.nets.values():
+    for net in bundle.networks.values():
         assert not net.training
         assert next(net.parameters()).device.type == "cpu"
 

@@ -31,7 +31,7 @@ def test_the_section_holds_picture_bins_and_class_shares(classes: int, tmp_path:
     base = replace(base, model=replace(base.model, classes=classes))
     workspace = Workspace.open(write_store(tmp_path / "store", clips=20, frames_per_segment=1), tmp_path / "out", base)
     section = Histograms().run(workspace, tmp_path)
-    assert Histograms().nets(workspace) == ()
+    assert Histograms().networks(workspace) == ()
     picture, bins, shares = section.files
     assert picture.stat().st_size > 10_000
     with bins.open() as lines:

@@ -75,8 +75,8 @@ def test_fig10_compares_the_two_trainings(workspace: Workspace, tmp_path: Path) 
     assert section.data["floor"]["mean"] == pytest.approx([floor.mean()])
     assert np.mean([float(row["error_of_floor"]) for row in rows]) == pytest.approx(floor.mean(), abs=1e-6)
     assert "| floor |" in section.markdown
-    assert len(BellErrors().nets(fake)) == 6
-    assert "bell" not in BellErrors().nets(fake)[1].config.training.stages[1].terms
+    assert len(BellErrors().networks(fake)) == 6
+    assert "bell" not in BellErrors().networks(fake)[1].config.training.stages[1].terms
 
 
 def test_fig10_judges_high_errors(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_no_clip_is_chosen_twice(errors: list[float]) -> None:
 def test_fig8_shows_the_scores_of_the_chosen_clips(workspace: Workspace, tmp_path: Path) -> None:
     fake = fake_workspace(workspace, ("scene", "face"))
     section = Examples().run(fake, tmp_path)
-    scores = fake.fused_scores(Examples().nets(fake), 0, fake.base.fusion, "test")
+    scores = fake.fused_scores(Examples().networks(fake), 0, fake.base.fusion, "test")
     places = {row.clip_id: n for n, row in enumerate(fake.rows("test"))}
     rows = read_rows(section.files[1])
     assert len(rows) == 4 * 6  # all of the four test clips

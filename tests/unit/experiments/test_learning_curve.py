@@ -38,7 +38,7 @@ def test_clip_counts(clips: int, expected: tuple[int, ...]) -> None:
 
 
 def test_subsets_are_nested_and_all_clips_give_the_standard_network(fake: FakeWorkspace) -> None:
-    specs = [spec for spec in LearningCurve().nets(fake) if spec.stream == "scene"]
+    specs = [spec for spec in LearningCurve().networks(fake) if spec.stream == "scene"]
     clips = [{row.clip_id for row in spec.training_rows(fake.manifest)} for spec in specs]
     assert [len(part) for part in clips] == [2, 3, 6, 12]
     assert clips[0] < clips[1] < clips[2] < clips[3]

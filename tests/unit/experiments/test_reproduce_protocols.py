@@ -40,7 +40,7 @@ class OneFold:
     name: str = "single"
     title: str = "Single"
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         return (workspace.standard_net("scene"),)
 
     def run(self, workspace: Workspace, folder: Path) -> Section:
@@ -109,7 +109,7 @@ def test_custom_experiments_run_every_time_because_their_code_may_have_changed(s
     class Custom(OneFold):
         words: str = ""
 
-        def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+        def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
             return ()
 
         def run(self, workspace: Workspace, folder: Path) -> Section:

@@ -236,7 +236,7 @@ def test_outputs_of_a_subset_cover_its_clips(store: Path, tmp_path: Path) -> Non
     class Subset:
         name = title = "subset"
 
-        def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+        def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
             return (spec,)
 
     plan_module.train_plan(workspace, plan_module.plan(workspace, (Subset(),)), 1)  # type: ignore[arg-type]

@@ -35,12 +35,12 @@ CONFIG = Config(
 
 def make_bundle(store: Path, config: Config = CONFIG) -> Bundle:
     rows = read_manifest(store).rows("train")
-    nets = {stream: StreamNet(stream, config.model, seed=1).eval() for stream in config.streams}
-    features, _ = extract_all(nets, store, rows, config.transforms)
+    networks = {stream: StreamNet(stream, config.model, seed=1).eval() for stream in config.streams}
+    features, _ = extract_all(networks, store, rows, config.transforms)
     scores = stack_scores(rows)
     fusion = Fusion.fit(config.fusion, features, scores)
     media = MediaSettings(pixels=PIXELS).to_dict()
-    return Bundle(config, nets, fusion, "folder", "hashed-ngrams-v1", media, np.median(scores, axis=0))
+    return Bundle(config, networks, fusion, "folder", "hashed-ngrams-v1", media, np.median(scores, axis=0))
 
 
 @pytest.fixture(scope="session")

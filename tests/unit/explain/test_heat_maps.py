@@ -49,7 +49,7 @@ def test_maps_have_the_frames_shape_and_range(backbone: str, layer: str | None, 
 
 
 def test_maps_of_a_loaded_system(make_system: Callable[..., Predictor]) -> None:
-    net = make_system(temporal="conv1x1").bundle.nets["scene"]
+    net = make_system(temporal="conv1x1").bundle.networks["scene"]
     with torch.inference_mode(False):
         assert np.isfinite(compute_heat_maps(net, some_frames(32)).gradcam).all()
 

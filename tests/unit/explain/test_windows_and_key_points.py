@@ -110,7 +110,7 @@ def test_the_ratio_over_a_split(bundle: Bundle, store: Path) -> None:
 
 
 def test_a_ratio_without_faces_is_refused(bundle: Bundle, tmp_path: Path) -> None:
-    faceless = replace(bundle, nets={"scene": bundle.nets["scene"]})
+    faceless = replace(bundle, networks={"scene": bundle.networks["scene"]})
     store = write_store(tmp_path, clips=5, pixels=32, frames_per_segment=1)
     with pytest.raises(UsageError, match="face stream"):
         key_point_ratio(faceless, store)

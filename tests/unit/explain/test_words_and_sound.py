@@ -68,7 +68,7 @@ def test_words_stay_in_order_and_inside_the_clip(words: list[str], starts: list[
 def clip_batch(store: Path, predictor: Predictor) -> Batch:
     clip = read_clip(store / read_manifest(store).rows("test")[0].file)
     return collate(
-        [read_sample(as_clip_source(clip), predictor.bundle.config.transforms, None, tuple(predictor.bundle.nets))]
+        [read_sample(as_clip_source(clip), predictor.bundle.config.transforms, None, tuple(predictor.bundle.networks))]
     )
 
 
@@ -116,7 +116,7 @@ def test_a_system_without_text_input_has_no_word_effects(
 
 @pytest.mark.parametrize("steps", [64])
 def test_the_bins_of_the_sound_add_up_to_its_effect(predictor: Predictor, clip_batch: Batch, steps: int) -> None:
-    net = predictor.bundle.nets["audio-text"]
+    net = predictor.bundle.networks["audio-text"]
     attribution = attribute_sound(net, clip_batch, SAMPLE_RATE_HZ, steps)
     assert attribution.bins.shape == (6, round(1 / BIN_S))
     silent = Batch(clip_batch.clip_ids, audio=torch.zeros_like(clip_batch.audio), text=clip_batch.text)
@@ -131,7 +131,7 @@ def test_the_bins_of_the_sound_add_up_to_its_effect(predictor: Predictor, clip_b
 def test_integrated_gradients_agree_with_captum(predictor: Predictor, clip_batch: Batch) -> None:
     from captum.attr import IntegratedGradients
 
-    net, steps = predictor.bundle.nets["audio-text"], 4
+    net, steps = predictor.bundle.networks["audio-text"], 4
     attribution = IntegratedGradients(
         lambda audio: net(Batch(("",) * len(audio), audio=audio, text=clip_batch.text.expand(len(audio), -1))).scores
     )
@@ -148,7 +148,7 @@ def test_silence_has_no_effect(predictor: Predictor, clip_batch: Batch) -> None:
     heard = clip_batch.audio.clone()
     heard[:, SAMPLE_RATE_HZ // 2 :] = 0
     attribution = attribute_sound(
-        predictor.bundle.nets["audio-text"], Batch(("a",), audio=heard, text=clip_batch.text), SAMPLE_RATE_HZ, 2
+        predictor.bundle.networks["audio-text"], Batch(("a",), audio=heard, text=clip_batch.text), SAMPLE_RATE_HZ, 2
     )
     assert np.abs(attribution.bins[:, :5]).max() > 0
     assert np.abs(attribution.bins[:, 5:]).max() == 0

@@ -69,12 +69,12 @@ def torchvision_resnet34(seed: int = 0) -> dict[str, Tensor]:
 
 
 def test_a_torchvision_file_gives_the_same_features_as_in_monai(tmp_path: Path) -> None:
-    nets = pytest.importorskip("monai.networks.nets")
+    networks = pytest.importorskip("monai.networks.nets")
     state = torchvision_resnet34()
     save_file(state, tmp_path / "resnet34.safetensors")
     ours = ResNet(GEOMETRY_2D, 3, generator=generator()).eval()
     load_backbone(ours, tmp_path / "resnet34.safetensors")
-    theirs = nets.resnet34(
+    theirs = networks.resnet34(
         spatial_dims=2, n_input_channels=3, conv1_t_stride=2, bias_downsample=False, feed_forward=False
     ).eval()
     theirs.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})

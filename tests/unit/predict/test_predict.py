@@ -305,7 +305,7 @@ def test_bfloat16_changes_scores_slightly(bundle: Bundle, clip_maker: MakeClip) 
 
 def test_networks_are_in_evaluation_mode(bundle: Bundle) -> None:
     predictor = Predictor(bundle, torch.device("cpu"))
-    assert all(not net.training for net in predictor.bundle.nets.values())
+    assert all(not net.training for net in predictor.bundle.networks.values())
 
 
 def test_an_unknown_encoder_is_an_error_when_the_system_is_loaded(bundle: Bundle) -> None:

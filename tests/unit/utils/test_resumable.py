@@ -13,8 +13,8 @@ from crnet.errors import ConfigError, FormatError, UsageError
 from crnet.utils.resumable import (
     ResumableFolder,
     as_json,
-    changes,
     content_fingerprint,
+    differences,
     fingerprint,
     short_fingerprint,
 )
@@ -69,13 +69,13 @@ def with_leaf(document: Any, path: tuple[Any, ...], value: Any) -> Any:
     ],
 )
 def test_changes(recorded: Any, current: Any, expected: list[str]) -> None:
-    assert list(changes(recorded, current)) == expected
+    assert list(differences(recorded, current)) == expected
 
 
 @given(DOCUMENTS)
 def test_the_order_of_keys_does_not_matter(document: dict[str, Any]) -> None:
     assert fingerprint(reordered(document)) == fingerprint(document)
-    assert list(changes(reordered(document), document)) == []
+    assert list(differences(reordered(document), document)) == []
 
 
 @given(DOCUMENTS, st.data())
@@ -83,13 +83,13 @@ def test_every_changed_value_is_named_and_fingerprinted(document: dict[str, Any]
     path = data.draw(st.sampled_from(paths_of_leaves(document)))
     changed = with_leaf(document, path, "another value")
     name = ".".join(map(str, path))
-    assert [text.split(" was ")[0] for text in changes(document, changed)] == [name]
+    assert [text.split(" was ")[0] for text in differences(document, changed)] == [name]
     assert fingerprint(changed) != fingerprint(document)
 
 
 @given(DOCUMENTS)
 def test_a_document_read_back_from_json_has_not_changed(document: dict[str, Any]) -> None:
-    assert list(changes(json.loads(json.dumps(document)), as_json(document))) == []
+    assert list(differences(json.loads(json.dumps(document)), as_json(document))) == []
 
 
 def test_as_json_turns_tuples_into_lists_and_paths_into_text() -> None:

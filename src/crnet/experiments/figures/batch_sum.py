@@ -41,7 +41,7 @@ class BatchSum:
     name = "fig5"
     title = "Fig. 5: the losses of a batch, summed"
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return no networks: the figure is arithmetic."""
         return ()
 

@@ -87,7 +87,7 @@ class BellErrors:
     name = "fig10"
     title = "Fig. 10: errors with and without the Bell loss"
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return the standard networks, and the same without Bell (Table 4, "CR -")."""
         return tuple(spec for stream in workspace.base.streams for spec in _pair(workspace, stream))
 

@@ -134,14 +134,14 @@ class Diagnostics:
     name = "diagnostics"
     title = "Training diagnostics: overfitting and confusion of the classes"
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return the standard networks."""
         return workspace.standard_nets()
 
     def run(self, workspace: Workspace, folder: Path) -> Section:
         """Read the logs, count the confusions, draw both and describe the turning points."""
         diagnoses: dict[Stream, Diagnosis] = {}
-        for spec in self.nets(workspace):
+        for spec in self.networks(workspace):
             try:
                 diagnoses[spec.stream] = diagnose(workspace, spec)
             except UntrainedError:

@@ -55,14 +55,14 @@ class Examples:
     name = "fig8"
     title = "Fig. 8: clips with true and predicted scores"
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return the standard networks of all streams: the whole system scores the clips."""
         return workspace.standard_nets()
 
     def run(self, workspace: Workspace, folder: Path) -> Section:
         """Choose clips of the test split and show a frame of each."""
         truth = workspace.truth("test")
-        scores = workspace.fused_scores(self.nets(workspace), workspace.seeds[0], workspace.base.fusion, "test")
+        scores = workspace.fused_scores(self.networks(workspace), workspace.seeds[0], workspace.base.fusion, "test")
         errors = np.abs(scores - truth)[:, TRAIT_INDICES].mean(axis=1)
         clips = workspace.rows("test")
         examples = []

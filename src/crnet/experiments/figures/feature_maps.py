@@ -73,13 +73,13 @@ class FeatureMaps:
     name = "fig12"
     title = "Fig. 12: feature maps and the key-point ratio"
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return the standard visual networks."""
         return tuple(workspace.standard_net(stream) for stream in VISUAL_STREAMS if stream in workspace.base.streams)
 
     def run(self, workspace: Workspace, folder: Path) -> Section:
         """Draw maps of a few test clips, and count the key points over the whole split."""
-        specs, pixels = self.nets(workspace), workspace.base.transforms.pixels
+        specs, pixels = self.networks(workspace), workspace.base.transforms.pixels
         if not specs:
             return Section(self.title, "Left out: there is neither a scene nor a face stream.\n")
         maps = [clip_feature_maps(workspace, spec) for spec in specs]
@@ -170,9 +170,9 @@ def _ratios_text(workspace: Workspace, ratios: Sequence[NetworkRatio]) -> str:
     first = ratios[0].ratio
     mean = float(np.mean([n.ratio.ratio for n in ratios if n.trained and n.ratio.layer == default]))
     untrained = next(n.ratio.ratio for n in ratios if not n.trained)
-    baselines = {"the centred disc": first.centred_disc, "the untrained network": untrained, "chance": first.chance}
-    beaten = [name for name, value in baselines.items() if mean > value]
-    not_beaten = [name for name in baselines if name not in beaten]
+    references = {"the centred disc": first.centred_disc, "the untrained network": untrained, "chance": first.chance}
+    beaten = [name for name, value in references.items() if mean > value]
+    not_beaten = [name for name in references if name not in beaten]
     parts = [f"above {join_words(beaten)}"] if beaten else []
     parts += [f"not above {' or '.join(not_beaten)}"] if not_beaten else []
     return (

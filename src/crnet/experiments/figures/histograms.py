@@ -34,7 +34,7 @@ class Histograms:
     name = "fig9"
     title = "Fig. 9: the distribution of the scores"
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return no networks: the figure shows labels only."""
         return ()
 

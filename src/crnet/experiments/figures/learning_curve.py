@@ -70,7 +70,7 @@ class LearningCurve:
     name = "learning-curve"
     title = "Learning curve: errors over the number of training clips"
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return the standard networks on nested subsets of the training clips."""
         counts = clip_counts(len(workspace.rows("train")))
         return tuple(spec for clips in counts for spec in nets_on_subset(workspace, clips))

@@ -27,7 +27,7 @@ class LossGradients:
     name = "fig6"
     title = "Fig. 6: the losses and their gradients"
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return no networks: the figure is arithmetic."""
         return ()
 

@@ -72,7 +72,7 @@ class Regressors:
     name = "fig11"
     title = "Fig. 11: SVR, random forest and extra-trees"
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return the standard networks, whose fused features are the input of the regression."""
         return workspace.standard_nets()
 
@@ -82,7 +82,7 @@ class Regressors:
         by_seed = []
         for done, seed in enumerate(workspace.seeds):
             workspace.progress("regressors", done, len(workspace.seeds))
-            by_seed.append(fit_all(workspace, self.nets(workspace), seed))
+            by_seed.append(fit_all(workspace, self.networks(workspace), seed))
         workspace.progress("regressors", len(workspace.seeds), len(workspace.seeds))
         scores = {name: np.stack([fitted[name].predictions for fitted in by_seed]) for name in COLOURS}
         seconds = {name: [fitted[name].seconds for fitted in by_seed] for name in COLOURS}

@@ -55,9 +55,9 @@ class Extremes:
             for name, override in zip((WITHOUT, WITH), overrides, strict=True)
         )
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return the networks, which are those of Table 4."""
-        return tuple(spec for row in self.rows() for spec in row.nets(workspace))
+        return tuple(spec for row in self.rows() for spec in row.networks(workspace))
 
     def run(self, workspace: Workspace, folder: Path) -> Section:
         """Measure spread and errors, and judge whether Bell lowers the errors of extreme clips."""
@@ -89,11 +89,11 @@ def errors_and_spread(predictions: np.ndarray, truth: np.ndarray) -> dict[str, f
     low, high = tail_masks(truth)
     errors, traits = np.abs(predictions - truth), TRAIT_INDICES
     masks = {"outer error": low | high, "low error": low, "high error": high, "inner error": ~(low | high)}
-    numbers = {name: float(np.mean([errors[mask[:, i], i].mean() for i in traits])) for name, mask in masks.items()}
+    measures = {name: float(np.mean([errors[mask[:, i], i].mean() for i in traits])) for name, mask in masks.items()}
     spreads = [spread(truth[:, i], predictions[:, i]) for i in traits]
-    numbers["spread"] = float(np.mean([np.nan if value is None else value for value in spreads]))
-    numbers["worst error"] = float(np.mean([errors[:, i].max() for i in traits]))
-    return numbers
+    measures["spread"] = float(np.mean([np.nan if value is None else value for value in spreads]))
+    measures["worst error"] = float(np.mean([errors[:, i].max() for i in traits]))
+    return measures
 
 
 def _row_json(result: RowResult, truth: np.ndarray) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _row_json(result: RowResult, truth: np.ndarray) -> dict[str, Any]:
     if result.predictions is None:
         return document
     by_seed = [errors_and_spread(predictions, truth) for predictions in result.predictions]
-    return document | {name: mean_sd_json([numbers[name] for numbers in by_seed]) for name in COLUMNS}
+    return document | {name: mean_sd_json([measures[name] for measures in by_seed]) for name in COLUMNS}
 
 
 def _judge(results: Mapping[str, RowResult], truth: np.ndarray) -> list[Verdict]:

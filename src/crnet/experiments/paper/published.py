@@ -5,13 +5,13 @@ from __future__ import annotations
 from crnet.experiments.columns import COLUMNS, PublishedScores
 
 
-def _row(numbers: str) -> PublishedScores:
-    return {name: float(n) for name, n in zip(COLUMNS, numbers.split(), strict=True) if n != "-"}
+def _row(printed: str) -> PublishedScores:
+    return {name: float(n) for name, n in zip(COLUMNS, printed.split(), strict=True) if n != "-"}
 
 
 def _rows(text: str) -> dict[str, PublishedScores]:
     lines = (line.split("|") for line in text.strip().splitlines())
-    return {name.strip(): _row(numbers) for name, numbers in lines}
+    return {name.strip(): _row(printed) for name, printed in lines}
 
 
 TABLE_1 = _rows("""

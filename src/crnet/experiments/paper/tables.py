@@ -178,7 +178,7 @@ def outside_bell(workspace: Workspace, rows: tuple[TableRow, ...]) -> tuple[str,
     for row in rows:
         if row.name != "Bell":
             continue
-        folders = [workspace.folder(spec, seed) for spec in row.nets(workspace) for seed in workspace.seeds]
+        folders = [workspace.folder(spec, seed) for spec in row.networks(workspace) for seed in workspace.seeds]
         logs = [read_log(folder) for folder in folders]
         if all(logs):
             first, last = (np.mean([log[epoch]["train"]["outside_bell"] for log in logs]) for epoch in (0, -1))
@@ -258,7 +258,7 @@ class PrintedTable:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
-    def nets(self, workspace: Workspace) -> tuple[NetSpec, ...]:
+    def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
         """Return no networks."""
         return ()
 

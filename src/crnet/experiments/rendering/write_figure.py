@@ -29,7 +29,7 @@ def write_figure(
     Raises:
         StorageError: The files cannot be written.
     """
-    picture, numbers = folder / f"{name}.png", folder / f"{name}.csv"
+    picture, table = folder / f"{name}.png", folder / f"{name}.csv"
     write_bytes(picture, png(figure))
-    write_text(numbers, csv_text(header, rows, DECIMALS))
-    return picture, numbers
+    write_text(table, csv_text(header, rows, DECIMALS))
+    return picture, table
