@@ -53,7 +53,7 @@ def command_groups() -> set[str]:
 
 
 def split_command(words: Sequence[str]) -> tuple[str, list[str]]:
-    """Split a command line into the command's name and its words; global flags may stand anywhere.
+    """Split a command line into the command's name and its words; global flags may appear anywhere.
 
     Raises:
         UsageError: There is no such command.

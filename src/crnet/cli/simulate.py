@@ -22,7 +22,7 @@ class Simulate(Command):
     """Make a dataset of synthetic people with known scores.
 
     Generates videos of synthetic people talking to a camera, in the layout of First Impressions v2 that `crnet prepare`
-    reads: for each of three splits, videos with sound, the two annotation pickles and transcripts; plus the group
+    reads: for each of three splits, videos with sound, an annotation pickle and a transcription pickle; plus the group
     labels and truth.parquet, which records every cue. If it is interrupted, run the same command again to continue.
     """
 

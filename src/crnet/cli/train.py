@@ -66,8 +66,8 @@ class Train(Command):
     protocol: Annotated[
         str,
         option(
-            "Which clips are used for training: official splits, video-disjoint, identity-disjoint, or a "
-            "single fold, grouped-kfold:K:I (fold I of K, counted from 1). `crnet evaluate` tests on the other clips.",
+            "How clips are assigned to splits: official, video-disjoint, identity-disjoint, or grouped-kfold:K:I (fold "
+            "I of K, counted from 1, is the test split). `crnet evaluate` uses the same splits.",
             "PROTOCOL",
         ),
     ] = "official"

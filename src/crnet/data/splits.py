@@ -51,7 +51,7 @@ class SplitProtocol:
     def __post_init__(self) -> None:
         fewest, most = (FEWEST_FOLDS, MOST_FOLDS) if self.kind == "grouped-kfold" else (1, 1)
         if not fewest <= self.folds <= most:
-            raise UsageError(f"{self.folds} folds", remedy=f"choose {fewest} to {most}")
+            raise UsageError(f"invalid number of folds: {self.folds}", remedy=f"choose {fewest} to {most}")
         if self.fold is not None and not 1 <= self.fold <= self.folds:
             raise UsageError(f"there is no fold {self.fold} of {self.folds}", remedy="the first fold is 1")
 
@@ -129,7 +129,8 @@ def split_validation(rows: Sequence[ClipRow]) -> tuple[tuple[ClipRow, ...], tupl
 
     Returns:
         The clips that select the networks, and the clips that calibrate the intervals, both in the order of `rows`.
-        With fewer than twice `FEWEST_CALIBRATION_CLIPS` clips, or too few persons to divide, all clips select.
+        With fewer than twice `FEWEST_CALIBRATION_CLIPS` clips, or too few persons to divide, all clips are used to
+        select the networks.
     """
     groups = group_clips(rows, split_group)
     calibration: set[str] = set()

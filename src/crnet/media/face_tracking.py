@@ -206,7 +206,7 @@ class FaceTracker:
         return detections.boxes * np.array([self.info.width / width, self.info.height / height] * 2, dtype=np.float32)
 
     def _search_around(self, frame: Frame, box: Float32[np.ndarray, " 4"]) -> Float32[np.ndarray, "n 4"]:
-        """Detect faces near a box, as far from it as they could continue its track. Boxes are in displayed pixels."""
+        """Detect faces close enough to a box to continue its track. Boxes are in displayed pixels."""
         window = with_margin(box, SAME_FACE_DISTANCE)
         pixels = round((1 + 2 * SAME_FACE_DISTANCE) * FACE_SHRINKS * RNET_PIXELS)
         detections = self.detector.detect(self._crop(frame, window, pixels)[None], RNET_PIXELS)[0]

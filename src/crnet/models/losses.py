@@ -35,7 +35,7 @@ class Loss:
     Attributes:
         function: Returns the scalar loss of a batch, from the network's output and the truth.
         compares: Arguments of the function: `scores`, the predicted and the true scores; or `classes`, the class logits
-            and the true classes. Beside losses of scores, lambda (Eq. 9) multiplies a loss of classes.
+            and the true classes. Combined with regression losses, lambda (Eq. 9) multiplies a loss of classes.
     """
 
     function: Callable[[Tensor, Tensor], Tensor]

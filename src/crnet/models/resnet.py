@@ -196,7 +196,7 @@ def load_backbone(net: ResNet, path: Path) -> None:
 
 
 def _require_same_parameters(own: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], path: Path) -> None:
-    """Raise FormatError at the net's first parameter that the file does not hold in the same shape."""
+    """Raise FormatError for the first parameter that the file lacks, has in another shape, or has in addition."""
     remedy = "give a torchvision-format ResNet-34, or set the width and blocks that the file was trained with"
     for name, tensor in own.items():
         shape = shapes.get(name)

@@ -69,9 +69,9 @@ RUN_FIGURES: dict[str, RunFigure] = {
     "errors": RunFigure(
         "evaluation",
         "Error against the true score",
-        "If the line with dots (the mean error) falls from left to right, predictions regress to the mean: low scores"
-        " are predicted too high and high scores too low. The dashed line is the error of the floor. The closer the "
-        "line is to zero, the better.",
+        "If the line with dots (the mean error) falls from left to right, predictions regress to the mean: low scores "
+        "are predicted too high and high scores too low. The dashed line is the error of the floor. The closer the "
+        "line with dots is to zero, the better.",
         lambda evaluation, logs: error_figure(evaluation),
     ),
     "distributions": RunFigure(
@@ -91,9 +91,9 @@ RUN_FIGURES: dict[str, RunFigure] = {
     "training_curves": RunFigure(
         "training",
         "Training and validation",
-        "In the top row, overfitting shows as a training curve that keeps rising while the validation curve falls (in"
-        " the bottom row, the reverse). The first stage trains only the classes, so it has no 1 - MAE curve. The ring"
-        " marks the epoch whose weights were selected.",
+        "In the top row, overfitting shows as a training curve that keeps rising while the validation curve falls (in "
+        "the bottom row, the reverse). The first stage trains only the classification into score ranges, so it has no "
+        "1 - MAE curve. The ring marks the epoch whose weights were selected.",
         _draw_training_curves,
     ),
     "loss_terms": RunFigure(

@@ -17,7 +17,9 @@ LAST_STEP = "done"  # the note of an explanation's last progress message
 OVERLAY_CAPTION = "Red regions raise this score; blue regions lower it."
 FEATURES_CAPTION = "Strength of the network's features (Sec. 5.6 of the paper): blue is weak, red is strong."
 GRADCAM_CAPTION = "Regions of each frame that raise this score (red) or lower it (blue)."
-SOUND_CAPTION = "The waveform and the spoken words, with the moments that raise or lower each score."
+SOUND_CAPTION = (
+    "The waveform and the spoken words, with the moments that raise or lower each score of the audio-text stream."
+)
 
 ENVIRONMENT = environment("crnet.serve")
 

@@ -9,7 +9,7 @@ from jaxtyping import Float64
 
 from crnet.types import TARGETS
 
-# Measured on the 6,000 training clips of First Impressions v2; see docs/data.md.
+# Measured on the 6,000 training clips of First Impressions v2; see docs/simulation.md.
 FIV2_MEAN = {
     "extraversion": 0.476,
     "neuroticism": 0.520,

@@ -21,7 +21,7 @@ class StageConfig:
 
     Attributes:
         terms: Losses to sum. `classification` is the cross-entropy of the classes. On its own it has weight 1; combined
-            with losses of scores, its weight is lambda (Eqs. 8 and 9). Omitted losses are still logged.
+            with regression losses, its weight is lambda (Eqs. 8 and 9). Omitted losses are still logged.
         optimizer: `sgd` uses `momentum`, `adam` uses `betas`.
         epochs: Passes over the training split; 0 skips the stage.
         batch_size: Clips in a global batch, shared evenly by the processes.

@@ -227,7 +227,7 @@ def _draw_errors(
 def _mean_by_tenth(
     truth: Float64[np.ndarray, "N 5"], errors: Float64[np.ndarray, "S N 5"]
 ) -> tuple[list[float], list[float]]:
-    """Return middle and mean error, over all seeds, of each tenth of the scale with `MIN_PER_BIN` scores."""
+    """Return middle and mean error over all seeds, for each tenth of the scale with at least `MIN_PER_BIN` scores."""
     bins = np.minimum((truth * 10).astype(int), 9)
     tenths = [tenth for tenth in range(10) if (bins == tenth).sum() >= MIN_PER_BIN]
     return [(tenth + 0.5) / 10 for tenth in tenths], [float(errors[:, bins == tenth].mean()) for tenth in tenths]

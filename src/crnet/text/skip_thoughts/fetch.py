@@ -113,7 +113,9 @@ def _get(address: str, part: Path, progress: Progress) -> None:
                     raise http.client.HTTPException(f"the server sends more than {LARGEST_FILE_BYTES >> 30} GB")
                 progress(f"downloading {part.stem} (MB)", done >> 20, max(done, total) >> 20)
     if done < total:
-        raise http.client.HTTPException(f"the connection broke after {done >> 20} of {total >> 20} MB; run it again")
+        raise http.client.HTTPException(
+            f"the connection was lost after {done >> 20} of {total >> 20} MB; run the command again"
+        )
 
 
 def convert_tables(folder: str | Path, progress: Progress = no_progress) -> list[str]:
