@@ -56,9 +56,9 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
 def clip_rows(name: str, clip: Path, repeats: int) -> Iterator[Measurement]:
     """Yield the CPU time, in one thread, of decoding a clip and of reading it with all frames kept."""
     with torch_threads(1):
-        decoding, reading = alternate(repeats, partial(bare_decode, clip), partial(read_video, clip))
+        decoding_costs, reading_costs = alternate(repeats, partial(bare_decode, clip), partial(read_video, clip))
     size = {"mb": round(clip.stat().st_size / 1e6, 2)}
-    for work, usages in (("decoding", decoding), ("preparing", reading)):
+    for work, usages in (("decoding", decoding_costs), ("preparing", reading_costs)):
         cpu_s = statistics.median(usage.cpu_s for usage in usages)
         yield Measurement(f"{work} a clip: {name}", cpu_s, "s", None, "CPU time of one thread", detail=size)
 

@@ -38,10 +38,10 @@ def reading_rows(clip: Path, repeats: int) -> Iterator[Measurement]:
             partial(read_video, clip, MediaSettings(frames_per_segment=4)),
         )
     cases = (("all frames", all_frames, ALL_FRAMES_GOAL), ("4 per segment", four_frames, FOUR_FRAMES_GOAL))
-    for name, reading, goal in cases:
-        detail = medians("work", reading) | medians("limit", bare) | {"repeats": repeats}
+    for name, costs, goal in cases:
+        detail = medians("work", costs) | medians("limit", bare) | {"repeats": repeats}
         limit = "CPU time of bare decoding of picture and sound"
-        yield Measurement(f"prepare: {name}", cpu_ratio(reading, bare), "x", goal, limit, detail=detail)
+        yield Measurement(f"prepare: {name}", cpu_ratio(costs, bare), "x", goal, limit, detail=detail)
 
 
 def memory_rows(clip: Path, folder: Path, repeats: int) -> Iterator[Measurement]:

@@ -137,9 +137,9 @@ def _bootstrapped(
     columns: Sequence[tuple[Floats, Floats, Floats]], resamples: int, seed: int
 ) -> tuple[list[dict[str, Floats]], list[dict[str, Floats]]]:
     """Return the metrics [1] of each column (truth, prediction and floor [N]), and those of its resamples [R]."""
-    points = [_metrics(_Moments.of(*column)) for column in columns]
+    points = [_metrics(_PopulationMoments.of(*column)) for column in columns]
     chunks = [
-        [_metrics(_Moments.of(*column, counts)) for column in columns]
+        [_metrics(_PopulationMoments.of(*column, counts)) for column in columns]
         for counts in _resampled_counts(len(columns[0][0]), resamples, seed)
     ]
     resampled = [
@@ -186,7 +186,7 @@ def p_value_better(
 
 
 @dataclass(frozen=True)
-class _Moments:
+class _PopulationMoments:
     """Weighted means over clips, one for each of R resamples; all metrics follow from them.
 
     Truth and prediction are centred at their medians before they are squared, so that a constant gives exactly 0 and
@@ -227,9 +227,8 @@ class _Moments:
         return cls(offset_p - offset_t, *means)
 
 
-def _metrics(moments: _Moments) -> dict[str, Floats]:
+def _metrics(m: _PopulationMoments) -> dict[str, Floats]:
     """Return all metrics of one target, each [R]; NaN where undefined."""
-    m = moments
     with np.errstate(invalid="ignore", divide="ignore"):
         truth_variance = _variance(m.truth_square, m.truth)
         prediction_variance = _variance(m.prediction_square, m.prediction)
@@ -304,7 +303,7 @@ def _metric(name: str, truth: ArrayLike, prediction: ArrayLike, floor: float = n
         raise UsageError(
             f"truth {truths.shape} and prediction {predictions.shape} must be two vectors of the same length"
         )
-    return _number(_metrics(_Moments.of(truths, predictions, floor))[name][0])
+    return _number(_metrics(_PopulationMoments.of(truths, predictions, floor))[name][0])
 
 
 def _number(value: np.float64) -> float | None:

@@ -62,17 +62,22 @@ RUN_FILE = "run.json"
 
 def _run_settings(document: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration and protocol of a run without the fields that do not affect its results."""
-    config = with_current_names(document["config"])
     protocol = document["data"].get("protocol", str(OFFICIAL))  # the first versions recorded none
-    return {**config, "training": result_settings(config["training"]), "protocol": protocol}
+    return {**_result_config(document["config"]), "protocol": protocol}
+
+
+def _result_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without the fields that do not affect its results."""
+    current = with_current_names(config)
+    return {**current, "training": result_settings(current["training"])}
 
 
 RUN_FOLDER = ResumableFolder("a run", RUN_FILE, _run_settings, exclusive=False)
 
 
 def train_system(
-    store: Path,
-    run_dir: Path,
+    store: Path | str,
+    run_dir: Path | str,
     config: Config,
     progress: Progress = no_progress,
     *,
@@ -95,6 +100,7 @@ def train_system(
         ConfigError: `run_dir` holds a run of another configuration, or the configuration does not fit the data.
         CrnetError: A file cannot be read or written; see `crnet.training.parallel_streams.train_streams`.
     """
+    store, run_dir = Path(store), Path(run_dir)
     manifest = assign_splits(read_manifest(store), protocol)
     _require_labels(store, manifest)
     config = _with_audio_length(config, store, manifest)
@@ -149,7 +155,7 @@ def _begin_run(run_dir: Path, description: dict[str, Any], config: Config, conte
 
 
 def _finished_bundle(run_dir: Path, config: Config) -> Bundle | None:
-    """Return the run's bundle if it is complete and has this configuration."""
+    """Return the run's bundle if it is complete and its configuration gives the same results."""
     if not (run_dir / BUNDLE_FOLDER / BUNDLE_FILE).is_file():
         return None
     try:
@@ -157,7 +163,8 @@ def _finished_bundle(run_dir: Path, config: Config) -> Bundle | None:
     except FormatError as error:
         logger.warning("%s: writing the bundle again", error)
         return None
-    return bundle if bundle.config == config else None
+    same = _result_config(to_dict(bundle.config)) == _result_config(to_dict(config))
+    return bundle if same else None
 
 
 def _fit_system(

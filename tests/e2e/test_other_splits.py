@@ -57,8 +57,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("protocols") / "run"
-    train_system(store, folder, CONFIG)
+    train_system(str(store), str(folder), CONFIG)  # strings work as well as paths
     return folder
+
+
+def test_a_finished_run_is_kept_if_only_settings_without_influence_differ(store: Path, run: Path) -> None:
+    bundle = run / "bundle" / "bundle.json"
+    written = bundle.stat().st_mtime_ns
+    other_workers = replace(CONFIG, training=replace(CONFIG.training, workers=CONFIG.training.workers + 1))
+    train_system(store, run, other_workers)
+    assert bundle.stat().st_mtime_ns == written
 
 
 def r2(systems: dict[str, dict[str, dict[str, float]]]) -> float:

@@ -81,7 +81,7 @@ class Evaluate(Command):
 
         with progress_display(self.quiet) as progress:
             own, _ = self._evaluate_run(progress)
-            other, parts = evaluate_protocol(
+            other, runs = evaluate_protocol(
                 self.run,
                 self.store,
                 protocol,
@@ -90,7 +90,7 @@ class Evaluate(Command):
                 device=self.device,
                 progress=progress,
             )
-            pages = [_write_report(part.run_dir, self.store, part.evaluation, part.folder, progress) for part in parts]
+            pages = [_write_report(run.run_dir, self.store, run.evaluation, run.folder, progress) for run in runs]
         if self.json:
             print_json({"own": own.to_dict(), "protocol": other.evaluation.to_dict()})
             return EXIT_DONE

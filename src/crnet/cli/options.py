@@ -41,11 +41,12 @@ PrecisionOption = Annotated[
     ),
 ]
 _BATCH_SIZE = option("Examples per training step.")
+_EPOCHS = option("Number of epochs: passes over the training data.")
 _SEED = option("Random seed.")
 
 BatchSize = Annotated[int, _BATCH_SIZE]
 Seed = Annotated[int, _SEED]
-Epochs = Annotated[int, option("Number of epochs: passes over the training data.")]
+Epochs = Annotated[int, _EPOCHS]
 Workers = Annotated[
     int | None,
     DisallowNone,
@@ -57,6 +58,7 @@ Workers = Annotated[
 
 # The same options where the configuration has the default.
 ConfiguredBatchSize = Annotated[int | None, DisallowNone, _BATCH_SIZE]
+ConfiguredEpochs = Annotated[int | None, DisallowNone, _EPOCHS]
 ConfiguredSeed = Annotated[int | None, DisallowNone, _SEED]
 ConfiguredDevice = Annotated[Device | None, DisallowNone, _DEVICE]
 Json = Annotated[Flag, option("Print the result as JSON on stdout.")]

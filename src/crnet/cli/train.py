@@ -16,6 +16,7 @@ from crnet.cli.options import (
     ConfigFile,
     ConfiguredBatchSize,
     ConfiguredDevice,
+    ConfiguredEpochs,
     ConfiguredSeed,
     Flag,
     PresetOption,
@@ -29,7 +30,7 @@ from crnet.data.transforms import TransformConfig
 from crnet.errors import UsageError
 from crnet.fusion.fusion import FusionConfig
 from crnet.models.crnet import ModelConfig
-from crnet.training.config import TrainingConfig
+from crnet.training.config import StageConfig, TrainingConfig
 from crnet.types import STREAMS
 from crnet.utils.suggestions import did_you_mean
 
@@ -80,6 +81,7 @@ class Train(Command):
     seed: ConfiguredSeed = None
     device: ConfiguredDevice = None
     batch_size: ConfiguredBatchSize = None
+    epochs: ConfiguredEpochs = None
     workers: Workers = None
     no_tensorboard: Annotated[Flag, option("Do not write TensorBoard files.")] = False
     transforms: TransformConfig = PRESETS["paper"].transforms
@@ -142,10 +144,17 @@ class Train(Command):
             training = replace(training, device=self.device)
         if self.workers is not None:
             training = replace(training, workers=self.workers)
-        if self.batch_size is not None:
-            first, second = (replace(stage, batch_size=self.batch_size) for stage in training.stages)
-            training = replace(training, stages=(first, second))
+        first, second = (self._with_stage_options(stage) for stage in training.stages)
+        training = replace(training, stages=(first, second))
         if self.no_tensorboard:
             training = replace(training, tensorboard=False)
         config = Config(streams, self.transforms, model, training, self.fusion)
         return config if self.seed is None else with_seed(config, self.seed)
+
+    def _with_stage_options(self, stage: StageConfig) -> StageConfig:
+        """Return a stage with the options that both stages share; a skipped stage stays skipped."""
+        if self.batch_size is not None:
+            stage = replace(stage, batch_size=self.batch_size)
+        if self.epochs is not None and stage.epochs:
+            stage = replace(stage, epochs=self.epochs)
+        return stage

@@ -39,7 +39,7 @@ class TransformConfig:
         pixels: Height and width of a frame (Sec. 3.1.1).
         audio_samples: Length of the audio, in samples at 16 kHz; shorter clips are zero-padded, longer ones are cut.
             None: training fills in the length of the longest training clip (Sec. 3.1.2), 244,832 on FIv2.
-        flip: Mirror a random half of the clips in each training epoch. The paper does not do this.
+        flip: Mirror a random half of the clips in each training epoch; `no-flip`, as in the paper, mirrors none.
         shift: Maximum random shift in each direction, as a fraction of the frame size, drawn anew each training epoch.
             Borders are filled with the edge pixels. The paper does not do this.
     """

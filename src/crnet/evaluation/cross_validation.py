@@ -82,24 +82,24 @@ def evaluate_protocol(
     _refuse_before_training(store, protocol, split, allow_missing)
     config, _ = read_training_config(run_dir)
     config = replace(config, training=replace(config.training, device=device))
-    parts = []
+    runs = []
     for part in protocol.single_folds:
         part_dir = _protocol_dir(run_dir, part)
         train_system(store, part_dir, config, progress, protocol=part)
         evaluation, folder = evaluate_run(
             part_dir, store, split=split, allow_missing=allow_missing, device=device, progress=progress
         )
-        parts.append(EvaluatedRun(part_dir, evaluation, folder))
-    return _whole(run_dir, protocol, parts, split), tuple(parts)
+        runs.append(EvaluatedRun(part_dir, evaluation, folder))
+    return _whole(run_dir, protocol, runs, split), tuple(runs)
 
 
-def _whole(run_dir: Path, protocol: SplitProtocol, parts: Sequence[EvaluatedRun], split: Split) -> EvaluatedRun:
+def _whole(run_dir: Path, protocol: SplitProtocol, runs: Sequence[EvaluatedRun], split: Split) -> EvaluatedRun:
     """Return the only part of a protocol, or write and return the pooled evaluation of several."""
-    if len(parts) == 1:
-        return parts[0]
+    if len(runs) == 1:
+        return runs[0]
     whole = _protocol_dir(run_dir, protocol)
     folder = whole / EVALUATION_FOLDER / split
-    evaluation = pool([part.evaluation for part in parts], protocol)
+    evaluation = pool([part.evaluation for part in runs], protocol)
     write_evaluation(evaluation, folder)
     return EvaluatedRun(whole, evaluation, folder)
 

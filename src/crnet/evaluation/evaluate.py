@@ -174,8 +174,8 @@ def _split_overlap(
         return {}
     overlap = {}
     for grouping, clip_ids in overlap_with_other_splits(clips.manifest, clips.split).items():
-        seen = np.array([row.clip_id in clip_ids for row in clips.rows])
-        if seen.all() or not seen.any():
+        is_seen = np.array([row.clip_id in clip_ids for row in clips.rows])
+        if is_seen.all() or not is_seen.any():
             continue
         overlap[grouping] = {
             name: {
@@ -185,6 +185,6 @@ def _split_overlap(
                     for system, prediction in predictions.items()
                 },
             }
-            for name, mask in (("seen", seen), ("unseen", ~seen))
+            for name, mask in (("seen", is_seen), ("unseen", ~is_seen))
         }
     return overlap

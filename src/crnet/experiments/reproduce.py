@@ -62,8 +62,8 @@ class Report:
 
 def reproduce(
     experiments: Sequence[Experiment],
-    store: Path,
-    out: Path,
+    store: Path | str,
+    out: Path | str,
     base: Config,
     *,
     seeds: tuple[int, ...] = (0, 1, 2),
@@ -96,6 +96,7 @@ def reproduce(
         UsageError: Another run uses `out`, or `workers` is negative.
         CrnetError: The store is unusable, the disk is full, or a training process died.
     """
+    out = Path(out)
     default = nets_at_once(base.training, choose_device(base.training.device))
     at_once = default if workers is None else worker_processes(workers)
     workspace = Workspace.open(store, out, base, seeds, backbones, progress, protocol)

@@ -128,8 +128,8 @@ class Workspace:
     @classmethod
     def open(
         cls,
-        store: Path,
-        out: Path,
+        store: Path | str,
+        out: Path | str,
         base: Config,
         seeds: tuple[int, ...] = (0,),
         backbones: tuple[str, ...] = BACKBONES,
@@ -147,7 +147,8 @@ class Workspace:
             raise UsageError("give at least one seed, and each seed once")
         if protocol.fold is not None:
             raise UsageError(f"{protocol} is a single fold", remedy=f"use all folds: {protocol.all_folds}")
-        workspace = cls(store, out, base, seeds, backbones, progress, protocol.single_folds[0])
+        store = Path(store)
+        workspace = cls(store, Path(out), base, seeds, backbones, progress, protocol.single_folds[0])
         for name in SPLITS:
             workspace.truth(name)
             if not workspace.rows(name):

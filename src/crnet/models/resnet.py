@@ -166,7 +166,7 @@ def _stage(geometry: Geometry, channels_in: int, channels: int, blocks: int, str
 
 
 @torch.no_grad()
-def load_backbone(net: ResNet, path: Path) -> None:
+def load_backbone(net: ResNet, path: Path | str) -> None:
     """Load weights in torchvision's format, stored as safetensors, into `net`. `fc.*` is ignored.
 
     Names and shapes are checked before any tensor is read, and nothing in the file is executed. The counters of batch
@@ -176,6 +176,7 @@ def load_backbone(net: ResNet, path: Path) -> None:
         FormatError: The file is a pickle or is not safetensors; or a parameter is missing, unknown, of another shape
             or not finite. The error names the first such parameter.
     """
+    path = Path(path)
     if path.suffix.lower() in PICKLE_SUFFIXES:
         raise FormatError("a pickle can run code when it is read", path=path, remedy=TO_SAFETENSORS)
     own = net.state_dict()

@@ -100,9 +100,9 @@ class TrainingConfig:
         precision: `auto` computes the forward pass in bfloat16 on a GPU that supports it, otherwise in float32.
             Losses, CR-blocks and weights are always float32.
         freeze_batchnorm: Freeze the running statistics of batch norm, so that a clip's result does not depend on its
-            batch. Use this when fine-tuning from --model.init, or when comparing runs with different numbers of
-            processes.
-        tensorboard: Also write TensorBoard files, if TensorBoard is installed.
+            batch; `no-freeze-batchnorm` updates them. Freeze them when fine-tuning from --model.init, or when comparing
+            runs with different numbers of processes.
+        tensorboard: Write TensorBoard files, if TensorBoard is installed; `no-tensorboard` does not write them.
     """
 
     stages: tuple[StageConfig, StageConfig] = (CLASSIFICATION, JOINT)

@@ -148,13 +148,13 @@ def open_log(folder: Path, rows: Sequence[Row], tensorboard: bool) -> Iterator[R
             board.close()
 
 
-def read_log(folder: Path) -> list[Row]:
+def read_log(folder: Path | str) -> list[Row]:
     """Read the rows of the log in a stream's folder, with current names; an empty list if there is no log.
 
     Raises:
         FormatError: The log is not one epoch per line in JSON.
     """
-    path = folder / LOG_NAME
+    path = Path(folder) / LOG_NAME
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         rows = [with_current_names(json.loads(line)) for line in lines if line]

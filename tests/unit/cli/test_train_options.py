@@ -63,6 +63,13 @@ def test_short_options_stand_for_configuration_fields(configuration) -> None:
     assert not training.tensorboard
 
 
+def test_epochs_set_both_stages_but_start_no_skipped_one(configuration) -> None:
+    both = configuration("--preset", "tiny", "--epochs", "7").training.stages
+    assert [stage.epochs for stage in both] == [7, 7]
+    skipped = configuration("--preset", "tiny", "--training.stages.0.epochs", "0", "--epochs", "7").training.stages
+    assert [stage.epochs for stage in skipped] == [0, 7]
+
+
 def test_options_override_the_file_and_the_file_overrides_the_preset(configuration) -> None:
     Path("config.yaml").write_text("streams: [face]\nmodel: {width: 24, classes: 7}\ntraining: {tensorboard: false}\n")
     config = configuration("--model.width", "32", "--preset", "tiny", "--config", "config.yaml")

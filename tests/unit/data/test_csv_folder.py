@@ -212,7 +212,7 @@ def test_any_text_is_a_table_or_a_label_error(tmp_path_factory: pytest.TempPathF
     root = tmp_path_factory.mktemp("any", numbered=True)
     (root / "t.csv").write_bytes(("clip," + text).encode("utf-8", "replace"))
     try:
-        clips = csv_folder.read_csv(root / "t.csv")
+        clips = csv_folder.read_csv(str(root / "t.csv"))
     except LabelError as error:
         assert "line" in error.reason
     else:

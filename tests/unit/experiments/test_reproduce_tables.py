@@ -39,7 +39,8 @@ CLAIMS = 70 + 8  # of the paper, and open choices
 def reproduced(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     """Reproduce everything once, with one seed."""
     out = tmp_path_factory.mktemp("results")
-    report = reproduce(EVERYTHING, store, out, TINY, seeds=(0,), workers=1, command="crnet x", preset="smallest")
+    paths = (str(store), str(out))  # strings work as well as paths
+    report = reproduce(EVERYTHING, *paths, TINY, seeds=(0,), workers=1, command="crnet x", preset="smallest")
     return out, report
 
 

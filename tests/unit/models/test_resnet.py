@@ -73,7 +73,7 @@ def test_a_torchvision_file_gives_the_same_features_as_in_monai(tmp_path: Path) 
     state = torchvision_resnet34()
     save_file(state, tmp_path / "resnet34.safetensors")
     ours = ResNet(GEOMETRY_2D, 3, generator=generator()).eval()
-    load_backbone(ours, tmp_path / "resnet34.safetensors")
+    load_backbone(ours, str(tmp_path / "resnet34.safetensors"))
     theirs = networks.resnet34(
         spatial_dims=2, n_input_channels=3, conv1_t_stride=2, bias_downsample=False, feed_forward=False
     ).eval()

@@ -87,7 +87,9 @@ def _video_finder(root: Path, files_by_name: Mapping[str, Path]) -> Callable[[st
     return find_video
 
 
-def read_csv(path: Path, find_video: Callable[[str], Path | None] = lambda clip_id: None) -> dict[str, LabelledClip]:
+def read_csv(
+    path: Path | str, find_video: Callable[[str], Path | None] = lambda clip_id: None
+) -> dict[str, LabelledClip]:
     """Read a CSV of clips; columns as in docs/data.md, separated by comma, semicolon or tab.
 
     Args:
@@ -97,6 +99,7 @@ def read_csv(path: Path, find_video: Callable[[str], Path | None] = lambda clip_
     Raises:
         LabelError: Unusable; the error names the line and the remedy.
     """
+    path = Path(path)
     rows = _rows(path)
     line, header = next(rows, (1, []))
     names = [name.strip().lower() for name in header]
