@@ -17,7 +17,7 @@ COMMANDS = {
     "prepare": "Turn a dataset into a clip store of frames, faces, sound and text.",
     "embed": "Replace the text vectors of a clip store.",
     "train": "Train the streams and the fusion on a clip store.",
-    "evaluate": "Evaluate a trained system and compare it with the median floor.",
+    "evaluate": "Evaluate a trained system and compare it with a constant.",
     "predict": "Score videos with a trained system.",
     "explain": "Explain a video's scores, or compute a split's key-point ratio.",
     "serve": "Serve a web page that scores videos.",

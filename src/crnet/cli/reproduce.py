@@ -59,8 +59,9 @@ class Reproduce(Command):
         str,
         option(
             "How clips are assigned to splits: official, video-disjoint (no source video in two splits), "
-            "identity-disjoint (no person in two splits; STORE must identify the persons) or grouped-kfold:5 (each "
-            "clip is tested once, by networks that saw neither its video nor its person; takes 5 times as long).",
+            "identity-disjoint (no person in two splits; the store must identify the person in each clip) or "
+            "grouped-kfold:5 (each clip is tested once, by networks that saw neither its video nor its person; takes 5 "
+            "times as long).",
             "PROTOCOL",
         ),
     ] = "official"

@@ -75,7 +75,8 @@ class Train(Command):
     init: Annotated[
         Path | None,
         option(
-            "Initial weights of the visual backbones: a ResNet-34 safetensors file with torchvision's names.", "FILE"
+            "Initial weights of the visual backbones: a ResNet-34 safetensors file with torchvision's parameter names.",
+            "FILE",
         ),
     ] = None
     seed: ConfiguredSeed = None

@@ -34,8 +34,8 @@ class TransformConfig:
     """How clips become samples. The bundle stores these settings: prediction uses the same transforms as training.
 
     Attributes:
-        frames: Frames per clip. The clip is divided into this many equal parts, and one frame is taken from each (Sec.
-            3.1.1). Must divide the clip's number of segments.
+        frames: Frames per clip. The clip is divided into this many equal parts, and one frame is taken from each. Must
+            divide the clip's number of segments (Sec. 3.1.1).
         pixels: Height and width of a frame (Sec. 3.1.1).
         audio_samples: Length of the audio, in samples at 16 kHz; shorter clips are zero-padded, longer ones are cut.
             None: training fills in the length of the longest training clip (Sec. 3.1.2), 244,832 on FIv2.

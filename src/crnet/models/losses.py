@@ -33,7 +33,8 @@ class Loss:
     """A loss that stages of training can use.
 
     Attributes:
-        function: Returns the scalar loss of a batch, from the network's output and the truth.
+        function: Returns the scalar loss of a batch, from the network's output and the truth. Losses of scores work in
+            points of 100 (`_error_points`), so that their sizes are comparable.
         compares: Arguments of the function: `scores`, the predicted and the true scores; or `classes`, the class logits
             and the true classes. Combined with regression losses, lambda (Eq. 9) multiplies a loss of classes.
     """

@@ -55,7 +55,7 @@ def _draw_loss_terms(evaluation: Evaluation, logs: Logs) -> Figure | None:
 RUN_FIGURES: dict[str, RunFigure] = {
     "systems": RunFigure(
         "evaluation",
-        "Every system beside the floor",
+        "Every system compared with the floor",
         "1 - MAE of each system with its 95% interval. If an interval reaches down to the dashed line, the system has"
         " not been shown to beat predicting one number for everyone.",
         lambda evaluation, logs: systems_figure(evaluation.systems),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
 from crnet.errors import FormatError
-from crnet.types import PREDICTION_COLUMNS, TARGETS, TRAITS, Batch, Faces, Prediction
+from crnet.types import DATA_SOURCES, PREDICTION_COLUMNS, TARGETS, TRAITS, Batch, DataSource, Faces, Prediction
 from synthetic import make_clip
 
 SCORES = dict.fromkeys(TARGETS, 0.5)
@@ -133,3 +133,7 @@ def test_rows_make_a_pandas_data_frame() -> None:
     assert tuple(frame.columns) == PREDICTION_COLUMNS
     assert frame["interview"].dtype == np.float64 and np.isnan(frame["interview"][1])
     assert frame.loc[0, "openness"] == SCORES["openness"] and frame.loc[1, "error"] == "broken"
+
+
+def test_every_data_source_has_its_texts() -> None:
+    assert tuple(DATA_SOURCES) == get_args(DataSource)
