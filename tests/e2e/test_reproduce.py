@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from process_state import is_running
 from synthetic import write_store
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reproduce.md"
@@ -32,14 +33,6 @@ def example(store: Path, out: Path) -> str:
 def children_of(process: int) -> set[int]:
     path = Path(f"/proc/{process}/task/{process}/children")
     return {int(number) for number in path.read_text().split()} if path.exists() else set()
-
-
-def is_running(process: int) -> bool:
-    """Return False for a process that has ended, even if its parent has not yet collected it."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def wait_for(condition: Callable[[], bool], event: str) -> None:

@@ -22,6 +22,7 @@ from crnet.data.splits import FEWEST_CALIBRATION_CLIPS
 from crnet.errors import FormatError
 from crnet.text.language import guess_language
 from crnet.types import STREAMS, TARGETS, TRAITS, Stream
+from crnet.utils.number_format import percent
 
 FORMAT = 1
 KIND = "split-conformal"
@@ -124,7 +125,7 @@ class Calibration:
         for stream, values in distances.items():
             distance, limit = float(np.asarray(values)[0]), self.distance_limit.get(stream, math.inf)
             if distance > limit:
-                share = f"{100 * NEAR_LEVEL:.0f}% of calibration clips are within {limit:.2f}"
+                share = f"{percent(NEAR_LEVEL, 0)} of calibration clips are within {limit:.2f}"
                 yield f"{UNLIKE_TRAINING[stream]} (distance {distance:.2f}; {share})"
 
     def coverage(self, truth: ArrayLike, scores: ArrayLike) -> dict[str, dict[str, float]]:

@@ -28,6 +28,7 @@ from crnet.media.settings import MediaSettings
 from crnet.media.video import Frame, VideoInfo, decode, probe
 from crnet.types import INT16_FULL_SCALE, TEXT_DIMENSIONS, Clip
 from crnet.utils.files import sha256
+from crnet.utils.number_format import percent
 from crnet.utils.process_memory import release_free_memory
 
 logger = logging.getLogger(__name__)
@@ -238,7 +239,7 @@ def _warnings(
     The segments' middle frames decide, so the warnings do not depend on which other frames are kept.
     """
     if info.truncated or pictures.readable < DAMAGED_BELOW:
-        share = f"{100 * pictures.readable:.0f}% of its frames"
+        share = f"{percent(pictures.readable, 0)} of its frames"
         yield f"the file is truncated or damaged: only {info.duration_s:.1f} s and {share} can be read"
     if bool(np.mean(pictures.levels) < BLACK_PICTURE_LEVEL):
         yield "the picture is black"

@@ -103,7 +103,7 @@ def _settings(timbre: Timbre, pitch_hz: float, cues: Mapping[str, float]) -> tup
 
 
 def _sentences(transcript: str) -> Iterator[str]:
-    """Yield the sentences of a transcript again and again; "um" if it has no words."""
+    """Yield the sentences of a transcript in an endless cycle, or "um" if there are none."""
     parts = transcript.replace("?", ".").replace("!", ".").split(".")
     sentences = [part for part in parts if any(map(str.isalnum, part))] or ["um"]
     while True:

@@ -12,6 +12,7 @@ import pytest
 
 from crnet.errors import StorageError, UsageError
 from crnet.utils.executors import WorkerDied, available_cores, run_jobs, worker_processes
+from process_state import is_running
 
 LONG_JOB_SCRIPT = """
 import os, sys, time
@@ -79,14 +80,6 @@ def test_stopping_early_ends_the_workers() -> None:
     started_s = time.monotonic()
     results.close()  # type: ignore[attr-defined]
     assert time.monotonic() - started_s < 5
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process exists and is not a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
