@@ -24,11 +24,11 @@ class Evaluate(Command):
     """Evaluate a trained system and compare it with a constant.
 
     The constant, called the floor, predicts the training median for everyone. The command writes metrics.json,
-    predictions.csv and plots to RUN/evaluation/SPLIT, and RUN/report.html. metrics.json has, for every target: 1 - MAE,
-    MAE, R2, Pearson and CCC with 95% bootstrap intervals, the share of the floor's error that is removed, and the
-    spread of the predictions; for each stream alone, for scene+face, and for the fusion. The tables on the terminal
-    summarise it. Clips whose source video or person also occurs in another split, as is the case for most First
-    Impressions clips, are also reported separately.
+    predictions.csv and plots to RUN/evaluation/SPLIT, and RUN/report.html. For each stream alone, for scene+face and
+    for the fusion, metrics.json gives the following for every target: 1 - MAE, MAE, R2, Pearson and CCC with 95%
+    bootstrap intervals, the share of the floor's error that is removed, and the spread of the predictions. The tables
+    on the terminal summarise it. Clips whose source video or person also occurs in another split, as is the case for
+    most First Impressions clips, are also reported separately.
 
     With --protocol, the system is retrained with the run's configuration on different splits of the same clips, in
     RUN/protocols, and both results are shown. This takes as long as `crnet train`, or K times as long for K folds. If

@@ -51,8 +51,8 @@ Workers = Annotated[
     int | None,
     DisallowNone,
     option(
-        "Number of parallel worker processes; 0 works in this process. Results do not depend on it. By default, crnet "
-        "chooses."
+        "Number of parallel worker processes; 0 does all the work in this process. Results do not depend on it. "
+        "By default, crnet chooses."
     ),
 ]
 
