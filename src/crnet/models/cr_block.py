@@ -80,6 +80,10 @@ class CRBlock(LinearScoreHead):
     convolution of a vector is a linear layer, so this module uses linear layers. It leaves autocast: bfloat16 has
     too few digits for scores.
 
+    G starts at zero weights, like the plain head, so every score starts at the training mean of its target. From random
+    weights, most scores start far from it, and the first steps that bring them back destroy the classes that stage 1
+    learned (docs/paper.md, section 3).
+
     Args:
         width: Length F of `a` and of every feature (512 in the paper).
         classes: n, the number of classes of each target.
@@ -99,11 +103,11 @@ class CRBlock(LinearScoreHead):
         self.class_features = nn.Linear(width, targets * classes * width)
         self.class_weight = nn.Parameter(torch.empty(targets, classes, width))
         self.class_bias = nn.Parameter(torch.zeros(targets, classes))
-        self.score_weight = nn.Parameter(torch.empty(targets, width))
+        self.score_weight = nn.Parameter(torch.zeros(targets, width))
         self.score_bias = nn.Parameter(torch.zeros(targets))
         # The paper does not say how weights start; this is PyTorch's range for a convolution.
         bound = 1 / math.sqrt(width)
-        for weight in (self.class_features.weight, self.class_weight, self.score_weight):
+        for weight in (self.class_features.weight, self.class_weight):
             nn.init.uniform_(weight, -bound, bound, generator=generator)
         nn.init.zeros_(self.class_features.bias)
 
