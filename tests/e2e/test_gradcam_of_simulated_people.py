@@ -32,6 +32,7 @@ from crnet.simulate.write_store import write_store
 from crnet.training.checkpoint import load_net
 from crnet.training.config import CLASSIFICATION, JOINT, TrainingConfig
 from crnet.training.stream import TrainingJob, train_stream
+from random_net import random_net
 
 pytestmark = [
     pytest.mark.slow,
@@ -96,7 +97,7 @@ def test_gradcam_finds_the_face_of_simulated_people(store: Path, manifest: Manif
     _, predicted = extract(net, load_batches(ClipDataset(store, test, TRANSFORMS, ["face"]), 16))
     r2_smile, r2_pitch = (r2(stack_scores(test)[:, i], predicted[:, i]) for i in (0, 1))  # one target of each cue
     face_share, voice_share, area = mass_on_faces(net, store, test[:CLIPS])
-    untrained = [mass_on_faces(StreamNet("face", MODEL, seed=seed).eval(), store, test[:CLIPS]) for seed in CONTROLS]
+    untrained = [mass_on_faces(random_net("face", MODEL, seed=seed).eval(), store, test[:CLIPS]) for seed in CONTROLS]
     gaps = [face - voice for face, voice, _ in untrained]
     print(f"R2 {r2_smile:.2f} of the smile, {r2_pitch:.2f} of the pitch")
     print(f"on the face: {face_share:.3f} (smile), {voice_share:.3f} (pitch); the face is {area:.3f} of the crop")

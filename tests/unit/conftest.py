@@ -20,10 +20,11 @@ from crnet.evaluation.evaluate import evaluate
 from crnet.evaluation.evaluation import Evaluation
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.media.settings import MediaSettings
-from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.crnet import ModelConfig
 from crnet.models.inference import extract_all
 from crnet.training.config import TrainingConfig
 from crnet.types import STREAMS, Clip
+from random_net import random_net
 
 SEGMENTS, PIXELS, AUDIO_SAMPLES = 4, 16, 12_800  # 0.8 s
 TRAIN_CLIPS, TEST_CLIPS = 16, 12
@@ -99,7 +100,7 @@ def make_bundle(store: Path, config: Config = CONFIG) -> Bundle:
     from crnet.data.manifest import read_manifest
 
     rows = read_manifest(store).rows("train")
-    networks = {stream: StreamNet(stream, config.model, seed=1).eval() for stream in config.streams}
+    networks = {stream: random_net(stream, config.model, seed=1).eval() for stream in config.streams}
     features, _ = extract_all(networks, store, rows, config.transforms)
     scores = stack_scores(rows)
     return Bundle(

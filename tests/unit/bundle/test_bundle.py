@@ -24,6 +24,7 @@ from crnet.models.crnet import StreamNet
 from crnet.predict import Predictor
 from crnet.types import Stream
 from crnet.utils.files import read_json, sha256, write_bytes, write_json
+from random_net import random_net
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_a_loaded_network_has_the_tensors_of_the_saved_one(
     bundle: Bundle, tmp_path: Path, stream: Stream, changes: dict[str, str]
 ) -> None:
     config = replace(bundle.config.model, **changes)
-    saved_net = StreamNet(stream, config, seed=3)
+    saved_net = random_net(stream, config, seed=3)
     write_bytes(tmp_path / f"{stream}.safetensors", weights_to_bytes(saved_net.state_dict()))
     net = _load_net(stream, config, tmp_path)
     assert not net.training

@@ -17,11 +17,12 @@ from crnet.data.manifest import read_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.media.settings import MediaSettings
-from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.crnet import ModelConfig
 from crnet.models.inference import extract_all
 from crnet.predict import Predictor
 from crnet.training.config import TrainingConfig
 from crnet.types import SAMPLE_RATE_HZ, STREAMS, Stream
+from random_net import random_net
 from synthetic import write_store
 
 PIXELS, FRAMES, SECONDS, FPS = 32, 4, 3.0, 10
@@ -35,7 +36,7 @@ CONFIG = Config(
 
 def make_bundle(store: Path, config: Config = CONFIG) -> Bundle:
     rows = read_manifest(store).rows("train")
-    networks = {stream: StreamNet(stream, config.model, seed=1).eval() for stream in config.streams}
+    networks = {stream: random_net(stream, config.model, seed=1).eval() for stream in config.streams}
     features, _ = extract_all(networks, store, rows, config.transforms)
     scores = stack_scores(rows)
     fusion = Fusion.fit(config.fusion, features, scores)

@@ -16,6 +16,7 @@ from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.models.losses import loss_terms
 from crnet.predict import Predictor
 from crnet.types import Batch
+from random_net import random_net
 
 PIXELS, FRAMES = 56, 2
 FACE_CUE, VOICE_CUE = 0, 1  # places in the row of targets
@@ -39,7 +40,7 @@ def some_frames(pixels: int = 40, frames: int = 4) -> Batch:
 @pytest.mark.parametrize("layer", ["layer1", "layer2", "layer3", "layer4", None])
 @pytest.mark.parametrize("stream", ["scene", "face"])
 def test_maps_have_the_frames_shape_and_range(backbone: str, layer: str | None, stream: str) -> None:
-    net = StreamNet(stream, ModelConfig(backbone=backbone, width=4, blocks=(1, 1, 1, 1), frames=4)).eval()
+    net = random_net(stream, ModelConfig(backbone=backbone, width=4, blocks=(1, 1, 1, 1), frames=4)).eval()
     maps = compute_heat_maps(net, some_frames(), layer)
     assert maps.features.shape == (4, 40, 40) and maps.gradcam.shape == (6, 4, 40, 40)
     assert maps.features.min() == 0 and maps.features.max() == 1
@@ -58,7 +59,7 @@ def test_maps_of_a_loaded_system(make_system: Callable[..., Predictor]) -> None:
 def test_gradcam_agrees_with_captum(backbone: str) -> None:
     from captum.attr import LayerGradientXActivation
 
-    net = StreamNet("scene", ModelConfig(backbone=backbone, width=8, blocks=(1, 1, 1, 1), frames=4)).eval()
+    net = random_net("scene", ModelConfig(backbone=backbone, width=8, blocks=(1, 1, 1, 1), frames=4)).eval()
     batch = some_frames()
     attribution = LayerGradientXActivation(lambda _: net(batch).scores, net.backbone.layer2)
     expected = torch.stack([attribution.attribute(torch.zeros(1, 1), target=i).sum(1) for i in range(6)])
@@ -71,7 +72,7 @@ def test_gradcam_agrees_with_captum(backbone: str) -> None:
 
 def test_at_the_last_stage_the_maps_add_up_to_the_change_of_the_score() -> None:
     """The sum of gradient times activation is the first-order change of the score when the activation vanishes."""
-    net = StreamNet("scene", ModelConfig(width=4, blocks=(1, 1, 1, 1), frames=4)).eval()
+    net = random_net("scene", ModelConfig(width=4, blocks=(1, 1, 1, 1), frames=4)).eval()
     batch = some_frames()
     activation = net.feature_map(batch)
     score = net.head(net.clip_vector(activation))[2][0, 2]
@@ -168,7 +169,7 @@ def test_gradcam_finds_the_face_for_a_score_that_the_face_decides() -> None:
     training, test = draw(340, 0), draw(40, 1)
     face_target, voice_target = face_mass(trained(training), test)
     area = test.face.mean()
-    untrained = [face_mass(StreamNet("scene", SHAPE, seed=seed).eval(), test) for seed in range(100, 104)]
+    untrained = [face_mass(random_net("scene", SHAPE, seed=seed).eval(), test) for seed in range(100, 104)]
     gaps = [a - b for a, b in untrained]
     assert face_target > 2 * area
     assert face_target > voice_target + 0.08

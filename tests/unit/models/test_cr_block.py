@@ -14,10 +14,18 @@ from hypothesis.extra import numpy as hnp
 
 from crnet.errors import ConfigError, CrnetError, LabelError
 from crnet.models.cr_block import EDGES, CRBlock, class_indices
+from random_net import randomise_scores
+
+
+def fresh_block(width: int = 8, classes: int = 4, seed: int = 0) -> CRBlock:
+    return CRBlock(width, classes, generator=torch.Generator().manual_seed(seed))
 
 
 def block(width: int = 8, classes: int = 4, seed: int = 0) -> CRBlock:
-    return CRBlock(width, classes, generator=torch.Generator().manual_seed(seed))
+    """Return a CR-block whose scores depend on its input, which those of a fresh one do not."""
+    net = fresh_block(width, classes, seed)
+    randomise_scores(net, seed)
+    return net
 
 
 def vectors(*shape: int, seed: int = 1) -> torch.Tensor:
@@ -155,11 +163,26 @@ def test_class_weights_sum_to_one(seed: int) -> None:
     torch.testing.assert_close(features, expected)
 
 
-def test_scores_start_at_the_means() -> None:
-    net = block()
+def test_a_fresh_block_scores_the_training_means_for_any_input() -> None:
+    net = fresh_block()
     means = np.array([0.476, 0.520, 0.548, 0.523, 0.566, 0.504])
     net.initialise_from_scores(np.stack([means - 0.1, means + 0.1]))
-    assert net(torch.zeros(1, 8))[2][0].tolist() == pytest.approx(means)
+    features, logits, scores = net(100 * vectors(3, 8))
+    torch.testing.assert_close(scores, torch.from_numpy(means).float().expand(3, 6), rtol=0, atol=1e-6)
+    assert features.std() > 1 and logits.std() > 1  # the classes and their features do depend on the input
+
+
+def test_the_first_step_of_regression_trains_g_and_the_second_the_rest() -> None:
+    """The gradient of G's weight is f_reg, which is not zero; behind G it is G's weight, which starts at zero."""
+    net, a = fresh_block(), vectors(2, 8)
+    features, _, scores = net(a)
+    scores.sum().backward()
+    torch.testing.assert_close(net.score_weight.grad, features.sum(0))
+    assert net.class_features.weight.grad is not None and not net.class_features.weight.grad.any()
+    torch.optim.SGD(net.parameters(), 0.1).step()
+    net.zero_grad()
+    net(a)[2].sum().backward()
+    assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in net.parameters())
 
 
 @pytest.mark.parametrize("scores", [[[0.5] * 5], [[0.5] * 5 + [1.1]], [[0.5] * 5 + [math.nan]], [0.5] * 6, []])

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from crnet.errors import ConfigError, FormatError
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.types import STREAMS, Batch, Stream
+from random_net import random_net
 
 TINY = ModelConfig(width=8, blocks=(1, 1, 1, 1), frames=4)
 
@@ -45,7 +46,7 @@ def select(source: Batch, clips: list[int]) -> Batch:
 
 def net(stream: Stream = "scene", config: ModelConfig = TINY, seed: int = 0) -> StreamNet:
     """Return a network in evaluation mode whose batch norms have statistics, so that its features are not tiny."""
-    network = StreamNet(stream, config, seed)
+    network = random_net(stream, config, seed)
     with torch.no_grad():
         network(batch(seed=99))
     return network.eval()

@@ -24,6 +24,7 @@ from crnet.training.checkpoint import (
     save_weights,
 )
 from crnet.training.config import CLASSIFICATION, JOINT, StageConfig
+from random_net import random_net
 from tiny_training import TINY_MODEL
 
 STATE = TrainState(2, 3, Best(2, 1, 0.9), [{"epoch": 1, "val": None}], finished=False)
@@ -31,7 +32,7 @@ STATE = TrainState(2, 3, Best(2, 1, 0.9), [{"epoch": 1, "val": None}], finished=
 
 def stepped(stage: StageConfig, seed: int = 0) -> tuple[StreamNet, torch.optim.Optimizer]:
     """Return a network and an optimizer after two steps."""
-    net = StreamNet("scene", TINY_MODEL, seed)
+    net = random_net("scene", TINY_MODEL, seed)
     for parameter in net.regression_parameters():
         parameter.requires_grad_(stage.trains_regression)
     optimizer = stage.make_optimizer(net.parameters())
