@@ -23,9 +23,10 @@ class Prepare(Command):
     """Turn a dataset into a clip store of frames, faces, sound and text.
 
     Reads the First Impressions v2 release in any form (nested zips, encrypted test zips, unpacked folders), the output
-    of `crnet simulate`, or a folder of videos with a CSV file (docs/data.md). The command asks for the keys of
-    encrypted zips, or takes them from CRNET_FIV2_KEY or CRNET_FIV2_KEY_<NAME OF THE ZIP>. Videos that cannot be
-    read are listed in STORE/failures.csv. If it is interrupted, run the same command again to continue.
+    of `crnet simulate`, or a folder of videos with a CSV file (docs/data.md). The keys of encrypted zips come from
+    CRNET_FIV2_KEY_<NAME OF THE ZIP> or CRNET_FIV2_KEY; on a terminal, the command asks for the others. An encrypted
+    zip without a key is skipped with a warning, and the same command with its key adds its clips. Videos that cannot
+    be read are listed in STORE/failures.csv. If it is interrupted, run the same command again to continue.
     """
 
     resumes = True
@@ -63,9 +64,12 @@ class Prepare(Command):
         failures = [vars(failure) for failure in report.failures]
         if self.json:
             counts = {"done": report.done, "skipped": report.skipped}
-            print_json({"store": str(self.store), **counts, "failures": failures})
+            locked = [{"path": archive.path, "remedy": archive.remedy} for archive in report.locked]
+            print_json({"store": str(self.store), **counts, "failures": failures, "locked": locked})
         else:
             print(f"{self.store}: {report.done} clips prepared, {report.skipped} already were, {len(failures)} failed")
+            if report.locked:
+                print(f"encrypted zips without a key, which were skipped: {len(report.locked)}")
         for failure in report.failures[:FAILURES_SHOWN]:
             print(f"failed: {failure.path}: {failure.reason} ({failure.remedy})", file=sys.stderr)
         if failures:

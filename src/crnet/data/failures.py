@@ -1,10 +1,10 @@
-"""`failures.csv`: the clips of a dataset that could not be prepared."""
+"""`failures.csv` and `locked.csv`: the labelled clips of a dataset that are missing from its store, and why."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from crnet.data.manifest import Manifest
@@ -14,6 +14,7 @@ from crnet.types import Split
 from crnet.utils.files import write_text
 
 FAILURES_NAME = "failures.csv"
+LOCKED_NAME = "locked.csv"
 
 
 def write_failures(store: Path, failures: Collection[Failure], clips: Mapping[str, LabelledClip]) -> None:
@@ -36,19 +37,38 @@ def write_failures(store: Path, failures: Collection[Failure], clips: Mapping[st
     write_text(store / FAILURES_NAME, text.getvalue())
 
 
+def write_locked(store: Path, clips: Iterable[LabelledClip]) -> None:
+    """Write `locked.csv`, the clips that may be in encrypted archives without a key; no file if there are none.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    rows = sorted((clip.clip_id, clip.split or "") for clip in clips)
+    if not rows:
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([("clip", "split"), *rows])
+    write_text(store / LOCKED_NAME, text.getvalue())
+
+
 def missing_clips(manifest: Manifest, splits: Collection[Split], store: Path | str) -> tuple[str, ...]:
     """Return the annotated clips of these splits of the dataset that are missing from the store.
 
     Raises:
-        FormatError: The list of failures is damaged.
+        FormatError: The list of failures or of locked clips is damaged.
     """
-    path = Path(store) / FAILURES_NAME
+    rows = [row for name in (FAILURES_NAME, LOCKED_NAME) for row in _read_rows(Path(store) / name)]
+    missing = {clip for clip, split in rows if split in splits}
+    return tuple(sorted(missing - {row.clip_id for row in manifest.clips} - {""}))
+
+
+def _read_rows(path: Path) -> list[tuple[str, str]]:
+    """Return clip and split of each row; no rows if there is no file."""
     if not path.is_file():
-        return ()
-    prepared = {row.clip_id for row in manifest.clips}
+        return []
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            failed = [row["clip"] for row in csv.DictReader(file) if row["split"] in splits]
+            return [(row["clip"], row["split"]) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
-        raise FormatError(f"cannot be read as a list of failures: {error}", path=path) from error
-    return tuple(sorted(set(failed) - prepared - {""}))
+        raise FormatError(f"cannot be read as a list of missing clips: {error}", path=path) from error

@@ -21,17 +21,19 @@ from crnet.data.extract import (
     extract_clip,
     extract_to_store,
 )
-from crnet.data.failures import FAILURES_NAME, write_failures
+from crnet.data.failures import FAILURES_NAME, LOCKED_NAME, write_failures, write_locked
 from crnet.data.manifest import EMBEDDING_NAME, MANIFEST_NAME, Manifest, write_manifest
-from crnet.data.sources.archives import KeyLookup, ask_for_key
-from crnet.data.sources.dataset import Dataset, Failure, LabelledClip
+from crnet.data.missing_videos import sort_missing
+from crnet.data.sources.archive_keys import KeyLookup, ask_for_key
+from crnet.data.sources.archives import NO_KEY
+from crnet.data.sources.dataset import Dataset, Failure, LabelledClip, LockedArchive
 from crnet.data.sources.open_dataset import open_dataset
 from crnet.data.store import CLIP_FORMAT
 from crnet.errors import StorageError, UsageError
 from crnet.text.asr import SpeechRecogniser
 from crnet.text.encoder_interface import TextEncoder, encoder_label
 from crnet.text.hashed_ngrams import HashedNgrams
-from crnet.types import SPLITS, DataSource, Split
+from crnet.types import DataSource
 from crnet.utils.executors import WorkerDied, run_jobs, worker_processes
 from crnet.utils.files import remove_leftovers, write_bytes, write_json
 from crnet.utils.progress import Progress, no_progress
@@ -86,11 +88,13 @@ class PrepareReport:
         done: Number of clips prepared by this call.
         skipped: Number of clips that were in the store already.
         failures: The clips that could not be prepared.
+        locked: The encrypted archives that have no key and were skipped.
     """
 
     done: int
     skipped: int
     failures: tuple[Failure, ...]
+    locked: tuple[LockedArchive, ...] = ()
 
 
 @dataclass
@@ -100,12 +104,16 @@ class _Tally:
     Attributes:
         extracted: The finished clips by clip id.
         failures: The failures.
+        locked: The encrypted archives without a key.
+        locked_clips: The missing clips whose videos may be in these.
         videos_left: Number of unread videos in each video group.
         temporary_archives: Temporary archives of each video group.
     """
 
     extracted: dict[str, ExtractedClip] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    locked: list[LockedArchive] = field(default_factory=list)
+    locked_clips: list[LabelledClip] = field(default_factory=list)
     videos_left: Counter[int] = field(default_factory=Counter)
     temporary_archives: dict[int, tuple[Path, ...]] = field(default_factory=dict)
 
@@ -124,7 +132,8 @@ def prepare(
 ) -> PrepareReport:
     """Prepare a dataset: write the clip store that training and evaluation read.
 
-    A clip that cannot be read becomes a row of failures.csv, and the others are still prepared. After an interruption
+    A clip that cannot be read becomes a row of failures.csv, and the others are still prepared. An encrypted archive
+    without a key is skipped with a warning; the same call with its key adds its clips. After an interruption
     at any moment, the same call resumes and ends with the same bytes; the manifest is written last.
 
     Args:
@@ -173,6 +182,7 @@ def _begin(store: Path, settings: dict[str, Any]) -> None:
         remove_leftovers(store)
         # Without a manifest the store is unfinished.
         (store / MANIFEST_NAME).unlink(missing_ok=True)
+        (store / LOCKED_NAME).unlink(missing_ok=True)
         (store / EMBEDDING_NAME).unlink(missing_ok=True)
         (store / WORK_NAME).mkdir(parents=True)
     except OSError as error:
@@ -211,7 +221,8 @@ def _extract_all(dataset: Dataset, context: ExtractContext, workers: int, progre
         tally.videos_left[job.group] -= 1
         _delete_temporary_archives(tally, job.group)
         progress(TASK, finished, len(dataset.clips), note)
-    tally.failures += _missing_videos(dataset, tally)
+    failures, tally.locked_clips = sort_missing(dataset, tally.extracted, tally.failures, tally.locked)
+    tally.failures += failures
     progress(TASK, len(dataset.clips), len(dataset.clips))
     return tally
 
@@ -220,6 +231,10 @@ def _jobs(dataset: Dataset, work_dir: Path, tally: _Tally) -> Iterator[ExtractJo
     for number, group in enumerate(dataset.video_groups(work_dir)):
         if isinstance(group, Failure):
             tally.failures.append(group)
+            continue
+        if isinstance(group, LockedArchive):
+            _log.warning("%s: %s, so it is skipped (%s)", group.path, NO_KEY, group.remedy)
+            tally.locked.append(group)
             continue
         tally.videos_left[number] = len(group.videos)
         tally.temporary_archives[number] = group.temporary_archives
@@ -241,35 +256,6 @@ def _dead_worker_failure(job: ExtractJob, death: WorkerDied) -> Failure:
     return Failure(job.clip.clip_id, job.video.display_path, reason, remedy)
 
 
-def _missing_videos(dataset: Dataset, tally: _Tally) -> list[Failure]:
-    """Return a failure for each clip without a video, except in splits without any video if the dataset skips those."""
-    handled = {*tally.extracted, *(failure.clip for failure in tally.failures)}
-    missing = [clip for clip in dataset.clips.values() if clip.clip_id not in handled]
-    if dataset.skip_missing_splits:
-        for split in SPLITS:
-            if _is_split_missing(split, missing, dataset, tally):
-                count = sum(clip.split == split for clip in missing)
-                _log.warning("the %s split has no videos here: its %d clips are skipped", split, count)
-                missing = [clip for clip in missing if clip.split != split]
-    remedy = "put the video there, or remove the clip from the labels"
-    return [Failure(clip.clip_id, dataset.expected_path(clip.clip_id), "no such video", remedy) for clip in missing]
-
-
-def _is_split_missing(split: Split, missing: list[LabelledClip], dataset: Dataset, tally: _Tally) -> bool:
-    """Whether no video of a split exists, and none can be in an archive that could not be read."""
-    missing_count = sum(clip.split == split for clip in missing)
-    if not missing_count or missing_count != sum(clip.split == split for clip in dataset.clips.values()):
-        return False
-    return not any(not failure.clip and _may_contain(failure.path, split) for failure in tally.failures)
-
-
-def _may_contain(archive: str, split: Split) -> bool:
-    """Whether an archive may contain videos of a split, by its name and the names of the archives around it."""
-    names = [part.lower() for part in Path(archive).parts if part.lower().endswith(".zip")]
-    named_splits = {candidate for candidate in SPLITS for name in names if name.startswith(candidate)}
-    return not named_splits or split in named_splits
-
-
 def _finish(
     source: Path, store: Path, dataset: Dataset, tally: _Tally, recorded: Mapping[str, Any], encoder: str
 ) -> PrepareReport:
@@ -281,12 +267,15 @@ def _finish(
     shutil.rmtree(store / WORK_NAME, ignore_errors=True)
     failures = tuple(sorted(tally.failures, key=lambda failure: (failure.clip, failure.path)))
     write_failures(store, failures, dataset.clips)
+    write_locked(store, tally.locked_clips)
     clips = tally.extracted.values()
     if not clips and not any(failure.clip in dataset.clips for failure in failures):
         raise UsageError(
             f"has no video of its {len(dataset.clips)} labelled clips",
             path=source,
-            remedy=f"put the videos beside the annotation, under the names it uses; see {store / FAILURES_NAME}",
+            remedy=tally.locked[0].remedy
+            if tally.locked
+            else f"put the videos beside the annotation, under the names it uses; see {store / FAILURES_NAME}",
         )
     if (source / CEILING_NAME).is_file():  # simulated data come with their best attainable scores
         write_bytes(store / CEILING_NAME, (source / CEILING_NAME).read_bytes())
@@ -301,4 +290,4 @@ def _finish(
             len(rows),
         )
     reused = sum(clip.reused for clip in clips)
-    return PrepareReport(len(rows) - reused, reused, failures)
+    return PrepareReport(len(rows) - reused, reused, failures, tuple(tally.locked))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crnet.bundle.bundle import Bundle
-from crnet.data.failures import FAILURES_NAME, missing_clips
+from crnet.data.failures import FAILURES_NAME, LOCKED_NAME, missing_clips
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.data.splits import OFFICIAL, SplitProtocol, assign_splits, training_fingerprint
 from crnet.errors import ConfigError, LabelError
@@ -85,8 +85,9 @@ def refuse_missing(missing: Sequence[str], store: Path) -> None:
     if missing:
         raise LabelError(
             f"{len(missing)} annotated clips are not in the store, the first is {missing[0]}",
-            path=store / FAILURES_NAME,
-            remedy="repair them and run `crnet prepare` again, or allow missing clips and report n with every figure",
+            path=store,
+            remedy=f"repair those in {FAILURES_NAME}, give the keys for those in {LOCKED_NAME} and run `crnet prepare` "
+            "again, or allow missing clips and report n with every figure",
         )
 
 

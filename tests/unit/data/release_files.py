@@ -6,9 +6,10 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from crnet.data.sources.archive_keys import Key
 from crnet.types import TARGETS
 
 RELEASE_ORDER = ("extraversion", "neuroticism", "agreeableness", "conscientiousness", "interview", "openness")
@@ -61,6 +62,18 @@ def annotation(scores: Mapping[str, tuple[float, ...]], targets: tuple[str, ...]
 def transcription(texts: Mapping[str, str]) -> bytes:
     """Make a transcription pickle."""
     return b"\x80\x02" + dictionary({clip: text(transcript) for clip, transcript in texts.items()}) + b"."
+
+
+class Keys:
+    """A `KeyLookup`: the key of an archive by its own name or the name of one around it. Records what was requested."""
+
+    def __init__(self, keys: Mapping[str, str] | None = None) -> None:
+        self.keys = keys or {}
+        self.requested: list[tuple[str, ...]] = []
+
+    def __call__(self, names: Sequence[str]) -> Key | None:
+        self.requested.append(tuple(names))
+        return next((Key(self.keys[name], f"for {name}") for name in names if name in self.keys), None)
 
 
 def zipped(contents: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:

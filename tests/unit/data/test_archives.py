@@ -12,13 +12,14 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from release_files import encrypted, zipped
+from release_files import Keys, encrypted, zipped
 
 from crnet.data.sources import archives
-from crnet.data.sources.archives import Archive, ask_for_key, key_from_environment
+from crnet.data.sources.archives import Archive
 from crnet.errors import ArchiveError, MissingDependencyError
 
 needs_decryption = pytest.mark.skipif(
@@ -33,8 +34,8 @@ XQAAAABVAAAAOQAAAAkACwAAAAAAAAAAAIABAAAAAGlubmVyLnR4dAGZBwACAEFFAwAAUEsFBgAAAAAB
 """)
 
 
-def no_keys(stem: str) -> str:
-    raise AssertionError(f"requested the key of {stem}")
+def no_keys(names: Sequence[str]) -> None:
+    raise AssertionError(f"requested the key of {names}")
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -167,20 +168,6 @@ def test_a_damaged_archive_is_an_archive_error(tmp_path: Path, kind: str) -> Non
     assert str(caught.value.path).startswith(str(path))
 
 
-def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("CRNET_FIV2_KEY"):
-            monkeypatch.delenv(name)
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
-    with pytest.raises(ArchiveError, match="CRNET_FIV2_KEY_TEST_1E or CRNET_FIV2_KEY"):
-        ask_for_key("test-1e")
-    monkeypatch.setenv("CRNET_FIV2_KEY", "general")
-    assert ask_for_key("test-1e") == "general"
-    monkeypatch.setenv("CRNET_FIV2_KEY_TEST_1E", "own")
-    assert ask_for_key("test-1e") == "own"
-    assert key_from_environment("test-2e", exact=True) is None
-
-
 ENCRYPTED = encrypted({"a.mp4": b"secret " * 100, "b.mp4": b"more"}, "geheim")
 
 
@@ -197,13 +184,14 @@ def test_python_can_read_the_encrypted_archives_of_these_tests(tmp_path: Path) -
 )
 def test_encrypted_archives_open_with_their_key_only(tmp_path: Path, content: bytes, expected: bytes) -> None:
     path = write(tmp_path / "test-1e.zip", content)
-    requested = []
-    archive = Archive(path, lambda stem: requested.append(stem) or "geheim")
-    assert requested == ["test-1e"]
+    keys = Keys({"test-1e": "geheim"})
+    archive = Archive(path, keys)
+    assert keys.requested == [("test-1e",)] and archive.locked == ()
     assert archive.members[0].read(10_000) == expected
     assert "geheim" not in repr(archive.members[0])
-    with pytest.raises(ArchiveError, match="key is wrong") as caught:
-        Archive(path, lambda stem: "falsch").members[0].read(10_000)
+    with pytest.raises(ArchiveError, match="the key for test-1e is wrong") as caught:
+        Archive(path, Keys({"test-1e": "falsch"}))
+    assert caught.value.path == path and "CRNET_FIV2_KEY_TEST_1E" in str(caught.value.remedy)
     assert "falsch" not in str(caught.value)
 
 
@@ -221,15 +209,55 @@ def test_every_member_of_an_encrypted_archive_with_data_descriptors_is_read(tmp_
             (tmp_path / name).write_bytes(content)
         subprocess.run([*maker.split(), "-q", "-P", "geheim", path.name, *contents], cwd=tmp_path, check=True)
     assert all(info.flag_bits & 9 == 9 for info in zipfile.ZipFile(path).infolist())
-    assert {member.name: member.read(1000) for member in Archive(path, lambda stem: "geheim").members} == contents
+    assert {member.name: member.read(1000) for member in Archive(path, Keys({"x": "geheim"})).members} == contents
 
 
 @needs_decryption
-def test_archives_inside_an_encrypted_archive_open_with_the_same_key(tmp_path: Path) -> None:
+def test_archives_inside_an_encrypted_archive_open_with_the_same_key_or_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(tmp_path / "test-1e.zip", encrypted({"test80_01.zip": ENCRYPTED}, "geheim"))
-    archive = Archive(path, lambda stem: "geheim")
+    archive = Archive(path, Keys({"test-1e": "geheim"}))
     inner = archive.inner(archive.members[0], tmp_path / "unpacked.zip")
     assert inner.members[1].read(10) == b"more"
+    monkeypatch.setenv("CRNET_FIV2_KEY_TEST80_01", "falsch")
+    with pytest.raises(ArchiveError, match=r"test80_01\.zip: the key in CRNET_FIV2_KEY_TEST80_01 is wrong"):
+        archive.inner(archive.members[0], tmp_path / "unpacked.zip")
+
+
+@needs_decryption
+def test_an_archive_inside_a_plain_one_opens_with_its_own_key_or_that_of_the_outer_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "test-1e.zip", zipped({"test80_01.zip": ENCRYPTED}))
+    for keys in (Keys({"test80_01": "geheim"}), Keys({"test-1e": "geheim"})):
+        archive = Archive(path, keys)
+        assert archive.inner(archive.members[0], tmp_path / "unpacked.zip").members[1].read(10) == b"more"
+        assert keys.requested == [("test80_01", "test-1e")]
+
+
+def test_members_without_a_key_are_listed_but_not_read(tmp_path: Path) -> None:
+    keys = Keys()
+    archive = Archive(write(tmp_path / "test-1e.zip", ENCRYPTED), keys)
+    assert archive.members == () and keys.requested == [("test-1e",)]
+    assert [member.name for member in archive.locked] == ["a.mp4", "b.mp4"]
+    with pytest.raises(ArchiveError, match="encrypted and no key was given") as caught:
+        archive.locked[0].read(10_000)
+    assert "CRNET_FIV2_KEY_TEST_1E or CRNET_FIV2_KEY " in str(caught.value.remedy)
+
+
+def test_the_plain_members_of_a_partly_encrypted_archive_are_read_without_a_key(tmp_path: Path) -> None:
+    # The first member's encryption flag is cleared in both of its headers, so it is a plain member with other content.
+    content = bytearray(encrypted({"a.mp4": b"plain", "b.mp4": b"secret"}, "geheim"))
+    content[6] &= 0xFE
+    content[content.index(b"PK\x01\x02") + 8] &= 0xFE
+    archive = Archive(write(tmp_path / "x.zip", bytes(content)), Keys())
+    assert [member.name for member in archive.members] == ["a.mp4"]
+    assert [member.name for member in archive.locked] == ["b.mp4"]
+
+
+def test_an_archive_in_which_only_clutter_is_encrypted_needs_no_key(tmp_path: Path) -> None:
+    content = encrypted({"__MACOSX/._a.mp4": b"clutter"}, "geheim")
+    archive = Archive(write(tmp_path / "x.zip", content), no_keys)
+    assert archive.members == archive.locked == ()
 
 
 def test_the_error_for_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from release_files import annotation, dictionary, encrypted, transcription, write_release, zipped
+from release_files import Keys, annotation, dictionary, encrypted, transcription, write_release, zipped
 
 from crnet.data.sources.archives import Member
 from crnet.data.sources.dataset import Dataset, Failure, VideoGroup
@@ -15,8 +16,8 @@ from crnet.data.sources.open_dataset import open_dataset
 from crnet.errors import ArchiveError, LabelError
 
 
-def no_keys(stem: str) -> str:
-    raise AssertionError(f"requested the key of {stem}")
+def no_keys(names: Sequence[str]) -> None:
+    raise AssertionError(f"requested the key of {names}")
 
 
 def read_all(dataset: Dataset, work: Path) -> dict[str, bytes]:
@@ -99,11 +100,21 @@ def test_encrypted_archives_are_read_with_their_key(tmp_path: Path) -> None:
     (root / "test-1e.zip").write_bytes(encrypted({"test80_01.zip": inner}, "key1"))
     labels = annotation({"eF.000.mp4": (0.5,) * 6, "eF.001.mp4": (0.5,) * 6})
     (root / "test-annotation-e.zip").write_bytes(encrypted({"annotation_test.pkl": labels}, "key2"))
-    keys = {"test-1e": "key1", "test-annotation-e": "key2"}
-    dataset = open_dataset(root, keys.__getitem__)
+    dataset = open_dataset(root, Keys({"test-1e": "key1", "test-annotation-e": "key2"}))
     assert read_all(dataset, tmp_path / "work") == {**CONTENTS, "eF.000.mp4": b"video five", "eF.001.mp4": b"video six"}
-    with pytest.raises(ArchiveError, match="key is wrong"):
-        open_dataset(root, lambda stem: "key1").clips  # noqa: B018
+    with pytest.raises(ArchiveError, match="the key for test-annotation-e is wrong") as caught:
+        open_dataset(root, Keys({"test-1e": "key1", "test-annotation-e": "key1"}))
+    assert caught.value.path == root / "test-annotation-e.zip"
+    assert "CRNET_FIV2_KEY_TEST_ANNOTATION_E" in str(caught.value.remedy)
+
+
+def test_locked_annotations_alone_are_an_error_that_names_their_variable(tmp_path: Path) -> None:
+    labels = annotation({"eF.000.mp4": (0.5,) * 6})
+    (tmp_path / "test-annotation-e.zip").write_bytes(encrypted({"annotation_test.pkl": labels}, "key"))
+    with pytest.raises(ArchiveError, match="no key was given") as caught:
+        open_dataset(tmp_path, Keys())
+    assert caught.value.path == tmp_path / "test-annotation-e.zip"
+    assert "CRNET_FIV2_KEY_TEST_ANNOTATION_E" in str(caught.value.remedy)
 
 
 def test_a_damaged_inner_archive_fails_only_its_clips(tmp_path: Path) -> None:

@@ -101,6 +101,17 @@ def test_a_missing_clip_is_refused_unless_allowed_and_then_n_is_beside_every_fig
         )
 
 
+def test_a_clip_in_a_locked_archive_is_missing_too(bundle: Bundle, store_maker: Callable[..., Path]) -> None:
+    store = store_maker()
+    fail(store)
+    (store / "locked.csv").write_text("clip,split\nlocked.mp4,test\nother.mp4,val\n")
+    with pytest.raises(
+        LabelError, match=r"1 annotated clips .* the first is locked.mp4 .*keys for those in locked.csv"
+    ):
+        evaluate(bundle, store, resamples=5)
+    assert evaluate(bundle, store, resamples=5, allow_missing=True).missing == ("locked.mp4",)
+
+
 def test_failures_of_other_splits_do_not_matter(bundle: Bundle, store_maker: Callable[..., Path]) -> None:
     store = store_maker()
     fail(store, ("lost.mp4", "val"))

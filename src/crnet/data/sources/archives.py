@@ -1,31 +1,37 @@
 """Read zip archives member by member, also encrypted and nested ones, without trusting them.
 
 The name of a member never becomes a path: content goes to files that the caller names. An archive is refused as a whole
-if a member leaves its folder, is a link, has an absurd size, or has the name of another member.
+if a member leaves its folder, is a link, has an absurd size, or has the name of another member. Members that are
+encrypted and have no key are listed, but cannot be read.
 """
 
 from __future__ import annotations
 
-import getpass
 import io
-import os
 import re
 import stat
 import struct
-import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from crnet.data.sources.archive_keys import (
+    Key,
+    KeyLookup,
+    key_from_environment,
+    key_variable,
+    locked_remedy,
+    wrong_key_remedy,
+)
+from crnet.data.sources.file_window import FileWindow
 from crnet.errors import ArchiveError, DamagedArchiveError, MissingDependencyError, StorageError
 from crnet.utils.extras import install_command
 from crnet.utils.files import CHUNK_BYTES, write_error_remedy
 
-KEY_VARIABLE = "CRNET_FIV2_KEY"
 MOST_MEMBERS = 200_000
 LARGEST_MEMBER_BYTES = 64 << 30  # in the release, an inner zip has about 300 MB and an outer one about 7 GB
 LARGEST_RATIO = 100  # unpacked to packed size; videos hardly shrink, labels by less than 10
@@ -33,10 +39,8 @@ UNLIMITED_RATIO_BYTES = 1 << 20  # below this size a high ratio is harmless
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., length of the name, length of the extra field
 ENCRYPTED_FLAG = 0x1
 PUBLISHER = "download the archive from its publisher"
+NO_KEY = "is encrypted and no key was given"
 UNPACK_YOURSELF = "unpack it yourself and give the folder"
-
-KeyLookup = Callable[[str], str]
-"""A function from an archive's name, without `.zip`, to its key. Raises ArchiveError if there is none."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,9 @@ class Member:
         display_path: Path for messages.
         bytes_unpacked: Size of the content.
         crc32: CRC-32 of the content; 0 if the archive has none (AES).
+        archives: Names of its archive and of the archives around that one, without `.zip`, innermost first.
         encrypted: Whether reading needs a key.
-        key: The key, if reading needs one.
+        key: The key, if reading needs one and there is one.
     """
 
     file: Path
@@ -61,15 +66,23 @@ class Member:
     display_path: str
     bytes_unpacked: int
     crc32: int
+    archives: tuple[str, ...]
     encrypted: bool
-    key: str | None = field(default=None, repr=False)
+    key: Key | None = None
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether reading needs a key and there is none."""
+        return self.encrypted and self.key is None
 
     def chunks(self) -> Generator[bytes, None, None]:
         """Yield the content in pieces, never more than `bytes_unpacked`.
 
         Raises:
-            ArchiveError: Damaged, encrypted, or longer than the archive's directory says.
+            ArchiveError: Damaged, locked, or longer than the archive's directory says.
         """
+        if self.is_locked:
+            raise ArchiveError(NO_KEY, path=self.display_path, remedy=locked_remedy(self.archives))
         total = 0
         with _archive_errors(self.display_path), _opened(self.file, self.start, self.size) as (raw, archive):
             info = archive.getinfo(self.name)
@@ -123,16 +136,29 @@ class Archive:
         keys: Called once if a member is encrypted.
         start, size: Position and size in the file, in bytes; by default the whole file.
         display_path: Path for messages.
+        around: Names of the archives around it, without `.zip`, innermost first.
+
+    Attributes:
+        members: The members that can be read.
+        locked: The members that are encrypted and have no key.
 
     Raises:
-        ArchiveError: Damaged or dangerous.
+        ArchiveError: Damaged or dangerous, or the key is wrong.
     """
 
     def __init__(
-        self, file: Path, keys: KeyLookup, *, start: int = 0, size: int | None = None, display_path: str | None = None
+        self,
+        file: Path,
+        keys: KeyLookup,
+        *,
+        start: int = 0,
+        size: int | None = None,
+        display_path: str | None = None,
+        around: tuple[str, ...] = (),
     ) -> None:
         self.file = file
         self.display_path = str(file) if display_path is None else display_path
+        self.names = (Path(self.display_path).stem, *around)
         self.start = start
         self.keys = keys
         with _archive_errors(self.display_path):
@@ -140,13 +166,20 @@ class Archive:
             with _opened(file, start, self.size) as (_, archive):
                 infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
         _check(infos, self.size, self.display_path)
-        encrypted = any(info.flag_bits & ENCRYPTED_FLAG for info in infos)
-        key = keys(Path(self.display_path).stem) if encrypted else None
-        self._infos = {info.filename: info for info in infos}
-        self.members = tuple(self._member(info, key) for info in infos if not _is_clutter(info.filename))
+        self._infos = {info.filename: info for info in infos if not _is_clutter(info.filename)}
+        encrypted = any(info.flag_bits & ENCRYPTED_FLAG for info in self._infos.values())
+        key = keys(self.names) if encrypted else None
+        members = [self._member(info, key) for info in self._infos.values()]
+        self.members = tuple(member for member in members if not member.is_locked)
+        self.locked = tuple(member for member in members if member.is_locked)
         self._check_key()
 
-    def _member(self, info: zipfile.ZipInfo, key: str | None) -> Member:
+    @property
+    def locked_remedy(self) -> str:
+        """What to do about locked members."""
+        return locked_remedy(self.names)
+
+    def _member(self, info: zipfile.ZipInfo, key: Key | None) -> Member:
         encrypted = bool(info.flag_bits & ENCRYPTED_FLAG)
         return Member(
             self.file,
@@ -156,6 +189,7 @@ class Archive:
             f"{self.display_path}/{info.filename}",
             info.file_size,
             info.CRC,
+            self.names,
             encrypted,
             key if encrypted else None,
         )
@@ -173,26 +207,28 @@ class Archive:
         A stored archive is read in place. A compressed or encrypted one is extracted to `unpacked` and stays there.
 
         Raises:
-            ArchiveError: Damaged, encrypted without a key, or dangerous.
+            ArchiveError: Damaged, locked or dangerous, or the key is wrong.
             StorageError: The disk is full.
         """
         info = self._infos[member.name]
+        keys = self._inner_keys(member)
         if info.compress_type == zipfile.ZIP_STORED and not member.encrypted:
             return Archive(
                 self.file,
-                self._inner_keys(member),
+                keys,
                 start=self._data_start(info),
                 size=info.file_size,
                 display_path=member.display_path,
+                around=self.names,
             )
         member.extract(unpacked)
-        return Archive(unpacked, self._inner_keys(member), display_path=member.display_path)
+        return Archive(unpacked, keys, display_path=member.display_path, around=self.names)
 
     def _inner_keys(self, member: Member) -> KeyLookup:
         # The key of an encrypted outer archive also opens the inner one, unless that has its own key.
-        return (
-            self.keys if member.key is None else lambda stem: key_from_environment(stem, exact=True) or str(member.key)
-        )
+        if member.key is None:
+            return self.keys
+        return lambda names: key_from_environment([key_variable(names[0])]) or member.key
 
     def _data_start(self, info: zipfile.ZipInfo) -> int:
         with _archive_errors(self.display_path), self.file.open("rb") as file:
@@ -205,68 +241,11 @@ class Archive:
         return self.start + info.header_offset + LOCAL_HEADER.size + name_bytes + extra_bytes
 
 
-def key_from_environment(stem: str, *, exact: bool = False) -> str | None:
-    """Return the key of an archive from `CRNET_FIV2_KEY_<NAME>` or, unless `exact`, from `CRNET_FIV2_KEY`.
-
-    `<NAME>` is the archive's name without `.zip`, in capitals, with underscores for everything but letters and digits.
-    """
-    own = f"{KEY_VARIABLE}_{re.sub('[^A-Z0-9]', '_', stem.upper())}"
-    return os.environ.get(own) or (None if exact else os.environ.get(KEY_VARIABLE)) or None
-
-
-def ask_for_key(stem: str) -> str:
-    """Return a key from the environment or, on a terminal, from the user: the default `KeyLookup`.
-
-    Raises:
-        ArchiveError: There is no key.
-    """
-    key = key_from_environment(stem)
-    if key is None and sys.stdin is not None and sys.stdin.isatty():
-        key = getpass.getpass(f"Key of {stem}.zip (the organisers provide it): ")
-    if not key:
-        own = f"{KEY_VARIABLE}_{re.sub('[^A-Z0-9]', '_', stem.upper())}"
-        raise ArchiveError(
-            "is encrypted and no key was given", path=f"{stem}.zip", remedy=f"set {own} or {KEY_VARIABLE}"
-        )
-    return key
-
-
-class _Window(io.RawIOBase):
-    """A part of a file as a read-only file."""
-
-    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
-        self._file, self._start, self._size, self._at = file, start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise OSError("before the start")  # zipfile expects this error from a file that is too short
-        self._at = base + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        count = max(0, min(len(buffer), self._size - self._at))
-        self._file.seek(self._start + self._at)
-        content = self._file.read(count)
-        buffer[: len(content)] = content
-        self._at += len(content)
-        return len(content)
-
-
 @contextmanager
 def _opened(file: Path, start: int, size: int) -> Iterator[tuple[IO[bytes], zipfile.ZipFile]]:
     with (
         file.open("rb") as outer,
-        io.BufferedReader(_Window(outer, start, size)) as raw,
+        io.BufferedReader(FileWindow(outer, start, size)) as raw,
         zipfile.ZipFile(raw) as archive,
     ):
         yield raw, archive
@@ -298,16 +277,19 @@ def _decrypted(
             left -= len(chunk)
             yield chunk
 
+    assert member.key is not None  # noqa: S101  (a locked member is refused before)
+    wrong_key = f"the key {member.key.source} is wrong"
+    remedy = wrong_key_remedy(member.archives)
     try:
-        for _, _, chunks in stream_unzip(raw_bytes(), password=str(member.key).encode()):
+        for _, _, chunks in stream_unzip(raw_bytes(), password=member.key.value.encode()):
             yield from chunks
             return
     except PasswordError as error:
-        raise ArchiveError("the key is wrong", path=member.display_path, remedy=f"see {KEY_VARIABLE}") from error
+        archive_path = member.display_path.removesuffix(f"/{member.name}")
+        raise ArchiveError(wrong_key, path=archive_path, remedy=f"{remedy}; without any key it is skipped") from error
     except UnzipError as error:
-        raise ArchiveError(
-            f"damaged, or the key is wrong ({type(error).__name__})", path=member.display_path, remedy=UNPACK_YOURSELF
-        ) from error
+        reason = f"damaged, or {wrong_key} ({type(error).__name__})"
+        raise ArchiveError(reason, path=member.display_path, remedy=f"{remedy}, or {UNPACK_YOURSELF}") from error
 
 
 @contextmanager

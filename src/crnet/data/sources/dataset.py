@@ -65,6 +65,21 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class LockedArchive:
+    """An encrypted archive that has no key and is skipped.
+
+    Attributes:
+        path: The archive, with archives around it as folders.
+        remedy: What to do about it; names the environment variables of its key.
+        contents: Paths of the members that cannot be read; their names are not encrypted.
+    """
+
+    path: str
+    remedy: str
+    contents: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Dataset:
     """An opened dataset.
 
@@ -72,13 +87,14 @@ class Dataset:
         source: The kind of dataset, which the store records; a name in `DATA_SOURCES`.
         clips: The labelled clips by clip id.
         video_groups: Given a folder for temporary files, yields the videos of `clips` group by group, each clip at
-            most once, and a `Failure` for each part of the dataset that cannot be read.
+            most once, a `Failure` for each part of the dataset that cannot be read, and the archives to skip because
+            they have no key.
         expected_path: Returns the path where the video of a clip should be.
         skip_missing_splits: Whether to skip a split that has no videos at all, instead of reporting every clip.
     """
 
     source: DataSource
     clips: Mapping[str, LabelledClip]
-    video_groups: Callable[[Path], Iterator[VideoGroup | Failure]]
+    video_groups: Callable[[Path], Iterator[VideoGroup | Failure | LockedArchive]]
     expected_path: Callable[[str], str]
     skip_missing_splits: bool = False

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from crnet.data.sources.archives import KeyLookup, ask_for_key
+from crnet.data.sources.archive_keys import KeyLookup, ask_for_key
 from crnet.data.sources.csv_folder import is_csv, is_folder, open_folder
 from crnet.data.sources.dataset import Dataset
 from crnet.data.sources.first_impressions import is_release, open_release
