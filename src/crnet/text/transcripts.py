@@ -17,6 +17,7 @@ from pathlib import Path
 
 from crnet.errors import LabelError
 from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS
+from crnet.text.transcriber_notes import without_notes
 from crnet.utils.files import read_at_most
 
 SUFFIXES = (".txt", ".srt", ".vtt")
@@ -26,7 +27,6 @@ LONGEST_FILE_NAME = 255  # characters; file systems allow no more, so a longer t
 _TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}"
 _TIMING = re.compile(rf"^\s*(?P<start>{_TIME})\s*-->\s*(?P<end>{_TIME})")
 _TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # <i>, <v Name>, <00:00:01.000>; {\an8}
-_NOTE = re.compile(r"\[[^\[\]]*\]")  # [inaudible 00:00:07], [laughs]
 _BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -125,13 +125,18 @@ def read_cues(path: Path | str) -> tuple[Cue, ...]:
     path = Path(path)
     if path.suffix.lower() == ".txt":
         return ()
-    cues = (replace(cue, text=clean_transcript(cue.text)) for cue in _parse_cues(_read(path).splitlines()))
-    return tuple(cue for cue in cues if cue.text)
+    cues = list(_parse_cues(_read(path).splitlines()))
+    if not cues:
+        return ()
+    # All at once, because a note may span several cues.
+    texts = without_notes("\n".join(" ".join(cue.text.split()) for cue in cues)).split("\n")
+    cleaned = (replace(cue, text=" ".join(text.split())) for cue, text in zip(cues, texts, strict=True))
+    return tuple(cue for cue in cleaned if cue.text)
 
 
 def clean_transcript(text: str) -> str:
-    """Return a transcript in one line of single spaces, without the transcriber's notes in square brackets."""
-    return " ".join(_NOTE.sub(" ", text).split())[:LONGEST_TEXT_CHARACTERS]
+    """Return a transcript in one line of single spaces, without the transcriber's notes (`without_notes`)."""
+    return " ".join(without_notes(text).split())[:LONGEST_TEXT_CHARACTERS]
 
 
 def _read(path: Path) -> str:
