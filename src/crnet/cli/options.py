@@ -79,7 +79,14 @@ Asr = Annotated[
     str | None,
     option("Speech recognition for videos without a transcript: name or folder of a faster-whisper model.", "MODEL"),
 ]
-NewEncoder = Annotated[str, option(f"Text encoder for transcripts (docs/text.md): {supported_names()}.", "ENCODER")]
+NewEncoder = Annotated[
+    str,
+    option(
+        f"Text encoder for transcripts (docs/text.md): {supported_names()}. Hashed n-grams are an offline stand-in for "
+        "skip-thoughts, which the paper uses.",
+        "ENCODER",
+    ),
+]
 EncoderLocation = Annotated[
     str | None,
     option("New location of the text encoder, such as skip-thoughts:FOLDER, if it moved after training.", "ENCODER"),
