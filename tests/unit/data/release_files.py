@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -95,7 +96,7 @@ def encrypted(contents: Mapping[str, bytes], key: str, *, descriptors: bool = Fa
     for name, content in contents.items():
         raw_name, crc = name.encode(), zlib.crc32(content)
         check = 0 if descriptors else crc >> 24  # with a descriptor, the high byte of the time of day: midnight
-        data = _encrypt(bytes(11) + bytes([check]) + content, key.encode())
+        data = _encrypt(bytes(11) + bytes([check]) + content, os.fsencode(key))
         common = struct.pack("<HHHHHIIIHH", 20, flags, 0, 0, 33, crc, len(data), len(content), len(raw_name), 0)
         directory += (
             b"PK\x01\x02" + struct.pack("<H", 20) + common + struct.pack("<HHHII", 0, 0, 0, 0, len(body)) + raw_name

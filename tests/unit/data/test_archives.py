@@ -196,6 +196,28 @@ def test_encrypted_archives_open_with_their_key_only(tmp_path: Path, content: by
 
 
 @needs_decryption
+def test_a_wrong_key_that_passes_the_check_of_one_byte_is_found_when_the_content_is_read(tmp_path: Path) -> None:
+    # ZipCrypto checks a key by one byte, which 1 of 256 wrong keys gets right; of 2,000, some do.
+    path = write(tmp_path / "test-1e.zip", encrypted({"a.mp4": b"secret " * 100}, "geheim"))
+    messages = []
+    for number in range(2000):
+        try:
+            Archive(path, Keys({"test-1e": str(number)})).members[0].read(10_000)
+        except ArchiveError as error:
+            messages.append(str(error))
+    assert len(messages) == 2000
+    late = [message for message in messages if "damaged, or the key for test-1e is wrong" in message]
+    assert late and all("set CRNET_FIV2_KEY_TEST_1E to the key of test-1e.zip" in message for message in messages)
+
+
+@needs_decryption
+def test_a_key_may_be_any_bytes(tmp_path: Path) -> None:
+    key = os.fsdecode(b"\xff\xe9")  # as an environment variable that is not UTF-8
+    content = encrypted({"a.mp4": b"secret"}, key)
+    assert Archive(write(tmp_path / "x.zip", content), Keys({"x": key})).members[0].read(10) == b"secret"
+
+
+@needs_decryption
 @pytest.mark.parametrize("maker", ["by hand", "zip", "zip -0"])
 def test_every_member_of_an_encrypted_archive_with_data_descriptors_is_read(tmp_path: Path, maker: str) -> None:
     contents = {"a.mp4": b"secret " * 100, "b.mp4": b"last"}

@@ -281,7 +281,7 @@ def _decrypted(
     wrong_key = f"the key {member.key.source} is wrong"
     remedy = wrong_key_remedy(member.archives)
     try:
-        for _, _, chunks in stream_unzip(raw_bytes(), password=member.key.value.encode()):
+        for _, _, chunks in stream_unzip(raw_bytes(), password=member.key.value.encode(errors="surrogateescape")):
             yield from chunks
             return
     except PasswordError as error:
