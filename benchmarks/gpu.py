@@ -93,7 +93,7 @@ class FrameByFrame(nn.Module):
     def forward(self, batch: Batch) -> StreamOutput:
         """Return the stream's output."""
         net, frames = self.net, batch.scene
-        assert frames is not None
+        assert frames is not None and net.backbone is not None
         vectors: list[Tensor] = []
         for t in range(frames.shape[1]):
             pixels = (frames[:, t].contiguous().float() / 255 - net.pixel_mean) / net.pixel_std

@@ -13,7 +13,7 @@ from crnet.errors import ConfigError, FormatError
 from crnet.fusion.fusion import FusionConfig
 from crnet.models.crnet import ModelConfig
 from crnet.training.config import CLASSIFICATION, JOINT, TrainingConfig
-from crnet.training.old_names import with_current_names
+from crnet.training.old_names import with_current_fields
 from crnet.types import STREAMS, Stream
 from crnet.utils.suggestions import did_you_mean
 
@@ -67,16 +67,17 @@ PRESETS: dict[Preset, Config] = {
     # Every number of the paper. They are the defaults of the classes above, with the sections they come from.
     "paper": Config(),
     # A few hundred clips are soon memorised: a network of one block per stage, trained on flipped and shifted frames,
-    # generalises better from them than ResNet-34's depth with the paper's recipe (docs/results.md).
+    # generalises better from them than ResNet-34's depth with the paper's recipe (docs/results.md). A convolution loses
+    # the positions of the text vector, so text enters through a regression.
     "small": Config(
         transforms=TransformConfig(frames=8, pixels=64, flip=True, shift=0.1),
-        model=ModelConfig(frames=8, width=32, blocks=(1, 1, 1, 1)),
+        model=ModelConfig(frames=8, width=32, blocks=(1, 1, 1, 1), text_path="vector"),
         training=_stages(batch_size=15, epochs=(4, 22), lr_step_epochs=12, joint_lr=0.002, threads=1),
     ),
     # For the demo and the tests: the same code in seconds. 56 pixels is half the stored size, which JPEG decodes to.
     "tiny": Config(
         transforms=TransformConfig(frames=8, pixels=56),
-        model=ModelConfig(frames=8, width=16, blocks=(1, 1, 1, 1)),
+        model=ModelConfig(frames=8, width=16, blocks=(1, 1, 1, 1), text_path="vector"),
         training=_stages(batch_size=10, epochs=(3, 10), lr_step_epochs=4, joint_lr=0.002, threads=1),
     ),
 }
@@ -99,7 +100,7 @@ def from_dict(kind: type[T], document: Any, path: Path, remedy: str = "use the v
         FormatError: A field is missing, unknown or of the wrong type; the message names `path` and the remedy.
     """
     try:
-        return _converter.structure(with_current_names(document), kind)
+        return _converter.structure(with_current_fields(document), kind)
     except (cattrs.BaseValidationError, ValueError, TypeError, KeyError, ConfigError) as error:
         reasons = cattrs.transform_error(error) if isinstance(error, cattrs.BaseValidationError) else [str(error)]
         raise FormatError(

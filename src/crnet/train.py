@@ -42,7 +42,7 @@ from crnet.models.inference import extract_all
 from crnet.text.language import guess_language
 from crnet.training.checkpoint import load_net
 from crnet.training.distributed import DistributedContext, distributed_context
-from crnet.training.old_names import with_current_names
+from crnet.training.old_names import with_current_fields
 from crnet.training.parallel_streams import train_streams
 from crnet.training.stream import TrainingJob, result_settings
 from crnet.types import VISUAL_STREAMS, Stream
@@ -68,7 +68,7 @@ def _run_settings(document: dict[str, Any]) -> dict[str, Any]:
 
 def _result_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration without the fields that do not affect its results."""
-    current = with_current_names(config)
+    current = with_current_fields(config)
     return {**current, "training": result_settings(current["training"])}
 
 

@@ -15,7 +15,6 @@ from crnet.models.crnet import ModelConfig
 from crnet.text.encoder_interface import encoder_label
 from crnet.training.config import TrainingConfig
 from crnet.training.loop import BEST_NAME, STATE_NAME
-from crnet.training.old_names import with_old_names
 from crnet.training.stream import result_settings
 from crnet.types import Stream
 from crnet.utils.files import write_json
@@ -23,6 +22,7 @@ from crnet.utils.resumable import fingerprint, short_fingerprint
 
 TRAINED_NAME = "trained.json"
 FAILURE_NAME = "failed.txt"  # beside the network's folder; holds the reason why its training failed
+TRAINING_VERSION = 2  # with equal settings, version 2 trains other weights: G of the CR-block starts at zero
 SUBSET_SEED = 0  # of the permutation whose first n clips a learning curve trains on
 
 
@@ -64,6 +64,8 @@ class NetSpec:
         words = [self.stream, model.head, "+".join((second if second.epochs else first).terms)]
         if self.stream == "audio-text" and model.audio_text != "both":
             words.append(f"{model.audio_text} only")
+        if self.stream == "audio-text" and model.regresses_text:
+            words.append("text as a vector")
         if self.stream != "audio-text":
             words.append(model.backbone if model.temporal == "mean" else f"{model.backbone} {model.temporal}")
         if model.head != "plain":
@@ -100,10 +102,11 @@ class NetSpec:
         """
         config = to_dict(self.config)
         settings = {
+            "version": TRAINING_VERSION,
             "stream": self.stream,
             "model": config["model"],
             "transforms": config["transforms"],
-            "training": with_old_names(result_settings(config["training"])) | {"seed": seed},
+            "training": result_settings(config["training"]) | {"seed": seed},
             "train_clips": self.train_clips,
             "data": data,
         }
@@ -126,8 +129,10 @@ def _relevant_model_fields(stream: Stream, model: ModelConfig) -> ModelConfig:
     if model.head == "plain":
         model = replace(model, classes=default.classes)
     if stream == "audio-text":
+        if model.audio_text == "audio":
+            model = replace(model, text_path=default.text_path)
         return replace(model, backbone=default.backbone, temporal=default.temporal, init=None)
-    return replace(model, audio_text=default.audio_text)
+    return replace(model, audio_text=default.audio_text, text_path=default.text_path)
 
 
 class UntrainedError(CrnetError):

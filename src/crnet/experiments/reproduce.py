@@ -28,7 +28,7 @@ from crnet.experiments.registry import EXPERIMENTS
 from crnet.experiments.rendering.index import INDEX_FILE, SECTION_FILE, RunInfo, write_index
 from crnet.experiments.table_experiment import Table
 from crnet.experiments.workspace import Experiment, Section, Workspace
-from crnet.training.old_names import with_current_names
+from crnet.training.old_names import with_current_fields
 from crnet.training.parallel_streams import nets_at_once
 from crnet.training.stream import result_settings
 from crnet.types import BACKBONES, SPLITS
@@ -42,7 +42,14 @@ from crnet.utils.resumable import ResumableFolder, as_json, content_fingerprint,
 logger = logging.getLogger(__name__)
 
 SETTINGS_FILE, OLD_SETTINGS_FILE, LOCK_FILE = "settings.json", "lab.json", ".lock"
-RESULTS_FOLDER = ResumableFolder("results of `crnet reproduce`", SETTINGS_FILE, with_current_names, exclusive=False)
+
+
+def _results_settings(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a results folder from its file, with current names and fields."""
+    return {**document, "config": with_current_fields(document["config"])}
+
+
+RESULTS_FOLDER = ResumableFolder("results of `crnet reproduce`", SETTINGS_FILE, _results_settings, exclusive=False)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,8 +25,9 @@ from crnet.models.resnet import (
     average_positions,
     load_backbone,
 )
-from crnet.models.score_head import ScoreHead
-from crnet.types import SEGMENTS, STREAMS, Backbone, Batch, Stream
+from crnet.models.score_head import LinearScoreHead, ScoreHead
+from crnet.models.text_regression import TextRegression
+from crnet.types import SEGMENTS, STREAMS, TARGETS, Backbone, Batch, Stream
 
 MAX_WIDTH = 1_024
 CPU_WIDTH_STEP = 8  # training another width on a CPU can corrupt memory
@@ -57,6 +59,9 @@ class ModelConfig:
         pixel_mean: Mean of the RGB pixels in [0, 1]. The input is (x / 255 - mean) / std.
         pixel_std: Standard deviation of the RGB pixels in [0, 1].
         audio_text: Input of the audio-text stream: both (Fig. 1), or only one of the two (Table 3).
+        text_path: How the text vector enters the audio-text stream. "concat": behind the sound, as one signal for the
+            convolutions (Fig. 1). "vector": through a ridge regression, which keeps its positions; the CR-block sees
+            the regression's predictions beside the sound, and its scores are added to them.
         init: Initial weights of the visual backbones: a ResNet-34 safetensors file with torchvision's parameter names.
             None uses He initialisation.
         head: Head that maps the backbone's output to scores: the paper's CR-block, or one of the alternatives compared
@@ -72,12 +77,15 @@ class ModelConfig:
     pixel_mean: tuple[float, float, float] = IMAGENET_MEAN
     pixel_std: tuple[float, float, float] = IMAGENET_STD
     audio_text: Literal["both", "audio", "text"] = "both"
+    text_path: Literal["concat", "vector"] = "concat"
     init: Path | None = None
     head: Head = "cr-block"
 
     def __post_init__(self) -> None:
         if self.head not in HEADS:
             raise ConfigError(f"unknown head {self.head!r}", remedy=f"choose one of {', '.join(HEADS)}")
+        if self.text_path not in ("concat", "vector"):
+            raise ConfigError(f"text_path is {self.text_path!r}", remedy="choose concat or vector")
         if self.classes not in EDGES:
             raise ConfigError(
                 f"the paper gives no edges for {self.classes} classes",
@@ -93,6 +101,11 @@ class ModelConfig:
             raise ConfigError(
                 "a 3-D backbone leaves no frames to weight", remedy='use temporal="mean" or backbone="r2d34"'
             )
+
+    @property
+    def regresses_text(self) -> bool:
+        """Whether the audio-text stream has a ridge regression of the text vector."""
+        return self.text_path == "vector" and self.audio_text != "audio"
 
     def require_trainable_on(self, device: torch.device) -> None:
         """Refuse a width that a CPU cannot train safely.
@@ -129,7 +142,7 @@ class StreamOutput:
 
 
 class StreamNet(nn.Module):
-    """One of the three independent networks: a backbone, an average, and CR-blocks.
+    """One of the three independent networks: a backbone, an average, and CR-blocks; or a regression of text beside it.
 
     Args:
         stream: The part of a batch that is its input.
@@ -152,15 +165,23 @@ class StreamNet(nn.Module):
         visual_geometry = GEOMETRY_2D if config.backbone == "r2d34" else GEOMETRY_3D
         geometry = GEOMETRY_1D if stream == "audio-text" else visual_geometry
         channels_in = 1 if stream == "audio-text" else 3
-        self.backbone = ResNet(geometry, channels_in, config.width, config.blocks, generator=generator)
+        self.backbone: ResNet | None = None
+        if not (stream == "audio-text" and config.regresses_text and config.audio_text == "text"):
+            self.backbone = ResNet(geometry, channels_in, config.width, config.blocks, generator=generator)
         if stream != "audio-text" and config.temporal == "conv1x1":
             self.frame_weights = nn.Parameter(torch.full((config.frames,), 1 / config.frames))
         self.head: ScoreHead = HEADS[config.head](8 * config.width, config.classes, generator=generator)
+        self.text_regression: TextRegression | None = None
+        if stream == "audio-text" and config.regresses_text:
+            self.text_regression = TextRegression()
+            self.text_features = nn.Linear(len(TARGETS), 8 * config.width, bias=False)
+            bound = 1 / math.sqrt(len(TARGETS))
+            nn.init.uniform_(self.text_features.weight, -bound, bound, generator=generator)
         # Not in the state dict, because they are part of the configuration. A network that is built on the meta device
         # and filled from a file needs them as real tensors.
         for name, values in (("pixel_mean", config.pixel_mean), ("pixel_std", config.pixel_std)):
             self.register_buffer(name, torch.tensor(values, device="cpu").view(3, 1, 1), persistent=False)
-        if stream != "audio-text" and config.init is not None:
+        if self.backbone is not None and stream != "audio-text" and config.init is not None:
             load_backbone(self.backbone, config.init)
 
     def forward(self, batch: Batch) -> StreamOutput:
@@ -169,7 +190,16 @@ class StreamNet(nn.Module):
         Raises:
             FormatError: The batch lacks this stream, or `conv1x1` has weights for another number of frames.
         """
-        return StreamOutput(*self.head(self.clip_vector(self.feature_map(batch))))
+        if self.text_regression is None:
+            return StreamOutput(*self.head(self.clip_vector(self.feature_map(batch))))
+        deviations = self.text_regression(self._text(batch), batch.clip_ids)
+        a = self.text_features(self.text_regression.standardised(deviations))  # [B, 6] -> [B, F]
+        if self.backbone is not None:
+            a = a + self.clip_vector(self.feature_map(batch))
+        features, logits, scores = self.head(a)
+        # G starts at zero weights, so training starts from the scores of the regression.
+        scores = scores + deviations if isinstance(self.head, LinearScoreHead) else scores
+        return StreamOutput(features, logits, scores)
 
     def feature_map(self, batch: Batch) -> Tensor:
         """Return the backbone's last feature map, before any averaging; F = 8 * width.
@@ -177,7 +207,12 @@ class StreamNet(nn.Module):
         Returns:
             Visual: [B, T, F, h, w]. T is the number of frames with a 2-D backbone, and smaller with a 3-D one.
             Audio-text: [B, F, l].
+
+        Raises:
+            FormatError: The batch lacks this stream, or the network reads only text, as a vector.
         """
+        if self.backbone is None:
+            raise FormatError("a network that regresses text alone has no feature map")
         if self.stream == "audio-text":
             return self.backbone(self._signal(batch).unsqueeze(1))  # [B, L] -> [B, 1, L] -> [B, F, l]
         frames = self._frames(batch)
@@ -220,9 +255,16 @@ class StreamNet(nn.Module):
         return frames.to(self.pixel_mean.dtype).div_(255).sub_(self.pixel_mean).div_(self.pixel_std)
 
     def _signal(self, batch: Batch) -> Float[Tensor, "B L"]:
-        """Return the waveform followed by the text vector (Fig. 1), or one of the two."""
-        if batch.audio is None or batch.text is None:
-            raise FormatError("the batch has no sound and text for the audio-text stream")
-        if self.config.audio_text == "both":
-            return torch.cat([batch.audio, batch.text], dim=1)  # [B, L], [B, 4800] -> [B, L + 4800]
-        return batch.audio if self.config.audio_text == "audio" else batch.text
+        """Return the waveform followed by the text vector (Fig. 1), or one of the two; see `ModelConfig.text_path`."""
+        if self.config.audio_text == "text":
+            return self._text(batch)
+        if batch.audio is None:
+            raise FormatError("the batch has no sound for the audio-text stream")
+        if self.config.audio_text == "audio" or self.config.regresses_text:
+            return batch.audio
+        return torch.cat([batch.audio, self._text(batch)], dim=1)  # [B, L], [B, 4800] -> [B, L + 4800]
+
+    def _text(self, batch: Batch) -> Float[Tensor, "B 4800"]:
+        if batch.text is None:
+            raise FormatError("the batch has no text for the audio-text stream")
+        return batch.text

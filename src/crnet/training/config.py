@@ -102,6 +102,8 @@ class TrainingConfig:
         freeze_batchnorm: Freeze the running statistics of batch norm, so that a clip's result does not depend on its
             batch; `no-freeze-batchnorm` updates them. Freeze them when fine-tuning from --model.init, or when comparing
             runs with different numbers of processes.
+        patience: Stop the final stage when validation has not improved for this many epochs; None trains all epochs.
+            With or without it, the kept network is that of the best epoch.
         tensorboard: Write TensorBoard files, if TensorBoard is installed; `no-tensorboard` does not write them.
     """
 
@@ -112,6 +114,7 @@ class TrainingConfig:
     device: Device = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     freeze_batchnorm: bool = False
+    patience: int | None = None
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
@@ -119,6 +122,13 @@ class TrainingConfig:
             raise ConfigError("workers and seed must be 0 or more, threads 1 or more")
         if not any(stage.epochs for stage in self.stages):
             raise ConfigError("no stage has an epoch", remedy="train stage 2: --training.stages.1.epochs 1 or more")
+        if self.patience is not None and self.patience < 1:
+            raise ConfigError("patience must be 1 epoch or more, or None")
+
+    @property
+    def final_stage(self) -> int:
+        """Number, from 1, of the last stage with an epoch; it selects the network."""
+        return max(number for number, stage in enumerate(self.stages, start=1) if stage.epochs)
 
     def require_losses_fit(self, head: Head) -> None:
         """Check that the losses of all stages can train such a head.

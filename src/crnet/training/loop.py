@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -101,6 +101,8 @@ def train_stage(training: StreamTraining, number: int) -> None:
     module = training.context.wrap(training.net)
     train = training.batches(training.train_clips, stage)
     val = None if training.val_clips is None else training.batches(training.val_clips, stage)
+    if training.state.epoch == 0 and number == training.config.final_stage and stage.trains_regression:
+        keep_start(training, val, stage)
     epochs_before = sum(earlier.epochs for earlier in training.config.stages[: number - 1])
     for epoch in range(training.state.epoch, stage.epochs):
         for group in optimizer.param_groups:
@@ -108,6 +110,29 @@ def train_stage(training: StreamTraining, number: int) -> None:
         training.train_clips.set_epoch(epochs_before + epoch)
         row = run_epoch(training, module, train, val, stage, epoch, optimizer)
         finish_epoch(training, stage, row, optimizer)
+        if training.state.finished:  # perhaps before its last epoch, see `TrainingConfig.patience`
+            return
+
+
+def keep_start(training: StreamTraining, val: Batches | None, stage: StageConfig) -> None:
+    """Make the network at the start of the final stage the best so far, as epoch 0.
+
+    G starts at zero weights, so this network scores the training means, or the regression of the text. A training that
+    only memorises its clips ends with it.
+    """
+    if val is None:
+        return
+    score = selection_score({"val": metrics_row(validate(training, val, stage, epoch=0))}, stage)
+    training.state.best = Best(training.state.stage, 0, score)
+    save_best(training)
+
+
+def save_best(training: StreamTraining) -> None:
+    """Save the current network as the best one, described by `training.state.best`."""
+    best = training.state.best
+    if best is not None and training.context.is_main:
+        about = {"stream": training.net.stream, **asdict(best)}
+        save_weights(training.folder / BEST_NAME, training.net, about)
 
 
 def run_epoch(
@@ -242,10 +267,10 @@ def finish_epoch(training: StreamTraining, stage: StageConfig, row: Row, optimiz
     log up to it, and repeats the epoch with the same weights and the same row.
     """
     state, is_main = training.state, training.context.is_main
-    final_stage = max(number for number, each in enumerate(training.config.stages, start=1) if each.epochs)
+    is_final = state.stage == training.config.final_stage
     score = selection_score(row, stage)
     # Only the final stage chooses a network: before it, G has learned nothing.
-    row["best"] = state.stage == final_stage and (
+    row["best"] = is_final and (
         score is None or state.best is None or state.best.score is None or score > state.best.score
     )
     row["overfitting"] = overfitting_warning([*(r for r in state.log if r["stage"] == state.stage), row])
@@ -255,16 +280,22 @@ def finish_epoch(training: StreamTraining, stage: StageConfig, row: Row, optimiz
         )
     state.epoch = row["epoch"]
     state.log.append(row)
-    state.finished = state.stage == final_stage and state.epoch == stage.epochs
     if row["best"]:
         state.best = Best(state.stage, state.epoch, score)
-        if is_main:
-            about = {"stream": training.net.stream, "stage": state.stage, "epoch": state.epoch, "score": score}
-            save_weights(training.folder / BEST_NAME, training.net, about)
+        save_best(training)
+    state.finished = is_final and (state.epoch == stage.epochs or _out_of_patience(training))
     if is_main:
         training.write_row(row)
         save_state(training.folder / STATE_NAME, state, training.net, optimizer)
     training.context.barrier()
+
+
+def _out_of_patience(training: StreamTraining) -> bool:
+    """Return True if the best network is `TrainingConfig.patience` epochs old."""
+    state, patience = training.state, training.config.patience
+    if patience is None or state.best is None or state.best.score is None:
+        return False
+    return state.epoch - state.best.epoch >= patience
 
 
 def selection_score(row: Row, stage: StageConfig) -> float | None:

@@ -1,11 +1,13 @@
-"""Names in files of version 0.1 that have changed since: the loss term "guide" is now "classification"."""
+"""Files of earlier versions: names that have changed, and fields of the configuration that did not exist."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 CURRENT_NAMES = {"guide": "classification"}
-OLD_NAMES = {current: old for old, current in CURRENT_NAMES.items()}
+ADDED_FIELDS: dict[str, dict[str, Any]] = {"model": {"text_path": "concat"}}
+"""Fields added to each part of the configuration, with the value that describes what earlier versions did."""
 
 
 def with_current_names(document: Any) -> Any:
@@ -13,17 +15,15 @@ def with_current_names(document: Any) -> Any:
 
     Keys and texts are replaced if the whole key or text is an old name.
     """
-    return _renamed(document, CURRENT_NAMES)
-
-
-def with_old_names(document: Any) -> Any:
-    """Return a JSON document with the names of version 0.1, for fingerprints that must stay as they were."""
-    return _renamed(document, OLD_NAMES)
-
-
-def _renamed(document: Any, names: dict[str, str]) -> Any:
     if isinstance(document, dict):
-        return {names.get(key, key): _renamed(value, names) for key, value in document.items()}
+        return {CURRENT_NAMES.get(key, key): with_current_names(value) for key, value in document.items()}
     if isinstance(document, list | tuple):
-        return [_renamed(value, names) for value in document]
-    return names.get(document, document) if isinstance(document, str) else document
+        return [with_current_names(value) for value in document]
+    return CURRENT_NAMES.get(document, document) if isinstance(document, str) else document
+
+
+def with_current_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a configuration with current names, and with the fields that an older version lacked."""
+    current: dict[str, Any] = with_current_names(config)
+    added = {part: {**fields, **current[part]} for part, fields in ADDED_FIELDS.items() if part in current}
+    return {**current, **added}

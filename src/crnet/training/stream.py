@@ -5,6 +5,7 @@ A run folder has one folder for each stream:
     config.json        configuration and data of the training; another configuration is refused
     last.safetensors   the complete training state after the last finished epoch
     best.safetensors   the weights of the best epoch of the final stage
+    text_regression.safetensors   the fitted regression of the text, if the network has one
     log.jsonl          one row per epoch, see `crnet.training.log`
     tensorboard/       the same for TensorBoard, if it is installed
 
@@ -36,7 +37,8 @@ from crnet.training.config import TrainingConfig
 from crnet.training.distributed import DistributedContext, distributed_context
 from crnet.training.log import Row, RowWriter, open_log
 from crnet.training.loop import BEST_NAME, STATE_NAME, StreamTraining, train_stages
-from crnet.training.old_names import with_current_names
+from crnet.training.old_names import with_current_fields
+from crnet.training.text import prepare_text_regression
 from crnet.types import Split, Stream
 from crnet.utils.files import remove_leftovers, write_json
 from crnet.utils.progress import Progress, no_progress
@@ -51,7 +53,7 @@ CHANGEABLE_ON_RESUME = ("workers", "threads", "device", "tensorboard")
 
 def _stream_settings(document: dict[str, Any]) -> Any:
     """Return the settings of a training from its configuration file, with current names."""
-    return with_current_names(document["run"])
+    return with_current_fields(document["run"])
 
 
 STREAM_FOLDER = ResumableFolder("a run", CONFIG_NAME, _stream_settings, exclusive=False)
@@ -124,6 +126,7 @@ def _train_network(
     net = StreamNet(stream, job.model, training.seed).to(context.device)
     context.synchronise_batchnorm(net)
     net.initialise_from_scores(stack_scores(train.rows))
+    prepare_text_regression(net, train, folder, context)
     state, optimizer_state = load_state(folder / STATE_NAME, net) if has_state else (TrainState(), {})
     with _open_log(folder, state, training, context) as write_row:
         train_stages(

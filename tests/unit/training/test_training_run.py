@@ -19,7 +19,7 @@ from crnet.errors import ConfigError, FormatError, LabelError
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.models.inference import extract
 from crnet.models.losses import LOSSES, Loss, LossName
-from crnet.training import loop
+from crnet.training import loop, text
 from crnet.training.checkpoint import load_net, read_about, read_state, save_weights
 from crnet.training.config import StageConfig
 from crnet.training.stream import TrainingJob, train_stream
@@ -355,16 +355,83 @@ def test_frozen_batch_norm_keeps_its_statistics(store: Path, tmp_path: Path) -> 
     assert not torch.equal(weights["backbone.bn1.weight"], torch.ones(8))
 
 
+def test_a_network_that_only_gets_worse_is_not_kept(store: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """The start of stage 2 scores the training means; every later epoch is made to look worse than that."""
+    measured, calls = loop.validate, []
+
+    def validate(*arguments: Any, **options: Any) -> Any:
+        metrics = measured(*arguments, **options)
+        calls.append(None)
+        return replace(metrics, scores=metrics.scores + (2 if len(calls) > 1 else 0))
+
+    monkeypatch.setattr(loop, "validate", validate)
+    weights = train_tiny(store, tmp_path, epochs=(0, 2))
+    assert len(calls) == 3
+    assert read_about(weights)["epoch"] == 0 and not any(row["best"] for row in log_rows(tmp_path))
+    means = stack_scores(read_manifest(store).rows("train")).mean(axis=0)
+    kept = load_file(weights)
+    np.testing.assert_allclose(kept["head.score_bias"].numpy(), means, atol=1e-6)
+    assert not kept["head.score_weight"].any()
+
+
+def test_the_start_is_not_kept_without_a_validation_split(tmp_path: Path) -> None:
+    folder = write_store(tmp_path / "store", clips=8, pixels=24, duration_s=0.25)
+    manifest = read_manifest(folder)
+    write_manifest(folder, replace(manifest, clips=manifest.rows("train")))
+    assert read_about(train_tiny(folder, tmp_path / "run", epochs=(0, 1)))["epoch"] == 1
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(None, 4), (1, 1), (2, 2)])
+def test_patience_ends_the_final_stage(
+    store: Path, tmp_path: Path, monkeypatch: Any, patience: int | None, epochs: int
+) -> None:
+    """The start of stage 2 is the best network (epoch 0), so a patience of 2 ends after epoch 2."""
+    scores = iter(range(9, 0, -1))
+    monkeypatch.setattr(loop, "selection_score", lambda row, stage: next(scores))
+    weights = train_tiny(store, tmp_path, epochs=(0, 4), patience=patience)
+    assert len(log_rows(tmp_path)) == epochs
+    assert read_state(tmp_path / "scene" / "last.safetensors").finished
+    assert train_tiny(store, tmp_path, epochs=(0, 4), patience=patience) == weights  # finished: no score is left
+
+
+def test_a_resumed_training_keeps_its_text_regression(store: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    model = replace(TINY_MODEL, text_path="vector")
+    job = TrainingJob(store, read_manifest(store), tmp_path, model, TINY_TRANSFORMS, tiny_training(epochs=(1, 1)))
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "run_epoch", killed)
+        with pytest.raises(Killed):
+            train_stream("audio-text", job)
+    fit = (tmp_path / "audio-text" / "text_regression.safetensors").read_bytes()
+    monkeypatch.setattr(text, "fit_ridge", killed)
+    train_stream("audio-text", job)
+    assert (tmp_path / "audio-text" / "text_regression.safetensors").read_bytes() == fit
+
+
+def test_a_damaged_text_regression_names_its_file(store: Path, tmp_path: Path) -> None:
+    model = replace(TINY_MODEL, text_path="vector")
+    job = TrainingJob(store, read_manifest(store), tmp_path, model, TINY_TRANSFORMS, tiny_training(epochs=(1, 1)))
+    (tmp_path / "audio-text").mkdir()
+    (tmp_path / "audio-text" / "text_regression.safetensors").write_bytes(b"no arrays")
+    with pytest.raises(FormatError, match=r"text_regression.safetensors: not a text regression"):
+        train_stream("audio-text", job)
+
+
 @pytest.mark.parametrize(
     ("stream", "model"),
     [
         ("face", TINY_MODEL),
         ("audio-text", TINY_MODEL),
         ("audio-text", replace(TINY_MODEL, audio_text="text")),
+        ("audio-text", replace(TINY_MODEL, text_path="vector")),
+        ("audio-text", replace(TINY_MODEL, audio_text="text", text_path="vector")),
         ("scene", replace(TINY_MODEL, temporal="conv1x1")),
         ("scene", replace(TINY_MODEL, backbone="r3d34")),
     ],
-    ids=["face", "audio-text", "text", "conv1x1", "r3d34"],
+    ids=["face", "audio-text", "text", "text vector beside sound", "text vector", "conv1x1", "r3d34"],
 )
 def test_every_kind_of_stream_trains(store: Path, tmp_path: Path, stream: Any, model: ModelConfig) -> None:
     calls = []
