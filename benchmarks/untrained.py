@@ -42,8 +42,12 @@ def save_untrained_bundle(folder: Path, preset: Preset, trees: int | None = None
 
 
 def untrained_system(config: Config, clips: int = TRAINING_CLIPS) -> Bundle:
-    """Return a system with random weights, and trees as large as those grown on `clips` clips."""
-    config = replace(config, transforms=replace(config.transforms, audio_samples=LONGEST_SAMPLES))
+    """Return a system with random weights, and trees as large as those grown on `clips` training clips.
+
+    Trees fitted on training clips are the paper's, and the largest: there are fewer held-out clips.
+    """
+    transforms = replace(config.transforms, audio_samples=LONGEST_SAMPLES)
+    config = replace(config, transforms=transforms, fusion=replace(config.fusion, fit_on="training"))
     width = 8 * config.model.width
     zeros: dict[Stream, np.ndarray] = {stream: np.zeros((len(TARGETS), width)) for stream in STREAMS}
     ones = {stream: array + 1 for stream, array in zeros.items()}

@@ -133,7 +133,7 @@ def read_config(path: Path | str, base: Config) -> Config:
     if not isinstance(document, dict):
         raise FormatError("is no mapping of configuration fields", path=path, remedy="see docs/cli.md")
     if isinstance(document.get("config"), dict):  # a run.json, which holds more than the configuration
-        document = document["config"]
+        document = with_current_fields(document["config"])
     return from_dict(Config, _override(to_dict(base), document, "", path), path, "correct the value")
 
 

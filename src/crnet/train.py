@@ -31,12 +31,14 @@ from crnet.data.splits import (
     OFFICIAL,
     SplitProtocol,
     assign_splits,
+    split_group,
     split_validation,
     training_fingerprint,
 )
 from crnet.errors import FormatError, LabelError
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.fusion import Fusion, system_scores
+from crnet.fusion.held_out import HeldOutClips
 from crnet.models.crnet import StreamNet
 from crnet.models.inference import extract_all
 from crnet.text.language import guess_language
@@ -181,7 +183,9 @@ def _fit_system(
     scores = stack_scores(rows)
     model = replace(config.model, init=None)  # trained networks do not need the initial weights
     networks = {stream: load_net(path, stream, model) for stream, path in weights.items()}
-    fusions = _fit_fusions(_features(networks, store, rows, config, progress), scores, config, progress)
+    features, _ = _outputs(networks, store, rows, config, progress)
+    held_out = _held_out_clips(networks, store, manifest, config, progress)
+    fusions = _fit_fusions(features, scores, held_out, config, progress)
     if VISUAL_STREAMS in fusions:
         write_arrays(run_dir / VISUAL_FUSION_FILE, fusions[VISUAL_STREAMS].to_tensors())
     return Bundle(
@@ -198,6 +202,17 @@ def _fit_system(
     )
 
 
+def _held_out_clips(
+    networks: Mapping[Stream, StreamNet], store: Path, manifest: Manifest, config: Config, progress: Progress
+) -> HeldOutClips | None:
+    """Return the validation clips that selected the networks; None if there are none, or the fusion needs none."""
+    rows, _ = split_validation(manifest.rows("val"))
+    if not rows or config.fusion.fit_on == "training":
+        return None
+    features, scores = _outputs(networks, store, rows, config, progress)
+    return HeldOutClips(features, scores, stack_scores(rows), [split_group(row) for row in rows])
+
+
 def calibrate(bundle: Bundle, store: Path, manifest: Manifest, progress: Progress = no_progress) -> Calibration | None:
     """Measure the errors of a system on the validation clips that did not select its networks.
 
@@ -212,18 +227,18 @@ def calibrate(bundle: Bundle, store: Path, manifest: Manifest, progress: Progres
             FEWEST_CALIBRATION_CLIPS,
         )
         return None
-    features = _features(bundle.networks, store, rows, bundle.config, progress)
-    scores, _ = system_scores(bundle.fusion, features, {})
+    features, stream_scores = _outputs(bundle.networks, store, rows, bundle.config, progress)
+    scores, _ = system_scores(bundle.fusion, features, stream_scores)
     languages = Counter(filter(None, (guess_language(row.transcript) for row in manifest.rows("train"))))
     language = languages.most_common(1)[0][0] if languages else None
     return Calibration.fit(stack_scores(rows), scores, bundle.fusion.distances(features), language)
 
 
-def _features(
+def _outputs(
     networks: Mapping[Stream, StreamNet], store: Path, rows: Sequence[ClipRow], config: Config, progress: Progress
-) -> dict[Stream, Float32[np.ndarray, "N 6 F"]]:
-    """Return the features f_reg_p of every clip in the order of `rows`, from its middle frames."""
-    features, _ = extract_all(
+) -> tuple[dict[Stream, Float32[np.ndarray, "N 6 F"]], dict[Stream, Float32[np.ndarray, "N 6"]]]:
+    """Return the features f_reg_p and the scores of every clip in the order of `rows`, from its middle frames."""
+    return extract_all(
         networks,
         store,
         rows,
@@ -232,7 +247,6 @@ def _features(
         device=choose_device(config.training.device),
         progress=progress,
     )
-    return features
 
 
 def describe_run(store: Path, manifest: Manifest, config: Config, protocol: SplitProtocol = OFFICIAL) -> dict[str, Any]:
@@ -256,6 +270,7 @@ def describe_run(store: Path, manifest: Manifest, config: Config, protocol: Spli
 def _fit_fusions(
     features: Mapping[Stream, Float32[np.ndarray, "N 6 F"]],
     scores: np.ndarray,
+    held_out: HeldOutClips | None,
     config: Config,
     progress: Progress,
 ) -> dict[tuple[Stream, ...], Fusion]:
@@ -266,6 +281,8 @@ def _fit_fusions(
     fusions = {}
     for done, streams in enumerate(combinations):
         progress("growing trees", done, len(combinations), "+".join(streams))
-        fusions[streams] = Fusion.fit(config.fusion, {stream: features[stream] for stream in streams}, scores)
+        chosen = {stream: features[stream] for stream in streams}
+        fusions[streams] = Fusion.fit(config.fusion, chosen, scores, held_out)
+        logger.info("fusion of %s: %s", "+".join(streams), fusions[streams].summary)
     progress("growing trees", len(combinations), len(combinations))
     return fusions

@@ -33,7 +33,7 @@ CONFIG = Config(
     transforms=TransformConfig(frames=2, pixels=PIXELS, audio_samples=AUDIO_SAMPLES),
     model=ModelConfig(frames=2, width=2, blocks=(1, 1, 1, 1)),
     training=TrainingConfig(workers=0, device="cpu"),
-    fusion=FusionConfig(trees=5),
+    fusion=FusionConfig(fit_on="training", trees=5),
 )
 
 

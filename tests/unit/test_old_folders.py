@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from crnet.config import Config, from_dict, to_dict
+from crnet.config import Config, from_dict, read_config, to_dict
 from crnet.data.manifest import ClipRow, Manifest
 from crnet.data.prepare import STORE_FOLDER, settings_fingerprint, store_settings
 from crnet.errors import ConfigError
@@ -112,6 +113,15 @@ def test_a_run(tmp_path: Path, data: dict[str, str]) -> None:
     write_json(tmp_path / "run.json", run_document(protocol="video-disjoint"))
     with pytest.raises(ConfigError, match="protocol was 'video-disjoint' and is now 'official'"):
         RUN_FOLDER.check(tmp_path, describe_run(tmp_path, MANIFEST, config()))
+
+
+def test_the_fusion_of_a_run_was_fitted_on_its_training_clips(tmp_path: Path) -> None:
+    assert config().fusion.fit_on == "training"
+    write_json(tmp_path / "run.json", run_document())
+    assert read_config(tmp_path / "run.json", Config()).fusion.fit_on == "training"
+    held_out = replace(config(), fusion=replace(config().fusion, fit_on="held-out"))
+    with pytest.raises(ConfigError, match=r"fusion\.fit_on was 'training' and is now 'held-out'"):
+        RUN_FOLDER.check(tmp_path, describe_run(tmp_path, MANIFEST, held_out))
 
 
 def test_a_stream(tmp_path: Path) -> None:

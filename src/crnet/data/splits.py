@@ -13,13 +13,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from crnet.data.manifest import ClipRow, Manifest
 from crnet.errors import LabelError, UsageError
 from crnet.types import SPLITS, Split
 from crnet.utils.resumable import content_fingerprint
 
+T = TypeVar("T")
 ProtocolKind = Literal["official", "video-disjoint", "identity-disjoint", "grouped-kfold"]
 FEWEST_FOLDS, MOST_FOLDS = 3, 100  # one fold tests, one selects the networks, the others train
 FEWEST_CALIBRATION_CLIPS = 20
@@ -200,6 +201,17 @@ def in_hash_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: content_fingerprint([name.encode()]))
 
 
+def balanced_folds(groups: Mapping[str, Sequence[T]], folds: int) -> list[list[T]]:
+    """Return the members of the groups in folds of similar size; a group stays together.
+
+    Groups are assigned in the order of a hash of their names, each to the smallest fold.
+    """
+    members: list[list[T]] = [[] for _ in range(folds)]
+    for name in in_hash_order(groups):
+        min(members, key=len).extend(groups[name])
+    return members
+
+
 def _protocol_groups(rows: Sequence[ClipRow], protocol: SplitProtocol) -> dict[str, list[str]]:
     """Return the clip ids that the protocol keeps together, by the name of the group."""
     if protocol.kind == "video-disjoint":
@@ -240,9 +252,7 @@ def _group_by_video_and_person(rows: Sequence[ClipRow]) -> dict[str, list[str]]:
 def _assign_folds(groups: Mapping[str, Sequence[str]], protocol: SplitProtocol) -> dict[str, Split]:
     if protocol.fold is None:
         raise UsageError(f"{protocol} is {protocol.folds} trainings", remedy=f"name one fold, such as {protocol}:1")
-    folds: list[list[str]] = [[] for _ in range(protocol.folds)]
-    for name in in_hash_order(groups):
-        min(folds, key=len).extend(groups[name])
+    folds = balanced_folds(groups, protocol.folds)
     roles: list[Split] = ["test", "val", *["train"] * (protocol.folds - 2)]  # type: ignore[list-item]
     rotated = folds[protocol.fold - 1 :] + folds[: protocol.fold - 1]
     return {clip: role for role, clips in zip(roles, rotated, strict=True) for clip in clips}

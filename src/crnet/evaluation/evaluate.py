@@ -162,7 +162,7 @@ def _predict(
     fused, streams = system_scores(bundle.fusion, features, scores)
     predictions: Predictions = {stream: streams[stream] for stream in STREAMS if stream in streams}
     if scene_face is not None:
-        predictions[SCENE_FACE] = scene_face.predict(features)
+        predictions[SCENE_FACE] = scene_face.predict(features, scores)
     return predictions | {FUSION: fused, FLOOR: np.tile(bundle.train_medians, (len(rows), 1))}
 
 

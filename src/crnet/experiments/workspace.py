@@ -17,10 +17,11 @@ from crnet.config import Config, to_dict
 from crnet.data.dataset import longest_audio_samples, stack_scores
 from crnet.data.failures import missing_clips
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
-from crnet.data.splits import OFFICIAL, ProtocolKind, SplitProtocol, assign_splits
+from crnet.data.splits import OFFICIAL, ProtocolKind, SplitProtocol, assign_splits, split_group, split_validation
 from crnet.errors import ConfigError, LabelError, UsageError
 from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, UntrainedError, data_fingerprint, is_trained
 from crnet.fusion.fusion import Fusion, FusionConfig
+from crnet.fusion.held_out import HeldOutClips
 from crnet.models.crnet import StreamNet
 from crnet.models.inference import extract_all
 from crnet.text.encoder_interface import encoder_label
@@ -147,6 +148,8 @@ class Workspace:
             raise UsageError("give at least one seed, and each seed once")
         if protocol.fold is not None:
             raise UsageError(f"{protocol} is a single fold", remedy=f"use all folds: {protocol.all_folds}")
+        # The tables and figures of the paper fit the trees as the paper does; the held-out fusion has rows of its own.
+        base = replace(base, fusion=replace(base.fusion, fit_on="training"))
         store = Path(store)
         workspace = cls(store, Path(out), base, seeds, backbones, progress, protocol.single_folds[0])
         for name in SPLITS:
@@ -271,30 +274,47 @@ class Workspace:
     def fused_scores(
         self, specs: Sequence[NetSpec], seed: int, config: FusionConfig, split: Split
     ) -> Float64[np.ndarray, "N 6"]:
-        """Return the scores of extra-trees on the features of one or more networks, in [0, 1]; a file caches them.
+        """Return the fused scores of one or more networks, in [0, 1]; a file caches them.
 
         Args:
             specs: The networks, one per stream.
             seed: Seed of the networks and of the trees.
-            config: Settings that join the streams and grow the trees, which are fitted on the training split.
+            config: Settings of the fusion.
             split: The clips to score.
 
         Raises:
             ConfigError, UntrainedError: See `outputs`.
         """
-        rows = specs[0].training_rows(self.manifest)
-        settings = [[spec.fingerprint(seed, self.data_fingerprint) for spec in specs], to_dict(config), seed, split]
+        networks = [spec.fingerprint(seed, self.data_fingerprint) for spec in specs]
+        settings = [networks, to_dict(config), seed, split]
         path = self.out / TREES_FOLDER / f"{short_fingerprint(settings)}.safetensors"
         cached = _read_cache(path, ("scores",))
         if cached is not None:
             return cached["scores"].astype(np.float64)
-        train, scored = (
-            {spec.stream: self.outputs(spec, seed, name).features for spec in specs} for name in ("train", split)
+        train = {spec.stream: self.outputs(spec, seed, "train").features for spec in specs}
+        truth = stack_scores(specs[0].training_rows(self.manifest))
+        held_out = self._held_out_clips(specs, seed) if config.fit_on == "held-out" else None
+        fusion = Fusion.fit(replace(config, seed=seed), train, truth, held_out)
+        outputs = {spec.stream: self.outputs(spec, seed, split) for spec in specs}
+        scores = fusion.predict(
+            {stream: of_stream.features for stream, of_stream in outputs.items()},
+            {stream: of_stream.scores for stream, of_stream in outputs.items()},
         )
-        fusion = Fusion.fit(replace(config, seed=seed), train, stack_scores(rows))
-        scores = np.clip(fusion.predict(scored), 0, 1)
         write_arrays(path, {"scores": scores})
         return scores
+
+    def _held_out_clips(self, specs: Sequence[NetSpec], seed: int) -> HeldOutClips:
+        """Return the validation clips that selected the networks."""
+        rows = self.rows("val")
+        selecting = {row.clip_id for row in split_validation(rows)[0]}
+        kept = [i for i, row in enumerate(rows) if row.clip_id in selecting]
+        outputs = {spec.stream: self.outputs(spec, seed, "val") for spec in specs}
+        return HeldOutClips(
+            {stream: of_stream.features[kept] for stream, of_stream in outputs.items()},
+            {stream: of_stream.scores[kept] for stream, of_stream in outputs.items()},
+            self.truth("val")[kept],
+            [split_group(rows[i]) for i in kept],
+        )
 
     def _clips_fingerprint(self, rows: tuple[ClipRow, ...]) -> str:
         """Return a short hash of the clips of an outputs file."""

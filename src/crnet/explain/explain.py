@@ -120,6 +120,7 @@ class _ScoredVideo:
         text, cues: The transcript, and the subtitles that it comes from, if any.
         batch: The clip as the networks see it.
         features: [1, 6, F] for each stream.
+        stream_scores: [1, 6] for each stream, not clipped.
         prediction: The scores.
     """
 
@@ -129,6 +130,7 @@ class _ScoredVideo:
     cues: Sequence[Cue]
     batch: Batch
     features: Mapping[Stream, NDArray[np.float32]]
+    stream_scores: Mapping[Stream, NDArray[np.float32]]
     prediction: Prediction
 
 
@@ -143,7 +145,7 @@ def _score(predictor: Predictor, path: Path, transcript: str | Path | None, step
     batch = predictor.batch(clip)
     features, stream_scores = predictor.features(batch)
     prediction = predictor.report(clip, features, stream_scores, text)
-    return _ScoredVideo(path, clip, text, cues, batch, features, prediction)
+    return _ScoredVideo(path, clip, text, cues, batch, features, stream_scores, prediction)
 
 
 def _explain(
@@ -160,7 +162,7 @@ def _explain(
     frames = map_frames(bundle, clip, video.batch, layer)
     steps.next()
     words = align(video.text, video.cues, clip.audio, clip.duration_s)
-    word_effects = occlude(predictor, video.batch, video.features, words, progress)
+    word_effects = occlude(predictor, video.batch, video.features, video.stream_scores, words, progress)
     steps.next()
     sound = _attribute_sound(predictor, clip, video.batch, progress)
     steps.next()
@@ -173,7 +175,7 @@ def _explain(
         transcript=video.text,
         target=target,
         frames=frames,
-        contributions=contributions(bundle, video.features),
+        contributions=contributions(bundle, video.features, video.stream_scores),
         words=words,
         word_effects=word_effects,
         audio=clip.audio[: bundle.config.transforms.audio_samples],

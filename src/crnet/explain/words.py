@@ -117,6 +117,7 @@ def occlude(
     predictor: Predictor,
     batch: Batch,
     features: Mapping[Stream, ArrayLike],
+    stream_scores: Mapping[Stream, ArrayLike],
     words: Sequence[Word],
     progress: Progress = no_progress,
 ) -> tuple[WordEffect, ...]:
@@ -126,6 +127,7 @@ def occlude(
         predictor: The trained system.
         batch: The clip, one row.
         features: [1, 6, F] for each of its streams.
+        stream_scores: [1, 6] for each of them, as its network returns them.
         words: The transcript.
         progress: Called after every batch.
 
@@ -141,9 +143,13 @@ def occlude(
         return ()
     groups = _grouped(words)
     texts = [_joined(groups), *(_joined([*groups[:i], *groups[i + 1 :]]) for i in range(len(groups)))]
-    occluded = _audio_text_features(predictor, batch, texts, progress)
-    repeated = {stream: np.repeat(np.asarray(values), len(texts), axis=0) for stream, values in features.items()}
-    fused, _ = system_scores(predictor.bundle.fusion, repeated | {"audio-text": occluded}, {})
+    occluded = _run_audio_text(predictor, batch, texts, progress)
+    repeated_features, repeated_scores = (
+        {stream: np.repeat(np.asarray(array), len(texts), axis=0) for stream, array in values.items()}
+        | {"audio-text": without_words}
+        for values, without_words in zip((features, stream_scores), occluded, strict=True)
+    )
+    fused, _ = system_scores(predictor.bundle.fusion, repeated_features, repeated_scores)
     effects: Float64[np.ndarray, "n 6"] = fused[0] - fused[1:]
     return tuple(
         WordEffect(group, dict(zip(TARGETS, effect.tolist(), strict=True)))
@@ -163,17 +169,18 @@ def _joined(groups: Sequence[Sequence[Word]]) -> str:
     return " ".join(word.text for group in groups for word in group)
 
 
-def _audio_text_features(
+def _run_audio_text(
     predictor: Predictor, batch: Batch, texts: Sequence[str], progress: Progress
-) -> Float32[np.ndarray, "n 6 F"]:
-    """Return the audio-text stream's features of one clip with each of n texts."""
+) -> tuple[Float32[np.ndarray, "n 6 F"], Float32[np.ndarray, "n 6"]]:
+    """Return the audio-text stream's features and scores of one clip with each of n texts."""
     vectors = torch.from_numpy(predictor.encoder.encode(texts))
     networks: dict[Stream, StreamNet] = {"audio-text": predictor.bundle.networks["audio-text"]}
     assert batch.audio is not None  # noqa: S101  (a system with this stream was given its sound)
-    features = []
+    outputs = []
     for start in range(0, len(vectors), OCCLUSION_BATCH):
         part = vectors[start : start + OCCLUSION_BATCH]
         variants = Batch(("",) * len(part), audio=batch.audio.expand(len(part), -1), text=part)
-        features.append(run_networks(networks, variants)[0]["audio-text"])
+        outputs.append([values["audio-text"] for values in run_networks(networks, variants)])
         progress("measuring the effect of each word", min(start + OCCLUSION_BATCH, len(vectors)), len(vectors))
-    return np.concatenate(features)
+    features, scores = zip(*outputs, strict=True)
+    return np.concatenate(features), np.concatenate(scores)

@@ -39,7 +39,16 @@ class Forest:
     features: int
 
     @classmethod
-    def fit(cls, x: NDArray[np.float32], y: NDArray[np.float64], *, trees: int, max_features: int, seed: int) -> Forest:
+    def fit(
+        cls,
+        x: NDArray[np.float32],
+        y: NDArray[np.float64],
+        *,
+        trees: int,
+        max_features: int,
+        seed: int,
+        min_samples_leaf: int = 1,
+    ) -> Forest:
         """Fit `trees` trees for each target on all cores; the result does not depend on the number of cores.
 
         Args:
@@ -48,6 +57,7 @@ class Forest:
             trees: Trees of each target.
             max_features: Features sampled at each node; all of them if there are fewer.
             seed: The trees of each target depend on the seed and the index of the target.
+            min_samples_leaf: The fewest samples in a leaf.
 
         Raises:
             FormatError: More features than an int16 can number.
@@ -62,6 +72,7 @@ class Forest:
             regressor = ExtraTreesRegressor(
                 trees,
                 max_features=min(max_features, width),
+                min_samples_leaf=min_samples_leaf,
                 n_jobs=-1,
                 random_state=int(np.random.SeedSequence([seed, target]).generate_state(1)[0]),
             ).fit(x[:, target], y[:, target])

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 CURRENT_NAMES = {"guide": "classification"}
-ADDED_FIELDS: dict[str, dict[str, Any]] = {"model": {"text_path": "concat"}}
+ADDED_FIELDS: dict[str, dict[str, Any]] = {
+    "model": {"text_path": "concat"},
+    "fusion": {"fit_on": "training"},
+}
 """Fields added to each part of the configuration, with the value that describes what earlier versions did."""
 
 

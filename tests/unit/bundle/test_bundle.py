@@ -20,6 +20,7 @@ from crnet.bundle.verify import document_sha256
 from crnet.data.dataset import ClipDataset, load_batches
 from crnet.data.manifest import read_manifest
 from crnet.errors import FormatError
+from crnet.fusion.stack import Stack
 from crnet.models.crnet import StreamNet
 from crnet.predict import Predictor
 from crnet.types import Stream
@@ -175,6 +176,29 @@ def test_the_training_fingerprint_is_read_under_its_former_name(bundle: Bundle, 
     document["training_digest"] = document.pop("training_fingerprint")
     write_json(saved / "bundle.json", {**document, "sha256": document_sha256(document)})
     assert load_bundle(saved).training_fingerprint == "abc"
+
+
+def test_the_fusion_of_an_old_bundle_predicts_as_before(bundle: Bundle, saved: Path) -> None:
+    """Bundles of version 0.1 do not name the clips that the fusion was fitted on: the training clips."""
+    document = read_json(saved / "bundle.json", "a bundle")
+    assert document["config"]["fusion"].pop("fit_on") == "training"
+    write_json(saved / "bundle.json", {**document, "sha256": document_sha256(document)})
+    loaded = load_bundle(saved)
+    assert loaded.config == bundle.config
+    features = {s: np.random.default_rng(0).normal(size=(4, *m.shape)) for s, m in bundle.fusion.mean.items()}
+    assert bundle.fusion.forest is not None
+    expected = bundle.fusion.forest.predict(bundle.fusion.fuse(features))
+    np.testing.assert_array_equal(loaded.fusion.predict(features, {}), expected)
+
+
+def test_a_bundle_whose_fusion_has_no_trees(bundle: Bundle, tmp_path: Path) -> None:
+    config = replace(bundle.config, fusion=replace(bundle.config.fusion, fit_on="held-out"))
+    stack = Stack(bundle.train_medians, {"scene": 0.5, "face": 0.25, "audio-text": 0.0})
+    fusion = replace(bundle.fusion, config=config.fusion, forest=None, stack=stack)
+    save_bundle(replace(bundle, config=config, fusion=fusion), tmp_path / "b")
+    loaded = load_bundle(tmp_path / "b").fusion
+    assert loaded.forest is None and loaded.summary == ".50 scene + .25 face + .25 floor"
+    assert (tmp_path / "b" / "trees.safetensors").stat().st_size < 100
 
 
 def test_weights_of_another_network_are_refused_even_with_the_right_hash(saved: Path) -> None:

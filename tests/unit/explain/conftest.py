@@ -30,7 +30,7 @@ CONFIG = Config(
     transforms=TransformConfig(frames=FRAMES, pixels=PIXELS, audio_samples=SAMPLE_RATE_HZ),
     model=ModelConfig(frames=FRAMES, width=4, blocks=(1, 1, 1, 1)),
     training=TrainingConfig(workers=0, device="cpu"),
-    fusion=FusionConfig(trees=30),
+    fusion=FusionConfig(fit_on="training", trees=30),
 )
 
 

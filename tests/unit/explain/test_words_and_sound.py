@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crnet.bundle.bundle import Bundle
 from crnet.data.manifest import read_manifest
 from crnet.data.store import as_clip_source, read_clip
 from crnet.data.transforms import collate, read_sample
 from crnet.explain.sound import BIN_S, attribute_sound
 from crnet.explain.words import MOST_OCCLUSIONS, align, occlude, voiced_parts
-from crnet.fusion.fusion import system_scores
+from crnet.fusion.fusion import Fusion, system_scores
 from crnet.predict import Predictor
 from crnet.text.transcripts import Cue
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch
@@ -72,7 +74,21 @@ def clip_batch(store: Path, predictor: Predictor) -> Batch:
     )
 
 
-def test_leaving_a_word_out_is_predicting_without_it(predictor: Predictor, clip_batch: Batch) -> None:
+@pytest.fixture(scope="module")
+def held_out_predictor(bundle: Bundle) -> Predictor:
+    """A predictor whose fused score is a weighted sum of the streams' scores."""
+    config = replace(bundle.config.fusion, fit_on="held-out")
+    features = {
+        stream: np.random.default_rng(0).normal(size=(5, *mean.shape)) for stream, mean in bundle.fusion.mean.items()
+    }
+    return Predictor(replace(bundle, fusion=Fusion.fit(config, features, np.full((5, 6), 0.5))))
+
+
+@pytest.mark.parametrize("system", ["predictor", "held_out_predictor"])
+def test_leaving_a_word_out_is_predicting_without_it(
+    system: str, clip_batch: Batch, request: pytest.FixtureRequest
+) -> None:
+    predictor = request.getfixturevalue(system)
     text = "we are so happy about it"
     words = align(text, (), tones((0, 1)), 1.0)
     whole = Batch(
@@ -82,8 +98,8 @@ def test_leaving_a_word_out_is_predicting_without_it(predictor: Predictor, clip_
         clip_batch.audio,
         torch.from_numpy(predictor.encoder.encode([text])),
     )
-    features, _ = predictor.features(whole)
-    effects = occlude(predictor, whole, features, words)
+    features, scores = predictor.features(whole)
+    effects = occlude(predictor, whole, features, scores, words)
     assert [effect.text for effect in effects] == text.split()
     without = Batch(
         whole.clip_ids,
@@ -95,13 +111,14 @@ def test_leaving_a_word_out_is_predicting_without_it(predictor: Predictor, clip_
     expected = predictor.predict_batch(whole)[0][0] - predictor.predict_batch(without)[0][0]
     assert list(effects[3].effect.values()) == pytest.approx(expected.tolist(), abs=1e-6)
     assert tuple(effects[3].effect) == TARGETS
-    assert system_scores(predictor.bundle.fusion, features, {})[0].shape == (1, 6)
+    assert any(value != 0 for value in effects[3].effect.values())
+    assert system_scores(predictor.bundle.fusion, features, scores)[0].shape == (1, 6)
 
 
 def test_many_words_are_left_out_a_few_at_a_time(predictor: Predictor, clip_batch: Batch) -> None:
     words = align(" ".join(f"w{i}" for i in range(150)), (), tones((0, 1)), 1.0)
-    features, _ = predictor.features(clip_batch)
-    effects = occlude(predictor, clip_batch, features, words)
+    features, scores = predictor.features(clip_batch)
+    effects = occlude(predictor, clip_batch, features, scores, words)
     assert len(effects) == 50 <= MOST_OCCLUSIONS
     assert " ".join(effect.text for effect in effects) == " ".join(word.text for word in words)
 
@@ -110,8 +127,8 @@ def test_a_system_without_text_input_has_no_word_effects(
     make_system: Callable[..., Predictor], clip_batch: Batch
 ) -> None:
     audio_only = make_system(audio_text="audio")
-    features, _ = audio_only.features(clip_batch)
-    assert occlude(audio_only, clip_batch, features, align("some words", (), tones(), 1.0)) == ()
+    features, scores = audio_only.features(clip_batch)
+    assert occlude(audio_only, clip_batch, features, scores, align("some words", (), tones(), 1.0)) == ()
 
 
 @pytest.mark.parametrize("steps", [64])
@@ -159,7 +176,7 @@ def test_very_long_transcripts_are_encoded_in_few_parts(
 ) -> None:
     monkeypatch.setattr("crnet.explain.words.MOST_CHARACTERS", 15_000)
     words = align(" ".join(["w" * 9] * 100), (), tones((0, 1)), 1.0)  # 999 characters, encoded 15 times instead of 50
-    features, _ = predictor.features(clip_batch)
-    assert len(occlude(predictor, clip_batch, features, words)) == 15
+    features, scores = predictor.features(clip_batch)
+    assert len(occlude(predictor, clip_batch, features, scores, words)) == 15
     cues = tuple(Cue(i, i + 1, "a " * 30) for i in range(2_000))
     assert len(align("", cues, tones(), 4.0)) == 50_000

@@ -21,6 +21,7 @@ from crnet.types import STREAMS, TARGETS
 
 Features = dict[str, NDArray[np.float32]]
 CLIPS, WIDTH = 40, 8
+TRAINING = "training"  # the paper's way: `fit_on`
 
 
 def make_features(clips: int = CLIPS, seed: int = 0, width: int = WIDTH) -> Features:
@@ -35,7 +36,7 @@ def make_scores(clips: int = CLIPS, seed: int = 1) -> NDArray[np.float64]:
 
 def fit(trees: int = 12, streams: tuple[str, ...] = STREAMS, mode: str = "sum") -> tuple[Fusion, Features]:
     features = {stream: array for stream, array in make_features().items() if stream in streams}
-    config = FusionConfig(mode=mode, trees=trees, max_features=4)
+    config = FusionConfig(TRAINING, mode=mode, trees=trees, max_features=4)
     return Fusion.fit(config, features, make_scores()), features
 
 
@@ -69,8 +70,10 @@ def test_standardisation_uses_training_statistics() -> None:
     fusion, features = fit(trees=5)
     shifted = {stream: array + 1 for stream, array in features.items()}
     assert not np.allclose(fusion.fuse(shifted), fusion.fuse(features))
-    together = fusion.predict(features)
-    one_by_one = np.concatenate([fusion.predict({s: a[i : i + 1] for s, a in features.items()}) for i in range(CLIPS)])
+    together = fusion.predict(features, {})
+    one_by_one = np.concatenate(
+        [fusion.predict({s: a[i : i + 1] for s, a in features.items()}, {}) for i in range(CLIPS)]
+    )
     np.testing.assert_array_equal(together, one_by_one)
 
 
@@ -78,7 +81,7 @@ def test_a_feature_that_is_constant_in_training_has_no_effect() -> None:
     features = make_features()
     features["scene"][:, 2, 3] = 0.1
     features["face"][:, 1, :] = 0.0
-    fusion = Fusion.fit(FusionConfig(trees=2), features, make_scores())
+    fusion = Fusion.fit(FusionConfig(TRAINING, trees=2), features, make_scores())
     assert np.isfinite(fusion.fuse(features)).all()
     changed = {stream: array.copy() for stream, array in features.items()}
     changed["scene"][:, 2, 3] = 1e6
@@ -103,9 +106,9 @@ def test_the_forest_gives_the_predictions_of_scikit_learn(max_features: int, tre
 
 def test_the_number_of_parallel_walks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     fusion, features = fit()
-    expected = fusion.predict(features)
+    expected = fusion.predict(features, {})
     monkeypatch.setattr(forest_module, "MAX_PARALLEL_WALKS", 5 * CLIPS)
-    np.testing.assert_allclose(fusion.predict(features), expected, atol=1e-12)
+    np.testing.assert_allclose(fusion.predict(features, {}), expected, atol=1e-12)
 
 
 @settings(max_examples=200, deadline=None)
@@ -125,21 +128,21 @@ def test_float32_thresholds_decide_as_float64_thresholds(threshold: float, x: fl
 
 def test_predictions_depend_on_the_seed_and_stay_in_the_range_of_the_scores() -> None:
     features, scores = make_features(), make_scores() * 0.5
-    config = FusionConfig(trees=5)
+    config = FusionConfig(TRAINING, trees=5)
     first, same = (Fusion.fit(config, features, scores) for _ in range(2))
-    other = Fusion.fit(FusionConfig(trees=5, seed=1), features, scores)
+    other = Fusion.fit(FusionConfig(TRAINING, trees=5, seed=1), features, scores)
     new = make_features(seed=9)
-    np.testing.assert_array_equal(first.predict(new), same.predict(new))
-    assert not np.array_equal(first.predict(new), other.predict(new))
-    assert first.predict(new).min() >= 0
-    assert first.predict(new).max() <= 0.5
+    np.testing.assert_array_equal(first.predict(new, {}), same.predict(new, {}))
+    assert not np.array_equal(first.predict(new, {}), other.predict(new, {}))
+    assert first.predict(new, {}).min() >= 0
+    assert first.predict(new, {}).max() <= 0.5
 
 
 @pytest.mark.parametrize(("mode", "streams"), [("sum", STREAMS), ("sum", ("scene", "face")), ("concat", STREAMS)])
 def test_a_fusion_survives_its_file(mode: str, streams: tuple[str, ...]) -> None:
     fusion, features = fit(mode=mode, streams=streams)
     loaded = Fusion.from_tensors(fusion.config, load(save(fusion.to_tensors())))
-    np.testing.assert_array_equal(loaded.predict(features), fusion.predict(features))
+    np.testing.assert_array_equal(loaded.predict(features, {}), fusion.predict(features, {}))
     assert loaded.streams == fusion.streams
 
 
@@ -239,7 +242,7 @@ def test_any_arrays_are_refused_or_give_finite_predictions(data: st.DataObject) 
         damaged = Fusion.from_tensors(fusion.config, tensors)
     except FormatError:
         return
-    assert np.isfinite(damaged.predict(features)).all()
+    assert np.isfinite(damaged.predict(features, {})).all()
 
 
 FITTED = fit(trees=2)
@@ -248,6 +251,7 @@ FITTED = fit(trees=2)
 @pytest.mark.parametrize(
     "wrong",
     [
+        {"fit_on": "test"},
         {"mode": "product"},
         {"trees": 0},
         {"max_features": 0},
@@ -263,7 +267,7 @@ def test_wrong_configurations_are_refused(wrong: dict) -> None:
 
 
 def test_features_that_cannot_be_fused_are_refused() -> None:
-    features, scores, config = make_features(), make_scores(), FusionConfig(trees=1)
+    features, scores, config = make_features(), make_scores(), FusionConfig(TRAINING, trees=1)
     with pytest.raises(ConfigError, match="cannot fuse the streams"):
         Fusion.fit(config, {}, scores)
     with pytest.raises(ConfigError, match="cannot fuse the streams"):
@@ -285,9 +289,9 @@ def test_features_that_cannot_be_fused_are_refused() -> None:
 def test_features_that_cannot_be_scored_are_refused() -> None:
     fusion, features = fit(trees=1)
     with pytest.raises(FormatError, match="audio-text"):
-        fusion.predict({"scene": features["scene"], "face": features["face"]})
+        fusion.predict({"scene": features["scene"], "face": features["face"]}, {})
     with pytest.raises(FormatError, match="expected"):
-        fusion.predict({stream: array[..., :-1] for stream, array in features.items()})
+        fusion.predict({stream: array[..., :-1] for stream, array in features.items()}, {})
 
 
 def with_repeated_trees(forest: Forest, times: int) -> Forest:
@@ -307,7 +311,7 @@ def with_repeated_trees(forest: Forest, times: int) -> Forest:
 
 def test_scoring_one_clip_with_6000_trees_is_fast() -> None:
     features = make_features(500)
-    fusion = Fusion.fit(FusionConfig(trees=20, max_features=1), features, make_scores(500))
+    fusion = Fusion.fit(FusionConfig(TRAINING, trees=20, max_features=1), features, make_scores(500))
     one = fusion.fuse({stream: array[:1] for stream, array in features.items()})
     forest = with_repeated_trees(fusion.forest, 50)
     assert forest.start[:, :-1].size == len(TARGETS) * 1000
