@@ -119,6 +119,7 @@ def _print_evaluation(evaluation: Evaluation, folder: Path, page: Path | None) -
         screen.print(f"warning: {warning}", style="yellow", highlight=False)
     for table in tables(evaluation):
         screen.print(table)
+    screen.print(f"fusion: {evaluation.fusion}", highlight=False)
     report = "" if page is None else f"; report: {page}"
     screen.print(f"all figures: {folder}{report}", highlight=False)
 

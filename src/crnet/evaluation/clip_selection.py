@@ -126,10 +126,13 @@ def evaluation_warnings(bundle: Bundle, manifest: Manifest, split: Split, missin
     if split == "train":
         warnings.append(
             "these are training clips, which the extra-trees have memorised, so the fused scores are not informative"
+            if bundle.config.fusion.fit_on == "training"
+            else "these are training clips, which the networks have memorised in part, so all scores are too good"
         )
     if split == "val":
         warnings.append(
-            "these are validation clips, which were used to select the networks and calibrate the intervals"
+            "these are validation clips, which were used to select the networks, fit the fusion and calibrate the "
+            "intervals"
         )
     if missing:
         warnings.append(f"{len(missing)} annotated clips are missing")

@@ -6,7 +6,7 @@ come from `crnet.cli.evaluation_tables`, plots and the report page from `crnet.r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from crnet.models.inference import extract_all
 from crnet.text.encoder_interface import encoder_label
 from crnet.types import STREAMS, Split
 from crnet.utils.device import choose_device
+from crnet.utils.number_format import decimal
 from crnet.utils.progress import Progress, no_progress
 
 Predictions = dict[str, NDArray[np.float64]]
@@ -83,6 +84,10 @@ def _compare(
     truth = np.array([row.scores for row in clips.rows], dtype=np.float64)
     applies = bundle.applies_to(clips.manifest.source == "simulated")
     calibration = bundle.calibration if applies else None
+    systems = {
+        system: describe(truth, prediction, bundle.train_medians, resamples=resamples, seed=seed)
+        for system, prediction in predictions.items()
+    }
     return Evaluation(
         split=clips.split,
         rows=clips.rows,
@@ -94,16 +99,38 @@ def _compare(
         training_source=bundle.training_source,
         initialisation="He et al." if (init := bundle.config.model.init) is None else init.name,
         encoder=encoder_label(bundle.encoder) if reads_words(bundle.config) else None,
-        warnings=clips.warnings,
-        systems={
-            system: describe(truth, prediction, bundle.train_medians, resamples=resamples, seed=seed)
-            for system, prediction in predictions.items()
-        },
+        warnings=(*clips.warnings, *ranking_warnings(systems)),
+        fusion=bundle.fusion.summary,
+        systems=systems,
         ceiling=ceiling,
         intervals=None if calibration is None else calibration.coverage(truth, predictions[FUSION]),
         protocol=bundle.protocol,
         split_overlap=_split_overlap(bundle, clips, truth, predictions),
     )
+
+
+def ranking_warnings(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
+    """Yield a sentence for each system below the floor, and for each stream that the fusion is below.
+
+    Compared is 1 - MAE, the mean of the five traits. Systems whose predictions are not all finite are left out.
+
+    Args:
+        systems: The metrics of `Evaluation.systems`.
+    """
+    accuracy = {
+        system: metrics[AVERAGE]["accuracy"]
+        for system, metrics in systems.items()
+        if metrics[AVERAGE]["accuracy"] is not None
+    }
+    pairs = [(system, FLOOR) for system in accuracy if system != FLOOR]
+    pairs += [(FUSION, stream) for stream in STREAMS if FUSION in accuracy and stream in accuracy]
+    for lower, higher in pairs:
+        if accuracy[lower] < accuracy[higher]:
+            reference = "the floor, which predicts the training median for everyone," if higher == FLOOR else higher
+            yield (
+                f"{lower} is below {reference} by {decimal(accuracy[higher] - accuracy[lower])}: 1 - MAE is "
+                f"{decimal(accuracy[lower])} against {decimal(accuracy[higher])} (mean of the five traits)"
+            )
 
 
 def evaluate_run(

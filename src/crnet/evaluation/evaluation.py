@@ -52,6 +52,7 @@ class Evaluation:
         initialisation: The initial weights, which affect results: "He et al." or a file of weights.
         encoder: The text encoder; None if no stream of the system reads text.
         warnings: What a reader of the metrics must know, most important first.
+        fusion: What the fused score is made of, see `Fusion.summary`.
         systems: The metrics: `{system: {target or "average": {metric: value, "ci95": {...}}}}`.
         ceiling: The ceiling document of a simulated data set; None if there is no such file.
         intervals: How often the fused system's intervals contain the true score, and their mean width:
@@ -74,6 +75,7 @@ class Evaluation:
     initialisation: str
     encoder: str | None
     warnings: tuple[str, ...]
+    fusion: str
     systems: dict[str, dict[str, dict[str, Any]]]
     ceiling: dict[str, Any] | None = None
     intervals: dict[str, dict[str, float]] | None = None
@@ -99,6 +101,7 @@ class Evaluation:
             "text_encoder": self.encoder,
             "train_medians": dict(zip(TARGETS, self.train_medians.tolist(), strict=True)),
             "warnings": list(self.warnings),
+            "fusion": self.fusion,
             "systems": self.systems,
             "intervals": None if self.intervals is None else {"level": INTERVAL_LEVEL, **self.intervals},
             "split_overlap": self.split_overlap,

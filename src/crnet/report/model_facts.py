@@ -32,7 +32,7 @@ def model_facts(bundle: Bundle) -> list[tuple[str, str]]:
         ("audio input", f"{audio_s:.1f} s of sound at 16 kHz"),
         ("text encoder", encoder_label(bundle.encoder)),
         ("networks", f"{config.model.backbone}, width {config.model.width}, {config.model.classes} classes per target"),
-        ("fusion", f"{config.fusion.mode} of the streams, {config.fusion.trees} extra-trees per target"),
+        ("fusion", bundle.fusion.summary),
     ]
     if bundle.calibration is not None:
         facts.append(("intervals", f"split conformal, from {bundle.calibration.clips} clips not used in training"))

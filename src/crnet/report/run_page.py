@@ -100,7 +100,7 @@ def render_run_page(
         "overfitting": _overfitting(logs),
         "largest_errors": _cards(evaluation, store, largest=True),
         "smallest_errors": _cards(evaluation, store, largest=False),
-        "facts": _facts(bundle),
+        "facts": _facts(bundle, evaluation.fusion),
         "config": json.dumps(bundle.get("config"), indent=2, ensure_ascii=False),
     }
     return environment().get_template("run.html").render(context)
@@ -276,11 +276,12 @@ def _middle_pictures(path: Path) -> tuple[tuple[str, str], ...]:
     return (("scene", data_uri("image/jpeg", scene)), ("face", data_uri("image/jpeg", face)))
 
 
-def _facts(bundle: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(bundle: Mapping[str, Any], fusion: str) -> list[tuple[str, str]]:
     config = bundle.get("config") or {}
     facts = {
         "trained on": source.long if (source := DATA_SOURCES.get(bundle.get("training_source", ""))) else None,
         "seed": (config.get("training") or {}).get("seed"),
+        "fusion": fusion,
         "text encoder": encoder_label(bundle.get("encoder") or "") or None,
         "source revision": bundle.get("git_revision"),
         **(bundle.get("versions") or {}),

@@ -20,7 +20,7 @@ from crnet.data.manifest import read_manifest, write_manifest
 from crnet.data.splits import training_fingerprint
 from crnet.data.store import read_clip
 from crnet.errors import ConfigError, FormatError, LabelError
-from crnet.evaluation.evaluate import evaluate
+from crnet.evaluation.evaluate import evaluate, ranking_warnings
 from crnet.evaluation.evaluation import SYSTEMS, Evaluation, write_evaluation
 from crnet.fusion.fusion import Fusion
 from crnet.predict import Predictor
@@ -40,7 +40,7 @@ def test_every_system_is_scored_on_the_annotated_clips_of_the_split(evaluation: 
         assert prediction.shape == (12, 6)
         assert prediction.min() >= 0
         assert prediction.max() <= 1
-    assert evaluation.warnings == ()
+    assert all("is below the floor" in warning for warning in evaluation.warnings)  # of networks that nobody trained
     assert evaluation.missing == ()
 
 
@@ -71,6 +71,28 @@ def test_prediction_of_one_clip_agrees_with_evaluation_of_the_split(
         for system, scores in {"fusion": prediction.scores, **prediction.streams}.items():
             expected = evaluation.predictions[system][i]
             np.testing.assert_allclose([scores[t] for t in TARGETS], expected, atol=1e-5, err_msg=system)
+
+
+def average(accuracy: float | None) -> dict[str, dict[str, float | None]]:
+    return {"average": {"accuracy": accuracy}}
+
+
+def test_a_system_below_the_floor_and_a_fusion_below_a_stream_are_warned_of() -> None:
+    """Floor .88, scene .89, face .87, fusion .8851: the face is .01 below the floor, the fusion .0049 below scene."""
+    systems = {"scene": 0.89, "face": 0.87, "audio-text": None, "scene+face": 0.884, "fusion": 0.8851, "floor": 0.88}
+    assert list(ranking_warnings({name: average(value) for name, value in systems.items()})) == [
+        "face is below the floor, which predicts the training median for everyone, by .0100: 1 - MAE is .8700 against "
+        ".8800 (mean of the five traits)",
+        "fusion is below scene by .0049: 1 - MAE is .8851 against .8900 (mean of the five traits)",
+    ]
+    equal = dict.fromkeys(("scene", "fusion", "floor"), average(0.88))
+    assert list(ranking_warnings(equal)) == []
+
+
+def test_the_warnings_and_the_parts_of_the_fused_score_reach_metrics_json(evaluation: Evaluation) -> None:
+    document = evaluation.to_dict()
+    assert any(warning.startswith("scene is below the floor") for warning in document["warnings"])
+    assert document["fusion"] == "extra-trees alone (5 per target), fitted on the training clips"
 
 
 def test_networks_return_to_the_cpu_and_stay_in_evaluation_mode(evaluation: Evaluation, bundle: Bundle) -> None:
@@ -150,7 +172,7 @@ def test_the_most_important_warning_comes_first(bundle: Bundle, store_maker: Cal
     assert warnings[0] == TRAINED_ON_SYNTHETIC_PEOPLE
     assert "memorised" in warnings[1]
     assert "face_margin 0.9" in warnings[2]
-    assert len(warnings) == 3
+    assert all("is below" in warning for warning in warnings[3:])
     real = replace(bundle, training_source="first-impressions-v2")
     assert TRAINED_ON_SYNTHETIC_PEOPLE not in evaluate(real, store, resamples=5).warnings
 
