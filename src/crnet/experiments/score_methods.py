@@ -20,11 +20,14 @@ from crnet.types import Split, Stream
 if TYPE_CHECKING:
     from jaxtyping import Float64
 
-ScoreMethod = Literal["network", "trees", "weighted outputs", "learned weights"]
+ScoreMethod = Literal["network", "trees", "held-out fusion", "weighted outputs", "learned weights"]
 """Source of the scores.
 
 - network: the output of a single stream's network
-- trees: extra-trees on the features, joined as the fusion configuration says
+- trees: extra-trees on the features, joined as the fusion configuration says, fitted on the training clips as in the
+  paper
+- held-out fusion: trees fitted on validation clips, and a weighted sum of their and the networks' scores, as
+  `crnet train` does it (`fusion.fit_on`)
 - weighted outputs: the mean of the networks' outputs with the weights of the fusion (7:5:3)
 - learned weights: the same with weights fitted for each target on validation clips
 """
@@ -48,7 +51,9 @@ def predict(
     if method == "trees":
         if len(specs) == 1:
             fusion = replace(fusion, mode="sum", trees=min(SINGLE_STREAM_TREES, fusion.trees))
-        return workspace.fused_scores(specs, seed, fusion, "test")
+        return workspace.fused_scores(specs, seed, replace(fusion, fit_on="training"), "test")
+    if method == "held-out fusion":
+        return workspace.fused_scores(specs, seed, replace(fusion, fit_on="held-out"), "test")
     outputs = {spec.stream: network_scores(workspace, spec, seed, "test") for spec in specs}
     if method == "network":
         if len(specs) != 1:

@@ -27,6 +27,7 @@ from crnet.experiments.reproduce import Report, reproduce
 from crnet.experiments.score_methods import predict
 from crnet.experiments.table_experiment import Table, TableRow
 from crnet.experiments.workspace import Workspace
+from crnet.fusion.held_out import FEWEST_HELD_OUT_CLIPS
 from crnet.metrics import accuracy
 from crnet.types import TARGETS
 from synthetic import write_store
@@ -150,6 +151,8 @@ def test_weighted_outputs_match_hand_computation(reproduced: tuple[Path, Report]
     own = [predict(workspace, [spec], 0, TINY.fusion, "network") for spec in specs]
     joined = predict(workspace, specs, 0, TINY.fusion, "weighted outputs")
     np.testing.assert_allclose(joined, (7 * own[0] + 5 * own[1] + 3 * own[2]) / 15)
+    assert len(workspace.rows("val")) < FEWEST_HELD_OUT_CLIPS  # too few to fit trees and weights
+    np.testing.assert_allclose(predict(workspace, specs, 0, TINY.fusion, "held-out fusion"), joined)
     with pytest.raises(ConfigError, match="no single output"):
         predict(workspace, specs, 0, TINY.fusion, "network")
 

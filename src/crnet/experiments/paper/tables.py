@@ -35,6 +35,7 @@ from crnet.experiments.paper.published import (
 )
 from crnet.experiments.rendering.csv_text import csv_text
 from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable, write_table
+from crnet.experiments.score_methods import ScoreMethod
 from crnet.experiments.table_experiment import Table, TablePerBackbone, TableRow
 from crnet.experiments.workspace import Experiment, Section, Workspace
 from crnet.training.log import read_log
@@ -46,6 +47,13 @@ STREAM_NAMES: dict[Stream, str] = {"face": "Face", "scene": "Scene", "audio-text
 
 BACKBONE_LABELS = {"r2d34": "2-D", "r3d34": "3-D"}
 CR_ONLY = with_losses("l1", "mse", "classification")
+
+HELD_OUT: ScoreMethod = "held-out fusion"
+HELD_OUT_NOTE = (
+    "held-out fusion: not in the paper. The trees are fitted on validation clips, and the score is the weighted sum of "
+    "trees, networks and floor that is best there; the other rows of several streams are trees fitted on the training "
+    "clips, as we read the paper."
+)
 
 TABLE_1_TITLE = "Table 1: the whole system beside published systems"
 
@@ -61,11 +69,12 @@ def table_1(backbones: tuple[str, ...]) -> Table:
             without_text = chain(override, with_model(audio_text="audio"))
             whole = TableRow(group, "all", STREAMS, override, TABLE_1["Our"])
             part = TableRow(group, "w/o text", STREAMS, without_text, TABLE_1["Our-w/o text"])
-            rows += [whole, part]
+            held_out = TableRow(group, f"all, {HELD_OUT}", STREAMS, override, method=HELD_OUT)
+            rows += [whole, held_out, part]
             claims.append(Claim(f"all beats w/o text ({group})", "Table 1", whole.label, part.label))
     others = (name for name in TABLE_1 if name not in TABLE_1_OWN)
     rows += [TableRow("published", name, published=TABLE_1[name]) for name in others]
-    return Table("table1", TABLE_1_TITLE, tuple(rows), tuple(claims), TABLE_1_NOTES)
+    return Table("table1", TABLE_1_TITLE, tuple(rows), tuple(claims), (*TABLE_1_NOTES, HELD_OUT_NOTE))
 
 
 def table_3(backbones: tuple[str, ...]) -> Table:
@@ -96,7 +105,10 @@ def table_3(backbones: tuple[str, ...]) -> Table:
         Claim("audio + text beats text alone", "Table 3", both, text),
         Claim("audio beats text", "Table 3", audio, text),
     ]
-    notes = ("The paper's Table 3 has no row for video + audio + text; its numbers are those of Table 1.",)
+    notes = (
+        "The paper's Table 3 has no row for video + audio + text; its numbers are those of Table 1.",
+        HELD_OUT_NOTE,
+    )
     return Table("table3", "Table 3: modalities", tuple(rows), tuple(claims), notes)
 
 
@@ -106,6 +118,7 @@ def _video_rows(backbone: str) -> tuple[TableRow, ...]:
         TableRow(group, "face", ("face",), override, TABLE_3["face"]),
         TableRow(group, "scene", ("scene",), override, TABLE_3["scene"]),
         TableRow(group, "multi-focus", VISUAL_STREAMS, override, TABLE_3["multi-focus"]),
+        TableRow(group, f"multi-focus, {HELD_OUT}", VISUAL_STREAMS, override, method=HELD_OUT),
     )
 
 
