@@ -17,7 +17,7 @@ from crnet.training.old_names import with_current_fields
 from crnet.types import STREAMS, Stream
 from crnet.utils.suggestions import did_you_mean
 
-Preset = Literal["tiny", "small", "paper"]
+Preset = Literal["tiny", "small", "paper", "paper-stable"]
 PRESET_NAMES: tuple[Preset, ...] = get_args(Preset)
 
 T = TypeVar("T")
@@ -66,6 +66,8 @@ def _stages(
 PRESETS: dict[Preset, Config] = {
     # Every number of the paper. They are the defaults of the classes above, with the sections they come from.
     "paper": Config(),
+    # The same recipe. Only what validation, the choice of the network and prediction see of batch norm differs.
+    "paper-stable": Config(training=TrainingConfig(precise_batchnorm_batches=20)),
     # A few hundred clips are soon memorised: a network of one block per stage, trained on flipped and shifted frames,
     # generalises better from them than ResNet-34's depth with the paper's recipe (docs/results.md). A convolution loses
     # the positions of the text vector, so text enters through a regression.

@@ -64,8 +64,11 @@ ConfiguredDevice = Annotated[Device | None, DisallowNone, _DEVICE]
 Json = Annotated[Flag, option("Print the result as JSON on stdout.")]
 SplitOption = Annotated[Literal["train", "val", "test"], option("Split to use.")]
 PresetOption = Annotated[
-    Literal["tiny", "small", "paper"],
-    option("Starting configuration: paper (full size), small (trains in minutes on two cores) or tiny."),
+    Literal["tiny", "small", "paper", "paper-stable"],
+    option(
+        "Starting configuration: paper (full size), paper-stable (the same with precise batch norm), small (trains in "
+        "minutes on two cores) or tiny."
+    ),
 ]
 ConfigFile = Annotated[
     Path | None,

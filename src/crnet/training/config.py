@@ -104,6 +104,9 @@ class TrainingConfig:
             runs with different numbers of processes.
         patience: Stop the final stage when validation has not improved for this many epochs; None trains all epochs.
             With or without it, the kept network is that of the best epoch.
+        precise_batchnorm_batches: Before each validation, recompute the running statistics of batch norm from this many
+            training batches with the current weights (all batches of the epoch if it has fewer); None keeps the
+            running statistics. Saved networks contain the recomputed statistics.
         tensorboard: Write TensorBoard files, if TensorBoard is installed; `no-tensorboard` does not write them.
     """
 
@@ -115,6 +118,7 @@ class TrainingConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     freeze_batchnorm: bool = False
     patience: int | None = None
+    precise_batchnorm_batches: int | None = None
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
@@ -124,6 +128,14 @@ class TrainingConfig:
             raise ConfigError("no stage has an epoch", remedy="train stage 2: --training.stages.1.epochs 1 or more")
         if self.patience is not None and self.patience < 1:
             raise ConfigError("patience must be 1 epoch or more, or None")
+        if self.precise_batchnorm_batches is not None:
+            if self.precise_batchnorm_batches < 1:
+                raise ConfigError("precise_batchnorm_batches must be 1 or more, or None")
+            if self.freeze_batchnorm:
+                raise ConfigError(
+                    "batch norm is frozen, so its statistics cannot be recomputed",
+                    remedy="give freeze_batchnorm or precise_batchnorm_batches, not both",
+                )
 
     @property
     def final_stage(self) -> int:

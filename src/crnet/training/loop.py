@@ -7,6 +7,7 @@ import math
 import time
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from crnet.training.config import StageConfig, TrainingConfig
 from crnet.training.distributed import DistributedContext
 from crnet.training.log import EpochMetrics, Row, RowWriter, metrics_row, overfitting_warning
 from crnet.training.meters import DataTimer, EpochMeter, logged_losses, require_labels
+from crnet.training.precise_batchnorm import recompute_batchnorm
 from crnet.utils.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -153,6 +155,9 @@ def run_epoch(
     timer = DataTimer()
     train_metrics = train_epoch(training, module, train, stage, epoch, optimizer, timer)
     train_s = time.perf_counter() - start_s
+    if training.config.precise_batchnorm_batches is not None:
+        some = islice(train, training.config.precise_batchnorm_batches)  # the first ones of the epoch, in its order
+        recompute_batchnorm(training.net, some, training.context, training.autocast())
     training.context.broadcast_buffers(training.net)
     val_metrics = None if val is None else validate(training, val, stage, epoch)
     require_finite(training, epoch, train_metrics, val_metrics)

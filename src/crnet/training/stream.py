@@ -244,8 +244,11 @@ def describe(stream: Stream, job: TrainingJob) -> dict[str, Any]:
 
 
 def result_settings(training: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a training configuration that affect the result."""
-    return {name: value for name, value in training.items() if name not in CHANGEABLE_ON_RESUME}
+    """Return the fields of a training configuration that affect the result.
+
+    A field that is None switches something off. It is left out, because older runs were made before it existed.
+    """
+    return {name: value for name, value in training.items() if name not in CHANGEABLE_ON_RESUME and value is not None}
 
 
 def check_configuration(folder: Path, described: dict[str, Any]) -> bool:

@@ -34,6 +34,12 @@ def test_the_paper_preset_has_the_numbers_of_the_paper() -> None:
     assert paper.fusion.weights == {"scene": 7, "face": 5, "audio-text": 3}
 
 
+def test_the_stable_preset_differs_from_the_paper_only_in_what_validation_sees() -> None:
+    paper, stable = PRESETS["paper"], PRESETS["paper-stable"]
+    assert paper.training.precise_batchnorm_batches is None
+    assert stable == replace(paper, training=replace(paper.training, precise_batchnorm_batches=20))
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
