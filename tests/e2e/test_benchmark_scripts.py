@@ -77,6 +77,16 @@ def test_the_cost_of_an_explanation(run: Callable[..., tuple[int, Rows]], demo: 
     assert "heat maps" in rows["explain: CPU time"]["detail"]
 
 
+def test_a_few_clips_are_fitted(run: Callable[..., tuple[int, Rows]], demo: DemoResult) -> None:
+    words = ("--preset", "tiny", "--store", str(demo.out / "store"), "--streams", "scene", "--steps", "20")
+    _, rows = run("overfit", *words)
+    l1, cross_entropy = (rows[f"overfit: scene, training {name}"] for name in ("l1", "classification"))
+    assert len(l1["detail"]["curve"]) == 20
+    # G starts at the training means, so the first step of stage 2 is near the floor, and the last ones are below it.
+    assert l1["value"] < float(l1["limit"].split()[0]) <= l1["detail"]["curve"][0]
+    assert cross_entropy["value"] < cross_entropy["detail"]["curve"][0] < 8.32
+
+
 def test_synthetic_faces_are_found(run: Callable[..., tuple[int, Rows]]) -> None:
     code, rows = run("face-finding", "--people", "3", "--frames", "2")
     assert code == 0 and rows["faces found: all"]["value"] == 1
