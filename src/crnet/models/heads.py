@@ -26,9 +26,9 @@ class PlainHead(LinearScoreHead):
     It has no classes. Its logits are all 0, so a log shows their cross-entropy at chance (6 ln n for six targets).
     They have no gradient; a training that asks for one is refused.
 
-    The weights start at 0, so every score starts at its training mean. From PyTorch's range, which the CR-block uses,
-    a third to a half of the scores would start beyond the reach of the Bell loss, and the Bell loss alone would not
-    bring them back (docs/paper.md, section 3).
+    The weights start at 0, like G of the CR-block, so every score starts at its training mean. From PyTorch's range for
+    a linear layer, a third to a half of the scores would start beyond the reach of the Bell loss, and the Bell loss
+    alone would not bring them back (docs/paper.md, section 3).
 
     Args:
         width: Length F of `a`.
