@@ -36,6 +36,7 @@ SCRIPTS = {
     "growth": "cost against pixels, duration, clips, workers and trees",
     "overfit": "the printed recipe fits eight clips at full size",
     "serve-load": "many concurrent requests to crnet serve, some broken",
+    "weak-signal": "systems on nearly unpredictable scores (an hour)",
 }
 """Benchmarks on their own, with their own options. They fail if a goal is missed."""
 

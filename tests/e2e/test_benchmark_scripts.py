@@ -87,6 +87,19 @@ def test_a_few_clips_are_fitted(run: Callable[..., tuple[int, Rows]], demo: Demo
     assert cross_entropy["value"] < cross_entropy["detail"]["curve"][0] < 8.32
 
 
+def test_systems_on_weak_signal(run: Callable[..., tuple[int, Rows]], tmp_path: Path) -> None:
+    _, rows = run("weak-signal", str(tmp_path), "--seeds", "1", "--clips", "100", "--system", "text alone")
+    assert list(rows) == [
+        "weak-signal: text alone, network minus ridge",
+        "weak-signal: text alone, fusion minus best stream",
+        "weak-signal: text alone, least system minus floor",
+    ]
+    for row in rows.values():
+        (accuracies,) = row["detail"]["accuracies"]
+        assert set(accuracies) >= {"audio-text", "fusion", "floor", "ridge"}
+        assert all(0.5 < value < 1 for value in accuracies.values())
+
+
 def test_synthetic_faces_are_found(run: Callable[..., tuple[int, Rows]]) -> None:
     code, rows = run("face-finding", "--people", "3", "--frames", "2")
     assert code == 0 and rows["faces found: all"]["value"] == 1
