@@ -52,7 +52,7 @@ class ConfigSource:
 class Train(Command):
     """Train the streams and the fusion on a clip store.
 
-    Trains both stages of every stream, then the extra-trees, and writes one bundle that `crnet predict` and `crnet
+    Trains both stages of every stream, then the fusion, and writes one bundle that `crnet predict` and `crnet
     evaluate` load. If it is interrupted, run the same command again to continue; the result is the same. To train on
     several GPUs, run torchrun --nproc-per-node 4 -m crnet train STORE RUN.
     """
