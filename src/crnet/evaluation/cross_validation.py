@@ -21,7 +21,7 @@ from crnet.data.manifest import read_manifest
 from crnet.data.splits import SplitProtocol, assign_splits
 from crnet.errors import UsageError
 from crnet.evaluation.clip_selection import official_splits, refuse_missing
-from crnet.evaluation.evaluate import evaluate_run
+from crnet.evaluation.evaluate import evaluate_run, ranking_warnings
 from crnet.evaluation.evaluation import EVALUATION_FOLDER, FLOOR, Evaluation, write_evaluation
 from crnet.metrics import describe
 from crnet.train import train_system
@@ -125,6 +125,8 @@ def pool(evaluations: Sequence[Evaluation], protocol: SplitProtocol) -> Evaluati
         system: np.concatenate([evaluation.predictions[system] for evaluation in evaluations])
         for system in first.predictions
     }
+    systems = {system: describe(truth, scores, predictions[FLOOR]) for system, scores in predictions.items()}
+    conditions = (w for each in evaluations for w in each.warnings if w not in set(ranking_warnings(each.systems)))
     return replace(
         first,
         rows=tuple(row for evaluation in evaluations for row in evaluation.rows),
@@ -132,8 +134,9 @@ def pool(evaluations: Sequence[Evaluation], protocol: SplitProtocol) -> Evaluati
         predictions=predictions,
         train_medians=np.mean([evaluation.train_medians for evaluation in evaluations], axis=0),
         missing=tuple(sorted({clip for evaluation in evaluations for clip in evaluation.missing})),
-        warnings=tuple(dict.fromkeys(warning for evaluation in evaluations for warning in evaluation.warnings)),
-        systems={system: describe(truth, prediction, predictions[FLOOR]) for system, prediction in predictions.items()},
+        warnings=(*dict.fromkeys(conditions), *ranking_warnings(systems)),
+        fusion="; ".join(f"{evaluation.protocol}: {evaluation.fusion}" for evaluation in evaluations),
+        systems=systems,
         intervals=_pool_intervals(evaluations),
         protocol=protocol,
     )

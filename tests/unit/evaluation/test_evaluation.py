@@ -17,9 +17,10 @@ from crnet import metrics
 from crnet.bundle.bundle import Bundle
 from crnet.cli.evaluation_tables import tables
 from crnet.data.manifest import read_manifest, write_manifest
-from crnet.data.splits import training_fingerprint
+from crnet.data.splits import SplitProtocol, training_fingerprint
 from crnet.data.store import read_clip
 from crnet.errors import ConfigError, FormatError, LabelError
+from crnet.evaluation.cross_validation import pool
 from crnet.evaluation.evaluate import evaluate, ranking_warnings
 from crnet.evaluation.evaluation import SYSTEMS, Evaluation, write_evaluation
 from crnet.fusion.fusion import Fusion
@@ -93,6 +94,27 @@ def test_the_warnings_and_the_parts_of_the_fused_score_reach_metrics_json(evalua
     document = evaluation.to_dict()
     assert any(warning.startswith("scene is below the floor") for warning in document["warnings"])
     assert document["fusion"] == "extra-trees alone (5 per target), fitted on the training clips"
+
+
+def test_folds_share_conditions_and_are_ranked_together(make_evaluation: Callable[..., Evaluation]) -> None:
+    """The fusion is .1 and .3 off in two folds and the scene .25 in both: pooled, the fusion is better (.2)."""
+    truth = np.full((12, 6), 0.5)
+    folds = []
+    for number, fusion_error in ((1, 0.1), (2, 0.3)):
+        errors = {"scene": 0.25, "fusion": fusion_error, "floor": 0.4}
+        predictions = {name: truth + error for name, error in errors.items()}
+        systems = {name: average(1 - error) for name, error in errors.items()}
+        warnings = ("no sound", *ranking_warnings(systems))
+        folds.append(
+            make_evaluation(
+                truth=truth, predictions=predictions, systems=systems, warnings=warnings, fusion=f"formula {number}",
+                protocol=SplitProtocol.parse(f"grouped-kfold:3:{number}"),
+            )
+        )  # fmt: skip
+    assert any("fusion is below scene" in warning for warning in folds[1].warnings)
+    whole = pool(folds, SplitProtocol.parse("grouped-kfold:3"))
+    assert whole.warnings == ("no sound",)
+    assert whole.fusion == "grouped-kfold:3:1: formula 1; grouped-kfold:3:2: formula 2"
 
 
 def test_networks_return_to_the_cpu_and_stay_in_evaluation_mode(evaluation: Evaluation, bundle: Bundle) -> None:
