@@ -7,6 +7,7 @@ so the left child is the next node, and a node stores only the offset of its rig
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -75,7 +76,12 @@ class Forest:
                 min_samples_leaf=min_samples_leaf,
                 n_jobs=-1,
                 random_state=int(np.random.SeedSequence([seed, target]).generate_state(1)[0]),
-            ).fit(x[:, target], y[:, target])
+            )
+            # The threads of scikit-learn change the process's warning filters and may leave them empty, which makes
+            # its later fits warn once for every tree.
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="`sklearn.utils.parallel.delayed`", category=UserWarning)
+                regressor.fit(x[:, target], y[:, target])
             parts += [_flatten(tree.tree_) for tree in regressor.estimators_]
         starts = np.concatenate([[0], np.cumsum([len(part[0]) for part in parts])])
         first = np.arange(x.shape[1])[:, None] * trees

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -102,6 +103,15 @@ def test_the_forest_gives_the_predictions_of_scikit_learn(max_features: int, tre
         regressor.fit(x[:, target], y[:, target])
         np.testing.assert_allclose(predictions[:, target], regressor.predict(new[:, target]), atol=1e-6)
     np.testing.assert_allclose(forest.predict(x), y, atol=1e-6)  # full trees reproduce their training scores
+
+
+def test_growing_trees_leaves_the_warning_filters_as_they_were() -> None:
+    x, y = make_features(40)["scene"], make_scores()
+    Forest.fit(x, y, trees=2, max_features=4, seed=0)  # importing scikit-learn adds filters of its own
+    before = list(warnings.filters)
+    for seed in range(5):
+        Forest.fit(x, y, trees=10, max_features=4, seed=seed)
+    assert list(warnings.filters) == before
 
 
 def test_the_number_of_parallel_walks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
