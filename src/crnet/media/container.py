@@ -58,28 +58,17 @@ def open_media(path: Path) -> Iterator[Any]:
         yield container
 
 
-def video_stream(container: Any, path: Path) -> Any:
-    """Return the first video track that is not a cover picture.
-
-    Raises:
-        MediaError: There is none, or its frames are too large.
-    """
-    cover = av.stream.Disposition.attached_pic
-    streams = [s for s in container.streams.video if not s.disposition & cover and s.codec_context is not None]
-    if not streams:
-        kind = "sound but no picture" if container.streams.audio else "no video track"
-        raise MediaError(f"the file has {kind}", path=path, remedy="give a video file")
-    context = streams[0].codec_context
-    _check_size(context.width, context.height, path)
-    return streams[0]
-
-
 def is_too_large(width: int, height: int) -> bool:
     """Return whether frames of this size are refused."""
     return width * height > MAX_PIXELS
 
 
-def _check_size(width: int, height: int, path: Path) -> None:
+def check_size(width: int, height: int, path: Path) -> None:
+    """Refuse frames that are too large.
+
+    Raises:
+        MediaError: They are.
+    """
     if is_too_large(width, height):
         reason = f"frames of {width}x{height} pixels are too large"
         raise MediaError(reason, path=path, remedy="scale the video down first")
@@ -136,7 +125,7 @@ def scan_packets(container: Any, stream: Any, path: Path) -> PacketScan:
         too_large = "" if stream.codec_context.width else f", or its frames have more than {MAX_PIXELS} pixels"
         reason = f"no frame of the video can be decoded{too_large}"
         raise MediaError(reason, path=path, remedy=NOT_A_VIDEO_REMEDY)
-    _check_size(first_frame.width, first_frame.height, path)  # the container may not state a size
+    check_size(first_frame.width, first_frame.height, path)  # the container may not state a size
     return PacketScan(time_stamps, durations, first_frame, end_s)
 
 

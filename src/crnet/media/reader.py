@@ -238,6 +238,7 @@ def _warnings(
 
     The segments' middle frames decide, so the warnings do not depend on which other frames are kept.
     """
+    yield from info.warnings
     if info.truncated or pictures.readable < DAMAGED_BELOW:
         share = f"{percent(pictures.readable, 0)} of its frames"
         yield f"the file is truncated or damaged: only {info.duration_s:.1f} s and {share} can be read"

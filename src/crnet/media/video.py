@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from crnet.errors import MissingDependencyError
+from crnet.media.colour import colour_warning, complete_tags, to_rgb
 from crnet.media.container import (
     decode_packet,
     is_too_large,
@@ -20,14 +21,15 @@ from crnet.media.container import (
     read_packets,
     scan_packets,
     stated_duration_s,
-    video_stream,
 )
 from crnet.media.frame_sampling import nearest
+from crnet.media.orientation import Orientation
+from crnet.media.planes import can_cut, cut
+from crnet.media.streams import video_stream, video_track_warning
 from crnet.utils.extras import install_command
 
 try:
-    import av
-    from av.video.reformatter import Interpolation, VideoReformatter
+    from av.video.reformatter import VideoReformatter
 except ImportError as error:
     raise MissingDependencyError("reading videos needs the package av", remedy=install_command("av")) from error
 
@@ -36,10 +38,6 @@ SIMULATED_COMMENT = "crnet simulate: drawn person"
 
 DEFAULT_FPS = 25.0  # for a file that states neither times nor a rate
 TRUNCATED_BELOW = 0.9  # a file is truncated if it ends before this share of the length that it states
-
-PLAIN_FORMATS = frozenset({"yuv420p", "yuvj420p"})
-SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-"""Area averaging, and the same bytes on every processor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +51,13 @@ class VideoInfo:
         frame_times_s: float64 [n], when each frame appears, ascending from 0.
         duration_s: Seconds from the appearance of the first frame to the end of the last.
         has_audio: Whether there is an audio track.
-        rotation_deg: 0, 90, 180 or 270: clockwise rotation that makes the stored picture upright.
+        orientation: How the stored picture is turned and mirrored for display.
         simulated: True for a video of `crnet simulate`.
         truncated: The packets do not reach the length that the file states.
         start_pts: Time stamp of the first frame, in `time_base`; None if the packets carry no times.
         time_base: Seconds per unit of a time stamp.
         frame_bytes: Memory that the first frame takes, decoded.
+        warnings: What a user should know about the track and its colours.
     """
 
     path: Path
@@ -68,12 +67,13 @@ class VideoInfo:
     frame_times_s: Float64[np.ndarray, " n"]
     duration_s: float
     has_audio: bool
-    rotation_deg: int
+    orientation: Orientation
     simulated: bool
     truncated: bool
     start_pts: int | None
     time_base: Fraction
     frame_bytes: int
+    warnings: tuple[str, ...] = ()
 
 
 def probe(path: Path | str) -> VideoInfo:
@@ -91,16 +91,16 @@ def probe(path: Path | str) -> VideoInfo:
         time_base = stream.time_base or Fraction(1, 90_000)
         rate = float(stream.average_rate or stream.guessed_rate or 0) or DEFAULT_FPS
         stated_s = stated_duration_s(container, stream)
+        track_warning = video_track_warning(container, stream)
         scan = scan_packets(container, stream, path)
-        aspect = float(stream.codec_context.sample_aspect_ratio or stream.sample_aspect_ratio or 1)
+        # As in players, the container decides where it disagrees with the bitstream.
+        aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
     times_s, start_pts = _frame_times(scan.time_stamps, time_base, rate)
     last_s = statistics.median(scan.durations) * float(time_base) if scan.durations else 0.0
     duration_s = float(times_s[-1]) + (last_s if 0 < last_s < 10 else 1 / rate)
     first = scan.first_frame
-    rotation_deg = -round(first.rotation / 90) * 90 % 360
-    width, height = round(first.width * aspect) or 1, first.height
-    if rotation_deg in (90, 270):
-        width, height = height, width
+    orientation = Orientation.of_frame(first)
+    width, height = orientation.size(round(first.width * aspect) or 1, first.height)
     return VideoInfo(
         path=path,
         width=width,
@@ -109,12 +109,13 @@ def probe(path: Path | str) -> VideoInfo:
         frame_times_s=times_s,
         duration_s=duration_s,
         has_audio=has_audio,
-        rotation_deg=rotation_deg,
+        orientation=orientation,
         simulated=simulated,
         truncated=max(duration_s, scan.end_s) < TRUNCATED_BELOW * stated_s,
         start_pts=start_pts,
         time_base=time_base,
         frame_bytes=_bytes(first),
+        warnings=tuple(filter(None, (track_warning, colour_warning(first)))),
     )
 
 
@@ -142,6 +143,7 @@ def decode(path: Path | str, info: VideoInfo, requested: Collection[int] | None 
                 index = nearest(info.frame_times_s, time_s)
             if previous < index < len(info.frame_times_s) and not is_too_large(picture.width, picture.height):
                 previous = index
+                complete_tags(picture)
                 yield Frame(index, float(info.frame_times_s[index]), info, picture, scaler)
 
 
@@ -171,46 +173,32 @@ class Frame:
     @property
     def stored_size(self) -> tuple[int, int]:
         """Width and height of `rgb_full`."""
-        width, height = self.picture.width, self.picture.height
-        return (height, width) if self.info.rotation_deg in (90, 270) else (width, height)
+        return self.info.orientation.size(self.picture.width, self.picture.height)
 
     def rgb(self, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
         """Return the whole frame at another size, without keeping its aspect ratio."""
-        if self.info.rotation_deg in (90, 270):
-            width, height = height, width
-        small = self.scaler.reformat(self.picture, width, height, "rgb24", interpolation=SCALING, threads=1)
-        return self._upright(small.to_ndarray())
+        orientation = self.info.orientation
+        return orientation.apply(to_rgb(self.picture, self.scaler, orientation.size(width, height)))
 
     def rgb_full(self) -> UInt8[np.ndarray, "h w 3"]:
         """Return the frame at its stored resolution; pixels may not be square (see `info.width`)."""
-        return self._upright(self.picture.reformat(format="rgb24", threads=1).to_ndarray())
+        return self.rgb_part(np.array([0, 0, *self.stored_size], dtype=np.float32))[0]
 
     def rgb_part(self, box: Float32[np.ndarray, " 4"]) -> tuple[UInt8[np.ndarray, "h w 3"], tuple[int, int]]:
         """Return a part of `rgb_full` that holds a box, and its upper left corner (x, y).
 
-        Of the usual pictures, upright in 8-bit 4:2:0, only the part is converted to RGB, which saves most of the time.
-        Other pictures are returned whole.
+        Pictures in an unusual format are returned whole.
 
         Args:
             box: x0 y0 x1 y1 in pixels of `rgb_full`.
         """
-        width, height = self.picture.width, self.picture.height
-        if self.info.rotation_deg or self.picture.format.name not in PLAIN_FORMATS or width % 2 or height % 2:
-            return self.rgb_full(), (0, 0)
-        # Squares of two by two pixels share their colour, so the part starts and ends at even pixels.
-        x0, y0 = (min(max(int(low) // 2 * 2, 0), size - 2) for low, size in zip(box[:2], (width, height), strict=True))
-        x1, y1 = (max(min(-(-int(high + 1) // 2) * 2, size), low + 2)
-                  for high, size, low in zip(box[2:], (width, height), (x0, y0), strict=True))  # fmt: skip
-        parts = []
-        for plane, step in zip(self.picture.planes, (1, 2, 2), strict=True):
-            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-            parts.append(rows[y0 // step : y1 // step, x0 // step : x1 // step].ravel())
-        part = av.VideoFrame.from_ndarray(np.concatenate(parts).reshape(-1, x1 - x0), format=self.picture.format.name)
-        part.colorspace, part.color_range = self.picture.colorspace, self.picture.color_range
-        return part.reformat(format="rgb24", threads=1).to_ndarray(), (x0, y0)
-
-    def _upright(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
-        return np.rot90(image, k=-self.info.rotation_deg // 90)  # rot90 turns counterclockwise
+        orientation, size = self.info.orientation, self.stored_size
+        if not can_cut(self.picture):
+            return orientation.apply(to_rgb(self.picture)), (0, 0)
+        part, (left, top, _, _), inner = cut(self.picture, orientation.stored_box(box, *size))
+        x0, y0, x1, y1 = inner
+        image = to_rgb(part)[y0 - top : y1 - top, x0 - left : x1 - left]
+        return orientation.apply(image), orientation.displayed_box(inner, *size)[:2]
 
 
 def _decoded_pictures(container: Any, stream: Any, time_stamps: Collection[int] | None) -> Iterator[Any]:

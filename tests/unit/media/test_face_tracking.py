@@ -16,6 +16,7 @@ from crnet.media.crops import FrameRegion, crop_resize
 from crnet.media.face_linking import PersonCrops
 from crnet.media.face_tracking import FaceTracker
 from crnet.media.mtcnn import Detections
+from crnet.media.orientation import Orientation
 from crnet.media.settings import DetectionSettings
 from crnet.media.video import VideoInfo
 
@@ -83,7 +84,9 @@ class PlainFrame:
 
 def video(times_s: np.ndarray, frame_bytes: int) -> VideoInfo:
     duration_s, tick = len(times_s) / FPS, Fraction(1, FPS)
-    return VideoInfo(Path("x"), WIDTH, HEIGHT, FPS, times_s, duration_s, False, 0, False, False, 0, tick, frame_bytes)
+    return VideoInfo(
+        Path("x"), WIDTH, HEIGHT, FPS, times_s, duration_s, False, Orientation(), False, False, 0, tick, frame_bytes
+    )
 
 
 def follow(

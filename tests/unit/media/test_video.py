@@ -15,6 +15,7 @@ from video_maker import quadrants, write_video
 from crnet.errors import MediaError
 from crnet.media import container
 from crnet.media.frame_sampling import MAX_FRAMES_PER_SEGMENT, middle_frames, select_frames
+from crnet.media.orientation import Orientation
 from crnet.media.video import SIMULATED_COMMENT, decode, probe
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -51,7 +52,7 @@ def rotate(path: Path, matrix: tuple[int, ...]) -> Path:
 class TestProbe:
     def test_a_regular_video(self, tmp_path: Path) -> None:
         info = probe(write_video(tmp_path / "a.mp4", greys(10)))
-        assert (info.width, info.height, info.rotation_deg) == (64, 48, 0)
+        assert (info.width, info.height, info.orientation) == (64, 48, Orientation())
         np.testing.assert_allclose(info.frame_times_s, np.arange(10) * 0.04, atol=1e-9)
         assert info.duration_s == pytest.approx(0.4)
         assert info.fps == pytest.approx(25)
@@ -71,6 +72,15 @@ class TestProbe:
     def test_the_width_is_in_square_pixels(self, tmp_path: Path) -> None:
         info = probe(write_video(tmp_path / "a.mp4", greys(2), aspect=Fraction(2, 1)))
         assert (info.width, info.height) == (128, 48)
+
+    def test_the_shape_of_pixels_is_the_one_of_the_container(self, tmp_path: Path) -> None:
+        path = write_video(tmp_path / "a.mp4", greys(2), aspect=Fraction(2, 1))
+        content = bytearray(path.read_bytes())
+        at = content.index(b"pasp") + 4
+        content[at : at + 8] = struct.pack(">2I", 4, 3)  # the bitstream still says 2:1
+        path.write_bytes(content)
+        info = probe(path)
+        assert (info.width, info.height) == (85, 48)  # 64 * 4 / 3 = 85.3
 
     @pytest.mark.parametrize(
         ("name", "content", "reason"),
@@ -142,21 +152,20 @@ class TestDecode:
         np.testing.assert_allclose([level for _, _, level in frames], [10 + 10 * i for i in range(20)], atol=3)
 
     @pytest.mark.parametrize(
-        ("matrix", "degrees", "expected"),
+        ("matrix", "is_on_its_side", "expected"),
         [
-            (UNROTATED, 0, [RED, GREEN, BLUE, WHITE]),
-            (BY_90, 90, [BLUE, RED, WHITE, GREEN]),
-            (BY_180, 180, [WHITE, BLUE, GREEN, RED]),
-            (BY_270, 270, [GREEN, WHITE, RED, BLUE]),
+            (UNROTATED, False, [RED, GREEN, BLUE, WHITE]),
+            (BY_90, True, [BLUE, RED, WHITE, GREEN]),
+            (BY_180, False, [WHITE, BLUE, GREEN, RED]),
+            (BY_270, True, [GREEN, WHITE, RED, BLUE]),
         ],
     )
     def test_rotated_frames_are_upright(
-        self, tmp_path: Path, matrix: tuple[int, ...], degrees: int, expected: list[tuple[int, ...]]
+        self, tmp_path: Path, matrix: tuple[int, ...], is_on_its_side: bool, expected: list[tuple[int, ...]]
     ) -> None:
         path = rotate(write_video(tmp_path / "a.mp4", [quadrants(48, 64)] * 3), matrix)
         info = probe(path)
-        assert info.rotation_deg == degrees
-        assert (info.width, info.height) == ((48, 64) if degrees in (90, 270) else (64, 48))
+        assert (info.width, info.height) == ((48, 64) if is_on_its_side else (64, 48))
         frame = next(decode(path, info))
         small, full = frame.rgb(20, 40), frame.rgb_full()
         assert small.shape == (40, 20, 3) and full.shape == (info.height, info.width, 3)

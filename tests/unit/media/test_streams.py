@@ -1,0 +1,92 @@
+"""Which track is read of a file with several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.stream import Disposition
+
+from crnet.errors import MediaError
+from crnet.media.video import decode, probe
+
+DEFAULT, COVER = Disposition.default, Disposition.attached_pic
+
+
+@dataclass(frozen=True)
+class Track:
+    """A video track of one grey level."""
+
+    level: int
+    width: int = 64
+    disposition: int = 0
+    codec: str = "libx264"
+    frames: int = 5
+
+
+def write_tracks(path: Path, tracks: Sequence[Track]) -> Path:
+    with av.open(str(path), "w") as container:
+        streams = []
+        for track in tracks:
+            stream = container.add_stream(track.codec, rate=25)
+            stream.width = stream.height = track.width
+            stream.pix_fmt = {"mjpeg": "yuvj420p", "png": "rgb24"}.get(track.codec, "yuv420p")
+            streams.append(stream)
+        for stream, track in zip(streams, tracks, strict=True):
+            stream.disposition = track.disposition
+        for stream, track in zip(streams, tracks, strict=True):
+            image = np.full((track.width, track.width, 3), track.level, np.uint8)
+            for i in range(track.frames):
+                frame = av.VideoFrame.from_ndarray(image, "rgb24")
+                frame.pts = i
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    return path
+
+
+def level_of(path: Path) -> tuple[int, tuple[str, ...]]:
+    info = probe(path)
+    return round(float(next(decode(path, info)).rgb(8, 8).mean()) / 10) * 10, info.warnings
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_the_default_track_is_read(tmp_path: Path, suffix: str) -> None:
+    path = write_tracks(tmp_path / f"a.{suffix}", [Track(50, width=128), Track(100, disposition=DEFAULT)])
+    assert level_of(path) == (100, ("the file has 2 video tracks; video track 2 (64x64) was read",))
+
+
+@pytest.mark.parametrize("disposition", [0, DEFAULT])
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts", "avi"])
+def test_the_largest_of_equal_tracks_is_read(tmp_path: Path, suffix: str, disposition: int) -> None:
+    tracks = [Track(50, disposition=disposition), Track(100, width=128, disposition=disposition), Track(150)]
+    level, warnings = level_of(write_tracks(tmp_path / f"a.{suffix}", tracks))
+    if suffix == "mp4" and not disposition:  # the first track is enabled in a file that states no default
+        assert level == 50
+    else:
+        assert (level, warnings) == (100, ("the file has 3 video tracks; video track 2 (128x128) was read",))
+
+
+def test_the_first_of_equal_tracks_is_read(tmp_path: Path) -> None:
+    assert level_of(write_tracks(tmp_path / "a.mkv", [Track(50), Track(100)]))[0] == 50
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "mjpeg"), ("a.mp4", "mjpeg"), ("a.mov", "png")])
+def test_a_cover_in_an_ordinary_track_does_not_count_as_the_video(tmp_path: Path, name: str, codec: str) -> None:
+    cover = Track(50, width=256, disposition=DEFAULT, codec=codec, frames=1)
+    level, warnings = level_of(write_tracks(tmp_path / name, [cover, Track(100)]))
+    assert level == 100 and "video track 2 (64x64)" in warnings[0]
+
+
+def test_a_marked_cover_is_no_track(tmp_path: Path) -> None:
+    cover = Track(50, width=256, disposition=COVER, codec="mjpeg", frames=1)
+    assert level_of(write_tracks(tmp_path / "a.mp4", [Track(100), cover])) == (100, ())
+    with pytest.raises(MediaError, match="no video track"):
+        probe(write_tracks(tmp_path / "b.mp4", [cover]))
+
+
+def test_motion_jpeg_alone_is_a_video(tmp_path: Path) -> None:
+    assert level_of(write_tracks(tmp_path / "a.avi", [Track(100, codec="mjpeg")])) == (100, ())
