@@ -73,9 +73,9 @@ class Predictor:
 
         Args:
             path: Any video that FFmpeg reads, with one person talking to the camera.
-            transcript: The transcript, or a `.txt`, `.srt` or `.vtt` file of it. By default, such a file beside the
-                video is used (`talk.srt` beside `talk.mp4`), else the recogniser if there is one; "" means that
-                nothing is said.
+            transcript: The transcript, or a file of it: `.txt`, `.srt`, `.vtt`, `.ass` or `.ssa`. By default, such a
+                file beside the video is used (`talk.srt` beside `talk.mp4`), else the recogniser if there is one; ""
+                means that nothing is said.
 
         Raises:
             MediaError: The video cannot be read.

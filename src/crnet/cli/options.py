@@ -76,7 +76,7 @@ ConfigFile = Annotated[
 ]
 Transcript = Annotated[
     str | None,
-    option("The spoken words, or a .txt, .srt or .vtt file. By default, a file with the video's name.", "TEXT|FILE"),
+    option("The spoken words, or a .txt, .srt, .vtt or .ass file. By default, one with the video's name.", "TEXT|FILE"),
 ]
 Asr = Annotated[
     str | None,

@@ -22,7 +22,8 @@ from crnet.explain.sound import BIN_S, SoundAttribution, attribute_sound
 from crnet.explain.windows import Window, is_long, score_windows, summarise
 from crnet.explain.words import Word, WordEffect, align, occlude
 from crnet.predict import Predictor
-from crnet.text.transcripts import Cue, find_transcript, read_cues
+from crnet.text.subtitles import Cue
+from crnet.text.transcripts import find_transcript, read_cues
 from crnet.types import TARGETS, Batch, Clip, Prediction, Stream
 from crnet.utils.progress import Progress, no_progress
 

@@ -20,7 +20,7 @@ from crnet.models.crnet import StreamNet
 from crnet.models.inference import run_networks
 from crnet.predict import Predictor
 from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS
-from crnet.text.transcripts import Cue
+from crnet.text.subtitles import Cue
 from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ, TARGETS, Batch, Stream
 from crnet.utils.progress import Progress, no_progress
 

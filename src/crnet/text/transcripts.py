@@ -1,42 +1,34 @@
-"""Find and read transcripts: plain text and subtitles (`.txt`, `.srt`, `.vtt`).
-
-The parser of subtitles accepts more than the formats allow. pysubs2 1.8.1 was tried in its place and gave other words
-for real files: it reads an automatic caption with two word timings in one line as a new cue and loses its words, keeps
-word timings, entities and repeated lines in the text, appends NOTE and STYLE blocks to the cue before them, and misses
-SubRip times without hours. See docs/text.md.
-"""
+"""Find and read transcripts: plain text and subtitles (`.txt`, `.srt`, `.vtt`, `.ass`, `.ssa`)."""
 
 from __future__ import annotations
 
 import codecs
-import html
+import logging
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crnet.errors import LabelError
 from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS
+from crnet.text.sidecars import SUFFIXES, find_sidecars
+from crnet.text.subtitles import Cue, Subtitles, looks_like_subtitles, parse_subtitles, without_invisible
 from crnet.text.transcriber_notes import without_notes
 from crnet.utils.files import read_at_most
 
-SUFFIXES = (".txt", ".srt", ".vtt")
 LARGEST_FILE_BYTES = 4 << 20  # subtitles of a whole day
 LONGEST_FILE_NAME = 255  # characters; file systems allow no more, so a longer text is not a path
+MOST_CONTROL_SHARE = 0.01  # more control characters than this are no text
 
-_TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}"
-_TIMING = re.compile(rf"^\s*(?P<start>{_TIME})\s*-->\s*(?P<end>{_TIME})")
-_TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # <i>, <v Name>, <00:00:01.000>; {\an8}
-_BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_BYTE_ORDER_MARKS = (  # UTF-32 first, because its mark begins with that of UTF-16
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
 
-
-@dataclass(frozen=True)
-class Cue:
-    """A line of subtitles and the time it is shown, in seconds from the beginning of the video."""
-
-    start_s: float
-    end_s: float
-    text: str
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,8 +52,8 @@ def find_transcript(video: Path | str, transcript: str | Path | None = None) -> 
 
     Args:
         video: The video file.
-        transcript: The text itself, or a `.txt`, `.srt` or `.vtt` file. None looks for a file beside the video; ""
-            means that nothing is said.
+        transcript: The text itself, or a file of it (`SUFFIXES`). None looks for a file beside the video; "" means that
+            nothing is said.
 
     Raises:
         LabelError: The transcript names a file that does not exist or cannot be read.
@@ -92,40 +84,49 @@ def _named_file(transcript: str | Path) -> Path | None:
 
 
 def find_sidecar(video: Path | str) -> Path | None:
-    """Return the transcript beside a video: `talk.mp4` or `talk` plus `.txt`, `.srt` or `.vtt`, in this order."""
-    video = Path(video)
-    for suffix in SUFFIXES:
-        for candidate in (video.with_suffix(suffix), video.with_name(video.name + suffix)):
-            if candidate.is_file():
-                return candidate
-    return None
+    """Return the transcript beside a video, the first of `find_sidecars`; None if there is none.
+
+    The log says which one is used: a warning if another one has other words, else a message for debugging.
+    """
+    found = find_sidecars(Path(video))
+    if not found:
+        return None
+    used, *others = found
+    if different := [other.name for other in others if not _has_same_words(used, other)]:
+        _log.warning("%s: the transcript is %s; other words are in %s", video, used.name, ", ".join(different))
+    else:
+        _log.debug("%s: the transcript is %s", video, used.name)
+    return used
+
+
+def _has_same_words(used: Path, other: Path) -> bool:
+    """Whether two files hold the same words; also True if one cannot be read."""
+    try:
+        return read_transcript(used) == read_transcript(other)
+    except LabelError:
+        return True
 
 
 def read_transcript(path: Path | str) -> str:
-    """Read the words of a `.txt`, `.srt` or `.vtt` file as one line, without times, tags and transcriber's notes.
+    """Read the words of a transcript file as one line, without times, markup and transcriber's notes.
 
-    The file is UTF-8, or UTF-16 with a byte order mark; anything else is read as Windows-1252.
+    A `.txt` file is read as subtitles if it begins like subtitles; a subtitle file without any time is read as plain
+    text. The file is UTF-8, UTF-16, or UTF-32 with a byte order mark; anything else is read as Windows-1252.
 
     Raises:
-        LabelError: The file is missing, unreadable, too large, of another kind, or not text.
+        LabelError: The file is missing, unreadable, too large, of another kind, damaged, or not text.
     """
-    path = Path(path)
-    lines = _read(path).splitlines()
-    if path.suffix.lower() != ".txt":
-        lines = [cue.text for cue in _parse_cues(lines)]
-    return clean_transcript(" ".join(lines))
+    subtitles = _read(Path(path))
+    return clean_transcript(subtitles.text or " ".join(cue.text for cue in subtitles.cues))
 
 
 def read_cues(path: Path | str) -> tuple[Cue, ...]:
-    """Read the lines of an `.srt` or `.vtt` file with their times, without tags and notes; a `.txt` file has none.
+    """Read the lines of a subtitle file with their times, without markup and notes; plain text has none.
 
     Raises:
         LabelError: See `read_transcript`.
     """
-    path = Path(path)
-    if path.suffix.lower() == ".txt":
-        return ()
-    cues = list(_parse_cues(_read(path).splitlines()))
+    cues = _read(Path(path)).cues
     if not cues:
         return ()
     # All at once, because a note may span several cues.
@@ -139,48 +140,57 @@ def clean_transcript(text: str) -> str:
     return " ".join(without_notes(text).split())[:LONGEST_TEXT_CHARACTERS]
 
 
-def _read(path: Path) -> str:
-    """Read a transcript file as it is.
+def _read(path: Path) -> Subtitles:
+    """Read a transcript file.
 
     Raises:
         LabelError: See `read_transcript`.
     """
-    if path.suffix.lower() not in SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise LabelError("not a transcript", path=path, remedy=f"give a file that ends in {', '.join(SUFFIXES)}")
-    return _decode(read_at_most(path, LARGEST_FILE_BYTES, "keep only the words"), path)
+    if path.exists() and not path.is_file():  # reading a pipe could block forever
+        raise LabelError("not a regular file", path=path, remedy="give a file")
+    text = _decode(read_at_most(path, LARGEST_FILE_BYTES, "keep only the words"), path)
+    text = "\n".join(text.replace("\r\r\n", "\n").splitlines())
+    if suffix == ".txt" and not looks_like_subtitles(text):
+        return Subtitles(text=text)
+    return parse_subtitles(text, path)
 
 
 def _decode(content: bytes, path: Path) -> str:
-    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark)), "utf-8")
+    """Return the text of a file without invisible characters.
+
+    Raises:
+        LabelError: The file is not text.
+    """
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark)), None)
     try:
-        text = content.decode(encoding)
+        text = content.decode(encoding or _guess_encoding(content))
     except UnicodeDecodeError as error:
-        if encoding != "utf-8":
+        if encoding is not None:
             raise LabelError(f"not text: {error}", path=path, remedy="save it as UTF-8") from error
-        text = content.decode("cp1252", errors="replace")
+        text = _decode_broken(content, path)
     if "\0" in text:
         raise LabelError("not text: it contains zero bytes", path=path, remedy="save it as UTF-8")
-    return text
+    if len(_CONTROL.findall(text)) > max(1, MOST_CONTROL_SHARE * len(text)):
+        raise LabelError("not text: it contains control characters", path=path, remedy="save it as UTF-8")
+    return without_invisible(text)
 
 
-def _parse_cues(lines: list[str]) -> Iterator[Cue]:
-    """Yield the spoken lines of a subtitle file: those between a timing line and the next blank line."""
-    previous: str | None = None
-    times: tuple[float, float] | None = None
-    for line in lines:
-        if timing := _TIMING.match(line):
-            times = (_parse_time(timing["start"]), _parse_time(timing["end"]))
-        elif not line.strip():
-            times = None
-        elif times is not None:
-            text = html.unescape(_TAG.sub("", line)).strip()
-            # Rolling captions show a line again in the next cue.
-            if text and text != previous:
-                previous = text
-                yield Cue(*times, text)
+def _guess_encoding(content: bytes) -> str:
+    """Guess the encoding of a file without a byte order mark: UTF-16 if every second byte of most characters is 0."""
+    zeros = (content[::2].count(0), content[1::2].count(0))
+    if 4 * max(zeros) > len(content) > 4 * 4 * min(zeros):
+        return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
+    return "utf-8"
 
 
-def _parse_time(time: str) -> float:
-    """Convert a time such as 01:02:03,400 or 02:03.400 to seconds."""
-    parts = [float(part.replace(",", ".")) for part in time.split(":")]
-    return sum(part * 60**power for power, part in enumerate(reversed(parts)))
+def _decode_broken(content: bytes, path: Path) -> str:
+    """Decode a file that is not UTF-8: as UTF-8 if it is so but for a few bytes, else as Windows-1252."""
+    text = content.decode("utf-8", errors="replace")
+    broken = text.count("\ufffd")
+    if broken < sum(not character.isascii() for character in text) - broken:
+        _log.warning("%s: %d characters are damaged", path, broken)
+        return text.rstrip("\ufffd")  # the file may be cut within a character
+    return content.decode("cp1252", errors="replace")

@@ -19,7 +19,7 @@ from crnet.explain.key_points import centred_disc, count_inside, crop_points, hi
 from crnet.explain.windows import cut, is_long, score_windows, summarise, window_length_s
 from crnet.explain.words import align
 from crnet.predict import Predictor
-from crnet.text.transcripts import Cue
+from crnet.text.subtitles import Cue
 from crnet.types import SAMPLE_RATE_HZ, TARGETS
 from synthetic import make_clip, write_store
 

@@ -20,7 +20,7 @@ from crnet.explain.sound import BIN_S, attribute_sound
 from crnet.explain.words import MOST_OCCLUSIONS, align, occlude, voiced_parts
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.predict import Predictor
-from crnet.text.transcripts import Cue
+from crnet.text.subtitles import Cue
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch
 
 
