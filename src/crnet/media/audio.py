@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crnet.errors import MissingDependencyError
 from crnet.media.container import decode_packet, open_media
+from crnet.media.streams import audio_stream
 from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ
 from crnet.utils.extras import install_command
 
@@ -28,7 +29,9 @@ logger = logging.getLogger(__name__)
 
 
 def read_audio(path: Path | str, max_s: float = 60.0) -> NDArray[np.int16]:
-    """Read the first audio track of a file: the mean of its channels, resampled to 16 kHz by soxr HQ.
+    """Read the sound of a file: the mean of the track's channels, resampled to 16 kHz by soxr HQ.
+
+    `crnet.media.streams.audio_stream` chooses the track.
 
     Agrees with `librosa.load(path, sr=16000, mono=True)` to 1e-3 of full scale. Memory is bounded by `max_s`.
 
@@ -42,10 +45,12 @@ def read_audio(path: Path | str, max_s: float = 60.0) -> NDArray[np.int16]:
     Raises:
         MediaError: The file itself cannot be opened.
     """
-    with open_media(Path(path)) as container:
-        if not container.streams.audio:
+    path = Path(path)
+    with open_media(path) as container:
+        stream = audio_stream(container, path)
+        if stream is None:
             return np.zeros(0, np.int16)
-        pieces = list(_resampled(_mono(container, container.streams.audio[0]), max_s))
+        pieces = list(_resampled(_mono(container, stream), max_s))
     sound = np.concatenate([np.zeros(0, np.float32), *pieces])[: round(max_s * SAMPLE_RATE_HZ)]
     return np.clip(np.rint(sound * INT16_FULL_SCALE), -INT16_FULL_SCALE, INT16_FULL_SCALE - 1).astype(np.int16)
 

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from crnet.errors import MediaError, MissingDependencyError
-from crnet.media.container import check_size
+from crnet.media.container import check_size, decode_packet, open_media, read_packets
 from crnet.utils.extras import install_command
 
 try:
+    import av
     from av.stream import Disposition
 except ImportError as error:
     raise MissingDependencyError("reading videos needs the package av", remedy=install_command("av")) from error
 
+logger = logging.getLogger(__name__)
+
 NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 STILL_CODECS = frozenset({"png", "mjpeg", "bmp", "tiff", "webp", "jpeg2000", "jpegls"})
 """Codecs of cover art. A file may hold its cover as an ordinary track, so other codecs are preferred to these."""
+
+SIGNAL_RMS = 0.003  # of full scale: -50 dB
+SIGNAL_SEARCH_S = 60.0
+MAX_TRACKS_HEARD = 8
 
 
 def video_streams(container: Any) -> list[Any]:
@@ -43,7 +54,13 @@ def video_stream(container: Any, path: Path) -> Any:
     return streams[0]
 
 
-def video_track_warning(container: Any, stream: Any) -> str | None:
+def track_warnings_of(container: Any, video: Any, path: Path) -> list[str]:
+    """Say which video and audio tracks are read where the file has several."""
+    audio = audio_stream(container, path)
+    return [w for w in (_video_track_warning(container, video), _audio_track_warning(container, audio)) if w]
+
+
+def _video_track_warning(container: Any, stream: Any) -> str | None:
     """Say which video track is read if the file has several; else None."""
     count = len(video_streams(container))
     if count < 2:
@@ -51,6 +68,61 @@ def video_track_warning(container: Any, stream: Any) -> str | None:
     number = [s.index for s in container.streams.video].index(stream.index) + 1
     size = f"{stream.codec_context.width}x{stream.codec_context.height}"
     return f"the file has {count} video tracks; video track {number} ({size}) was read"
+
+
+def audio_streams(container: Any) -> list[Any]:
+    """Return the audio tracks that can be decoded: the default ones, then the others."""
+    streams = [s for s in container.streams.audio if s.codec_context is not None]
+    return sorted(streams, key=lambda s: not _is_default(s))
+
+
+def audio_stream(container: Any, path: Path) -> Any | None:
+    """Return the audio track to read: the first of `audio_streams` with a signal, or else the first; None without any.
+
+    Recorders leave muted tracks beside the voice. Only a file with several tracks is opened again to listen.
+    """
+    streams = audio_streams(container)
+    if len(streams) < 2:
+        return next(iter(streams), None)
+    return next((s for s in streams[:MAX_TRACKS_HEARD] if _has_signal(path, s.index)), streams[0])
+
+
+def _audio_track_warning(container: Any, stream: Any | None) -> str | None:
+    """Say which audio track is read if the file has several; else None."""
+    streams = audio_streams(container)
+    if len(streams) < 2 or stream is None:
+        return None
+    numbers = {s.index: number for number, s in enumerate(container.streams.audio, start=1)}
+    silent = "" if stream.index == streams[0].index else f"; track {numbers[streams[0].index]} is silent"
+    return f"the file has {len(streams)} audio tracks; audio track {numbers[stream.index]} was read{silent}"
+
+
+def _has_signal(path: Path, index: int) -> bool:
+    """Return whether a track has a frame louder than `SIGNAL_RMS` in its first `SIGNAL_SEARCH_S` seconds."""
+    with open_media(path) as container:
+        heard_s = 0.0
+        for frame in _packed(container, container.streams[index]):
+            heard_s += frame.samples / frame.sample_rate
+            samples = frame.to_ndarray()
+            if samples.size and float(np.sqrt(np.mean(samples**2))) >= SIGNAL_RMS:
+                return True
+            if heard_s >= SIGNAL_SEARCH_S:
+                break
+    return False
+
+
+def _packed(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield the frames of an audio track as packed float32 (PyAV cannot read eight planar channels)."""
+    form, packer = None, None
+    try:
+        for packet in read_packets(container, stream):
+            for frame in decode_packet(packet):
+                if packer is None or (frame.format.name, frame.layout.name, frame.sample_rate) != form:
+                    form = frame.format.name, frame.layout.name, frame.sample_rate
+                    packer = av.AudioResampler("flt", frame.layout, frame.sample_rate)
+                yield from packer.resample(frame)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        logger.debug("a track cannot be heard further: %s", error)
 
 
 def _is_default(stream: Any) -> bool:

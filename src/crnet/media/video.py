@@ -25,7 +25,7 @@ from crnet.media.container import (
 from crnet.media.frame_sampling import nearest
 from crnet.media.orientation import Orientation
 from crnet.media.planes import can_cut, cut
-from crnet.media.streams import video_stream, video_track_warning
+from crnet.media.streams import track_warnings_of, video_stream
 from crnet.utils.extras import install_command
 
 try:
@@ -57,7 +57,7 @@ class VideoInfo:
         start_pts: Time stamp of the first frame, in `time_base`; None if the packets carry no times.
         time_base: Seconds per unit of a time stamp.
         frame_bytes: Memory that the first frame takes, decoded.
-        warnings: What a user should know about the track and its colours.
+        warnings: What a user should know about the tracks that are read and the colours.
     """
 
     path: Path
@@ -91,7 +91,7 @@ def probe(path: Path | str) -> VideoInfo:
         time_base = stream.time_base or Fraction(1, 90_000)
         rate = float(stream.average_rate or stream.guessed_rate or 0) or DEFAULT_FPS
         stated_s = stated_duration_s(container, stream)
-        track_warning = video_track_warning(container, stream)
+        track_warnings = track_warnings_of(container, stream, path)
         scan = scan_packets(container, stream, path)
         # As in players, the container decides where it disagrees with the bitstream.
         aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
@@ -115,7 +115,7 @@ def probe(path: Path | str) -> VideoInfo:
         start_pts=start_pts,
         time_base=time_base,
         frame_bytes=_bytes(first),
-        warnings=tuple(filter(None, (track_warning, colour_warning(first)))),
+        warnings=tuple(filter(None, (*track_warnings, colour_warning(first)))),
     )
 
 

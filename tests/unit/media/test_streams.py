@@ -12,6 +12,7 @@ import pytest
 from av.stream import Disposition
 
 from crnet.errors import MediaError
+from crnet.media.audio import read_audio
 from crnet.media.video import decode, probe
 
 DEFAULT, COVER = Disposition.default, Disposition.attached_pic
@@ -90,3 +91,57 @@ def test_a_marked_cover_is_no_track(tmp_path: Path) -> None:
 
 def test_motion_jpeg_alone_is_a_video(tmp_path: Path) -> None:
     assert level_of(write_tracks(tmp_path / "a.avi", [Track(100, codec="mjpeg")])) == (100, ())
+
+
+def write_sounds(path: Path, levels: Sequence[float], default: int | None, *, layout: str = "stereo") -> Path:
+    """Write a grey video with audio tracks of a tone at these levels; `default` is the index of the default one."""
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("libx264", rate=25)
+        picture.width = picture.height = 64
+        picture.pix_fmt = "yuv420p"
+        tracks = [container.add_stream("aac", 48_000, layout=layout) for _ in levels]
+        for i, track in enumerate(tracks):
+            track.disposition = DEFAULT if i == default else 0
+        for _ in range(25):
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), 90, np.uint8), "rgb24")))
+        container.mux(picture.encode(None))
+        for level, track in zip(levels, tracks, strict=True):
+            tone = (level * np.sin(np.arange(48_000) * 2 * np.pi * 300 / 48_000)).astype(np.float32)
+            packed = np.repeat(tone, track.layout.nb_channels)[None]
+            frame = av.AudioFrame.from_ndarray(packed, "flt", layout)
+            frame.sample_rate = 48_000
+            for part in av.AudioResampler("fltp", layout, 48_000, frame_size=1024).resample(frame):
+                container.mux(track.encode(part))
+            container.mux(track.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+@pytest.mark.parametrize(
+    ("levels", "default", "read", "warning"),
+    [
+        ([0.0, 0.3], 1, 0.3, "2 audio tracks; audio track 2 was read"),
+        ([0.1, 0.3], 1, 0.3, "2 audio tracks; audio track 2 was read"),
+        ([0.1, 0.3], 0, 0.1, "2 audio tracks; audio track 1 was read"),
+        ([0.0, 0.3], 0, 0.3, "2 audio tracks; audio track 2 was read; track 1 is silent"),
+        ([0.0, 0.001, 0.3], 1, 0.3, "3 audio tracks; audio track 3 was read; track 2 is silent"),
+        ([0.0, 0.0], 1, 0.0, "2 audio tracks; audio track 2 was read"),
+    ],
+)
+def test_the_default_sound_is_read_unless_it_is_silent(
+    tmp_path: Path, suffix: str, levels: list[float], default: int, read: float, warning: str
+) -> None:
+    path = write_sounds(tmp_path / f"a.{suffix}", levels, default)
+    sound = read_audio(path) / 32768
+    assert float(np.sqrt(np.mean(sound**2))) == pytest.approx(read / np.sqrt(2), abs=0.01)
+    (said,) = probe(path).warnings
+    assert said == f"the file has {warning}"
+
+
+def test_one_audio_track_needs_no_warning(tmp_path: Path) -> None:
+    assert probe(write_sounds(tmp_path / "a.mp4", [0.0], 0)).warnings == ()
+
+
+def test_tracks_of_eight_channels_are_compared(tmp_path: Path) -> None:
+    path = write_sounds(tmp_path / "a.mkv", [0.0, 0.3], 0, layout="7.1")
+    assert probe(path).warnings[0].endswith("audio track 2 was read; track 1 is silent")
