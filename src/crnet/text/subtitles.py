@@ -137,7 +137,8 @@ def _parse(text: str, is_substation: bool) -> Iterator[tuple[float, float, list[
         events.sort(key=lambda event: event.start)
     for event in events:
         words = _without_overrides(event.text) if is_substation else event.text
-        yield event.start / 1000, event.end / 1000, _spoken_lines(words.replace(r"\N", "\n").replace(r"\h", " "))
+        end_s = max(event.start, event.end) / 1000
+        yield event.start / 1000, end_s, _spoken_lines(words.replace(r"\N", "\n").replace(r"\h", " "))
 
 
 def _without_overrides(text: str) -> str:

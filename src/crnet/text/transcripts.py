@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,7 +76,7 @@ def _named_file(transcript: str | Path) -> Path | None:
     name = transcript.strip()
     if not 0 < len(name) <= LONGEST_FILE_NAME or "\n" in name:
         return None
-    if Path(name).exists():
+    if os.path.exists(name):  # noqa: PTH110  # unlike Path.exists, returns False for a text of too many bytes
         return Path(name)  # of any kind: `read_transcript` then refuses a folder or a video
     # A single word that ends like a transcript file is meant as a file, even if it does not exist.
     if name.lower().endswith(SUFFIXES) and " " not in name:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from crnet.errors import LabelError
 from crnet.text import transcripts
-from crnet.text.transcripts import clean_transcript, find_sidecar, read_transcript
+from crnet.text.transcripts import clean_transcript, find_sidecar, find_transcript, read_transcript
 
 SRT = """1
 00:00:00,000 --> 00:00:01,500
@@ -106,6 +107,18 @@ def test_order_of_transcript_files_beside_a_video(tmp_path: Path) -> None:
     assert find_sidecar(video) == tmp_path / "talk.v2.srt"
     (tmp_path / "talk.v2.txt").mkdir()
     assert find_sidecar(video) == tmp_path / "talk.v2.srt"
+
+
+@pytest.mark.parametrize("text", ["é" * 200, "日本語" * 80, "a/" * 100, "x\0y"])
+def test_a_text_that_no_file_system_takes_for_a_name_is_the_transcript(text: str) -> None:
+    # 400 and 720 bytes, but fewer than 256 characters
+    assert find_transcript("talk.mp4", text).text == text
+
+
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.srt")
+    with pytest.raises(LabelError, match="not a regular file"):
+        read_transcript(tmp_path / "a.srt")
 
 
 def test_the_length_is_bounded() -> None:
