@@ -212,9 +212,9 @@ class Predictor:
     def media_settings(self) -> MediaSettings:
         """Return the settings for reading a video: those of the training clips, reduced to the frames that are used.
 
-        If the training store kept all frames, the networks see the frames nearest the middles of the parts. If it kept
-        a few frames of each segment, they see one of the same few, or the segment's middle frame if each part is one
-        segment.
+        If the training store kept all frames, the networks see the frames on screen at the middles of the parts. If it
+        kept a few frames of each segment, they see one of the same few, or the segment's middle frame if each part is
+        one segment.
         """
         settings = from_dict(MediaSettings, with_attribute_names(self.bundle.media), self.bundle.path or Path())
         frames = self.bundle.config.transforms.frames

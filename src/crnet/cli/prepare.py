@@ -16,6 +16,7 @@ from crnet.cli.terminal import print_json
 from crnet.text.encoders import DEFAULT_ENCODER
 
 FAILURES_SHOWN = 10
+CHANGES_SHOWN = 10  # clips
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,16 @@ class Prepare(Command):
         if self.json:
             counts = {"done": report.done, "skipped": report.skipped}
             locked = [{"path": archive.path, "remedy": archive.remedy} for archive in report.locked]
-            print_json({"store": str(self.store), **counts, "failures": failures, "locked": locked})
+            changed = list(report.changed)
+            document = {"store": str(self.store), **counts, "failures": failures, "locked": locked, "changed": changed}
+            print_json(document)
         else:
             print(f"{self.store}: {report.done} clips prepared, {report.skipped} already were, {len(failures)} failed")
+            if report.changed:
+                shown = ", ".join(report.changed[:CHANGES_SHOWN])
+                more = len(report.changed) - CHANGES_SHOWN
+                names = shown if more <= 0 else f"{shown} and {more} more (--json lists all)"
+                print(f"read differently than by the version that wrote the store, so prepared again: {names}")
             if report.locked:
                 print(f"encrypted zips without a key, which were skipped: {len(report.locked)}")
         for failure in report.failures[:FAILURES_SHOWN]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from crnet.data.manifest import ClipRow
 from crnet.data.sources.dataset import Failure, LabelledClip, Video
-from crnet.data.store import RECOGNISED, clip_path, open_if_current, write_clip
+from crnet.data.store import RECOGNISED, clip_path, open_if_current, read_clip, write_clip
 from crnet.errors import ConfigError, CrnetError, FormatError, MediaError, MissingDependencyError, StorageError
 from crnet.media.frame_sampling import count_faces
 from crnet.text.asr import SpeechRecogniser, recognition_warning
@@ -43,6 +43,7 @@ class ExtractContext:
         encoder: Turns transcripts into vectors.
         settings: How videos are read.
         fingerprint: Fingerprint of the store's settings.
+        earlier_fingerprint: The same with the reader's earlier version.
         extract: Turns a video into a clip.
         recogniser: Speech recogniser for clips without a transcript; None disables it.
     """
@@ -51,6 +52,7 @@ class ExtractContext:
     encoder: TextEncoder
     settings: MediaSettings
     fingerprint: str
+    earlier_fingerprint: str
     extract: ClipExtractor
     recogniser: SpeechRecogniser | None = None
 
@@ -71,11 +73,13 @@ class ExtractedClip:
     Attributes:
         row: Its row in the manifest.
         reused: Whether an earlier run wrote the file.
+        changed: Whether an earlier version of the reader read the clip differently, so that it was extracted again.
         simulated: Whether the clip shows a synthetic person.
     """
 
     row: ClipRow
     reused: bool
+    changed: bool
     simulated: bool
 
 
@@ -141,18 +145,17 @@ def _extract(context: ExtractContext, job: ExtractJob) -> ExtractedClip:
         raise MediaError("its name is not UTF-8", path=job.video.display_path, remedy="rename it")
     file = clip_path(job.clip.clip_id)
     with _LocalVideo(job.video, context.store / WORK_NAME / PurePosixPath(file).stem) as video:
-        fingerprint = short_fingerprint(
-            {
-                "settings": context.fingerprint,
-                "clip": job.clip.clip_id,
-                "transcript": job.clip.transcript,
-                "content": video.size_and_crc32(),
-            }
-        )
-        earlier = _read_extracted(context.store, file, job.clip, fingerprint)
-        if earlier is not None:
-            return replace(earlier, reused=True)
-        clip = _call_extractor(context, job.clip, video.path)
+        content = video.size_and_crc32()
+        fingerprint = _clip_fingerprint(context.fingerprint, job.clip, content)
+        finished = _read_extracted(context.store, file, job.clip, fingerprint)
+        if finished is not None:
+            return replace(finished, reused=True)
+        earlier_fingerprint = _clip_fingerprint(context.earlier_fingerprint, job.clip, content)
+        is_earlier = open_if_current(context.store / file, earlier_fingerprint) is not None
+        clip = _kept(context, context.store / file, video.path) if is_earlier else None
+        is_kept = clip is not None
+        if clip is None:
+            clip = _call_extractor(context, job.clip, video.path)
     write_clip(context.store / file, clip, fingerprint)
     del clip  # tens of MB for a minute of video, which reading the file back would add to
     extracted = _read_extracted(context.store, file, job.clip, fingerprint)
@@ -162,7 +165,24 @@ def _extract(context: ExtractContext, job: ExtractJob) -> ExtractedClip:
             path=context.store / file,
             remedy="check the disk",
         )
-    return extracted
+    return replace(extracted, reused=is_kept, changed=is_earlier and not is_kept)
+
+
+def _clip_fingerprint(settings: str, clip: LabelledClip, content: list[int]) -> str:
+    """Return the fingerprint of everything that a clip is made from."""
+    return short_fingerprint(
+        {"settings": settings, "clip": clip.clip_id, "transcript": clip.transcript, "content": content}
+    )
+
+
+def _kept(context: ExtractContext, file: Path, video: Path) -> Clip | None:
+    """Return the clip in a file of the reader's earlier version, if this version would read the same; else None."""
+    from crnet.media.earlier_reader import is_read_alike
+
+    clip = read_clip(file)
+    if not is_read_alike(video, clip, context.settings):
+        return None
+    return replace(clip, settings=context.settings.fingerprint())
 
 
 def _call_extractor(context: ExtractContext, clip: LabelledClip, video: Path) -> Clip:
@@ -206,7 +226,7 @@ def _read_extracted(store: Path, file: str, clip: LabelledClip, fingerprint: str
         faces_looked_at=faces.looked_at,
         warnings=tuple(json.loads(source.metadata["warnings"])),
     )
-    return ExtractedClip(row, reused=False, simulated=source.metadata["simulated"] == "true")
+    return ExtractedClip(row, reused=False, changed=False, simulated=source.metadata["simulated"] == "true")
 
 
 class _LocalVideo:

@@ -35,7 +35,7 @@ from crnet.text.encoder_interface import TextEncoder, encoder_label
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import DataSource
 from crnet.utils.executors import WorkerDied, run_jobs, worker_processes
-from crnet.utils.files import remove_leftovers, write_bytes, write_json
+from crnet.utils.files import read_json, remove_leftovers, write_bytes, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import ResumableFolder, short_fingerprint
 
@@ -54,12 +54,26 @@ _log = logging.getLogger(__name__)
 
 
 def store_settings(
-    settings: MediaSettings, encoder: TextEncoder, recogniser: SpeechRecogniser | None = None
+    settings: MediaSettings,
+    encoder: TextEncoder,
+    recogniser: SpeechRecogniser | None = None,
+    *,
+    earlier: bool = False,
 ) -> dict[str, Any]:
-    """Return the content of `prepare.json`: every setting that decides the content of a store's clip files."""
+    """Return the content of `prepare.json`: every setting that decides the content of a store's clip files.
+
+    Args:
+        settings: How videos are read.
+        encoder: Text encoder for transcripts.
+        recogniser: Speech recogniser for clips without a transcript.
+        earlier: Return what the reader's earlier version recorded.
+    """
+    from crnet.media.settings import EARLIER_VERSION, READER_VERSION
+
     recorded: dict[str, Any] = {
         "media": settings.to_dict(),
-        "media fingerprint": settings.fingerprint(),  # also covers the reader's version
+        # This also covers the reader's version.
+        "media fingerprint": settings.fingerprint(EARLIER_VERSION if earlier else READER_VERSION),
         "encoder": encoder_label(encoder.name),
         "format": CLIP_FORMAT,
     }
@@ -77,7 +91,8 @@ def _without_fingerprint(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name != "fingerprint"}
 
 
-STORE_FOLDER = ResumableFolder("a clip store", SETTINGS_NAME, _without_fingerprint)
+STORE_CONTENTS = "a clip store"
+STORE_FOLDER = ResumableFolder(STORE_CONTENTS, SETTINGS_NAME, _without_fingerprint)
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,7 @@ class PrepareReport:
     Attributes:
         done: Number of clips prepared by this call.
         skipped: Number of clips that were in the store already.
+        changed: The clips, among those done, that an earlier version of crnet had prepared and read differently.
         failures: The clips that could not be prepared.
         locked: The encrypted archives that have no key and were skipped.
     """
@@ -95,6 +111,7 @@ class PrepareReport:
     skipped: int
     failures: tuple[Failure, ...]
     locked: tuple[LockedArchive, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 @dataclass
@@ -134,7 +151,8 @@ def prepare(
 
     A clip that cannot be read becomes a row of failures.csv, and the others are still prepared. An encrypted archive
     without a key is skipped with a warning; the same call with its key adds its clips. After an interruption
-    at any moment, the same call resumes and ends with the same bytes; the manifest is written last.
+    at any moment, the same call resumes and ends with the same bytes; the manifest is written last. In a store that an
+    earlier version of crnet wrote, only the clips that this version reads differently are prepared again.
 
     Args:
         source: The dataset; see `open_dataset`.
@@ -160,10 +178,13 @@ def prepare(
     settings = _default_settings() if settings is None else settings
     encoder = HashedNgrams() if encoder is None else encoder
     recorded = store_settings(settings, encoder, recogniser)
+    earlier = store_settings(settings, encoder, recogniser, earlier=True)
     dataset = open_dataset(source, keys, exclude=store)
-    _begin(store, recorded)
+    _begin(store, recorded, earlier)
     _log_space(dataset, store, settings)
-    context = ExtractContext(store, encoder, settings, recorded["fingerprint"], extract, recogniser)
+    context = ExtractContext(
+        store, encoder, settings, recorded["fingerprint"], earlier["fingerprint"], extract, recogniser
+    )
     tally = _extract_all(dataset, context, processes, progress)
     return _finish(source, store, dataset, tally, recorded, encoder.name)
 
@@ -174,9 +195,10 @@ def _default_settings() -> MediaSettings:
     return MediaSettings()
 
 
-def _begin(store: Path, settings: dict[str, Any]) -> None:
+def _begin(store: Path, settings: dict[str, Any], earlier: dict[str, Any]) -> None:
     """Create the store's folder, or check that its work can be resumed; delete what a killed run left."""
-    begun = STORE_FOLDER.check(store, settings)
+    is_earlier = (store / SETTINGS_NAME).is_file() and read_json(store / SETTINGS_NAME, STORE_CONTENTS) == earlier
+    begun = not is_earlier and STORE_FOLDER.check(store, settings)
     shutil.rmtree(store / WORK_NAME, ignore_errors=True)
     try:
         remove_leftovers(store)
@@ -290,4 +312,5 @@ def _finish(
             len(rows),
         )
     reused = sum(clip.reused for clip in clips)
-    return PrepareReport(len(rows) - reused, reused, failures, tuple(tally.locked))
+    changed = tuple(sorted(clip.row.clip_id for clip in clips if clip.changed))
+    return PrepareReport(len(rows) - reused, reused, failures, tuple(tally.locked), changed)

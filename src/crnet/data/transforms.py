@@ -1,7 +1,8 @@
 """Transform a clip into the input of a model: the code that training, evaluation and prediction share.
 
 A clip is divided into `frames` equal parts. Training shows one random stored frame of each part, anew every epoch.
-Evaluation and prediction show the frame nearest to the middle of the part (Sec. 3.1.1). Only these frames are decoded.
+Evaluation and prediction show the frame on screen at the middle of the part (Sec. 3.1.1). Only these frames are
+decoded.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from crnet.data.store import ClipSource, as_clip_source
 from crnet.errors import ConfigError, FormatError
 from crnet.types import INT16_FULL_SCALE, TEXT_DIMENSIONS, Batch, Clip, Stream, VisualStream
+from crnet.utils.on_screen import middle_frames
 from crnet.utils.resumable import content_fingerprint
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 VISUAL_STREAMS: tuple[VisualStream, ...] = get_args(VisualStream)
 
-TIE_S = 1e-9  # distances of two frames from the middle that differ by less are equal up to rounding
 LARGEST_SHIFT = 0.5  # half of the frame is lost
 MAX_STORED_SIDE = 4_096  # stored frames are small; a larger one means a damaged or hostile file
 
@@ -94,7 +95,8 @@ def choose_frames(source: ClipSource, frames: int, rng: np.random.Generator | No
     Args:
         source: The clip.
         frames: Number of frames; must divide the clip's number of segments.
-        rng: Chooses a random stored frame of each part; None: the frame nearest to the middle (tie: the earlier one).
+        rng: Chooses a random stored frame of each part; None: the frame on screen at its middle, of those stored for
+            the part.
 
     Raises:
         ConfigError: `frames` does not divide the number of segments.
@@ -112,17 +114,13 @@ def choose_frames(source: ClipSource, frames: int, rng: np.random.Generator | No
         raise FormatError(f"no frame is stored for part {int(np.argmin(count)) + 1} of {frames} of the clip")
     if rng is not None:
         return first + rng.integers(count)
-    time_s = np.asarray(source.time_s)
-    part_s = source.duration_s / frames
-    chosen = np.empty(frames, dtype=np.int64)
-    for part in range(frames):
-        distance_s = np.abs(time_s[bounds[part] : bounds[part + 1]] - (part + 0.5) * part_s)
-        chosen[part] = first[part] + np.argmax(distance_s <= distance_s.min() + TIE_S)
-    return chosen
+    middles = middle_frames(np.asarray(source.time_s), source.duration_s, frames)
+    # A store may lack the frame on screen: then the part's first frame is shown.
+    return np.clip(middles, first, bounds[1:] - 1)
 
 
 def middle_frame(source: ClipSource) -> int:
-    """Return the index of the stored frame nearest to the middle of a clip."""
+    """Return the index of the stored frame on screen at the middle of a clip."""
     return int(choose_frames(source, 1, None)[0])
 
 

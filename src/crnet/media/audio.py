@@ -1,9 +1,10 @@
-"""Read the sound of a file: one channel, 16 kHz."""
+"""Read the sound of a file: one channel, 16 kHz, on the clock of the picture."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from crnet.errors import MissingDependencyError
-from crnet.media.container import decode_packet, open_media
+from crnet.errors import MediaError, MissingDependencyError
+from crnet.media.container import Losses, decode_packet, open_media
 from crnet.media.streams import audio_stream
+from crnet.media.timeline import Timeline, read_shifted
+from crnet.media.video import probe
 from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ
 from crnet.utils.extras import install_command
 
@@ -27,57 +30,167 @@ except ImportError as error:
 
 logger = logging.getLogger(__name__)
 
+GAP_S = 0.015  # time stamps further than this from where the sound is are a gap or an overlap: codec frames are longer
+DRIFT_S = 0.003  # nearer ones are jitter, unless their mean is off by more than this
+DRIFT_WINDOW_S = 0.5  # time constant of that mean
+SILENCE_CHUNK_S = 1.0  # a long gap is filled in chunks of this length
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """The sound of a file.
+
+    Attributes:
+        samples: int16 [n] at 16 kHz; the first one is at the time of the first picture. Empty if there is no audio
+            track or none of it can be decoded.
+        lost_packets: Number of packets that cannot be decoded, replaced by silence.
+        before_s: Seconds of sound before the first picture, which are left out.
+    """
+
+    samples: NDArray[np.int16]
+    lost_packets: int = 0
+    before_s: float = 0.0
+
 
 def read_audio(path: Path | str, max_s: float = 60.0) -> NDArray[np.int16]:
-    """Read the sound of a file: the mean of the track's channels, resampled to 16 kHz by soxr HQ.
+    """Read the sound of a file; see `read_sound`.
 
-    `crnet.media.streams.audio_stream` chooses the track.
-
-    Agrees with `librosa.load(path, sr=16000, mono=True)` to 1e-3 of full scale. Memory is bounded by `max_s`.
+    Agrees with `librosa.load(path, sr=16000, mono=True)` to 1e-3 of full scale if the sound has neither gaps nor a
+    start of its own.
 
     Args:
         path: A video or audio file.
         max_s: Sound after this many seconds is dropped.
-
-    Returns:
-        int16 [n]; empty if there is no audio track or none of it can be decoded.
 
     Raises:
         MediaError: The file itself cannot be opened.
     """
     path = Path(path)
     with open_media(path) as container:
+        has_picture = bool(container.streams.video)
+    timeline = None
+    if has_picture:
+        try:
+            timeline = probe(path).timeline
+        except MediaError as error:
+            logger.debug("%s: the sound has its own clock: %s", path, error)
+    return read_sound(path, timeline, max_s).samples
+
+
+def read_sound(path: Path | str, timeline: Timeline | None, max_s: float = 60.0) -> Sound:
+    """Read the sound: the mean of the track's channels, resampled to 16 kHz by soxr HQ.
+
+    `crnet.media.streams.audio_stream` chooses the track.
+
+    Presentation time stamps decide when each sample is heard. Gaps are silence; sound before the first picture is left
+    out. Memory is bounded by `max_s`.
+
+    Args:
+        path: A video or audio file.
+        timeline: The clock of the picture; None: the first sample is at zero.
+        max_s: Sound after this many seconds is dropped.
+
+    Raises:
+        MediaError: The file itself cannot be opened.
+    """
+    losses, placed = Losses(), _Placed(None if timeline is None else timeline.zero_s)
+    path = Path(path)
+    with open_media(path) as container:
         stream = audio_stream(container, path)
         if stream is None:
-            return np.zeros(0, np.int16)
-        pieces = list(_resampled(_mono(container, stream), max_s))
+            return Sound(np.zeros(0, np.int16))
+        shifts = () if timeline is None else timeline.audio_shifts
+        packets = read_shifted(container, stream, shifts, losses)
+        frames = (frame for packet in packets for frame in decode_packet(packet, losses))
+        pieces = list(_resampled(placed.pieces(_mono(frames, losses)), max_s))
     sound = np.concatenate([np.zeros(0, np.float32), *pieces])[: round(max_s * SAMPLE_RATE_HZ)]
-    return np.clip(np.rint(sound * INT16_FULL_SCALE), -INT16_FULL_SCALE, INT16_FULL_SCALE - 1).astype(np.int16)
+    samples = np.clip(np.rint(sound * INT16_FULL_SCALE), -INT16_FULL_SCALE, INT16_FULL_SCALE - 1).astype(np.int16)
+    return Sound(samples, losses.packets, placed.before_s)
 
 
-def _mono(container: Any, stream: Any) -> Iterator[tuple[int, Float32[np.ndarray, " n"]]]:
-    """Yield the sample rate and the mean of the channels frame by frame, until the track cannot be decoded further."""
-    to_float: av.AudioResampler | None = None
-    try:
-        for packet in container.demux(stream):
-            for frame in decode_packet(packet):
-                if to_float is None:
-                    to_float = av.AudioResampler("fltp", frame.layout, frame.sample_rate)
-                for part in to_float.resample(frame):
-                    yield part.sample_rate, part.to_ndarray().mean(axis=0)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        logger.debug("sound stops early: %s", error)
+def _mono(frames: Iterator[Any], losses: Losses) -> Iterator[tuple[float | None, int, Float32[np.ndarray, " n"]]]:
+    """Yield time stamp in seconds, sample rate and the mean of the channels of each frame."""
+    to_float, form = None, None
+    for frame in frames:
+        try:
+            if to_float is None or (frame.format.name, frame.layout.name, frame.sample_rate) != form:
+                form = frame.format.name, frame.layout.name, frame.sample_rate  # broadcasts change it on the way
+                to_float = av.AudioResampler("fltp", frame.layout, frame.sample_rate)
+            parts = [part.to_ndarray().mean(axis=0) for part in to_float.resample(frame)]
+        except (av.FFmpegError, ValueError) as error:
+            logger.debug("sound of a form that cannot be converted: %s", error)
+            losses.packets += 1
+            continue
+        time_s = None if frame.pts is None else float(frame.pts * frame.time_base)
+        yield time_s, frame.sample_rate, np.concatenate([np.zeros(0, np.float32), *parts])
+
+
+class _Placed:
+    """Places pieces of sound at their times: silence in gaps, and only the new part of what overlaps.
+
+    Args:
+        zero_s: Time stamp at which the sound begins; None: that of the first piece.
+
+    Attributes:
+        before_s: Seconds of sound before zero that were left out.
+    """
+
+    def __init__(self, zero_s: float | None) -> None:
+        self.before_s = 0.0
+        self._zero_s = zero_s
+        self._end_s = 0.0  # of the sound so far
+        self._drift_s: float | None = None  # mean deviation of the time stamps; None before the first piece
+
+    def pieces(
+        self, timed: Iterator[tuple[float | None, int, Float32[np.ndarray, " n"]]]
+    ) -> Iterator[tuple[int, Float32[np.ndarray, " m"]]]:
+        """Yield sample rate and samples, without gaps from zero on."""
+        for time_s, rate_hz, piece in timed:
+            late = round(self._correction_s(time_s, len(piece) / rate_hz) * rate_hz)
+            chunk = round(SILENCE_CHUNK_S * rate_hz)
+            for start in range(0, late, chunk):
+                yield self._add(rate_hz, np.zeros(min(chunk, late - start), np.float32))
+            early = min(max(-late, 0), len(piece))
+            if not self._end_s:
+                self.before_s += early / rate_hz
+            if early < len(piece):
+                yield self._add(rate_hz, piece[early:])
+
+    def _add(self, rate_hz: int, piece: Float32[np.ndarray, " n"]) -> tuple[int, Float32[np.ndarray, " n"]]:
+        self._end_s += len(piece) / rate_hz
+        return rate_hz, piece
+
+    def _correction_s(self, time_s: float | None, length_s: float) -> float:
+        """Return how much later than the end of the sound so far a piece begins; 0 for jitter."""
+        if time_s is None:
+            return 0.0
+        if self._zero_s is None:
+            self._zero_s = time_s
+        deviation_s = time_s - self._zero_s - self._end_s
+        if self._drift_s is None or abs(deviation_s) > GAP_S or not self._end_s:
+            self._drift_s = 0.0
+            return deviation_s
+        self._drift_s += (deviation_s - self._drift_s) * min(length_s / DRIFT_WINDOW_S, 1.0)
+        if abs(self._drift_s) <= DRIFT_S:
+            return 0.0
+        drift_s, self._drift_s = self._drift_s, 0.0
+        return drift_s
 
 
 def _resampled(
     pieces: Iterator[tuple[int, Float32[np.ndarray, " n"]]], max_s: float
 ) -> Iterator[Float32[np.ndarray, " m"]]:
-    """Resample pieces of one sample rate to 16 kHz; stop after `max_s` seconds."""
+    """Resample pieces to 16 kHz; stop after `max_s` seconds."""
     resampler: soxr.ResampleStream | None = None
-    samples_in = samples_out = rate_hz = 0
+    samples_in = samples_out = before = current_hz = 0
     for rate_hz, piece in pieces:
-        if resampler is None:
+        if resampler is None or rate_hz != current_hz:
+            if resampler is not None:
+                rest = _rest(resampler, samples_in, current_hz, samples_out - before)
+                samples_out += len(rest)
+                yield rest
             resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+            current_hz, samples_in, before = rate_hz, 0, samples_out
         samples_in += len(piece)
         resampled = resampler.resample_chunk(piece)
         samples_out += len(resampled)
@@ -85,7 +198,11 @@ def _resampled(
         if samples_out >= max_s * SAMPLE_RATE_HZ:
             return
     if resampler is not None:
-        # The length is rounded up, as in librosa.
-        missing = -(-samples_in * SAMPLE_RATE_HZ // rate_hz) - samples_out
-        rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)[: max(missing, 0)]
-        yield np.pad(rest, (0, max(missing - len(rest), 0)))
+        yield _rest(resampler, samples_in, current_hz, samples_out - before)
+
+
+def _rest(resampler: soxr.ResampleStream, samples_in: int, rate_hz: int, samples_out: int) -> Float32[np.ndarray, " m"]:
+    """Return the last samples of a resampler. The length of its sound is rounded up, as in librosa."""
+    missing = max(-(-samples_in * SAMPLE_RATE_HZ // rate_hz) - samples_out, 0)
+    rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)[:missing]
+    return np.pad(rest, (0, missing - len(rest)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,12 @@ NOT_A_VIDEO_REMEDY = "check that the file opens in a video player, or download i
 
 
 @contextlib.contextmanager
-def open_media(path: Path) -> Iterator[Any]:
+def open_media(path: Path, format_options: Mapping[str, str] | None = None) -> Iterator[Any]:
     """Open one regular media file for reading, but nothing that it refers to.
+
+    Args:
+        path: The file.
+        format_options: Options of FFmpeg's reader of the format.
 
     Raises:
         MediaError: The file is missing, a folder, empty, or of no known format.
@@ -47,6 +51,7 @@ def open_media(path: Path) -> Iterator[Any]:
         raise MediaError("the file is empty", path=path, remedy="download or copy it again")
     formats = ",".join(sorted(av.formats_available - FORMATS_THAT_OPEN_OTHER_FILES))
     options = {"protocol_whitelist": "file", "format_whitelist": formats, "max_pixels": str(MAX_PIXELS)}
+    options |= format_options or {}
     try:
         container = av.open(f"file:{path.resolve()}", options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -74,6 +79,13 @@ def check_size(width: int, height: int, path: Path) -> None:
         raise MediaError(reason, path=path, remedy="scale the video down first")
 
 
+def no_frame_error(stream: Any, path: Path) -> MediaError:
+    """Return the error for a video track of which no frame can be decoded."""
+    too_large = "" if stream.codec_context.width else f", or its frames have more than {MAX_PIXELS} pixels"
+    reason = f"no frame of the video can be decoded{too_large}"
+    return MediaError(reason, path=path, remedy=NOT_A_VIDEO_REMEDY)
+
+
 def stated_duration_s(container: Any, stream: Any) -> float:
     """Return the duration that the file states; 0 if it states none, for example a live recording."""
     if container.format.name in FORMATS_WITH_ONE_LENGTH:
@@ -82,66 +94,41 @@ def stated_duration_s(container: Any, stream: Any) -> float:
     return float((stream.duration or 0) * (stream.time_base or 0))
 
 
-@dataclass(frozen=True, eq=False)
-class PacketScan:
-    """What the packets of a video track say.
+@dataclass
+class Losses:
+    """What of a file could not be read.
 
     Attributes:
-        time_stamps: The time stamp of each packet, in time bases; None if it carries none.
-        durations: The durations that packets carry, in time bases.
-        first_frame: The first frame that can be decoded (`av.VideoFrame`).
-        end_s: End of the last packet of any track, in seconds, if the container states one length for all tracks;
-            else 0.
+        packets: Number of packets that cannot be decoded.
+        stopped: Whether reading stopped before the end of the file.
     """
 
-    time_stamps: list[int | None]
-    durations: list[int]
-    first_frame: Any
-    end_s: float
+    packets: int = 0
+    stopped: bool = False
 
 
-def scan_packets(container: Any, stream: Any, path: Path) -> PacketScan:
-    """Read all packets of a video track, and decode its first frame.
-
-    Raises:
-        MediaError: No frame can be decoded, or it is too large.
-    """
-    time_stamps: list[int | None] = []
-    durations: list[int] = []
-    first_frame = None
-    end_s = 0.0
-    has_one_length = container.format.name in FORMATS_WITH_ONE_LENGTH
-    for packet in read_packets(container, *(container.streams if has_one_length else [stream])):
-        if has_one_length and packet.pts is not None:
-            end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if packet.stream.index != stream.index:
-            continue
-        if packet.size and not packet.is_discard:
-            time_stamps.append(packet.pts)
-            durations += [packet.duration] if packet.duration else []
-        if first_frame is None:
-            first_frame = next(iter(decode_packet(packet)), None)
-    if first_frame is None:
-        too_large = "" if stream.codec_context.width else f", or its frames have more than {MAX_PIXELS} pixels"
-        reason = f"no frame of the video can be decoded{too_large}"
-        raise MediaError(reason, path=path, remedy=NOT_A_VIDEO_REMEDY)
-    check_size(first_frame.width, first_frame.height, path)  # the container may not state a size
-    return PacketScan(time_stamps, durations, first_frame, end_s)
-
-
-def read_packets(container: Any, *streams: Any) -> Iterator[Any]:
+def read_packets(container: Any, streams: Sequence[Any], losses: Losses) -> Iterator[Any]:
     """Yield the packets of these streams up to the end, or to where the file is damaged; the last ones are empty."""
     try:
         yield from container.demux(*streams)
     except (av.FFmpegError, OSError) as error:
         logger.debug("%s: reading stops early: %s", container.name, error)
+        losses.stopped = True
 
 
-def decode_packet(packet: Any) -> list[Any]:
-    """Return the frames that a packet completes; none if it is damaged."""
+def decode_packet(packet: Any, losses: Losses) -> list[Any]:
+    """Return the frames that a packet completes; none if it is damaged.
+
+    An empty packet with a time repeats the frame before it. Sent to the decoder, it would end the track.
+    """
+    if not packet.size and packet.pts is not None:
+        return []
     try:
         frames: list[Any] = packet.decode()
+    except av.EOFError:  # empty packets after the last frame
+        return []
     except (av.FFmpegError, OSError, ValueError) as error:
         logger.debug("a packet cannot be decoded: %s", error)
+        losses.packets += 1
         return []
     return frames

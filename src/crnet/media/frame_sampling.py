@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from numpy.typing import NDArray
 
 from crnet.types import Faces
+from crnet.utils.on_screen import middle_frames
 
 MAX_FRAMES_PER_SEGMENT = 128
 BOUNDARY_SLACK = 1e-6  # of a segment: a frame on a boundary belongs to the later segment, despite rounding
@@ -34,7 +35,7 @@ def select_frames(
 ) -> FrameSelection:
     """Select the frames to keep of each equal segment of [0, duration_s].
 
-    A segment without frames gets the frame nearest its middle.
+    They are the frames that appear in the segment, and the one on screen at its middle, which may have appeared before.
 
     Args:
         times_s: When each frame appears, ascending.
@@ -44,31 +45,19 @@ def select_frames(
             alone). None keeps all, up to `MAX_FRAMES_PER_SEGMENT`.
     """
     limit = min(per_segment or MAX_FRAMES_PER_SEGMENT, MAX_FRAMES_PER_SEGMENT)
-    segment_of_frame = _segment_of(times_s, duration_s, segments)
+    starts = np.searchsorted(_segment_of(times_s, duration_s, segments), np.arange(segments + 1))
     middles = middle_frames(times_s, duration_s, segments)
     frames: list[int] = []
     segment: list[int] = []
     for number, middle in enumerate(middles.tolist()):
-        candidates = np.flatnonzero(segment_of_frame == number)
-        selected = _spread(candidates, middle, limit) if len(candidates) else [middle]
+        candidates = np.arange(starts[number], starts[number + 1])
+        if middle < starts[number]:
+            candidates = np.concatenate([[middle], candidates])
+        selected = _spread(candidates, middle, limit)
         frames += selected
         segment += [number] * len(selected)
     indices = np.array(frames, dtype=np.int64)
     return FrameSelection(indices, np.array(segment, dtype=np.int16), indices == middles[segment])
-
-
-def middle_frames(
-    times_s: Float64[np.ndarray, " n"], duration_s: float, segments: int
-) -> Int64[np.ndarray, " segments"]:
-    """Return the index of each segment's frame nearest its middle; without frames, the nearest of the whole video."""
-    segment_of_frame = _segment_of(times_s, duration_s, segments)
-    middles = np.zeros(segments, dtype=np.int64)
-    for number in range(segments):
-        candidates = np.flatnonzero(segment_of_frame == number)
-        if not len(candidates):
-            candidates = np.arange(len(times_s))
-        middles[number] = candidates[nearest(times_s[candidates], (number + 0.5) * duration_s / segments)]
-    return middles
 
 
 def count_faces(
@@ -84,16 +73,6 @@ def count_faces(
     """
     middles = middle_frames(times_s, duration_s, segments)
     return Faces(int(np.isfinite(boxes[middles]).all(axis=1).sum()), len(middles))
-
-
-def nearest(times_s: Float64[np.ndarray, " n"], time_s: float) -> int:
-    """Return the index of the time nearest `time_s`; the earlier of two equally near."""
-    after = int(np.searchsorted(times_s, time_s))
-    if after == 0:
-        return 0
-    if after == len(times_s) or time_s - times_s[after - 1] <= times_s[after] - time_s:
-        return after - 1
-    return after
 
 
 def _segment_of(times_s: Float64[np.ndarray, " n"], duration_s: float, segments: int) -> Int64[np.ndarray, " n"]:

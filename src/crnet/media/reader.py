@@ -17,7 +17,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from crnet.errors import MediaError
-from crnet.media.audio import read_audio
+from crnet.media.audio import Sound, read_sound
 from crnet.media.container import NOT_A_VIDEO_REMEDY
 from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg
 from crnet.media.face_linking import PersonCrops
@@ -39,6 +39,7 @@ FEW_FACES = 0.75  # of the segments' middle frames
 TRIM_EVERY_S = 2.0
 """Seconds of video after which free memory returns to the system; it keeps memory flat in the length of the video."""
 DAMAGED_BELOW = 0.9  # share of the frames that can be decoded
+SOUND_BEFORE_S = 0.25  # a file whose picture starts this much after its sound gives a warning
 
 
 def read_video(path: Path | str, settings: MediaSettings | None = None) -> Clip:
@@ -57,18 +58,16 @@ def read_video(path: Path | str, settings: MediaSettings | None = None) -> Clip:
     """
     path = Path(path)
     settings = settings or MediaSettings()
-    info = probe(path)
-    selection = select_frames(info.frame_times_s, info.duration_s, settings.segments, settings.frames_per_segment)
     with _one_thread():
-        pictures = _read_pictures(info, selection, settings)
+        info, selection, pictures = _read_frames(path, settings)
     release_free_memory()
-    audio = read_audio(path, settings.max_audio_s)
+    sound = read_sound(path, info.timeline, settings.max_audio_s)
     arrays = _frame_arrays(pictures, info, settings)
     return Clip(
         clip_id=str(path),
         **arrays,
         segment=selection.segment,
-        audio=audio,
+        audio=sound.samples,
         text=np.zeros(TEXT_DIMENSIONS, dtype=np.float32),
         segments=settings.segments,
         duration_s=info.duration_s,
@@ -76,9 +75,9 @@ def read_video(path: Path | str, settings: MediaSettings | None = None) -> Clip:
         height=info.height,
         fps=info.fps,
         simulated=info.simulated,
-        has_audio=len(audio) > 0,
+        has_audio=len(sound.samples) > 0,
         has_transcript=False,
-        warnings=tuple(_warnings(info, pictures, audio, arrays["face_box"], selection.is_middle)),
+        warnings=tuple(_warnings(info, pictures, sound, arrays["face_box"], selection.is_middle)),
         settings=settings.fingerprint(),
         source_sha256=sha256(path),
     )
@@ -93,14 +92,14 @@ class _Pictures:
         times_s: Their times.
         levels: Mean of the scene picture, 0 to 255, of the middle frames only.
         faces: The face crops.
-        readable: Share of the requested frames that could be decoded.
+        missing: Number of requested frames that could not be decoded.
     """
 
     scenes: JpegBuffer = field(default_factory=JpegBuffer)
     times_s: list[float] = field(default_factory=list)
     levels: list[float] = field(default_factory=list)
     faces: PersonCrops = field(default_factory=lambda: PersonCrops({}, 0))
-    readable: float = 1.0
+    missing: int = 0
 
 
 @lru_cache(maxsize=1)
@@ -135,6 +134,21 @@ def face_tracker(detector: Mtcnn, info: VideoInfo, settings: MediaSettings) -> F
     )
 
 
+def _read_frames(path: Path, settings: MediaSettings) -> tuple[VideoInfo, FrameSelection, _Pictures]:
+    """Read scenes and faces of the frames that the settings select.
+
+    If some of them do not come out of the decoder under the time that their packets announced, all frames are counted,
+    and selected from those that do come out.
+    """
+    for count_frames in (False, True):
+        info = probe(path, count_frames=count_frames)
+        selection = select_frames(info.frame_times_s, info.duration_s, settings.segments, settings.frames_per_segment)
+        pictures = _read_pictures(info, selection, settings)
+        if not pictures.missing or info.frame_stamps is None:
+            break
+    return info, selection, pictures
+
+
 def _read_pictures(info: VideoInfo, selection: FrameSelection, settings: MediaSettings) -> _Pictures:
     """Read scenes and faces in one pass over the frames.
 
@@ -158,7 +172,7 @@ def _read_pictures(info: VideoInfo, selection: FrameSelection, settings: MediaSe
             release_free_memory()
     if not len(pictures.scenes):
         raise MediaError("no frame of the video can be decoded", path=info.path, remedy=NOT_A_VIDEO_REMEDY)
-    pictures.readable = decoded / len(requested)
+    pictures.missing = len(requested) - decoded
     pictures.faces = tracker.finish()
     return pictures
 
@@ -230,7 +244,7 @@ def _centre_square(scene: bytes, info: VideoInfo, settings: MediaSettings) -> by
 def _warnings(
     info: VideoInfo,
     pictures: _Pictures,
-    audio: NDArray[np.int16],
+    sound: Sound,
     boxes: Float32[np.ndarray, "k 4"],
     is_middle: NDArray[np.bool_],
 ) -> Iterator[str]:
@@ -239,9 +253,13 @@ def _warnings(
     The segments' middle frames decide, so the warnings do not depend on which other frames are kept.
     """
     yield from info.warnings
-    if info.truncated or pictures.readable < DAMAGED_BELOW:
-        share = f"{percent(pictures.readable, 0)} of its frames"
+    frames = len(info.frame_times_s) + info.lost_frames
+    readable = 1 - info.lost_frames / frames
+    if info.truncated or readable < DAMAGED_BELOW:
+        share = f"{percent(readable, 0)} of its frames"
         yield f"the file is truncated or damaged: only {info.duration_s:.1f} s and {share} can be read"
+    elif info.lost_frames:
+        yield f"{info.lost_frames} of {frames} frames cannot be decoded; the one before each is shown instead"
     if bool(np.mean(pictures.levels) < BLACK_PICTURE_LEVEL):
         yield "the picture is black"
     frames = int(is_middle.sum())
@@ -255,7 +273,11 @@ def _warnings(
             f"{pictures.faces.people} people are in view; the person with the most prominent face (size and time in "
             "view) was scored"
         )
-    if not len(audio):
+    if not len(sound.samples):
         yield "the sound cannot be read" if info.has_audio else "there is no sound"
-    elif float(np.sqrt(np.mean((audio / INT16_FULL_SCALE) ** 2))) < NEAR_SILENCE_RMS:
+    elif float(np.sqrt(np.mean((sound.samples / INT16_FULL_SCALE) ** 2))) < NEAR_SILENCE_RMS:
         yield "the sound is nearly silent"
+    if len(sound.samples) and sound.lost_packets:
+        yield f"{sound.lost_packets} packets of the sound cannot be decoded; they are silence"
+    if sound.before_s > SOUND_BEFORE_S:
+        yield f"the first {sound.before_s:.1f} s of the sound come before the first picture; they are left out"

@@ -10,8 +10,11 @@ from crnet.errors import ConfigError
 from crnet.types import SEGMENTS
 from crnet.utils.resumable import short_fingerprint
 
-READER_VERSION = 3
+READER_VERSION = 4
 """Part of every fingerprint. Raise it when the same settings give other clips than before."""
+
+EARLIER_VERSION = 3
+"""The version before: `prepare` keeps those of its clips that this version would read in the same way."""
 
 FACE_MARGIN = 0.2
 """Margin on each side of a face crop, as a share of the side of the squared box. The paper gives none."""
@@ -89,9 +92,9 @@ class MediaSettings:
         document["detection"] = {STORED_NAMES.get(name, name): v for name, v in document["detection"].items()}
         return document
 
-    def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that identify all of these values."""
-        return short_fingerprint({"version": READER_VERSION, **self.to_dict()})
+    def fingerprint(self, version: int = READER_VERSION) -> str:
+        """Return 16 hexadecimal digits that identify all of these values, and the version of the reader."""
+        return short_fingerprint({"version": version, **self.to_dict()})
 
 
 def with_attribute_names(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from crnet.errors import MediaError, MissingDependencyError
-from crnet.media.container import check_size, decode_packet, open_media, read_packets
+from crnet.media.container import Losses, check_size, decode_packet, open_media, read_packets
 from crnet.utils.extras import install_command
 
 try:
@@ -113,10 +113,10 @@ def _has_signal(path: Path, index: int) -> bool:
 
 def _packed(container: Any, stream: Any) -> Iterator[Any]:
     """Yield the frames of an audio track as packed float32 (PyAV cannot read eight planar channels)."""
-    form, packer = None, None
+    form, packer, losses = None, None, Losses()
     try:
-        for packet in read_packets(container, stream):
-            for frame in decode_packet(packet):
+        for packet in read_packets(container, [stream], losses):
+            for frame in decode_packet(packet, losses):
                 if packer is None or (frame.format.name, frame.layout.name, frame.sample_rate) != form:
                     form = frame.format.name, frame.layout.name, frame.sample_rate
                     packer = av.AudioResampler("flt", frame.layout, frame.sample_rate)

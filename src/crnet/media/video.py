@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +13,17 @@ from jaxtyping import Float32, Float64, UInt8
 from crnet.errors import MissingDependencyError
 from crnet.media.colour import colour_warning, complete_tags, to_rgb
 from crnet.media.container import (
+    Losses,
     decode_packet,
     is_too_large,
     open_media,
-    read_packets,
-    scan_packets,
     stated_duration_s,
 )
-from crnet.media.frame_sampling import nearest
+from crnet.media.frame_times import FrameTimes, display_times, frame_times, last_frame_s
 from crnet.media.orientation import Orientation
 from crnet.media.planes import can_cut, cut
-from crnet.media.streams import track_warnings_of, video_stream
+from crnet.media.streams import audio_stream, track_warnings_of, video_stream
+from crnet.media.timeline import Shifts, Timeline, Track, read_shifted, scan_packets
 from crnet.utils.extras import install_command
 
 try:
@@ -37,6 +35,8 @@ SIMULATED_COMMENT = "crnet simulate: drawn person"
 """Value of the container's `comment` tag that marks a video of `crnet simulate`. Part of the file format."""
 
 DEFAULT_FPS = 25.0  # for a file that states neither times nor a rate
+FORMATS_WITHOUT_PTS = frozenset({"avi"})
+"""Containers that store the order of decoding only, which is not that of display if frames refer to later ones."""
 TRUNCATED_BELOW = 0.9  # a file is truncated if it ends before this share of the length that it states
 
 
@@ -49,13 +49,16 @@ class VideoInfo:
         width, height: Size as displayed, after rotation and in square pixels.
         fps: Mean frames per second.
         frame_times_s: float64 [n], when each frame appears, ascending from 0.
-        duration_s: Seconds from the appearance of the first frame to the end of the last.
+        duration_s: Seconds from the appearance of the first frame to the end of the last, which stays on screen for as
+            long as the file says.
         has_audio: Whether there is an audio track.
         orientation: How the stored picture is turned and mirrored for display.
         simulated: True for a video of `crnet simulate`.
         truncated: The packets do not reach the length that the file states.
-        start_pts: Time stamp of the first frame, in `time_base`; None if the packets carry no times.
-        time_base: Seconds per unit of a time stamp.
+        frame_stamps: The time stamp of each frame; None if the packets do not say when frames appear: then all frames
+            were decoded once, and are counted.
+        timeline: The clock that the picture shares with the sound.
+        lost_frames: Number of frames that cannot be decoded, as far as known.
         frame_bytes: Memory that the first frame takes, decoded.
         warnings: What a user should know about the tracks that are read and the colours.
     """
@@ -70,14 +73,22 @@ class VideoInfo:
     orientation: Orientation
     simulated: bool
     truncated: bool
-    start_pts: int | None
-    time_base: Fraction
+    frame_stamps: tuple[int, ...] | None
+    timeline: Timeline
+    lost_frames: int
     frame_bytes: int
     warnings: tuple[str, ...] = ()
 
 
-def probe(path: Path | str) -> VideoInfo:
+def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
     """Read the properties of a video from its packets; only the first frame is decoded.
+
+    If the packets do not say when each frame appears (time stamps are missing, repeated or restarted, or the first
+    frames cannot be shown), all frames are decoded and counted.
+
+    Args:
+        path: The video.
+        count_frames: Decode and count all frames in any case.
 
     Raises:
         MediaError: The file is missing, a folder, empty or not a video; it has no video track, no frames, or frames
@@ -88,35 +99,53 @@ def probe(path: Path | str) -> VideoInfo:
         stream = video_stream(container, path)
         has_audio = bool(container.streams.audio)
         simulated = container.metadata.get("comment") == SIMULATED_COMMENT
-        time_base = stream.time_base or Fraction(1, 90_000)
         rate = float(stream.average_rate or stream.guessed_rate or 0) or DEFAULT_FPS
         stated_s = stated_duration_s(container, stream)
         track_warnings = track_warnings_of(container, stream, path)
-        scan = scan_packets(container, stream, path)
+        scan = scan_packets(container, stream, audio_stream(container, path), path)
         # As in players, the container decides where it disagrees with the bitstream.
         aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
-    times_s, start_pts = _frame_times(scan.time_stamps, time_base, rate)
-    last_s = statistics.median(scan.durations) * float(time_base) if scan.durations else 0.0
-    duration_s = float(times_s[-1]) + (last_s if 0 < last_s < 10 else 1 / rate)
-    first = scan.first_frame
+        lacks_pts = container.format.name in FORMATS_WITHOUT_PTS
+        is_reordered = bool(stream.codec_context.has_b_frames)
+    first, times, lost = scan.first_frame, None, 0
+    if not (count_frames or (lacks_pts and is_reordered)):
+        times = frame_times(scan.video, first.pts, scan.video_shifts, lacks_pts=lacks_pts)
+    if times is None:
+        times, lost = _counted(path, scan.video_shifts, scan.video, rate, lacks_pts=lacks_pts)
+    if max(scan.video.parts) > 0:
+        stated_s = 0.0  # at most, the length of one of the joined recordings
+    duration_s = float(times.times_s[-1]) + last_frame_s(scan.video, times, stated_s, rate)
     orientation = Orientation.of_frame(first)
     width, height = orientation.size(round(first.width * aspect) or 1, first.height)
     return VideoInfo(
         path=path,
         width=width,
         height=height,
-        fps=len(times_s) / duration_s,
-        frame_times_s=times_s,
+        fps=len(times.times_s) / duration_s,
+        frame_times_s=times.times_s,
         duration_s=duration_s,
         has_audio=has_audio,
         orientation=orientation,
         simulated=simulated,
-        truncated=max(duration_s, scan.end_s) < TRUNCATED_BELOW * stated_s,
-        start_pts=start_pts,
-        time_base=time_base,
+        truncated=scan.losses.stopped or max(duration_s, scan.end_s) < TRUNCATED_BELOW * stated_s,
+        frame_stamps=times.stamps,
+        timeline=Timeline(times.zero_s, scan.video_shifts, scan.audio_shifts),
+        lost_frames=lost,
         frame_bytes=_bytes(first),
         warnings=tuple(filter(None, (*track_warnings, colour_warning(first)))),
     )
+
+
+def _counted(path: Path, shifts: Shifts, track: Track, rate: float, *, lacks_pts: bool) -> tuple[FrameTimes, int]:
+    """Decode all frames; return when each appears, and how many cannot be decoded."""
+    with open_media(path) as container:
+        losses = Losses()
+        pictures = _decoded_pictures(container, video_stream(container, path), shifts, None, losses)
+        stamps = [picture.pts for picture in pictures if not is_too_large(picture.width, picture.height)]
+    times = display_times(stamps, track, rate, lacks_pts=lacks_pts)
+    start = round(times.zero_s / track.time_base)
+    unshown = sum(stamp is not None and stamp < start for stamp in (track.pts[number] for number in track.shown()))
+    return times, losses.packets + (0 if lacks_pts else unshown)
 
 
 def decode(path: Path | str, info: VideoInfo, requested: Collection[int] | None = None) -> Iterator[Frame]:
@@ -135,16 +164,27 @@ def decode(path: Path | str, info: VideoInfo, requested: Collection[int] | None 
     with open_media(path) as container:
         stream = video_stream(container, path)
         scaler = VideoReformatter()
-        previous = -1
-        for picture in _decoded_pictures(container, stream, _time_stamps_of(info, requested)):
-            index = previous + 1
-            if info.start_pts is not None and picture.pts is not None:
-                time_s = float((picture.pts - info.start_pts) * info.time_base)
-                index = nearest(info.frame_times_s, time_s)
-            if previous < index < len(info.frame_times_s) and not is_too_large(picture.width, picture.height):
-                previous = index
+        stamps = info.frame_stamps
+        wanted = None if stamps is None or requested is None else {stamps[index] for index in requested}
+        pictures = _decoded_pictures(container, stream, info.timeline.video_shifts, wanted, Losses())
+        shown = (picture for picture in pictures if not is_too_large(picture.width, picture.height))
+        for index, picture in _numbered(shown, stamps):
+            if index < len(info.frame_times_s):
                 complete_tags(picture)
                 yield Frame(index, float(info.frame_times_s[index]), info, picture, scaler)
+
+
+def _numbered(pictures: Iterator[Any], stamps: tuple[int, ...] | None) -> Iterator[tuple[int, Any]]:
+    """Yield the pictures in order of time with the index of each; a picture of unknown time is left out."""
+    if stamps is None:
+        yield from enumerate(pictures)
+        return
+    indices, previous = {stamp: index for index, stamp in enumerate(stamps)}, -1
+    for picture in pictures:
+        index = indices.get(picture.pts, -1)
+        if index > previous:
+            previous = index
+            yield index, picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,34 +241,16 @@ class Frame:
         return orientation.apply(image), orientation.displayed_box(inner, *size)[:2]
 
 
-def _decoded_pictures(container: Any, stream: Any, time_stamps: Collection[int] | None) -> Iterator[Any]:
+def _decoded_pictures(
+    container: Any, stream: Any, shifts: Shifts, time_stamps: Collection[int] | None, losses: Losses
+) -> Iterator[Any]:
     """Yield the decoded frames with these time stamps (None: all), and the frames that others refer to."""
-    for packet in read_packets(container, stream):
+    for packet in read_shifted(container, stream, shifts, losses):
         if time_stamps is not None and packet.size:
             is_requested = packet.pts is None or packet.pts in time_stamps
             stream.codec_context.skip_frame = "DEFAULT" if is_requested else "NONREF"
-        yield from decode_packet(packet)
-
-
-def _time_stamps_of(info: VideoInfo, frames: Collection[int] | None) -> Collection[int] | None:
-    """Return the time stamps of frames; None (all) if the packets carry none."""
-    if frames is None or info.start_pts is None:
-        return None
-    return {info.start_pts + round(float(info.frame_times_s[index]) / info.time_base) for index in frames}
+        yield from decode_packet(packet, losses)
 
 
 def _bytes(picture: Any) -> int:
     return sum(plane.buffer_size for plane in picture.planes)
-
-
-def _frame_times(
-    time_stamps: list[int | None], time_base: Fraction, rate: float
-) -> tuple[Float64[np.ndarray, " n"], int | None]:
-    """Return when each frame appears, in seconds from 0, and the first time stamp.
-
-    If most packets carry no time stamp, frames are spaced evenly by `rate`, and the first time stamp is None.
-    """
-    stamps = sorted({stamp for stamp in time_stamps if stamp is not None})
-    if len(stamps) < len(time_stamps) / 2 or not stamps:
-        return np.arange(max(len(time_stamps), 1), dtype=np.float64) / rate, None
-    return (np.array(stamps, dtype=np.int64) - stamps[0]) * float(time_base), stamps[0]

@@ -33,7 +33,7 @@ from crnet.utils.executors import worker_processes
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import short_fingerprint
 
-CLIP_VERSION = 1
+CLIP_VERSION = 2
 """Increase it if the same configuration gives other clips than before."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from crnet.errors import MediaError, StorageError
+from crnet.media.settings import READER_VERSION
 from crnet.text.encoder_interface import TextEncoder
 from crnet.types import Clip
 
@@ -28,8 +29,8 @@ class FakeSettings:
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
 
-    def fingerprint(self) -> str:
-        return repr(self)
+    def fingerprint(self, version: int = READER_VERSION) -> str:
+        return f"{self!r} {version}"
 
 
 def fake_clip(path: Path, *, clip_id: str, transcript: str, encoder: TextEncoder, settings: FakeSettings) -> Clip:

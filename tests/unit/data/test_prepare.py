@@ -290,7 +290,7 @@ def test_a_name_that_is_not_utf8_fails_only_its_clip(tmp_path: Path, workers: in
 
 def test_a_broken_link_is_not_reported_as_missing_permissions(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").symlink_to("gone")
-    context = ExtractContext(tmp_path / "store", HashedNgrams(), SETTINGS, "", fake_clip)  # type: ignore[arg-type]
+    context = ExtractContext(tmp_path / "store", HashedNgrams(), SETTINGS, "", "", fake_clip)  # type: ignore[arg-type]
     failure = extract_to_store(context, ExtractJob(LabelledClip("a.mp4"), Video("a.mp4", tmp_path / "a.mp4"), 0))
     assert isinstance(failure, Failure) and "broken link" in failure.reason and "permissions" not in failure.remedy
 

@@ -118,7 +118,7 @@ def test_a_clip_with_an_empty_transcript_is_not_recognised(
     source: Path, tmp_path: Path, transcribed: bool, calls: int
 ) -> None:
     recogniser = FakeRecogniser()
-    context = ExtractContext(tmp_path / "store", HashedNgrams(), FakeSettings(), "", extract_clip, recogniser)  # type: ignore[arg-type]
+    context = ExtractContext(tmp_path / "store", HashedNgrams(), FakeSettings(), "", "", extract_clip, recogniser)  # type: ignore[arg-type]
     clip = LabelledClip("b.mp4", transcribed=transcribed)
     extracted = extract_to_store(context, ExtractJob(clip, Video("b.mp4", source / "b.mp4"), 0))
     assert isinstance(extracted, ExtractedClip) and recogniser.calls == calls

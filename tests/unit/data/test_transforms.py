@@ -65,20 +65,27 @@ EIGHT_SECONDS = source([0.0, 0.9, 1.5, 2.5, 3.5, 4.5, 5.5, 6.9], [0, 0, 0, 1, 1,
 @pytest.mark.parametrize(
     ("frames", "chosen"),
     [
-        (4, [1, 3, 5, 7]),  # middles 1, 3, 5, 7: 0.9 is nearest 1; 2.5 and 3.5 tie, as do 4.5 and 5.5: the earlier
-        (2, [2, 6]),  # middle 2: 1.5 and 2.5 tie; middle 6: 5.5 is nearest
-        (1, [4]),  # middle 4: 3.5 and 4.5 tie
+        (4, [1, 3, 5, 7]),  # middles 1, 3, 5, 7: the frames of 0.9, 2.5, 4.5 and 6.9 s stay on screen until then
+        (2, [2, 6]),  # middles 2 and 6: 1.5 and 5.5 s
+        (1, [4]),  # middle 4: 3.5 s
     ],
 )
-def test_evaluation_takes_the_frame_nearest_the_middle(frames: int, chosen: list[int]) -> None:
+def test_evaluation_takes_the_frame_on_screen_at_the_middle(frames: int, chosen: list[int]) -> None:
     assert choose_frames(EIGHT_SECONDS, frames, None).tolist() == chosen
 
 
-def test_a_tie_up_to_rounding_is_a_tie() -> None:
-    third = source([0.1, 0.1 + 0.2], [0, 0], 1, 0.4)  # 0.30000000000000004 - 0.2 > 0.2 - 0.1, by 5e-17
-    late = source([0.1, 0.29999999999999993], [0, 0], 1, 0.4)
-    assert choose_frames(third, 1, None).tolist() == [0]
-    assert choose_frames(late, 1, None).tolist() == [0]
+def test_the_nearest_frame_does_not_count_before_it_appears() -> None:
+    assert choose_frames(source([0.0, 0.3, 1.1], [0, 0, 0], 1, 2.0), 1, None).tolist() == [1]
+
+
+def test_a_frame_that_appears_at_the_middle_up_to_rounding_is_on_screen() -> None:
+    for time_s in (0.2, 0.1 + 0.1 + 1e-12, 0.201):  # containers round to milliseconds
+        assert choose_frames(source([0.1, time_s], [0, 0], 1, 0.4), 1, None).tolist() == [1]
+
+
+def test_a_part_without_the_frame_on_screen_shows_its_first_one() -> None:
+    # Earlier stores kept the frame nearest to the middle only: here, of 1 and 3 s.
+    assert choose_frames(source([1.1, 3.2], [0, 1], 2, 4.0), 2, None).tolist() == [0, 1]
 
 
 @given(st.integers(0, 2**31), st.integers(0, 100), st.sampled_from([1, 2, 4]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from crnet.media.face_tracking import FaceTracker
 from crnet.media.mtcnn import Detections
 from crnet.media.orientation import Orientation
 from crnet.media.settings import DetectionSettings
+from crnet.media.timeline import Timeline
 from crnet.media.video import VideoInfo
 
 FPS = 20
@@ -83,9 +83,22 @@ class PlainFrame:
 
 
 def video(times_s: np.ndarray, frame_bytes: int) -> VideoInfo:
-    duration_s, tick = len(times_s) / FPS, Fraction(1, FPS)
+    duration_s, clock = len(times_s) / FPS, Timeline(0.0)
     return VideoInfo(
-        Path("x"), WIDTH, HEIGHT, FPS, times_s, duration_s, False, Orientation(), False, False, 0, tick, frame_bytes
+        Path("x"),
+        WIDTH,
+        HEIGHT,
+        FPS,
+        times_s,
+        duration_s,
+        False,
+        Orientation(),
+        False,
+        False,
+        None,
+        clock,
+        0,
+        frame_bytes,
     )
 
 

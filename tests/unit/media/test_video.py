@@ -14,9 +14,10 @@ from video_maker import quadrants, write_video
 
 from crnet.errors import MediaError
 from crnet.media import container
-from crnet.media.frame_sampling import MAX_FRAMES_PER_SEGMENT, middle_frames, select_frames
+from crnet.media.frame_sampling import MAX_FRAMES_PER_SEGMENT, select_frames
 from crnet.media.orientation import Orientation
 from crnet.media.video import SIMULATED_COMMENT, decode, probe
+from crnet.utils.on_screen import middle_frames
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 FASTSTART = {"movflags": "faststart"}
@@ -270,9 +271,24 @@ class TestSelectFrames:
         assert selection.is_middle.tolist() == [False, True, False] * 2
         assert selection.frames.dtype == np.int64 and selection.segment.dtype == np.int16
 
-    def test_a_segment_without_frames_gets_the_nearest_frame(self) -> None:
+    def test_a_segment_gets_the_frame_on_screen_at_its_middle(self) -> None:
+        # Segments of 0.25 s with middles at 0.125, 0.375, 0.625 and 0.875: the second frame appears after all of them.
         selection = select_frames(np.array([0.0, 0.9]), 1.0, 4, None)
-        assert selection.frames.tolist() == [0, 0, 1, 1] and selection.segment.tolist() == [0, 1, 2, 3]
+        assert selection.frames.tolist() == [0, 0, 0, 0, 1] and selection.segment.tolist() == [0, 1, 2, 3, 3]
+        assert selection.is_middle.tolist() == [True] * 4 + [False]
+        assert select_frames(np.array([0.0, 0.9]), 1.0, 4, 1).frames.tolist() == [0, 0, 0, 0]
+
+    def test_a_frame_that_appears_at_the_middle_is_on_screen(self) -> None:
+        times_s = np.array([0.0, 0.2, 0.5, 0.51, 0.52])  # the nearest frame to 0.49 would be the third
+        assert middle_frames(times_s, 1.0, 1).tolist() == [2]
+        assert middle_frames(times_s, 0.98, 1).tolist() == [1]
+
+    def test_times_rounded_to_milliseconds_give_the_same_frames(self) -> None:
+        times_s = np.arange(64) / 30  # at 32 segments, every other frame appears at a middle
+        duration_s = 64 / 30
+        expected = list(range(1, 64, 2))
+        assert middle_frames(times_s, duration_s, 32).tolist() == expected
+        assert middle_frames(np.round(times_s, 3), round(duration_s, 3), 32).tolist() == expected
 
     def test_one_frame_fills_all_segments(self) -> None:
         selection = select_frames(np.zeros(1), 0.04, 32, None)
@@ -299,12 +315,14 @@ class TestSelectFrames:
         assert set(segment.tolist()) == set(range(segments))
         assert set(frames.tolist()) <= set(all_frames.tolist()) == set(range(len(times_s)))
         segment_of_frame = np.clip(np.floor(times_s * segments / duration_s + 1e-6), 0, segments - 1).astype(int)
-        frames_in = np.bincount(segment_of_frame, minlength=segments)
         middles = middle_frames(times_s, duration_s, segments)
         assert middles_alone.tolist() == middles.tolist()
         for s in range(segments):
+            middle_s, middle = (s + 0.5) * duration_s / segments, int(middles[s])
+            assert middle == 0 or times_s[middle] <= middle_s + 0.002
+            assert middle == len(times_s) - 1 or times_s[middle + 1] > middle_s
             selected = frames[segment == s]
-            assert middles[s] in selected
-            assert selected[selection.is_middle[segment == s]].tolist() == [middles[s]]
-            assert frames_in[s] == 0 or segment_of_frame[middles[s]] == s
-            assert len(selected) == len(set(selected)) == max(1, min(frames_in[s], per_segment or frames_in[s]))
+            assert selected[selection.is_middle[segment == s]].tolist() == [middle]
+            candidates = {middle, *np.flatnonzero(segment_of_frame == s).tolist()}
+            assert set(selected.tolist()) <= candidates
+            assert len(selected) == min(len(candidates), per_segment or len(candidates))

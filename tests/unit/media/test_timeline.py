@@ -1,0 +1,290 @@
+"""Picture and sound on one clock: every container, late and early tracks, gaps, joined recordings, edit lists."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from flash_and_beep import END_S, FLASH_S, FPS, Form, beep, find_flash_and_beep, write_flash_and_beep
+
+from crnet.media.audio import read_audio, read_sound
+from crnet.media.frame_times import display_times, frame_times
+from crnet.media.timeline import Recordings, Track, shifts_of
+from crnet.media.video import decode, probe
+
+X264 = (("preset", "ultrafast"), ("qp", "10"), ("bf", "3"), ("b_strategy", "0"))
+MP4 = Form("mp4", "libx264", "aac", options=X264)
+FORMS = [
+    MP4,
+    Form("mp4", "libx264", "libmp3lame", 44_100, "stereo"),
+    Form("mp4", "mpeg4", "ac3"),
+    Form("mp4", "libx264", "aac", container_options=(("movflags", "frag_keyframe+empty_moov"),)),
+    Form("mov", "libx264", "pcm_s16le", options=X264),
+    Form("mkv", "libx264", "aac", 44_100, options=X264),
+    Form("mkv", "libx264", "libopus"),
+    Form("webm", "libvpx", "libopus"),
+    Form("flv", "libx264", "aac", 44_100, options=X264),
+    Form("mpg", "mpeg2video", "mp2"),
+    Form("ts", "libx264", "aac", options=X264),
+    Form("ts", "mpeg2video", "mp2", 44_100),
+]
+PROGRAM_STREAM, TRANSPORT_STREAM_H264, TRANSPORT_STREAM = FORMS[-3:]
+WRAP_S = 2**33 / 90_000  # when the clock of MPEG starts again
+
+
+@pytest.mark.parametrize("delay_s", [-2.0, -0.3, 0.0, 0.5, 2.0])
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_flash_and_beep_agree(tmp_path: Path, form: Form, delay_s: float) -> None:
+    flash_s, beep_s = find_flash_and_beep(write_flash_and_beep(tmp_path / f"a.{form.suffix}", form, delay_s))
+    assert beep_s == pytest.approx(flash_s, abs=0.005)
+    if not form.container_options:
+        assert flash_s == pytest.approx(FLASH_S - max(-delay_s, 0), abs=0.002)  # zero is the first picture
+
+
+# AVI stores no start of a track, and its frames have no time stamps: the tracks start together.
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_flash_and_beep_agree_in_avi(tmp_path: Path, codec: str) -> None:
+    form = Form("avi", codec, "pcm_s16le", options=(("bf", "0"),))
+    flash_s, beep_s = find_flash_and_beep(write_flash_and_beep(tmp_path / "a.avi", form))
+    assert (flash_s, beep_s) == pytest.approx((FLASH_S, FLASH_S), abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("form", "start_s"),
+    [
+        (MP4, 1000.0),
+        (FORMS[5], 1000.0),
+        (PROGRAM_STREAM, 1000.0),
+        (TRANSPORT_STREAM, 1000.0),
+        (PROGRAM_STREAM, WRAP_S - 1.5),
+        (TRANSPORT_STREAM, WRAP_S - 3.2),
+    ],
+    ids=str,
+)
+def test_the_start_of_the_clock_does_not_matter(tmp_path: Path, form: Form, start_s: float) -> None:
+    path = write_flash_and_beep(tmp_path / f"a.{form.suffix}", form, 0.3, start_s=start_s)
+    assert find_flash_and_beep(path) == pytest.approx((FLASH_S, FLASH_S), abs=0.005)
+    info = probe(path)
+    assert info.duration_s == pytest.approx(END_S, abs=0.002) and len(info.frame_times_s) == END_S * FPS
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form.suffix != "mov"], ids=str)  # its PCM has no gaps
+def test_gaps_in_the_sound_are_silence(tmp_path: Path, form: Form) -> None:
+    path = write_flash_and_beep(tmp_path / f"a.{form.suffix}", form, silent_s=[(0.5, 0.9), (1.5, 2.5)])
+    flash_s, beep_s = find_flash_and_beep(path)
+    assert beep_s == pytest.approx(flash_s, abs=0.005)
+
+
+def test_sound_before_the_first_picture_is_counted(tmp_path: Path) -> None:
+    path = write_flash_and_beep(tmp_path / "a.mkv", FORMS[5], -1.0)
+    assert read_sound(path, probe(path).timeline).before_s == pytest.approx(1.0, abs=0.002)
+    assert (read_audio(path) == read_sound(path, probe(path).timeline).samples).all()
+
+
+@pytest.mark.parametrize("form", FORMS[-3:], ids=str)
+@pytest.mark.parametrize("starts_s", [(0.0, 0.0), (0.0, 1000.0), (1000.0, 0.0)])
+def test_joined_recordings_play_one_after_the_other(tmp_path: Path, form: Form, starts_s: tuple[float, float]) -> None:
+    parts = [
+        write_flash_and_beep(tmp_path / f"{number}.{form.suffix}", form, start_s=start_s)
+        for number, start_s in enumerate(starts_s)
+    ]
+    path = tmp_path / f"joined.{form.suffix}"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    info = probe(path)
+    assert len(info.frame_times_s) == 2 * END_S * FPS and np.all(np.diff(info.frame_times_s) > 0)
+    assert info.duration_s == pytest.approx(2 * END_S, abs=0.06) and not info.truncated
+    levels = np.array([frame.rgb(8, 8).mean() for frame in decode(path, info)])
+    second = info.frame_times_s[np.flatnonzero((levels[1:] > 180) & (levels[:-1] < 120))[1] + 1]
+    sound = np.abs(read_sound(path, info.timeline).samples / 32768)
+    silent_s = END_S + 0.5  # in the second recording, before its tone
+    beep_s = silent_s + np.argmax(sound[round(silent_s * 16_000) :] > 0.2) / 16_000
+    assert second == pytest.approx(END_S + FLASH_S, abs=0.06) and beep_s == pytest.approx(second, abs=0.005)
+
+
+def edit(path: Path, start_s: float) -> Path:
+    """Let an mp4 file begin `start_s` later: change the start of each track's edit in place."""
+    content = bytearray(path.read_bytes())
+    at = 0
+    while (at := content.find(b"elst", at)) >= 0:
+        timescale_at = content.index(b"mdhd", at) + 16
+        (timescale,) = struct.unpack_from(">I", content, timescale_at)
+        duration, media_time = struct.unpack_from(">Ii", content, at + 12)
+        struct.pack_into(
+            ">Ii", content, at + 12, duration - round(1000 * start_s), media_time + round(start_s * timescale)
+        )
+        at += 4
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("start_s", [0.5, 1.0, 1.01, 1.307])
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_an_edit_list_cuts_picture_and_sound_at_the_same_time(tmp_path: Path, suffix: str, start_s: float) -> None:
+    form = Form(suffix, "libx264", "aac", options=X264)
+    path = edit(write_flash_and_beep(tmp_path / f"a.{suffix}", form), start_s)
+    flash_s, beep_s = find_flash_and_beep(path)
+    assert beep_s == pytest.approx(flash_s, abs=0.005)
+    assert flash_s == pytest.approx(FLASH_S - start_s, abs=1 / FPS)
+
+
+def test_frames_of_avi_are_in_order_without_time_stamps(tmp_path: Path) -> None:
+    transport_stream = write_flash_and_beep(tmp_path / "a.ts", TRANSPORT_STREAM_H264)
+    with av.open(str(transport_stream)) as source, av.open(str(tmp_path / "a.avi"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    expected, info = probe(transport_stream), probe(tmp_path / "a.avi")
+    assert info.frame_stamps is None and info.lost_frames == 0
+    np.testing.assert_allclose(info.frame_times_s, expected.frame_times_s, atol=1e-6)
+    assert info.duration_s == pytest.approx(END_S)
+    for frame, other in zip(decode(info.path, info), decode(expected.path, expected), strict=True):
+        assert frame.index == other.index and (frame.rgb(16, 16) == other.rgb(16, 16)).all()
+
+
+@pytest.mark.parametrize(("rate", "layout"), [(44_100, "mono"), (48_000, "stereo"), (32_000, "stereo")])
+def test_sound_that_changes_its_format_is_read_to_the_end(tmp_path: Path, rate: int, layout: str) -> None:
+    first = write_flash_and_beep(tmp_path / "1.ts", Form("ts", "mpeg2video", "mp2"))
+    other = write_flash_and_beep(tmp_path / "2.ts", Form("ts", "mpeg2video", "mp2", rate, layout), start_s=END_S)
+    (tmp_path / "a.ts").write_bytes(first.read_bytes() + other.read_bytes())
+    sound = read_audio(tmp_path / "a.ts") / 32768
+    assert len(sound) / 16_000 == pytest.approx(2 * END_S, abs=0.06)
+    for second in (FLASH_S + 0.1, END_S + FLASH_S + 0.1):
+        tone = sound[round(second * 16_000) : round((second + 0.4) * 16_000)]
+        assert np.sqrt(np.mean(tone**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.03)
+
+
+def test_pictures_that_change_their_size_and_format_are_read_to_the_end(tmp_path: Path) -> None:
+    parts = []
+    for number, (size, form) in enumerate((((64, 48), "yuv420p"), ((96, 96), "yuv444p"))):
+        path = tmp_path / f"{number}.ts"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=25, options=dict(X264))
+            stream.width, stream.height, stream.pix_fmt = *size, form
+            for i in range(25):
+                frame = av.VideoFrame.from_ndarray(np.full((*size[::-1], 3), 60 + 100 * number, np.uint8), "rgb24")
+                frame.pts, frame.time_base = i, Fraction(1, 25)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        parts.append(path.read_bytes())
+    (tmp_path / "a.ts").write_bytes(b"".join(parts))
+    info = probe(tmp_path / "a.ts")
+    frames = list(decode(info.path, info))
+    assert len(frames) == len(info.frame_times_s) == 50 and info.duration_s == pytest.approx(2.0, abs=0.05)
+    levels = [frame.rgb(8, 8).mean() for frame in frames]
+    np.testing.assert_allclose(levels, [60] * 25 + [160] * 25, atol=4)
+
+
+def test_a_recording_that_begins_between_key_frames_starts_with_its_first_picture(tmp_path: Path) -> None:
+    form = Form("ts", "libx264", "aac", options=(*X264, ("g", "60")))
+    path = write_flash_and_beep(tmp_path / "a.ts", form)
+    content = path.read_bytes()
+    packets = [content[i : i + 188] for i in range(0, len(content), 188)]
+    path.write_bytes(b"".join(packets[:3] + packets[60:]))  # the tables, and no first key frame
+    flash_s, beep_s = find_flash_and_beep(path)
+    assert flash_s < FLASH_S - 0.5 and beep_s == pytest.approx(flash_s, abs=0.005)
+
+
+class TestFrameTimes:
+    def track(self, pts: list[int | None], durations: list[int] | None = None) -> Track:
+        count = len(pts)
+        return Track(
+            Fraction(1, 10), pts, list(pts), durations or [1] * count, [None] * count, [False] * count, [0] * count
+        )
+
+    def test_packets_with_a_time_each(self) -> None:
+        times = frame_times(self.track([5, 9, 7]), 5, ())
+        assert times is not None and times.zero_s == 0.5 and times.stamps == (5, 7, 9)
+        np.testing.assert_allclose(times.times_s, [0, 0.2, 0.4])
+
+    @pytest.mark.parametrize("pts", [[5, None, 7], [5, 7, 7]])
+    def test_missing_or_repeated_times_are_not_trusted(self, pts: list[int | None]) -> None:
+        assert frame_times(self.track(pts), 5, ()) is None
+
+    def test_a_first_frame_that_cannot_be_shown_is_noticed(self) -> None:
+        assert frame_times(self.track([5, 7, 9]), 7, ()) is None
+
+    def test_frames_of_unknown_time_lie_evenly_between_their_neighbours(self) -> None:
+        stamps = [3, None, 7, 7, 9, 8, 13, None]  # the second 7 and the 8 are not later than what comes before
+        times = display_times(stamps, self.track(stamps), 25.0, lacks_pts=False)
+        np.testing.assert_allclose(times.times_s, [0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2], atol=1e-9)
+
+    def test_frames_without_any_time_follow_the_rate(self) -> None:
+        times = display_times([None] * 4, self.track([None] * 4), 25.0, lacks_pts=False)
+        np.testing.assert_allclose(times.times_s, [0, 0.04, 0.08, 0.12])
+
+    def test_decoding_times_are_the_times_of_display_if_there_are_no_others(self) -> None:
+        times = display_times([2, 8, 6, 4], self.track([0, 2, 4, 6]), 25.0, lacks_pts=True)
+        np.testing.assert_allclose(times.times_s, [0, 0.2, 0.4, 0.6])
+
+
+class TestRecordings:
+    def parts(self, format_name: str, packets: list[tuple[int, float]]) -> list[int]:
+        class Packet:
+            duration, time_base = 0, Fraction(1, 1000)
+
+            def __init__(self, stream_index: int, time_s: float) -> None:
+                self.stream_index, self.dts = stream_index, round(1000 * time_s)
+                self.pts = self.dts
+
+        recordings = Recordings(format_name)
+        return [recordings.part_of(Packet(*packet)) for packet in packets]
+
+    def test_both_tracks_restart(self) -> None:
+        # The last packet of the first recording's sound comes after the second recording's first picture.
+        packets = [(0, 1), (1, 1), (0, 2), (0, 0), (1, 2), (1, 0), (0, 1)]
+        assert self.parts("mpegts", packets) == [0, 0, 0, 1, 0, 1, 1]
+
+    def test_a_jump_of_one_track_is_no_restart(self) -> None:
+        assert self.parts("mpegts", [(0, 1), (1, 1), (1, 50), (1, 100), (0, 101)]) == [0] * 5
+        assert self.parts("mpegts", [(0, 1), (1, 1), (0, 101), (1, 101), (0, 102)]) == [0, 0, 1, 1, 1]
+        assert self.parts("matroska,webm", [(0, 1), (0, 101)]) == [0, 0]
+
+    def test_edit_lists_may_go_back(self) -> None:
+        assert self.parts("mov,mp4,m4a,3gp,3g2,mj2", [(0, 5), (0, 1)]) == [0, 0]
+
+    def test_a_recording_starts_where_the_longest_track_of_the_one_before_ends(self) -> None:
+        tick = Fraction(1, 10)
+        video = Track(tick, [10, 20, 5, 15], [10, 20, 5, 15], [10] * 4, [None] * 4, [False] * 4, [0, 0, 1, 1])
+        audio = Track(tick, [10, 22, 7, 17], [10, 22, 7, 17], [10] * 4, [None] * 4, [False] * 4, [0, 0, 1, 1])
+        # The first recording lasts to 3.2 s, the second one starts at 0.5 s: 2.7 s are added.
+        assert shifts_of([video, audio]) == [((2, 27),), ((2, 27),)]
+        assert video.shifted(((2, 27),)).pts == [10, 20, 32, 42]
+
+
+def test_jitter_of_the_time_stamps_does_not_cut_the_sound(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("pcm_s16le", 16_000, layout="mono")
+        sound = beep(0, 4, 16_000, 0)
+        for first in range(0, len(sound), 320):
+            frame = av.AudioFrame.from_ndarray(
+                (sound[None, first : first + 320] * 32767).astype(np.int16), "s16", "mono"
+            )
+            jitter = 0 if first == 0 else int(rng.integers(-96, 96))  # 6 ms
+            frame.sample_rate, frame.pts, frame.time_base = 16_000, first + jitter, Fraction(1, 16_000)
+            container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    np.testing.assert_allclose(read_audio(path) / 32768, sound, atol=2e-3)
+
+
+def test_a_clock_that_drifts_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("pcm_s16le", 16_000, layout="mono")
+        sound = beep(0, 20, 16_000, 19)
+        for first in range(0, len(sound), 320):
+            frame = av.AudioFrame.from_ndarray(
+                (sound[None, first : first + 320] * 32767).astype(np.int16), "s16", "mono"
+            )
+            frame.sample_rate, frame.pts, frame.time_base = 16_000, round(first * 1.002), Fraction(1, 16_000)
+            container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    start_s = np.argmax(np.abs(read_audio(path)) > 6000) / 16_000
+    assert start_s == pytest.approx(19 * 1.002, abs=0.005)
