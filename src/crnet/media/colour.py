@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8, UInt16
 
-from crnet.errors import MissingDependencyError
+from crnet.errors import MediaError, MissingDependencyError
 from crnet.utils.extras import install_command
 
 try:
+    import av
     from av.video.reformatter import Interpolation, VideoReformatter
 except ImportError as error:
     raise MissingDependencyError("reading videos needs the package av", remedy=install_command("av")) from error
@@ -67,14 +68,21 @@ def to_rgb(
         picture: The frame, after `complete_tags`.
         reformatter: Reused for frames that are scaled to the same size.
         size: Width and height; None keeps the frame's.
+
+    Raises:
+        MediaError: FFmpeg's scaler does not know the frame's format.
     """
     conversion = _conversion_of(picture)
     pixel_format = "rgb24" if conversion is None else "rgb48le"
-    if size is None:
-        image = picture.reformat(format=pixel_format, threads=1)
-    else:
-        scaler = reformatter or VideoReformatter()
-        image = scaler.reformat(picture, *size, pixel_format, interpolation=SCALING, threads=1)
+    try:
+        if size is None:
+            image = picture.reformat(format=pixel_format, threads=1)
+        else:
+            scaler = reformatter or VideoReformatter()
+            image = scaler.reformat(picture, *size, pixel_format, interpolation=SCALING, threads=1)
+    except (av.FFmpegError, OSError) as error:
+        reason = f"frames in the pixel format {picture.format.name} cannot be converted to RGB"
+        raise MediaError(reason, remedy="convert the video to H.264 first") from error
     pixels: UInt8[np.ndarray, "h w 3"] = image.to_ndarray()
     return pixels if conversion is None else conversion.apply(pixels)
 

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from crnet.errors import MediaError
 from crnet.media.colour import colour_warning, complete_tags, hlg_to_linear, linear_to_sdr, pq_to_linear, to_rgb
 from crnet.media.video import decode, probe
 
@@ -114,6 +115,12 @@ class TestToRgb:
             for primaries in (UNSPECIFIED, BT709, 6):
                 frame.color_primaries = primaries
                 assert (to_rgb(frame) == frame.to_ndarray(format="rgb24")).all()
+
+    def test_a_format_that_the_scaler_does_not_know_is_an_error_with_a_reason(self) -> None:
+        frame = untagged(np.zeros((48, 64, 3), np.uint8), "ITU601")
+        frame.colorspace = 8  # without `complete_tags`
+        with pytest.raises(MediaError, match="pixel format yuv420p"):
+            to_rgb(frame)
 
 
 class TestCompleteTags:
