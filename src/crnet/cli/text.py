@@ -43,7 +43,7 @@ class TextFetch(Command):
         if missing:
             console(stderr=True).print(
                 f"missing in {self.folder}: {', '.join(missing)}\n"
-                f"The authors' README names {fetch.SOURCE} (from 2015, unencrypted, possibly offline).",
+                f"The authors' README names {fetch.SOURCE} (from 2015, possibly offline).",
                 highlight=False,
                 markup=False,
             )

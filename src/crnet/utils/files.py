@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -102,6 +103,16 @@ def write_json(path: Path, document: Any) -> None:
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def require_regular_file(path: Path) -> None:
+    """Refuse to open anything but a regular file: a pipe would wait for a writer forever, a device never ends.
+
+    Raises:
+        OSError: The path, after links, is something else, or does not exist.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+
+
 def read_json(path: Path, what: str) -> Any:
     """Read a JSON file that crnet wrote.
 
@@ -113,6 +124,7 @@ def read_json(path: Path, what: str) -> Any:
         FormatError: Missing, not UTF-8, or not JSON.
     """
     try:
+        require_regular_file(path)
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FormatError(f"not found, so this is not {what}", path=path) from error
@@ -132,6 +144,7 @@ def read_at_most(path: Path, limit_bytes: int, remedy: str) -> bytes:
         LabelError: The file is larger, missing, or cannot be read.
     """
     try:
+        require_regular_file(path)
         with path.open("rb") as file:
             content = file.read(limit_bytes + 1)
     except OSError as error:
@@ -144,7 +157,12 @@ def read_at_most(path: Path, limit_bytes: int, remedy: str) -> bytes:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content as 64 hexadecimal digits. The file is read in bounded memory."""
+    """Return the SHA-256 of a file's content as 64 hexadecimal digits. The file is read in bounded memory.
+
+    Raises:
+        OSError: It is missing, not a regular file, or unreadable.
+    """
+    require_regular_file(path)
     content_hash = hashlib.sha256()
     # Large pieces, because a thread waits for the GIL after each one: long, while other threads import modules.
     piece = memoryview(bytearray(min(HASH_PIECE_BYTES, path.stat().st_size)))

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import pickle
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from release_files import Python2Numbers, annotation, dictionary, text, transcri
 from crnet.data.sources import label_pickles
 from crnet.data.sources.label_pickles import read_label_pickle
 from crnet.errors import LabelError
+from crnet.utils.process_memory import peak_mib, reset_peak
 
 SCORES = {"a.000.mp4": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), "b.000.mp4": (0.25, 0.5, 0.75, 1.0, 0.0, 63 / 90)}
 
@@ -121,6 +124,89 @@ def test_damage_is_a_label_error(content: bytes) -> None:
     with pytest.raises(LabelError) as caught:
         read_label_pickle(content, "bad.pkl")
     assert caught.value.remedy
+
+
+def put(number: int) -> bytes:
+    return b"r" + struct.pack("<I", number)
+
+
+def get(number: int) -> bytes:
+    return b"j" + struct.pack("<I", number)
+
+
+def smuggled_tuple(levels: int, *, doubled: bool) -> bytes:
+    """A dictionary key that is a tuple; it reaches the memo as the state of a dtype, and then contains itself."""
+    start = b"\x80\x02}" + text("a") + b"cnumpy\ndtype\nU\x02f8K\x00K\x01\x87RNN\x86" + put(0) + b"b"
+    tuples = (
+        get(level) + (get(level) if doubled else b"N") + b"\x86" + put(level + 1) + b"b" for level in range(levels)
+    )
+    return start + b"".join(tuples) + b"s" + get(levels) + b"K\x01s."
+
+
+def shared_dictionaries(levels: int) -> bytes:
+    """A dictionary whose repr has 2^levels parts."""
+    content = b"\x80\x02}(" + text("x") + b"}" + put(0)
+    for level in range(levels):
+        content += text("y") + b"}(" + text("1") + get(level) + text("2") + get(level) + b"u" + put(level + 1)
+    return content + text("openness") + b"}" + text("a.mp4") + get(levels) + b"su."
+
+
+def nested_dictionaries(depth: int) -> bytes:
+    return b"\x80\x02" + (b"}" + text("a")) * depth + b"K\x01" + b"s" * depth + b"."
+
+
+ATTACKS = {
+    "a tuple of twice a tuple": (smuggled_tuple(40, doubled=True), "repeats an object"),
+    "400,000 tuples inside one another": (smuggled_tuple(400_000, doubled=False), "repeats an object"),
+    "dictionaries that share one another": (shared_dictionaries(40), "repeats an object"),
+    "900 dictionaries inside one another": (nested_dictionaries(900), "more than 2 dictionaries"),
+    "3 dictionaries inside one another": (nested_dictionaries(3), "more than 2 dictionaries"),
+    "a million dictionaries": (b"\x80\x02" + b"}" * (1 << 20) + b".", "more than 1000 dictionaries"),
+    "numbers without an end": (b"\x80\x02}(" + b"K\x01" * 5_000_000 + b"u.", "more than 4000000 instructions"),
+    "a number that is a key": (b"\x80\x02}K\x01K\x01s.", "a key that is a int"),
+    "a tuple that is a key": (b"\x80\x02}K\x01\x85K\x01s.", "a key that is a tuple"),
+    "a type that is a key": (b"\x80\x02}cnumpy\ndtype\nU\x02f8\x85RK\x01s.", "a key that is a _Dtype"),
+    "a type that is a value": (b"\x80\x02}U\x01acnumpy\ndtype\nU\x02f8\x85Rs.", "contains a _Dtype"),
+    "a function that is a value": (b"\x80\x02}U\x01acnumpy\ndtype\ns.", "contains a function"),
+    "a truth value": (b"\x80\x02}U\x01a\x88s.", "contains a bool"),
+    "bytes": (b"\x80\x03}U\x01aC\x01xs.", "contains a bytes"),
+    "a clip twice": (b"\x80\x02}(U\x01aK\x01U\x01aK\x00u.", "names 'a' twice"),
+    "a dictionary twice": (b"\x80\x02}(U\x01a}q\x01U\x01bh\x01u.", "repeats an object"),
+    "a list": (b"\x80\x02}U\x01a]s.", "uses the instruction EMPTY_LIST"),
+    "protocol 0": (b"(dp0\nS'a'\nI1\ns.", "uses the instruction DICT"),
+}
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_an_attack_is_refused_in_little_time_and_memory(kind: str) -> None:
+    content, reason = ATTACKS[kind]
+    started_s = time.process_time()
+    had_reset = reset_peak()
+    before_mib = peak_mib()
+    with pytest.raises(LabelError, match="refused: .*" + reason) as caught:
+        read_label_pickle(content, "bad.pkl")
+    assert caught.value.path == Path("bad.pkl") and len(str(caught.value)) < 400
+    assert time.process_time() - started_s < 60
+    if had_reset:
+        assert peak_mib() - before_mib < 100
+
+
+def test_the_limits_admit_ten_thousand_clips_of_numpy_numbers_with_room_to_spare(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each clip name and number is pickled anew, as cPickle does with objects that are not shared."""
+    clips, targets = 10_000, 6
+    numbers = Python2Numbers()
+    first, later = numbers.number(0.25), numbers.number(0.25)
+    items = [text(f"{clip:011d}.000.mp4") + b"r\xff\xff\x00\x00" + later for clip in range(1, clips)]
+    column = b"}(" + text("first.mp4") + first + b"".join(items) + b"u"
+    content = b"\x80\x02}(" + b"".join(text(f"target {number}") + column for number in range(targets)) + b"u."
+    for name in ("instructions", "memo"):
+        limits = dataclasses.replace(label_pickles._LIMITS, **{name: getattr(label_pickles._LIMITS, name) // 4})
+        monkeypatch.setattr(label_pickles, "_LIMITS", limits)
+    labels = read_label_pickle(content, "x.pkl")
+    assert len(labels) == targets and all(len(labels[name]) == clips for name in labels)
+    assert set(labels["target 5"].values()) == {0.25}
 
 
 def test_a_huge_file_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import http.server
 import json
 import re
@@ -22,6 +23,7 @@ class Server(http.server.ThreadingHTTPServer):
     requests: list[tuple[str, str | None]]
     ranges = True
     breaks_after: int | None = None
+    redirects_to = ""
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -36,6 +38,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         if requested_range and server.ranges and int(requested_range[6:-1]) >= path.stat().st_size:
             self.send_error(416)
+            return
+        if server.redirects_to:
+            self.send_response(302)
+            self.send_header("Location", server.redirects_to)
+            self.end_headers()
             return
         start = int(re.fullmatch(r"bytes=(\d+)-", requested_range)[1]) if requested_range and server.ranges else 0  # type: ignore[index]
         content = path.read_bytes()[start:]
@@ -108,6 +115,33 @@ def test_a_file_missing_on_the_server_is_an_error_with_a_remedy(server: Server, 
         fetch.download(tmp_path, ["dictionary.txt"], address(server))
     with pytest.raises(UsageError, match="is not a web address"):
         fetch.download(tmp_path, ["dictionary.txt"], "file:///etc")
+
+
+@pytest.mark.parametrize("source", ["http://www.cs.toronto.edu/~rkiros/models/", "http://127.0.0.1.example.org/"])
+def test_an_address_without_encryption_is_refused(tmp_path: Path, source: str) -> None:
+    with pytest.raises(UsageError, match="is not encrypted"):
+        fetch.download(tmp_path / "new", ["dictionary.txt"], source)
+    assert not (tmp_path / "new").exists()
+    assert fetch.SOURCE.startswith("https://")
+
+
+@pytest.mark.parametrize("target", ["http://example.org/dictionary.txt", "ftp://127.0.0.1/x", "file:///etc/passwd"])
+def test_a_redirection_to_an_address_without_encryption_is_refused(server: Server, tmp_path: Path, target: str) -> None:
+    server.redirects_to = target
+    with pytest.raises(FormatError, match=r"dictionary.txt: cannot be downloaded"):
+        fetch.download(tmp_path, ["dictionary.txt"], address(server))
+    assert fetch.missing_files(tmp_path)
+
+
+def test_a_download_is_compared_with_the_recorded_hash(server: Server, tmp_path: Path) -> None:
+    right = hashlib.sha256((server.folder / "dictionary.txt").read_bytes()).hexdigest()
+    (tmp_path / "sha256.json").write_text(json.dumps({"dictionary.txt": {"sha256": "0" * 64}}))
+    with pytest.raises(FormatError, match=f"dictionary.txt: the server sends another file: its SHA-256 is {right}"):
+        fetch.download(tmp_path, ["dictionary.txt"], address(server))
+    assert [path.name for path in tmp_path.glob("dictionary*")] == []
+    (tmp_path / "sha256.json").write_text(json.dumps({"dictionary.txt": {"sha256": right}}))
+    fetch.download(tmp_path, ["dictionary.txt"], address(server))
+    assert (tmp_path / "dictionary.txt").is_file()
 
 
 def test_a_changed_file_is_detected_and_its_cached_hash_ignored(tmp_path: Path) -> None:

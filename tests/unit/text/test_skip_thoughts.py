@@ -144,6 +144,12 @@ def test_options_that_import_something_are_refused(
         (b"(dp1\nS'encoder'\n", "not an option file"),
         (b"(dp999999999\n.", "not an option file, or damaged: it stores an object under number 999999999"),
         (b"I5\n.", "holds a int, not a dictionary"),
+        (b"\x80\x02}N\x85q\x01" + b"h\x01\x85q\x01" * 9000 + b"K\x01s.", "refused: it repeats an object"),
+        (b"\x80\x02}N" + b"\x85" * 9000 + b"K\x01s.", "refused: more than 4 dictionaries, lists or tuples"),
+        (b"\x80\x02" + b"]" * 9000 + b".", "refused: it has more than 1000 dictionaries, lists and tuples"),
+        (b"\x80\x02}U\x01a]]]]aaas.", "refused: more than 4 dictionaries, lists or tuples are inside one another"),
+        (b"\x80\x02}N\x85K\x01s.", "refused: it has a key that is a tuple, not text"),
+        (b"\x80\x02}U\x01a]q\x01(h\x01h\x01es.", "refused: it repeats an object"),
         (b"." * ((1 << 16) + 1), "larger than 64 kB"),
     ],
 )

@@ -1,8 +1,8 @@
 """Download and check the published skip-thoughts files; no code from them runs.
 
 The authors put seven files on their university's server and published no hashes of them. The first check therefore
-records the SHA-256 of each file (`sha256.json`), and later checks compare with it. This detects a changed file, but not
-a wrong first copy. Every check also verifies that the files match each other.
+records the SHA-256 of each file (`sha256.json`), and later downloads and checks compare with it. This detects a changed
+file, but not a wrong first copy. Downloads are encrypted. Every check also verifies that the files match each other.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from crnet.errors import FormatError, StorageError, UsageError
 from crnet.text.skip_thoughts import file_hashes, kiros_files
 from crnet.text.skip_thoughts.npy_object_tables import convert_table, is_object_table
-from crnet.utils.files import CHUNK_BYTES, write_error_remedy
+from crnet.utils.files import CHUNK_BYTES, sha256, write_error_remedy
 from crnet.utils.progress import Progress, no_progress
 
-SOURCE = "http://www.cs.toronto.edu/~rkiros/models/"
-"""Address in the authors' README: unencrypted, from 2015, and possibly offline."""
+SOURCE = "https://www.cs.toronto.edu/~rkiros/models/"
+"""Address in the authors' README, there without encryption: from 2015, and possibly offline."""
+
+THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})  # needs no encryption
 
 LARGEST_FILE_BYTES = 4 << 30  # the tables have about 2.3 GB each
 PART_SUFFIX = ".part"
@@ -57,21 +60,27 @@ def download(folder: str | Path, names: Sequence[str], source: str = SOURCE, pro
     Args:
         folder: Folder for the files.
         names: Names of the files.
-        source: Address of the folder that holds them, http or https.
+        source: Address of the folder that holds them, https; http only for a server on this machine.
         progress: Called for every megabyte.
 
     Raises:
         UsageError: `source` is not such an address.
-        FormatError: A file cannot be downloaded.
+        FormatError: A file cannot be downloaded, or is not the one whose hash `sha256.json` records.
         StorageError: The disk is full or the folder cannot be written.
     """
     folder = Path(folder)
     if urlsplit(source).scheme not in ("http", "https"):
         raise UsageError(f"{source!r} is not a web address", remedy="give one that begins with https://")
+    if not _is_safe(source):
+        raise UsageError(
+            f"{source!r} is not encrypted, so anybody on the way can change the files",
+            remedy="give an address that begins with https://, or copy the files into the folder yourself",
+        )
+    recorded = file_hashes.read_hashes(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in names:
-            _download(f"{source.rstrip('/')}/{name}", folder / name, progress)
+            _download(f"{source.rstrip('/')}/{name}", folder / name, recorded.get(name), progress)
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise FormatError(
             f"cannot be downloaded from {source}: {getattr(error, 'reason', None) or error}",
@@ -84,7 +93,22 @@ def download(folder: str | Path, names: Sequence[str], source: str = SOURCE, pro
         raise StorageError(reason, path=folder, remedy=write_error_remedy(error)) from error
 
 
-def _download(address: str, path: Path, progress: Progress) -> None:
+def _is_safe(address: str) -> bool:
+    """Return whether nobody between this machine and the server can change what is downloaded."""
+    parts = urlsplit(address)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in THIS_MACHINE)
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server's redirections, but never to an address that is not encrypted."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if not _is_safe(newurl):
+            raise urllib.error.URLError(f"the server redirects to {newurl[:200]!r}, which is not encrypted")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _download(address: str, path: Path, recorded: dict[str, Any] | None, progress: Progress) -> None:
     part = path.with_name(path.name + PART_SUFFIX)
     try:
         _get(address, part, progress)
@@ -93,6 +117,14 @@ def _download(address: str, path: Path, progress: Progress) -> None:
             raise
         part.unlink(missing_ok=True)  # the partial download is longer than the file
         _get(address, part, progress)
+    if recorded is not None and (found := sha256(part)) != recorded["sha256"]:
+        part.unlink()
+        raise FormatError(
+            f"the server sends another file: its SHA-256 is {found}, but {file_hashes.HASHES_NAME} records"
+            f" {recorded['sha256']}",
+            path=path,
+            remedy="name another mirror with --source",
+        )
     part.replace(path)
 
 
@@ -100,7 +132,7 @@ def _get(address: str, part: Path, progress: Progress) -> None:
     """Append the rest of a file to its partial download."""
     done = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(address, headers={"Range": f"bytes={done}-"} if done else {})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310  # http and https only
+    with urllib.request.build_opener(_SafeRedirects).open(request, timeout=TIMEOUT_S) as response:
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             done = 0  # the server ignores ranges and sends the whole file
         total = done + int(response.headers.get("Content-Length") or 0)

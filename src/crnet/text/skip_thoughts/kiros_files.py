@@ -14,10 +14,10 @@ The authors saved the tables as pickled objects; `crnet text fetch` converts the
 from __future__ import annotations
 
 import io
-import pickle
-import pickletools
+import math
 import zipfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,16 @@ from numpy.typing import NDArray
 
 from crnet.errors import FormatError
 from crnet.text.skip_thoughts.file_hashes import cached_sha256
-from crnet.text.skip_thoughts.npy_object_tables import is_object_table
+from crnet.text.skip_thoughts.npy_object_tables import is_object_table, read_npy_header
 from crnet.text.skip_thoughts.weights import DIRECTIONS, UNKNOWN, GruWeights, SkipThoughtsWeights, files_fingerprint
+from crnet.utils.files import require_regular_file
+from crnet.utils.plain_pickle import PickleLimits, RefusedPickleError, read_plain_pickle
 
 DICTIONARY = "dictionary.txt"
 TABLES = {"uni": "utable.npy", "bi": "btable.npy"}
 WEIGHTS = {"uni": "uni_skip.npz", "bi": "bi_skip.npz"}
 PREFIXES = {"forwards": "encoder", "backwards": "encoder_r"}
+ARRAYS = ("W", "U", "b", "Wx", "Ux", "bx")
 OPTIONS_SUFFIX = ".pkl"
 PLAIN_SUFFIX = ".plain.npy"
 KIROS_FILES = (
@@ -43,17 +46,10 @@ KIROS_FILES = (
 )
 
 LARGEST_OPTIONS_BYTES = 1 << 16  # the authors' files have a few hundred bytes
-LARGEST_ARRAY_BYTES = 1 << 30  # the authors' arrays have at most 46 MB
+LARGEST_WEIGHTS_BYTES = 512 << 20  # of all arrays of an encoder; the authors' have at most 87 MB
 REMEDY = "see `crnet text fetch`, which names the source of the files and checks them"
 
-# Instructions that a pickled dictionary of plain values needs; none of them can import or call anything.
-_PLAIN = (
-    "PROTO FRAME STOP MARK POP NONE NEWTRUE NEWFALSE INT LONG LONG1 BININT BININT1 BININT2 FLOAT BINFLOAT "
-    "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE DICT EMPTY_DICT SETITEM SETITEMS "
-    "LIST EMPTY_LIST APPEND APPENDS TUPLE EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3 "
-    "PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET"
-)
-_PLAIN_INSTRUCTIONS = frozenset(_PLAIN.split())
+_OPTIONS = PickleLimits(instructions=20_000, memo=20_000, containers=1_000, depth=4, plain=True)
 
 
 def read_kiros_files(folder: Path) -> SkipThoughtsWeights:
@@ -108,6 +104,7 @@ def open_table(path: Path, words: int) -> NDArray[np.float32]:
         FormatError: The table is damaged, has another shape, or does not hold floats.
     """
     try:
+        require_regular_file(path)
         table = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise FormatError(f"not a table of word vectors: {error}", path=path, remedy=REMEDY) from error
@@ -125,6 +122,7 @@ def read_words(path: Path) -> list[str]:
         FormatError: The file is missing, not UTF-8, or has no entry UNK for unknown words.
     """
     try:
+        require_regular_file(path)
         with path.open("rb") as file:
             words = [line.decode("utf-8").strip() for line in file]
     except (OSError, UnicodeDecodeError) as error:
@@ -135,12 +133,13 @@ def read_words(path: Path) -> list[str]:
 
 
 def read_options(path: Path) -> dict[str, Any]:
-    """Read a pickled dictionary of names and plain values, in any pickle protocol.
+    """Read a pickled dictionary of names and plain values, in any pickle protocol, without unpickling it.
 
     Raises:
         FormatError: The file is missing, too large or damaged, or holds anything but plain values.
     """
     try:
+        require_regular_file(path)
         with path.open("rb") as file:
             content = file.read(LARGEST_OPTIONS_BYTES + 1)
     except OSError as error:
@@ -150,28 +149,15 @@ def read_options(path: Path) -> dict[str, Any]:
             f"larger than {LARGEST_OPTIONS_BYTES >> 10} kB, so not an option file", path=path, remedy=REMEDY
         )
     try:
-        for opcode, argument, _ in pickletools.genops(content):
-            if opcode.name not in _PLAIN_INSTRUCTIONS:
-                raise FormatError(
-                    f"refused: it uses the instruction {opcode.name}, which an option file does not need",
-                    path=path,
-                    remedy="do not trust this file; " + REMEDY,
-                )
-            if "PUT" in opcode.name and int(str(argument)) > len(content):
-                raise ValueError(f"it stores an object under number {argument}")
-        options = _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
-    except (pickle.UnpicklingError, ValueError, TypeError, LookupError, EOFError, AttributeError) as error:
+        options = read_plain_pickle(content, _OPTIONS)
+    except RefusedPickleError as error:
+        remedy = "do not trust this file; " + REMEDY
+        raise FormatError(f"refused: {error}, which an option file does not need", path=path, remedy=remedy) from error
+    except (ValueError, TypeError, LookupError, EOFError, AttributeError, OverflowError) as error:
         raise FormatError(f"not an option file, or damaged: {error}", path=path, remedy=REMEDY) from error
     if not isinstance(options, dict):
         raise FormatError(f"holds a {type(options).__name__}, not a dictionary", path=path, remedy=REMEDY)
     return options
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """A second safeguard; the instructions were checked before."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"it imports {module}.{name}")
 
 
 def read_grus(folder: Path, part: str) -> list[GruWeights]:
@@ -185,19 +171,41 @@ def read_grus(folder: Path, part: str) -> list[GruWeights]:
     words, units = options.get("dim_word"), options.get("dim")
     if options.get("encoder") != "gru" or not isinstance(words, int) or not isinstance(units, int):
         raise FormatError(f"its options do not describe a GRU: {_summary(options)}", path=path, remedy=REMEDY)
-    arrays = dict(_read_arrays(path))
-    return [_gru(arrays, PREFIXES[direction], words, units, path) for direction in DIRECTIONS[part]]
+    prefixes = [PREFIXES[direction] for direction in DIRECTIONS[part]]
+    arrays = _read_arrays(path, {f"{prefix}_{name}.npy" for prefix in prefixes for name in ARRAYS})
+    return [_gru(arrays, prefix, words, units, path) for prefix in prefixes]
 
 
-def _read_arrays(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
+def _read_arrays(path: Path, members: Collection[str]) -> dict[str, NDArray[Any]]:
     try:
+        require_regular_file(path)
         with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.filename.startswith("encoder_") and member.file_size <= LARGEST_ARRAY_BYTES:
-                    with archive.open(member) as file:
-                        yield member.filename.removesuffix(".npy"), np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+            present = [member for member in archive.infolist() if member.filename in members]
+            unpacked = sum(member.file_size for member in present)
+            if unpacked > LARGEST_WEIGHTS_BYTES:
+                raise ValueError(f"its arrays have {unpacked} bytes, the limit is {LARGEST_WEIGHTS_BYTES}")
+            return {member.filename.removesuffix(".npy"): _array(archive.read(member)) for member in present}
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        RecursionError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+    ) as error:
         raise FormatError(f"not an archive of arrays, or damaged: {error}", path=path, remedy=REMEDY) from error
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    """Return the array of an `.npy` file; its shape is compared with the length before anything is allocated."""
+    file = io.BytesIO(content)
+    shape, fortran, dtype = read_npy_header(file)
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be loaded, because they are pickles")
+    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError(f"an array of type {dtype} and shape {list(shape)} does not fit its file")
+    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape, order="F" if fortran else "C")
 
 
 def _gru(arrays: Mapping[str, NDArray[Any]], prefix: str, words: int, units: int, path: Path) -> GruWeights:

@@ -25,6 +25,10 @@ from crnet.utils.progress import Progress, no_progress
 MAX_ROWS = 20_000_000
 MAX_ROW_BYTES = 1 << 20
 MAX_NAME_BYTES = 200
+MAX_STACK = 100_000  # pickle lists rows a thousand at a time
+MAX_MEMO = 1_000_000  # the published tables need a dozen; short vectors take one each
+MAX_TUPLE = 16  # values in a tuple; the state of an array has five
+INSTRUCTIONS_PER_ROW = 64  # a row of Python 2 takes 20
 PROGRESS_ROWS = 10_000  # rows between two progress reports
 LARGE_BYTES = 64  # longer values may be a row's content and are not memoised
 REMEDY = "get the file again; this one is damaged or not a table of word vectors"
@@ -85,8 +89,8 @@ def is_object_table(path: str | Path) -> bool:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            return _read_header(file)[1].hasobject
-    except (OSError, ValueError) as error:
+            return read_npy_header(file)[2].hasobject
+    except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"not a NumPy array: {error}", path=path, remedy=REMEDY) from error
 
 
@@ -108,26 +112,31 @@ def convert_table(source: str | Path, target: str | Path, progress: Progress = n
     source, target = Path(source), Path(target)
     try:
         with source.open("rb") as file, atomic_write(target) as temporary, temporary.open("wb") as plain:
-            (rows, *_), _ = _read_header(file)
+            shape, fortran, _ = read_npy_header(file)
+            if not shape or fortran:
+                raise ValueError("not a table")
+            rows = shape[0]
             if not 0 < rows <= MAX_ROWS:
                 raise _RefusedError(f"it has {rows} rows")
             writer = _RowWriter(plain, rows, lambda row: progress(f"reading {source.name}", row, rows))
-            _PickleInterpreter(writer.write).run(_BoundedReader(file))
+            _PickleInterpreter(writer.write).run(_BoundedReader(file), rows)
             writer.check()
             return rows, writer.length
     except _RefusedError as error:
         raise FormatError(f"refused: {error}", path=source, remedy=REMEDY) from error
-    except (ValueError, IndexError, TypeError, OverflowError) as error:
+    except (ValueError, IndexError, TypeError, OverflowError, RecursionError) as error:
         raise FormatError(f"damaged, or not a table of word vectors: {error}", path=source, remedy=REMEDY) from error
 
 
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header of an `.npy` file: the shape, whether the array is in Fortran order, and the type.
+
+    Raises:
+        ValueError, RecursionError: It is damaged.
+    """
     version = npy.read_magic(file)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    if not shape or fortran:
-        raise ValueError("not a table")
-    return shape, dtype
+    return read(file)
 
 
 class _BoundedReader:
@@ -183,23 +192,28 @@ class _PickleInterpreter:
         self._memo: dict[int, Any] = {}
         self._puts = 0
         self._listed_rows = 0
+        self._large_values = 0  # that no row has taken yet
 
-    def run(self, file: _BoundedReader) -> None:
-        """Execute the whole pickle.
+    def run(self, file: _BoundedReader, rows: int) -> None:
+        """Execute the whole pickle of a table of so many rows.
 
         Raises:
             _RefusedError: The pickle contains another instruction.
         """
-        for opcode, argument, _ in pickletools.genops(file):  # type: ignore[arg-type]  # needs these three methods only
+        budget = INSTRUCTIONS_PER_ROW * (rows + MAX_TUPLE)
+        instructions = pickletools.genops(file)  # type: ignore[arg-type]  # needs these three methods only
+        for number, (opcode, argument, _) in enumerate(instructions):
+            if number >= budget or len(self._stack) > MAX_STACK:
+                raise _RefusedError(f"it has more instructions than {rows} rows need")
             name = opcode.name
             if name in _PUSH:
-                self._stack.append(_CONSTANTS.get(name, argument))
+                self._push(_CONSTANTS.get(name, argument))
             elif name in _PUTS:
                 self._put(self._puts if argument is None else argument)
             elif name in _GETS:
                 self._stack.append(self._memo[argument] if argument in self._memo else _refuse("it holds a row twice"))
             elif name in _TUPLES:
-                self._stack.append(self._pop(_TUPLES[name]))
+                self._push_tuple(self._pop(_TUPLES[name]))
             elif name not in _IGNORED:
                 self._execute(name, argument)
         if len(self._stack) != 1 or not isinstance(self._stack[0], _Array) or self._stack[0].row != -1:
@@ -210,7 +224,7 @@ class _PickleInterpreter:
             case "MARK":
                 self._stack.append(_MARK)
             case "TUPLE":
-                self._stack.append(tuple(self._pop_to_mark()))
+                self._push_tuple(tuple(self._pop_to_mark()))
             case "EMPTY_LIST":
                 self._stack.append(_List())
             case "APPEND":
@@ -230,12 +244,29 @@ class _PickleInterpreter:
             case _:
                 raise _RefusedError(f"it uses the instruction {name}")
 
+    def _push(self, value: Any) -> None:
+        if _is_large(value):
+            self._large_values += 1
+            if self._large_values > 1:
+                raise _RefusedError("it holds a long value that is not the content of a row")
+        self._stack.append(value)
+
+    def _push_tuple(self, values: tuple[Any, ...]) -> None:
+        """Push a tuple of values, some of which may be tuples of values: the shape inside the state of an array."""
+        inner = [value for value in values if isinstance(value, tuple)]
+        if any(isinstance(value, tuple) for one in inner for value in one) or len(values) > MAX_TUPLE:
+            raise _RefusedError("it holds a tuple that a row does not need")
+        self._stack.append(values)
+
     def _put(self, number: int) -> None:
-        """Memoise the top of the stack, except values that hold a vector: each of those is needed once."""
+        """Memoise the top of the stack, except rows, their content, and tuples: each of those is needed once."""
         self._puts += 1
         top = self._stack[-1]
-        if not _is_large(top):
-            self._memo[number] = top
+        if isinstance(top, tuple | _Array | _List) or _is_large(top):
+            return
+        self._memo[number] = top
+        if len(self._memo) > MAX_MEMO:
+            raise _RefusedError(f"it remembers more than {MAX_MEMO} values")
 
     def _pop(self, count: int) -> tuple[Any, ...]:
         if len(self._stack) < count or any(value is _MARK for value in self._stack[len(self._stack) - count :]):
@@ -270,15 +301,14 @@ class _PickleInterpreter:
                 target.row = -1
             else:
                 target.row = self._write(_row_values(dtype, content))
+                self._large_values = 0
         else:
             raise _RefusedError("it sets the state of something other than an array")
 
 
 def _is_large(value: Any) -> bool:
-    """Return whether a value is or contains a vector."""
-    if isinstance(value, tuple):
-        return any(map(_is_large, value))
-    return isinstance(value, _Array) or (isinstance(value, str | bytes) and len(value) > LARGE_BYTES)
+    """Return whether a value may be the content of a row."""
+    return isinstance(value, str | bytes) and len(value) > LARGE_BYTES
 
 
 def _refuse(reason: str) -> Any:
