@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
 
 from crnet.errors import UsageError
+
+if sys.platform == "linux":
+    import fcntl
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -151,7 +155,12 @@ def _end_worker(worker: _Worker) -> None:
 
 
 def _end_with_parent() -> None:
-    """Make this process end as soon as its parent does, even in the middle of a job that takes an hour."""
+    """Make this process end as soon as its parent does, even in the middle of a job that takes an hour.
+
+    A thread waits for the end of the parent. It needs the interpreter, which native code can hold for as long as it
+    runs, so on Linux the kernel also kills this process when the parent's end of their pipe closes (man 2 fcntl).
+    prctl's PR_SET_PDEATHSIG would instead fire at the end of the thread that started this process.
+    """
     parent = parent_process()
     assert parent is not None  # noqa: S101  # only workers call this
 
@@ -159,7 +168,12 @@ def _end_with_parent() -> None:
         connection.wait([parent.sentinel])
         os._exit(1)
 
-    threading.Thread(target=wait, daemon=True).start()
+    if sys.platform == "linux":
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+        flags = fcntl.fcntl(parent.sentinel, fcntl.F_GETFL)
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, flags | os.O_ASYNC)
+    threading.Thread(target=wait, daemon=True).start()  # also notices a parent that ended before these calls
 
 
 def _serve(jobs: Connection) -> None:

@@ -15,7 +15,7 @@ from crnet.utils.executors import WorkerDied, available_cores, run_jobs, worker_
 from process_state import is_running
 
 LONG_JOB_SCRIPT = """
-import os, sys, time
+import os, re, sys, time
 from pathlib import Path
 from crnet.utils.executors import run_jobs
 
@@ -23,8 +23,12 @@ def sleep(path):
     Path(path).write_text(str(os.getpid()))
     time.sleep(60)
 
+def hold_the_interpreter(path):
+    Path(path).write_text(str(os.getpid()))
+    re.match("(a|aa)+$", "a" * 45 + "b")  # takes minutes in native code, and lets no other thread run
+
 if __name__ == "__main__":
-    list(run_jobs(sleep, sys.argv[1:], 2))
+    list(run_jobs(globals()[sys.argv[1]], sys.argv[2:], 2))
 """
 
 
@@ -92,13 +96,17 @@ def becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
-def test_workers_end_in_the_middle_of_a_job_when_their_parent_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("job", ["sleep", "hold_the_interpreter"])
+def test_workers_end_in_the_middle_of_a_job_when_their_parent_is_killed(tmp_path: Path, job: str) -> None:
     script, files = tmp_path / "script.py", [tmp_path / "a", tmp_path / "b"]
     script.write_text(LONG_JOB_SCRIPT)
-    parent = subprocess.Popen([sys.executable, str(script), *map(str, files)])
+    parent = subprocess.Popen([sys.executable, str(script), job, *map(str, files)])
     assert becomes_true(lambda: all(file.is_file() and file.read_text() for file in files), 60)
     workers = [int(file.read_text()) for file in files]
     assert all(map(is_running, workers))
     parent.kill()
     parent.wait()
-    assert becomes_true(lambda: not any(map(is_running, workers)), 10)
+    ended = becomes_true(lambda: not any(map(is_running, workers)), 10)
+    for worker in filter(is_running, workers):
+        os.kill(worker, signal.SIGKILL)
+    assert ended
