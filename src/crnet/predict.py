@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from crnet.bundle.bundle import Bundle
+from crnet.bundle.verify import BUNDLE_FILE
 from crnet.config import from_dict
 from crnet.data.extract import extract_clip
 from crnet.data.transforms import clip_batch
@@ -216,7 +217,9 @@ class Predictor:
         kept a few frames of each segment, they see one of the same few, or the segment's middle frame if each part is
         one segment.
         """
-        settings = from_dict(MediaSettings, with_attribute_names(self.bundle.media), self.bundle.path or Path())
+        settings = from_dict(
+            MediaSettings, with_attribute_names(self.bundle.media), (self.bundle.path or Path()) / BUNDLE_FILE
+        )
         frames = self.bundle.config.transforms.frames
         if settings.frames_per_segment is None or settings.segments == frames:
             return replace(settings, segments=frames, frames_per_segment=1)

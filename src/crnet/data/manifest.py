@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from crnet.errors import FormatError
 from crnet.types import DATA_SOURCES, SPLITS, TARGETS, DataSource, Split
-from crnet.utils.files import atomic_write
+from crnet.utils.files import atomic_write, require_regular_file
 
 MANIFEST_FORMAT = 1
 MANIFEST_NAME = "manifest.parquet"
 EMBEDDING_NAME = "embedding.parquet"  # name of the manifest while `crnet embed` changes the clips
 GROUP_PREFIX = "group_"
+MOST_CLIPS = 200_000  # First Impressions v2 has 10,000
+LARGEST_BYTES = 256 << 20  # of all values; the transcripts of First Impressions v2 have about 3 MB
+ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -184,11 +187,13 @@ def read_manifest_file(path: Path) -> Manifest:
     import pyarrow.parquet as pq
 
     try:
+        require_regular_file(path)
         file = pq.ParquetFile(path)
         metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
         _check_table(metadata, file.schema_arrow)
+        _check_size(file.metadata)
         return Manifest(
-            clips=tuple(_clip_row(values) for values in file.read().to_pylist()),
+            clips=tuple(map(_clip_row, _read_rows(file))),
             source=metadata["crnet.source"],
             settings=json.loads(metadata["crnet.settings"]),
             fingerprint=metadata["crnet.fingerprint"],
@@ -214,6 +219,25 @@ def _check_table(metadata: Mapping[str, str], schema: Any) -> None:
     for name, kind in _columns():
         if name not in schema.names or schema.field(name).type != kind:
             raise FormatError(f"column {name} is missing or not of type {kind}")
+
+
+def _check_size(metadata: Any) -> None:
+    """Refuse a table that would not fit into memory, from what its metadata say."""
+    sizes = [metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups)]
+    if metadata.num_rows > MOST_CLIPS or sum(sizes) > LARGEST_BYTES:
+        raise FormatError(
+            f"lists {metadata.num_rows} clips in {sum(sizes)} bytes; the limits are {MOST_CLIPS} and {LARGEST_BYTES}"
+        )
+
+
+def _read_rows(file: Any) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table, in bounded memory: a few bytes can stand for the same long text in every row."""
+    left = LARGEST_BYTES
+    for batch in file.iter_batches(ROWS_AT_ONCE):
+        left -= batch.nbytes
+        if left < 0:
+            raise FormatError(f"its rows have more than {LARGEST_BYTES} bytes")
+        yield from batch.to_pylist()
 
 
 def _clip_row(values: dict[str, Any]) -> ClipRow:

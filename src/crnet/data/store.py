@@ -39,6 +39,9 @@ TENSORS = {  # name: (safetensors type, NumPy type on disk: little-endian)
     "audio": ("I16", "<i2"),
     "text": ("F32", "<f4"),
 }
+ALWAYS_FINITE = ("time_s", "text")  # faces are not-a-number where there is none
+MOST_SEGMENTS = 8192  # limit of `MediaSettings`
+LONGEST_S = 1e7  # four months
 FINGERPRINT_ENTRY = "origin"  # metadata entry with the clip's fingerprint
 CONTENT_ENTRY = "sha256"  # metadata entry with the hash of the file's content
 RECOGNISED = "recognised"  # metadata entry with the words from speech recognition, if it was used
@@ -122,9 +125,8 @@ class ClipFile:
             self._file = TensorFile(path)
             self.metadata = self._file.metadata
             _check_version(self.metadata)
-            self.segments = int(self.metadata["segments"])
-            self.duration_s = float(self.metadata["duration_s"])
-            self.time_s = _array(self._file, "time_s", (None,))
+            self.segments, self.duration_s = _parse_length(self.metadata)
+            self.time_s = _require_finite("time_s", _array(self._file, "time_s", (None,)))
             frames = len(self.time_s)
             self.segment = _array(self._file, "segment", (frames,))
             self._offsets: dict[VisualStream, NDArray[np.int64]] = {
@@ -166,7 +168,7 @@ class ClipFile:
     def read_text(self) -> NDArray[np.float32]:
         """Return the transcript's vector: float32 [4800]."""
         with _format_errors(self.path):
-            return _array(self._file, "text", (TEXT_DIMENSIONS,))
+            return _require_finite("text", _array(self._file, "text", (TEXT_DIMENSIONS,)))
 
     def check(self) -> None:
         """Read the whole file and compare it with the SHA-256 in its metadata.
@@ -235,7 +237,23 @@ def read_clip(path: Path | str) -> Clip:
         _check_version(file.metadata)
         arrays: dict[str, Any] = {name: _array(file, name) for name in TENSORS}
         _check_content(file.metadata, arrays.__getitem__)
+        for name in ALWAYS_FINITE:
+            _require_finite(name, arrays[name])
         return Clip(**arrays, **_parse_metadata(file.metadata))
+
+
+def _require_finite(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} contains values that are not finite")
+    return array
+
+
+def _parse_length(metadata: Mapping[str, str]) -> tuple[int, float]:
+    """Return the number of segments and the duration in seconds, both in their possible ranges."""
+    segments, duration_s = int(metadata["segments"]), float(metadata["duration_s"])
+    if not 1 <= segments <= MOST_SEGMENTS or not 0 <= duration_s <= LONGEST_S:
+        raise ValueError(f"it has {segments} segments and lasts {duration_s} s")
+    return segments, duration_s
 
 
 def _array(file: TensorFile, name: str, shape: tuple[int | None, ...] | None = None) -> NDArray[Any]:
@@ -294,6 +312,7 @@ def _parse_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise ValueError(f"{name} is {metadata[name]!r}")
         values[name] = float(metadata[name]) if kind is number else value
+    values["segments"], values["duration_s"] = _parse_length(metadata)
     values["warnings"] = tuple(str(warning) for warning in values["warnings"])
     return {**values, RECOGNISED: metadata.get(RECOGNISED, "")}
 

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from crnet.utils.files import atomic_write
+from crnet.utils.files import atomic_write, require_regular_file
 
 MAX_HEADER_BYTES = 1 << 20  # a clip's header names eleven arrays and has a few lines of metadata
+MAX_FILE_BYTES = 2 << 30  # an hour of clip with every frame has about 1.2 GB
 LENGTH_BYTES = 8  # of the number before the header
 HEADER_ALIGNMENT_BYTES = 8
 
@@ -40,8 +41,11 @@ class TensorFile:
     """
 
     def __init__(self, path: Path) -> None:
+        require_regular_file(path)
         self._file = os.open(path, os.O_RDONLY)
         self._size = os.fstat(self._file).st_size
+        if self._size > MAX_FILE_BYTES:
+            raise ValueError(f"it has {self._size} bytes, the limit is {MAX_FILE_BYTES}")
         self._start = LENGTH_BYTES + int.from_bytes(self.read(0, LENGTH_BYTES), "little")
         if not LENGTH_BYTES < self._start <= min(self._size, LENGTH_BYTES + MAX_HEADER_BYTES):
             raise ValueError("its header is cut short")

@@ -17,7 +17,7 @@ import torch
 
 from crnet.data.store import ClipSource, as_clip_source
 from crnet.errors import ConfigError, FormatError
-from crnet.types import INT16_FULL_SCALE, TEXT_DIMENSIONS, Batch, Clip, Stream, VisualStream
+from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ, TEXT_DIMENSIONS, Batch, Clip, Stream, VisualStream
 from crnet.utils.on_screen import middle_frames
 from crnet.utils.resumable import content_fingerprint
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 VISUAL_STREAMS: tuple[VisualStream, ...] = get_args(VisualStream)
 
 LARGEST_SHIFT = 0.5  # half of the frame is lost
+MAX_PIXELS = 1_024  # side of a frame
+MAX_CLIP_PIXELS = 16 << 20  # the paper's clips have 0.4 million; 16 million take 1 GB in the first layer of ResNet-34
+MAX_AUDIO_SAMPLES = 10 * 60 * SAMPLE_RATE_HZ
 MAX_STORED_SIDE = 4_096  # stored frames are small; a larger one means a damaged or hostile file
 
 
@@ -56,6 +59,15 @@ class TransformConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"transforms.{name} is {value}; it must be at least 1")
+        if self.pixels > MAX_PIXELS or self.frames * self.pixels**2 > MAX_CLIP_PIXELS:
+            raise ConfigError(
+                f"transforms.frames is {self.frames} and transforms.pixels is {self.pixels}; a clip may have at most "
+                f"{MAX_CLIP_PIXELS} pixels, in frames of at most {MAX_PIXELS}x{MAX_PIXELS}"
+            )
+        if self.audio_samples is not None and self.audio_samples > MAX_AUDIO_SAMPLES:
+            raise ConfigError(
+                f"transforms.audio_samples is {self.audio_samples}; it must be at most {MAX_AUDIO_SAMPLES} (10 minutes)"
+            )
         if not 0 <= self.shift <= LARGEST_SHIFT:
             raise ConfigError(f"transforms.shift is {self.shift}; it must be 0 to {LARGEST_SHIFT}")
 

@@ -24,6 +24,7 @@ from crnet.types import STREAMS, TARGETS, Stream
 
 PAPER_WEIGHTS: dict[str, float] = {"scene": 7.0, "face": 5.0, "audio-text": 3.0}  # Sec. 3.4, "empirically"
 PAPER_TREES = 1000  # Sec. 3.4, k
+MAX_TREES = 100_000  # of each target
 PAPER_MAX_FEATURES = 512  # Sec. 3.4, m
 
 CONSTANT = 1e-6  # a feature whose deviation is a smaller share of its magnitude is constant up to rounding
@@ -57,6 +58,8 @@ class FusionConfig:
             raise ConfigError(f"the fusion is fitted on 'held-out' or 'training' clips, not on {self.fit_on!r}")
         if self.mode not in ("sum", "concat"):
             raise ConfigError(f"fusion mode {self.mode!r} is neither 'sum' nor 'concat'")
+        if self.trees > MAX_TREES:
+            raise ConfigError(f"fusion has {self.trees} trees", remedy=f"choose at most {MAX_TREES}")
         if self.trees < 1 or self.max_features < 1:
             raise ConfigError("fusion needs at least one tree and one feature at each node")
         if set(self.weights) != set(STREAMS) or not all(0 < w < float("inf") for w in self.weights.values()):

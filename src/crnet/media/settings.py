@@ -38,6 +38,9 @@ class DetectionSettings:
         max_gap_s: A face that is missed for no longer than this counts as present in between.
         min_sightings: A face detected in fewer passes counts as a false detection (in a video of at least twice as many
             passes).
+
+    Raises:
+        ConfigError: A value is out of range.
     """
 
     detect_interval_s: float = 0.25
@@ -47,6 +50,19 @@ class DetectionSettings:
     far_face: float = 0.055
     max_gap_s: float = 1.0
     min_sightings: int = 3
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("detect_interval_s", self.detect_interval_s, 0.001, 3600),
+            ("redetect_interval_s", self.redetect_interval_s, 0.001, 3600),
+            ("long_side", self.long_side, 16, 8192),
+            ("min_face", self.min_face, 0.01, 1),  # the detector enlarges the picture for smaller faces
+            ("far_face", self.far_face, 0.01, 1),
+            ("max_gap_s", self.max_gap_s, 0, 3600),
+            ("min_sightings", self.min_sightings, 1, 1000),
+        ):
+            if not low <= value <= high:
+                raise ConfigError(f"detection.{name} is {value}", remedy=f"choose {low} to {high}")
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ from crnet.models.text_regression import TextRegression
 from crnet.types import SEGMENTS, STREAMS, TARGETS, Backbone, Batch, Stream
 
 MAX_WIDTH = 1_024
+MAX_BLOCKS = 64  # in a stage; ResNet-152 has 36
+MAX_FRAMES = 16_384
 CPU_WIDTH_STEP = 8  # training another width on a CPU can corrupt memory
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1]; torchvision's weights were trained with these numbers
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -95,6 +97,11 @@ class ModelConfig:
             raise ConfigError(f"width is {self.width}", remedy=f"choose 1 to {MAX_WIDTH}; ResNet-34 has 64")
         if self.width < 1 or self.frames < 1 or len(self.blocks) != 4 or min(self.blocks) < 1:
             raise ConfigError("width, frames and each of the four numbers of blocks must be 1 or more")
+        if max(self.blocks) > MAX_BLOCKS or self.frames > MAX_FRAMES:
+            raise ConfigError(
+                f"blocks are {list(self.blocks)} and frames {self.frames}",
+                remedy=f"choose at most {MAX_BLOCKS} blocks in each stage and {MAX_FRAMES} frames",
+            )
         if min(self.pixel_std) <= 0:
             raise ConfigError("pixel_std must be positive")
         if self.backbone == "r3d34" and self.temporal == "conv1x1":

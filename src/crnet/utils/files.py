@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20  # content of any size passes through memory in pieces of this size
 HASH_PIECE_BYTES = 32 << 20
+LARGEST_JSON_BYTES = 64 << 20
 TEMPORARY_PREFIX = ".tmp-"  # names of files that are still being written
 
 
@@ -125,7 +126,11 @@ def read_json(path: Path, what: str) -> Any:
     """
     try:
         require_regular_file(path)
-        return json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(LARGEST_JSON_BYTES + 1)
+        if len(content) > LARGEST_JSON_BYTES:
+            raise FormatError(f"larger than {LARGEST_JSON_BYTES >> 20} MB, so this is not {what}", path=path)
+        return json.loads(content.decode("utf-8"))
     except FileNotFoundError as error:
         raise FormatError(f"not found, so this is not {what}", path=path) from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +133,20 @@ def test_a_file_with_one_flipped_bit_is_named(saved: Path, name: str) -> None:
         load_bundle(saved)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("name", [f"{name}.safetensors" for name in FILES] + ["bundle.json"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_special_file_is_refused_and_not_opened(saved: Path, name: str, kind: str) -> None:
+    (saved / name).unlink()
+    if kind == "pipe":
+        os.mkfifo(saved / name)
+    else:
+        (saved / name).symlink_to("/dev/zero")
+    reason = "no trained system here" if name == "bundle.json" else f"{name}.*missing"
+    with pytest.raises(FormatError, match=reason):
+        load_bundle(saved)
+
+
 def _rename_targets(document: dict[str, object]) -> None:
     document["targets"] = ["a"] * 6
 
@@ -144,6 +159,11 @@ EDITS: dict[str, tuple[Callable[[dict[str, object]], object], str]] = {
     "unknown source": (lambda d: d.update(training_source="dreams"), "dreams"),
     "unknown field": (lambda d: d["config"].update(colour="red"), "colour"),  # type: ignore[attr-defined]
     "medians that are not scores": (lambda d: d.update(train_medians=[2.0] * 6), "medians"),
+    "a billion blocks": (lambda d: d["config"]["model"].update(blocks=[1e9] * 4), "blocks"),  # type: ignore[index]
+    "huge frames": (lambda d: d["config"]["transforms"].update(pixels=10**6), "pixels"),  # type: ignore[index]
+    "huge sound": (lambda d: d["config"]["transforms"].update(audio_samples=10**12), "audio_samples"),  # type: ignore[index]
+    "too many pixels in all": (lambda d: d["config"]["transforms"].update(pixels=1024, frames=32), "pixels"),  # type: ignore[index]
+    "a billion trees": (lambda d: d["config"]["fusion"].update(trees=10**9), "trees"),  # type: ignore[index]
     "a file outside": (lambda d: d["config"].update(streams=["../../etc"]), "streams"),  # type: ignore[attr-defined]
 }
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from crnet.data.manifest import ClipRow, Manifest, read_manifest, write_manifest
+from crnet.data.manifest import ClipRow, Manifest, _columns, read_manifest, read_manifest_file, write_manifest
 from crnet.data.store import ClipFile, as_clip_source, clip_path, read_clip, write_clip
 from crnet.data.transforms import decode_frame
 from crnet.errors import FormatError, StorageError
@@ -157,6 +157,46 @@ def test_the_error_of_a_damaged_file_names_it(path: Path, kind: str) -> None:
     assert caught.value.path == path and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_vector_or_time_that_is_not_finite_is_refused(tmp_path: Path, clip: Clip, value: float) -> None:
+    text, time_s = clip.text.copy(), clip.time_s.copy()
+    text[7] = time_s[-1] = value
+    object.__setattr__(clip, "text", text)
+    write_clip(tmp_path / "text", clip)
+    with pytest.raises(FormatError, match=r"text contains values that are not finite") as caught:
+        ClipFile(tmp_path / "text").read_text()
+    assert caught.value.path == tmp_path / "text"
+    with pytest.raises(FormatError, match="text contains values that are not finite"):
+        read_clip(tmp_path / "text")
+    object.__setattr__(clip, "time_s", time_s)
+    write_clip(tmp_path / "time", clip)
+    for read in (ClipFile, read_clip):
+        with pytest.raises(FormatError, match="time_s contains values that are not finite"):
+            read(tmp_path / "time")
+
+
+@pytest.mark.parametrize("change", [{"segments": 10**9}, {"segments": 0}, {"duration_s": -1.0}, {"duration_s": 1e12}])
+def test_an_impossible_number_of_segments_or_duration_is_refused(
+    tmp_path: Path, clip: Clip, change: dict[str, float]
+) -> None:
+    for name, value in change.items():
+        object.__setattr__(clip, name, value)  # past the checks of `Clip`, which count every segment
+    write_clip(tmp_path / "c", clip)
+    for read in (ClipFile, read_clip):
+        with pytest.raises(FormatError, match="segments and lasts"):
+            read(tmp_path / "c")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_or_a_device_is_refused_and_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        for read in (ClipFile, read_clip, read_manifest_file):
+            with pytest.raises(FormatError, match="not a regular file") as caught:
+                read(path)
+            assert caught.value.path == path
+
+
 def test_the_error_of_a_damaged_frame_names_the_remedy() -> None:
     with pytest.raises(FormatError, match="crnet prepare"):
         decode_frame(b"no picture", 16)
@@ -231,6 +271,45 @@ def test_a_manifest_may_be_empty(tmp_path: Path) -> None:
 def test_a_bad_row_is_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(FormatError):
         dataclasses.replace(ROW, **arguments)
+
+
+def bloated_manifest(path: Path, *, rows: int, transcript: str) -> None:
+    """Write a small file that stands for many rows, each with the same values."""
+    columns = {name: pa.array([0.5], kind) for name, kind in _columns() if pa.types.is_floating(kind)}
+    columns |= {name: pa.array([1], kind) for name, kind in _columns() if pa.types.is_integer(kind)}
+    columns |= {name: pa.array([transcript if name == "transcript" else "train"]) for name in TEXT_COLUMNS}
+    columns["warnings"] = pa.array([[]], pa.list_(pa.string()))
+    metadata = {"crnet.format": "1", "crnet.source": "folder", "crnet.settings": "{}"}
+    schema = pa.schema(_columns(), metadata={**metadata, "crnet.fingerprint": "", "crnet.encoder": ""})
+    one = pa.Table.from_arrays([columns[name] for name, _ in _columns()], schema=schema)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        group = 2_000_000 // (len(transcript) + 9)
+        for start in range(0, rows, group):
+            writer.write_table(one.take(pa.array(np.zeros(min(group, rows - start), np.int32))))
+
+
+TEXT_COLUMNS = ("clip", "file", "split", "person", "transcript")
+
+
+@pytest.mark.parametrize(
+    ("rows", "transcript", "reason"),
+    [(2_000_000, "x", "lists 2000000 clips"), (15_000, "x" * 20_000, "its rows have more than")],
+)
+def test_a_small_manifest_of_endless_rows_is_refused_in_bounded_memory(
+    tmp_path: Path, rows: int, transcript: str, reason: str
+) -> None:
+    bloated_manifest(tmp_path / "manifest.parquet", rows=rows, transcript=transcript)
+    assert (tmp_path / "manifest.parquet").stat().st_size < 1 << 20
+    script = (
+        "import sys, pyarrow.parquet; from crnet.data.manifest import *; from crnet.errors import FormatError\n"
+        "from crnet.utils.process_memory import peak_mib; before = peak_mib()\n"
+        "try: read_manifest(sys.argv[1])\n"
+        "except FormatError as error: print(error, peak_mib() - before, sep='|')"
+    )
+    run = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    message, grown_mib = run.stdout.split("|")
+    assert reason in message and str(tmp_path / "manifest.parquet") in message
+    assert float(grown_mib) < 500
 
 
 def test_a_clip_listed_twice_is_refused() -> None:
