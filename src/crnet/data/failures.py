@@ -11,6 +11,7 @@ from crnet.data.manifest import Manifest
 from crnet.data.sources.dataset import Failure, LabelledClip
 from crnet.errors import FormatError
 from crnet.types import Split
+from crnet.utils.csv_cells import neutral_cell, original_cell
 from crnet.utils.files import write_text
 
 FAILURES_NAME = "failures.csv"
@@ -33,7 +34,8 @@ def write_failures(store: Path, failures: Collection[Failure], clips: Mapping[st
     writer.writerow(("clip", "path", "reason", "remedy", "split"))
     for failure in failures:
         split = clips[failure.clip].split if failure.clip in clips else None
-        writer.writerow((failure.clip, failure.path, failure.reason, failure.remedy, split or ""))
+        cells = (failure.clip, failure.path, failure.reason, failure.remedy, split or "")
+        writer.writerow([neutral_cell(cell) for cell in cells])
     write_text(store / FAILURES_NAME, text.getvalue())
 
 
@@ -48,7 +50,7 @@ def write_locked(store: Path, clips: Iterable[LabelledClip]) -> None:
         return
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([("clip", "split"), *rows])
+    writer.writerows([("clip", "split"), *((neutral_cell(clip), split) for clip, split in rows)])
     write_text(store / LOCKED_NAME, text.getvalue())
 
 
@@ -69,6 +71,6 @@ def _read_rows(path: Path) -> list[tuple[str, str]]:
         return []
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [(row["clip"], row["split"]) for row in csv.DictReader(file)]
+            return [(original_cell(row["clip"]), row["split"]) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise FormatError(f"cannot be read as a list of missing clips: {error}", path=path) from error

@@ -35,7 +35,7 @@ from crnet.text.encoder_interface import TextEncoder, encoder_label
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import DataSource
 from crnet.utils.executors import WorkerDied, run_jobs, worker_processes
-from crnet.utils.files import read_json, remove_leftovers, write_bytes, write_json
+from crnet.utils.files import leaves_no_leftovers, read_json, remove_leftovers, write_bytes, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import ResumableFolder, short_fingerprint
 
@@ -185,8 +185,12 @@ def prepare(
     context = ExtractContext(
         store, encoder, settings, recorded["fingerprint"], earlier["fingerprint"], extract, recogniser
     )
-    tally = _extract_all(dataset, context, processes, progress)
-    return _finish(source, store, dataset, tally, recorded, encoder.name)
+    try:
+        with leaves_no_leftovers(store):
+            tally = _extract_all(dataset, context, processes, progress)
+            return _finish(source, store, dataset, tally, recorded, encoder.name)
+    finally:
+        shutil.rmtree(store / WORK_NAME, ignore_errors=True)
 
 
 def _default_settings() -> MediaSettings:
@@ -286,7 +290,6 @@ def _finish(
     Raises:
         UsageError: None of the labelled clips has a video.
     """
-    shutil.rmtree(store / WORK_NAME, ignore_errors=True)
     failures = tuple(sorted(tally.failures, key=lambda failure: (failure.clip, failure.path)))
     write_failures(store, failures, dataset.clips)
     write_locked(store, tally.locked_clips)

@@ -17,6 +17,7 @@ from crnet.data.splits import OFFICIAL, SplitProtocol
 from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.metrics import AVERAGE
 from crnet.types import STREAMS, TARGETS, DataSource, Split
+from crnet.utils.csv_cells import neutral_cell
 from crnet.utils.files import write_json, write_text
 
 SCENE_FACE = "scene+face"
@@ -124,5 +125,6 @@ def write_evaluation(evaluation: Evaluation, folder: Path | str) -> None:
     table.writerow(["clip", *scores, "faces_found", "faces_looked_at", "warnings"])
     for i, row in enumerate(evaluation.rows):
         cells = [repr(float(value)) for values in columns.values() for value in values[i]]
-        table.writerow([row.clip_id, *cells, row.faces_found, row.faces_looked_at, "; ".join(row.warnings)])
+        clip, warnings = neutral_cell(row.clip_id), neutral_cell("; ".join(row.warnings))
+        table.writerow([clip, *cells, row.faces_found, row.faces_looked_at, warnings])
     write_text(folder / PREDICTIONS_FILE, text.getvalue())

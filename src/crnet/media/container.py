@@ -51,6 +51,7 @@ def open_media(path: Path, format_options: Mapping[str, str] | None = None) -> I
         raise MediaError("the file is empty", path=path, remedy="download or copy it again")
     formats = ",".join(sorted(av.formats_available - FORMATS_THAT_OPEN_OTHER_FILES))
     options = {"protocol_whitelist": "file", "format_whitelist": formats, "max_pixels": str(MAX_PIXELS)}
+    options["pattern_type"] = "none"  # a picture named p%d.jpg is one file, not those that its name would match
     options |= format_options or {}
     try:
         container = av.open(f"file:{path.resolve()}", options=options, metadata_errors="replace")

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from crnet.errors import StorageError
 from crnet.types import PREDICTION_COLUMNS, Prediction
+from crnet.utils.csv_cells import neutral_cell
 
 
 @contextmanager
 def open_prediction_csv(path: Path | str) -> Iterator[Callable[[Prediction], None]]:
     """Open a CSV table and yield a function that writes one prediction as one row.
 
+    Text that a spreadsheet would run as a formula begins with an apostrophe (`crnet.utils.csv_cells`).
     Each row is on disk when the function returns, so an interrupted batch keeps the rows before.
 
     Raises:
@@ -28,7 +30,7 @@ def open_prediction_csv(path: Path | str) -> Iterator[Callable[[Prediction], Non
             table.writeheader()
 
             def write(prediction: Prediction) -> None:
-                table.writerow(prediction.to_row())
+                table.writerow({name: neutral_cell(cell) for name, cell in prediction.to_row().items()})
                 file.flush()
 
             yield write

@@ -13,6 +13,7 @@ from crnet.simulate.labels import write_labels
 from crnet.simulate.planning import ClipPlan, SimulationConfig
 from crnet.types import SPLITS
 from crnet.utils.executors import worker_processes
+from crnet.utils.files import leaves_no_leftovers
 from crnet.utils.progress import Progress, no_progress
 
 _log = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ def write_dataset(
     missing = [plan for plan in plans if not video_path(out, plan).exists()]
     if len(missing) < len(plans):
         _log.info("%d of %d clips already exist", len(plans) - len(missing), len(plans))
-    run_clip_jobs(functools.partial(_encode_clip, out, config), missing, processes, progress, len(plans))
+    with leaves_no_leftovers(out):
+        run_clip_jobs(functools.partial(_encode_clip, out, config), missing, processes, progress, len(plans))
     finish_folder(out, config)
     return out
 

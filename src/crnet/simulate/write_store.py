@@ -30,6 +30,7 @@ from crnet.simulate.planning import ClipPlan, SimulationConfig
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import SAMPLE_RATE_HZ, Clip
 from crnet.utils.executors import worker_processes
+from crnet.utils.files import leaves_no_leftovers
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import short_fingerprint
 
@@ -74,7 +75,8 @@ def write_store(
     plans = begin_folder(store, config, **settings)
     fingerprint = short_fingerprint({**settings, "config": asdict(config)})
     job = functools.partial(_write_clip, store, config, media, fingerprint)
-    rows = run_clip_jobs(job, plans, processes, progress, len(plans))
+    with leaves_no_leftovers(store):
+        rows = run_clip_jobs(job, plans, processes, progress, len(plans))
     write_manifest(store, Manifest(tuple(rows), "simulated", settings["media"], fingerprint, HashedNgrams.name))
     finish_folder(store, config, **settings)
     return store

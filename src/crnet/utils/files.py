@@ -9,7 +9,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,17 @@ def remove_leftovers(folder: Path) -> None:
     for path in folder.rglob(f"{TEMPORARY_PREFIX}*"):
         if path.is_file():
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def leaves_no_leftovers(folder: Path) -> Iterator[None]:
+    """Delete the temporary files below a folder if the work in it fails: workers that are ended leave theirs behind."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            remove_leftovers(folder)
+        raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -77,6 +77,11 @@ BAD = {
     "NaN": (f"{TARGET_HEADER}\nb.mp4,val,{SCORES}\na.mp4,train,nan,{SCORES[4:]}\n", 3, "extraversion is nan"),
     "infinite": (f"{TARGET_HEADER}\na.mp4,train,inf,{SCORES[4:]}\n", 2, "extraversion is inf"),
     "decimal comma": (f"{TARGET_HEADER}\na.mp4,train,0,{SCORES}\n", 2, "has 9 cells, the header 8"),
+    "underscore": (f"{TARGET_HEADER}\na.mp4,train,0_1,{SCORES[4:]}\n", 2, "extraversion '0_1' is not a number"),
+    "digits of another script": (f"{TARGET_HEADER}\na.mp4,train,\u0661,{SCORES[4:]}\n", 2, "is not a number"),
+    "hexadecimal": (f"{TARGET_HEADER}\na.mp4,train,0x1p-1,{SCORES[4:]}\n", 2, "is not a number"),
+    "zero byte in the header": ("c\0l\0i\0p\0\n", 1, "contains a zero byte"),
+    "zero byte in line 3": ("clip\na.mp4\nb\0.mp4\n", 3, "contains a zero byte"),
     "no number": (f"{TARGET_HEADER}\na.mp4,train,high,{SCORES[4:]}\n", 2, "'high' is not a number"),
     "some targets in the header": ("clip,openness,interview\na.mp4,0.1,0.2\n", 1, "lacks extraversion"),
     "some targets in a row": (f"{TARGET_HEADER}\na.mp4,train,{SCORES[:-3]}\n", 2, "no score for interview"),
@@ -109,6 +114,41 @@ def test_the_error_of_a_bad_table_has_file_line_and_remedy(tmp_path: Path, kind:
     assert error.path == path and error.remedy
     assert f"line {line} " in error.reason and reason in error.reason
     assert len(str(error).splitlines()) == 1
+
+
+ROW = f"a.mp4,train,{SCORES}"
+
+
+@pytest.mark.parametrize(
+    ("table", "remedy"),
+    [
+        (f"{TARGET_HEADER}\n{ROW},,\n", "remove the separators at the end of the line"),
+        (f"{TARGET_HEADER}\n{ROW.replace(',', ';')}\n", "separate all lines with the same character as the header"),
+        (f"{TARGET_HEADER}\n{ROW.replace('.', ',')}\n", "write numbers with a decimal point, like 0.5"),
+        (f"{TARGET_HEADER}\n{ROW},x\n", "quote cells that hold a separator"),
+        (f"{TARGET_HEADER}\n{ROW}\n".replace(",", ";").replace("0.1", "0,1"), "write numbers like 0.5, with a point"),
+    ],
+)
+def test_the_remedy_fits_the_separators(tmp_path: Path, table: str, remedy: str) -> None:
+    write(tmp_path, table, "a.mp4")
+    with pytest.raises(LabelError, match="line 2 ") as caught:
+        open_folder(tmp_path)
+    assert remedy in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize("number", ["0.25", ".25", "+0.25", "2.5e-1", "25E-2", " 0.25 ", "0.250000"])
+def test_numbers_as_spreadsheets_write_them(tmp_path: Path, number: str) -> None:
+    write(tmp_path, f"{TARGET_HEADER}\na.mp4,train,{number},{SCORES[4:]}\n", "a.mp4")
+    assert open_folder(tmp_path).clips["a.mp4"].scores == (0.25, 0.2, 0.3, 0.4, 0.5, 0.6)
+
+
+def test_separators_after_the_last_column_of_every_line_are_ignored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, f"{TARGET_HEADER},,\n{ROW},,\n", "a.mp4")
+    with caplog.at_level(logging.WARNING):
+        assert open_folder(tmp_path).clips["a.mp4"].split == "train"
+    assert not caplog.records
 
 
 def test_a_table_in_another_encoding_names_the_line(tmp_path: Path) -> None:

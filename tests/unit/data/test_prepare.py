@@ -13,13 +13,14 @@ from fake_clips import FakeSettings, fake_clip
 from release_files import write_release, zipped
 
 from crnet.data.extract import ExtractContext, ExtractJob, extract_to_store
+from crnet.data.failures import missing_clips
 from crnet.data.manifest import read_manifest
 from crnet.data.prepare import PrepareReport, prepare
 from crnet.data.sources.dataset import Failure, LabelledClip, Video
 from crnet.data.store import read_clip
 from crnet.errors import ConfigError, LabelError, StorageError, UsageError
 from crnet.text.hashed_ngrams import HashedNgrams
-from crnet.types import TARGETS
+from crnet.types import TARGETS, Clip
 
 SETTINGS = FakeSettings()
 
@@ -195,6 +196,33 @@ def test_a_full_disk_ends_the_run_and_leaves_an_unfinished_store(tmp_path: Path,
     assert not (tmp_path / "store" / "manifest.parquet").exists()
     (source / "b.mp4").write_bytes(b"2")
     assert run(source, tmp_path / "store").skipped >= 1
+
+
+@pytest.mark.parametrize("error", [StorageError("disk full", path="x"), KeyboardInterrupt()])
+def test_no_temporary_file_stays_behind_when_a_run_fails(tmp_path: Path, error: BaseException) -> None:
+    store = tmp_path / "store"
+
+    def fail(*_: object, **__: object) -> Clip:
+        # As a worker that is ended while another one fails.
+        (store / "clips").mkdir(parents=True, exist_ok=True)
+        (store / "clips" / ".tmp-abc.safetensors").write_bytes(b"half")
+        raise error
+
+    with pytest.raises(type(error)):
+        source = folder(tmp_path / "source", {"a.mp4": b"1"})
+        prepare(source, store, workers=0, settings=SETTINGS, extract=fail)  # type: ignore[arg-type]
+    assert not list(store.rglob(".tmp-*"))
+
+
+def test_names_like_formulas_are_neutral_in_the_lists_and_still_found(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    scores = ",".join(["0.5"] * 6)
+    (source / "t.csv").write_text(f"clip,split,{','.join(TARGETS)}\n=1+1.mp4,test,{scores}\nb.mp4,test,{scores}\n")
+    (source / "b.mp4").write_bytes(b"1")
+    run(source, tmp_path / "store")
+    assert "'=1+1.mp4," in (tmp_path / "store" / "failures.csv").read_text()
+    assert missing_clips(read_manifest(tmp_path / "store"), ["test"], tmp_path / "store") == ("=1+1.mp4",)
 
 
 def test_a_store_inside_its_dataset_is_not_read_as_data(tmp_path: Path) -> None:

@@ -266,11 +266,13 @@ def test_a_folder_is_not_a_video(predictor: Predictor, tmp_path: Path) -> None:
 def test_the_table_of_predictions(tmp_path: Path, predictor: Predictor, clip_maker: MakeClip) -> None:
     good = predictor.predict_clip(clip_maker('a "b", c.mp4', simulated=False))
     bad = Prediction("bad.mp4", None, None, error="bad.mp4: not a video")
+    formula = Prediction("=1+1.mp4", None, None, error="=1+1.mp4: not a video")
     path = tmp_path / "out" / "scores.csv"
     with open_prediction_csv(path) as write:
         write(good)
         assert len(path.read_text().splitlines()) == 2  # on disk before the next prediction
         write(bad)
+        write(formula)
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["clip"] == 'a "b", c.mp4'
@@ -280,6 +282,7 @@ def test_the_table_of_predictions(tmp_path: Path, predictor: Predictor, clip_mak
     assert rows[0]["error"] == ""
     assert rows[1]["error"] == "bad.mp4: not a video"
     assert rows[1]["openness"] == rows[1]["faces_found"] == ""
+    assert (rows[2]["clip"], rows[2]["error"]) == ("'=1+1.mp4", "'=1+1.mp4: not a video")
 
 
 def test_predict_many_makes_a_pandas_data_frame(tmp_path: Path, predictor: Predictor, fake_media: list[dict]) -> None:

@@ -24,6 +24,9 @@ LARGEST_CSV_BYTES = 256 << 20
 DELIMITERS = ",;\t"
 COLUMNS = ("clip", "split", "person", *TARGETS, "transcript")
 
+_NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+"""A number as spreadsheets write it; `float` also takes 0_1, and digits of other scripts."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -103,14 +106,18 @@ def read_csv(
     rows = _rows(path)
     line, header = next(rows, (1, []))
     names = [name.strip().lower() for name in header]
+    while len(names) > 1 and not names[-1]:  # spreadsheets end every line with the separators of empty columns
+        names.pop()
     _check_header(path, names)
     clips: dict[str, LabelledClip] = {}
     lines: dict[str, int] = {}
     for line, cells in rows:
         if not any(cell.strip() for cell in cells):
             continue
+        if not any(cell.strip() for cell in cells[len(names) : len(header)]):
+            del cells[len(names) : len(header)]
         if len(cells) != len(names):
-            _fail(path, line, f"has {len(cells)} cells, the header {len(names)}", "quote cells that hold a separator")
+            _fail(path, line, f"has {len(cells)} cells, the header {len(names)}", _cells_remedy(cells, names))
         values = {name: cell.strip() for name, cell in zip(names, cells, strict=True)}
         clip = _clip(path, line, values)
         if clip.clip_id in clips:
@@ -122,6 +129,17 @@ def read_csv(
     if not clips:
         _fail(path, line, "lists no clips", "add a row for each video")
     return clips
+
+
+def _cells_remedy(cells: list[str], names: list[str]) -> str:
+    """Return what to do about a row that has another number of cells than the header."""
+    if len(cells) > len(names) and not any(cell.strip() for cell in cells[len(names) :]):
+        return "remove the separators at the end of the line"
+    if len(cells) == 1 and any(delimiter in cells[0] for delimiter in DELIMITERS):
+        return "separate all lines with the same character as the header"
+    if len(cells) > len(names) and sum(cell.strip().isdigit() for cell in cells) > 1:
+        return "write numbers with a decimal point, like 0.5, and quote cells that hold a separator"
+    return "quote cells that hold a separator"
 
 
 def _find_csv(folder: Path) -> Path | None:
@@ -142,6 +160,9 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         _fail(path, line, "is not UTF-8", "save the CSV as UTF-8", error)
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        _fail(path, line, "contains a zero byte", "save the CSV as UTF-8; it is UTF-16, or damaged")
     header = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=header.count), strict=True)
     while True:
@@ -221,10 +242,9 @@ def _scores(path: Path, line: int, values: dict[str, str]) -> tuple[float, ...] 
         _fail(path, line, f"has no score for {', '.join(missing)}", "give all six targets, or none for prediction only")
     scores = []
     for target, text in texts.items():
-        try:
-            score = float(text)
-        except ValueError as error:
-            _fail(path, line, f"{target} {text!r} is not a number", "write numbers like 0.5, with a point", error)
+        if not _NUMBER.fullmatch(text):
+            _fail(path, line, f"{target} {text!r:.100} is not a number", "write numbers like 0.5, with a point")
+        score = float(text)
         if not 0 <= score <= 1:  # NaN also fails this test
             _fail(
                 path,

@@ -6,6 +6,8 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from crnet.utils.csv_cells import neutral_cell
+
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]], decimals: int | None = None) -> str:
     """Return a table as CSV; None becomes an empty cell.
@@ -20,6 +22,9 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]], decimals: 
     table.writerow(header)
     for row in rows:
         table.writerow(
-            [cell if decimals is None or not isinstance(cell, float) else f"{cell:.{decimals}f}" for cell in row]
+            [
+                neutral_cell(cell) if decimals is None or not isinstance(cell, float) else f"{cell:.{decimals}f}"
+                for cell in row
+            ]
         )
     return text.getvalue()
