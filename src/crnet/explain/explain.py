@@ -7,7 +7,7 @@ explanation.to_dict()                                          # a JSON document
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from crnet.explain.heat_maps import Layer
 from crnet.explain.sound import BIN_S, SoundAttribution, attribute_sound
 from crnet.explain.windows import Window, is_long, score_windows, summarise
 from crnet.explain.words import Word, WordEffect, align, occlude
+from crnet.media.video import probe
 from crnet.predict import Predictor
 from crnet.text.subtitles import Cue
 from crnet.text.transcripts import find_transcript, read_cues
@@ -149,6 +150,14 @@ def _score(predictor: Predictor, path: Path, transcript: str | Path | None, step
     return _ScoredVideo(path, clip, text, cues, batch, features, stream_scores, prediction)
 
 
+def _cues_of_clip(video: _ScoredVideo) -> list[Cue]:
+    """Return the subtitles on the clock of the clip, whose zero is the first picture."""
+    if not video.cues:
+        return []
+    late_s = probe(video.path).timeline.late_picture_s
+    return [replace(cue, start_s=cue.start_s - late_s, end_s=cue.end_s - late_s) for cue in video.cues]
+
+
 def _explain(
     predictor: Predictor,
     video: _ScoredVideo,
@@ -162,7 +171,7 @@ def _explain(
     steps.next()
     frames = map_frames(bundle, clip, video.batch, layer)
     steps.next()
-    words = align(video.text, video.cues, clip.audio, clip.duration_s)
+    words = align(video.text, _cues_of_clip(video), clip.audio, clip.duration_s)
     word_effects = occlude(predictor, video.batch, video.features, video.stream_scores, words, progress)
     steps.next()
     sound = _attribute_sound(predictor, clip, video.batch, progress)

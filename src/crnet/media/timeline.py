@@ -94,11 +94,13 @@ class Timeline:
     Attributes:
         zero_s: Time stamp, in seconds, of the first displayed picture, or of the first sound if there is no picture.
         video_shifts, audio_shifts: What joined recordings add to the time stamps of their packets.
+        late_picture_s: How long the file plays before its first picture, as players and subtitles count.
     """
 
     zero_s: float
     video_shifts: Shifts = ()
     audio_shifts: Shifts = ()
+    late_picture_s: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -101,6 +101,7 @@ def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
         simulated = container.metadata.get("comment") == SIMULATED_COMMENT
         rate = float(stream.average_rate or stream.guessed_rate or 0) or DEFAULT_FPS
         stated_s = stated_duration_s(container, stream)
+        file_start_s = None if container.start_time is None else container.start_time / 1_000_000  # microseconds
         track_warnings = track_warnings_of(container, stream, path)
         scan = scan_packets(container, stream, audio_stream(container, path), path)
         # As in players, the container decides where it disagrees with the bitstream.
@@ -115,6 +116,7 @@ def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
     if max(scan.video.parts) > 0:
         stated_s = 0.0  # at most, the length of one of the joined recordings
     duration_s = float(times.times_s[-1]) + last_frame_s(scan.video, times, stated_s, rate)
+    late_picture_s = 0.0 if file_start_s is None else max(times.zero_s - file_start_s, 0.0)
     orientation = Orientation.of_frame(first)
     width, height = orientation.size(round(first.width * aspect) or 1, first.height)
     return VideoInfo(
@@ -129,7 +131,7 @@ def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
         simulated=simulated,
         truncated=scan.losses.stopped or max(duration_s, scan.end_s) < TRUNCATED_BELOW * stated_s,
         frame_stamps=times.stamps,
-        timeline=Timeline(times.zero_s, scan.video_shifts, scan.audio_shifts),
+        timeline=Timeline(times.zero_s, scan.video_shifts, scan.audio_shifts, late_picture_s),
         lost_frames=lost,
         frame_bytes=_bytes(first),
         warnings=tuple(filter(None, (*track_warnings, colour_warning(first)))),

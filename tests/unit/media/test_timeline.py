@@ -79,6 +79,13 @@ def test_gaps_in_the_sound_are_silence(tmp_path: Path, form: Form) -> None:
     assert beep_s == pytest.approx(flash_s, abs=0.005)
 
 
+@pytest.mark.parametrize("form", [MP4, TRANSPORT_STREAM_H264], ids=str)
+@pytest.mark.parametrize("delay_s", [-1.0, 0.5])
+def test_subtitles_count_from_the_start_of_the_file(tmp_path: Path, form: Form, delay_s: float) -> None:
+    info = probe(write_flash_and_beep(tmp_path / f"a.{form.suffix}", form, delay_s, start_s=20.0))
+    assert info.timeline.late_picture_s == pytest.approx(max(-delay_s, 0), abs=0.03)
+
+
 def test_sound_before_the_first_picture_is_counted(tmp_path: Path) -> None:
     path = write_flash_and_beep(tmp_path / "a.mkv", FORMS[5], -1.0)
     assert read_sound(path, probe(path).timeline).before_s == pytest.approx(1.0, abs=0.002)
