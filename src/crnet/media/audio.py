@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from crnet.errors import MediaError, MissingDependencyError
 from crnet.media.container import Losses, decode_packet, open_media
+from crnet.media.samples import Piece, read_pieces
 from crnet.media.streams import audio_stream
 from crnet.media.timeline import Timeline, read_shifted
 from crnet.media.video import probe
@@ -21,7 +21,6 @@ from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ
 from crnet.utils.extras import install_command
 
 try:
-    import av
     import soxr
 except ImportError as error:
     raise MissingDependencyError(
@@ -102,27 +101,10 @@ def read_sound(path: Path | str, timeline: Timeline | None, max_s: float = 60.0)
         shifts = () if timeline is None else timeline.audio_shifts
         packets = read_shifted(container, stream, shifts, losses)
         frames = (frame for packet in packets for frame in decode_packet(packet, losses))
-        pieces = list(_resampled(placed.pieces(_mono(frames, losses)), max_s))
+        pieces = list(_resampled(placed.pieces(read_pieces(frames, losses)), max_s))
     sound = np.concatenate([np.zeros(0, np.float32), *pieces])[: round(max_s * SAMPLE_RATE_HZ)]
     samples = np.clip(np.rint(sound * INT16_FULL_SCALE), -INT16_FULL_SCALE, INT16_FULL_SCALE - 1).astype(np.int16)
     return Sound(samples, losses.packets, placed.before_s)
-
-
-def _mono(frames: Iterator[Any], losses: Losses) -> Iterator[tuple[float | None, int, Float32[np.ndarray, " n"]]]:
-    """Yield time stamp in seconds, sample rate and the mean of the channels of each frame."""
-    to_float, form = None, None
-    for frame in frames:
-        try:
-            if to_float is None or (frame.format.name, frame.layout.name, frame.sample_rate) != form:
-                form = frame.format.name, frame.layout.name, frame.sample_rate  # broadcasts change it on the way
-                to_float = av.AudioResampler("fltp", frame.layout, frame.sample_rate)
-            parts = [part.to_ndarray().mean(axis=0) for part in to_float.resample(frame)]
-        except (av.FFmpegError, ValueError) as error:
-            logger.debug("sound of a form that cannot be converted: %s", error)
-            losses.packets += 1
-            continue
-        time_s = None if frame.pts is None else float(frame.pts * frame.time_base)
-        yield time_s, frame.sample_rate, np.concatenate([np.zeros(0, np.float32), *parts])
 
 
 class _Placed:
@@ -141,12 +123,11 @@ class _Placed:
         self._end_s = 0.0  # of the sound so far
         self._drift_s: float | None = None  # mean deviation of the time stamps; None before the first piece
 
-    def pieces(
-        self, timed: Iterator[tuple[float | None, int, Float32[np.ndarray, " n"]]]
-    ) -> Iterator[tuple[int, Float32[np.ndarray, " m"]]]:
-        """Yield sample rate and samples, without gaps from zero on."""
-        for time_s, rate_hz, piece in timed:
-            late = round(self._correction_s(time_s, len(piece) / rate_hz) * rate_hz)
+    def pieces(self, timed: Iterator[Piece]) -> Iterator[tuple[int, Float32[np.ndarray, " m"]]]:
+        """Yield sample rate and the mean of the channels, without gaps from zero on."""
+        for timed_piece in timed:
+            rate_hz, piece = timed_piece.rate_hz, timed_piece.samples.mean(axis=0)
+            late = round(self._correction_s(timed_piece.time_s, len(piece) / rate_hz) * rate_hz)
             chunk = round(SILENCE_CHUNK_S * rate_hz)
             for start in range(0, late, chunk):
                 yield self._add(rate_hz, np.zeros(min(chunk, late - start), np.float32))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +9,13 @@ import numpy as np
 
 from crnet.errors import MediaError, MissingDependencyError
 from crnet.media.container import Losses, check_size, decode_packet, open_media, read_packets
+from crnet.media.samples import read_pieces
 from crnet.utils.extras import install_command
 
 try:
-    import av
     from av.stream import Disposition
 except ImportError as error:
     raise MissingDependencyError("reading videos needs the package av", remedy=install_command("av")) from error
-
-logger = logging.getLogger(__name__)
 
 NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 STILL_CODECS = frozenset({"png", "mjpeg", "bmp", "tiff", "webp", "jpeg2000", "jpegls"})
@@ -100,29 +96,15 @@ def _audio_track_warning(container: Any, stream: Any | None) -> str | None:
 def _has_signal(path: Path, index: int) -> bool:
     """Return whether a track has a frame louder than `SIGNAL_RMS` in its first `SIGNAL_SEARCH_S` seconds."""
     with open_media(path) as container:
-        heard_s = 0.0
-        for frame in _packed(container, container.streams[index]):
-            heard_s += frame.samples / frame.sample_rate
-            samples = frame.to_ndarray()
-            if samples.size and float(np.sqrt(np.mean(samples**2))) >= SIGNAL_RMS:
+        heard_s, losses = 0.0, Losses()
+        packets = read_packets(container, [container.streams[index]], losses)
+        for piece in read_pieces((frame for packet in packets for frame in decode_packet(packet, losses)), losses):
+            heard_s += piece.samples.shape[1] / piece.rate_hz
+            if piece.samples.size and float(np.sqrt(np.mean(piece.samples**2))) >= SIGNAL_RMS:
                 return True
             if heard_s >= SIGNAL_SEARCH_S:
                 break
     return False
-
-
-def _packed(container: Any, stream: Any) -> Iterator[Any]:
-    """Yield the frames of an audio track as packed float32 (PyAV cannot read eight planar channels)."""
-    form, packer, losses = None, None, Losses()
-    try:
-        for packet in read_packets(container, [stream], losses):
-            for frame in decode_packet(packet, losses):
-                if packer is None or (frame.format.name, frame.layout.name, frame.sample_rate) != form:
-                    form = frame.format.name, frame.layout.name, frame.sample_rate
-                    packer = av.AudioResampler("flt", frame.layout, frame.sample_rate)
-                yield from packer.resample(frame)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        logger.debug("a track cannot be heard further: %s", error)
 
 
 def _is_default(stream: Any) -> bool:

@@ -31,11 +31,16 @@ def write_video(
     times_ms: Sequence[int] | None = None,
     sound: np.ndarray | None = None,
     sound_hz: int = 16_000,
+    sound_codec: str | None = None,
+    layout: str | None = None,
     aspect: Fraction | None = None,
     comment: str | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Write frames [h, w, 3] that appear at `times_ms` (default: 25 a second), and sound float32 [channels, n]."""
+    """Write frames [h, w, 3] that appear at `times_ms` (default: 25 a second), and sound float32 [channels, n].
+
+    `layout` names the channels, as FFmpeg does; default: mono or stereo.
+    """
     with av.open(str(path), "w", options=options or {}) as container:
         if comment is not None:
             container.metadata["comment"] = comment
@@ -47,23 +52,26 @@ def write_video(
             picture.codec_context.sample_aspect_ratio = aspect
         track = None
         if sound is not None:
-            sound_codec = "aac" if path.suffix == ".mp4" else "pcm_s16le"
-            track = container.add_stream(sound_codec, sound_hz, layout="mono" if len(sound) == 1 else "stereo")
+            sound_codec = sound_codec or ("aac" if path.suffix == ".mp4" else "pcm_s16le")
+            layout = layout or ("mono" if len(sound) == 1 else "stereo")
+            track = container.add_stream(sound_codec, sound_hz, layout=layout)
         for i, image in enumerate(images):
             frame = av.VideoFrame.from_ndarray(image, "rgb24")
             frame.pts = 40 * i if times_ms is None else times_ms[i]
             frame.time_base = MILLISECOND
             container.mux(picture.encode(frame))
         container.mux(picture.encode(None))
-        if track is not None and sound is not None:
-            _mux_sound(container, track, sound, sound_hz)
+        if track is not None and sound is not None and layout is not None:
+            _mux_sound(container, track, sound, sound_hz, layout)
     return path
 
 
-def _mux_sound(container: av.container.OutputContainer, track: av.AudioStream, sound: np.ndarray, hz: int) -> None:
+def _mux_sound(
+    container: av.container.OutputContainer, track: av.AudioStream, sound: np.ndarray, hz: int, layout: str
+) -> None:
     for start in range(0, sound.shape[1], 1024):
-        piece = np.ascontiguousarray(sound[:, start : start + 1024], dtype=np.float32)
-        frame = av.AudioFrame.from_ndarray(piece, "fltp", track.layout.name)
+        packed = np.ascontiguousarray(sound[:, start : start + 1024].T, dtype=np.float32).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(packed, "flt", layout)  # PyAV cannot fill eight planar channels
         frame.sample_rate, frame.pts, frame.time_base = hz, start, Fraction(1, hz)
         container.mux(track.encode(frame))
     container.mux(track.encode(None))
