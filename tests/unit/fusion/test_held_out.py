@@ -16,7 +16,7 @@ from crnet.errors import FormatError
 from crnet.fusion.forest import Forest
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.fusion.held_out import FEWEST_HELD_OUT_CLIPS, FOLDS, LEAF_SIZES, GrowTrees, HeldOutClips, best_out_of_fold
-from crnet.fusion.stack import PRIOR_CLIPS, TREES, Stack, best_stream_alone, fit_weights
+from crnet.fusion.stack import PRIOR_CLIPS, TREES, Stack, best_stream_alone, fit_weights, prior_clips
 from crnet.types import STREAMS
 
 CLIPS, WIDTH = 60, 4
@@ -44,27 +44,45 @@ def fit(clips: HeldOutClips, config: FusionConfig = CONFIG) -> Fusion:
 
 
 def test_weights_by_hand() -> None:
-    """One candidate: (sum A t + kappa / n A A prior) / ((1 + kappa / n) A A).
+    """One candidate: w = (A t + r A A prior) / ((1 + r) A A) with r = kappa / n.
 
-    A = .1 and t = .05 everywhere, 20 clips, so kappa / n = 1: without the prior w is .5; half way to the prior 1 it is
-    .75, and half way to the prior 0 it is .25.
+    A = .1 and t = .05 everywhere, so the candidate has a signal of .1^2 and a noise of .05^2, and kappa is a quarter of
+    9. With 20 clips r = 2.25 / 20 = .1125, and w is (.5 + .1125) / 1.1125 for the prior 1, .5 / 1.1125 for the prior 0.
     """
-    assert PRIOR_CLIPS == 20
+    assert PRIOR_CLIPS == 9
     scores, truth = np.tile(MEDIANS + 0.1, (20, 1)), np.tile(MEDIANS + 0.05, (20, 1))
-    assert fit_weights({"face": scores}, truth, MEDIANS, {"face": 1.0})["face"] == pytest.approx(0.75)
-    assert fit_weights({"face": scores}, truth, MEDIANS, {"face": 0.0})["face"] == pytest.approx(0.25)
+    assert fit_weights({"face": scores}, truth, MEDIANS, {"face": 1.0})["face"] == pytest.approx(0.6125 / 1.1125)
+    assert fit_weights({"face": scores}, truth, MEDIANS, {"face": 0.0})["face"] == pytest.approx(0.5 / 1.1125)
+
+
+def test_candidates_without_a_signal_keep_the_prior() -> None:
+    truth = np.tile(MEDIANS + 0.05, (20, 1))
+    floor = np.tile(MEDIANS, (20, 1))
+    assert fit_weights({"face": floor, "scene": floor}, truth, MEDIANS, {"face": 0.0, "scene": 0.0}) == {
+        "face": 0.0,
+        "scene": 0.0,
+    }
+
+
+def test_a_weak_prior_counts_for_more_clips() -> None:
+    """Signal .01 and noise .09 (a tenth of the variance is explained): 9 * 9 = 81 clips."""
+    rng = np.random.default_rng(0)
+    predicted = 0.1 * rng.choice([-1.0, 1.0], 5000)
+    assert prior_clips(predicted, predicted + 0.3 * rng.choice([-1.0, 1.0], 5000)) == pytest.approx(81)
+    assert prior_clips(predicted, predicted + 0.1) == pytest.approx(9)
 
 
 def test_weights_of_two_candidates_by_hand() -> None:
     """The candidates deviate in different halves of 20 clips, so each weight is fitted on its own half.
 
-    Scene: A = .1, t = .05, prior 1: .75, as above. Face: A = .1, t = -.05 would give -.25, which becomes 0.
+    The better one, scene, has a signal of .1^2 / 2 and a noise of .05^2: kappa = 4.5 and r = .225. Scene: A = .1,
+    t = .05, prior 1: (.5 + .225) / 1.225. Face: A = .1, t = -.05 would give a negative weight, which becomes 0.
     """
     half = np.repeat([1.0, 0.0], 10)[:, None]
     scene, face = MEDIANS + 0.1 * half, MEDIANS + 0.1 * (1 - half)
     truth = MEDIANS + 0.05 * half - 0.05 * (1 - half)
     weights = fit_weights({"scene": scene, "face": face}, truth, MEDIANS, {"scene": 1.0, "face": 0.0})
-    assert weights == {"scene": pytest.approx(0.75), "face": 0.0}
+    assert weights == {"scene": pytest.approx(0.725 / 1.225), "face": 0.0}
 
 
 @settings(max_examples=60, deadline=None)
@@ -73,15 +91,17 @@ def test_the_fitted_weights_are_at_least_as_good_as_the_prior(seed: int, clips: 
     scores, truth = {s: uniform(seed + i, clips, 6) for i, s in enumerate(STREAMS)}, uniform(seed + 7, clips, 6)
     prior = {stream: float(stream == best) for stream in STREAMS}
     fitted = fit_weights(scores, truth, MEDIANS, prior)
+    best_candidate = min(STREAMS, key=lambda stream: np.square(scores[stream] - truth).sum())
+    kappa = prior_clips(scores[best_candidate] - MEDIANS, truth - MEDIANS)
     assert min(fitted.values()) >= 0
 
     def objective(weights: dict[str, float]) -> float:
         fused, expected = (sum(w[s] * (scores[s] - MEDIANS) for s in STREAMS) for w in (weights, prior))
         fit = np.square(truth - MEDIANS - fused).sum()
-        return float(fit + PRIOR_CLIPS / clips * np.square(np.asarray(fused) - expected).sum())
+        return float(fit + kappa / clips * np.square(np.asarray(fused) - expected).sum())
 
-    assert objective(fitted) <= objective(prior) + 1e-9
-    at_prior = sum(prior[s] * (scores[s] - MEDIANS) for s in STREAMS)  # so the squared error cannot be larger either
+    at_prior = np.asarray(sum(prior[s] * (scores[s] - MEDIANS) for s in STREAMS))
+    assert objective(fitted) <= objective(prior) + 1e-9  # so the squared error cannot be larger either
     fused = Stack(MEDIANS, fitted).combine(scores)
     assert np.square(truth - fused).sum() <= np.square(truth - MEDIANS - at_prior).sum() + 1e-9
 
