@@ -41,7 +41,7 @@ def test_missing_files_and_their_source_are_named(tmp_path: Path, capsys: pytest
     (tmp_path / "bi_skip.npz").unlink()
     assert main(["text", "fetch", str(tmp_path), "--no-download"]) == 2
     output = capsys.readouterr().err
-    assert "missing in" in output and "bi_skip.npz" in output and "http://www.cs.toronto.edu/~rkiros/models/" in output
+    assert "missing in" in output and "bi_skip.npz" in output and "www.cs.toronto.edu/~rkiros/models/" in output
 
 
 def test_train_and_embed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
