@@ -23,9 +23,7 @@ from crnet.utils.extras import install_command
 try:
     import soxr
 except ImportError as error:
-    raise MissingDependencyError(
-        "reading sound needs the packages av and soxr", remedy=install_command("av")
-    ) from error
+    raise MissingDependencyError("reading sound needs the package soxr", remedy=install_command("soxr")) from error
 
 logger = logging.getLogger(__name__)
 

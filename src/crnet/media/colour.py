@@ -15,14 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8, UInt16
 
-from crnet.errors import MediaError, MissingDependencyError
-from crnet.utils.extras import install_command
-
-try:
-    import av
-    from av.video.reformatter import Interpolation, VideoReformatter
-except ImportError as error:
-    raise MissingDependencyError("reading videos needs the package av", remedy=install_command("av")) from error
+from crnet.errors import MediaError
+from crnet.media.pyav import Interpolation, VideoReformatter, av
 
 SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 """Area averaging, and the same bytes on every processor."""

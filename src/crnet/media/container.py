@@ -9,13 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crnet.errors import MediaError, MissingDependencyError
-from crnet.utils.extras import install_command
-
-try:
-    import av
-except ImportError as error:
-    raise MissingDependencyError("reading videos needs the package av", remedy=install_command("av")) from error
+from crnet.errors import MediaError
+from crnet.media.pyav import av
 
 logger = logging.getLogger(__name__)
 

@@ -8,13 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-try:
-    from av.sidedata.sidedata import Type
-except ImportError as error:
-    from crnet.errors import MissingDependencyError
-    from crnet.utils.extras import install_command
-
-    raise MissingDependencyError("reading videos needs the package av", remedy=install_command("av")) from error
+from crnet.media.pyav import SideDataType
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,7 @@ class Orientation:
         layout (av_display_matrix): a b u, c d v, x y w in 32-bit integers.
         """
         for data in picture.side_data:
-            if data.type is Type.DISPLAYMATRIX and data.buffer_size >= 36:
+            if data.type is SideDataType.DISPLAYMATRIX and data.buffer_size >= 36:
                 a, b, _, c, d = np.frombuffer(data, np.int32, 5).tolist()
                 return cls.from_matrix(a, b, c, d)
         return cls()

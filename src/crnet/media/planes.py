@@ -8,13 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from crnet.errors import MissingDependencyError
-from crnet.utils.extras import install_command
-
-try:
-    import av
-except ImportError as error:
-    raise MissingDependencyError("reading videos needs the package av", remedy=install_command("av")) from error
+from crnet.media.pyav import av
 
 Box = tuple[int, int, int, int]
 """x0 y0 x1 y1 in pixels of the stored picture."""

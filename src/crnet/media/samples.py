@@ -10,14 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from crnet.errors import MissingDependencyError
 from crnet.media.container import Losses
-from crnet.utils.extras import install_command
-
-try:
-    import av
-except ImportError as error:
-    raise MissingDependencyError("reading sound needs the package av", remedy=install_command("av")) from error
+from crnet.media.pyav import av
 
 logger = logging.getLogger(__name__)
 

@@ -7,15 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from crnet.errors import MediaError, MissingDependencyError
+from crnet.errors import MediaError
 from crnet.media.container import Losses, check_size, decode_packet, open_media, read_packets
+from crnet.media.pyav import Disposition
 from crnet.media.samples import read_pieces
-from crnet.utils.extras import install_command
-
-try:
-    from av.stream import Disposition
-except ImportError as error:
-    raise MissingDependencyError("reading videos needs the package av", remedy=install_command("av")) from error
 
 NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 STILL_CODECS = frozenset({"png", "mjpeg", "bmp", "tiff", "webp", "jpeg2000", "jpegls"})
@@ -50,9 +45,8 @@ def video_stream(container: Any, path: Path) -> Any:
     return streams[0]
 
 
-def track_warnings_of(container: Any, video: Any, path: Path) -> list[str]:
+def track_warnings_of(container: Any, video: Any, audio: Any | None) -> list[str]:
     """Say which video and audio tracks are read where the file has several."""
-    audio = audio_stream(container, path)
     return [w for w in (_video_track_warning(container, video), _audio_track_warning(container, audio)) if w]
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from crnet.errors import MissingDependencyError
 from crnet.media.colour import colour_warning, complete_tags, to_rgb
 from crnet.media.container import (
     Losses,
@@ -22,14 +21,9 @@ from crnet.media.container import (
 from crnet.media.frame_times import FrameTimes, display_times, frame_times, last_frame_s
 from crnet.media.orientation import Orientation
 from crnet.media.planes import can_cut, cut
+from crnet.media.pyav import VideoReformatter
 from crnet.media.streams import audio_stream, track_warnings_of, video_stream
 from crnet.media.timeline import Shifts, Timeline, Track, read_shifted, scan_packets
-from crnet.utils.extras import install_command
-
-try:
-    from av.video.reformatter import VideoReformatter
-except ImportError as error:
-    raise MissingDependencyError("reading videos needs the package av", remedy=install_command("av")) from error
 
 SIMULATED_COMMENT = "crnet simulate: drawn person"
 """Value of the container's `comment` tag that marks a video of `crnet simulate`. Part of the file format."""
@@ -102,8 +96,9 @@ def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
         rate = float(stream.average_rate or stream.guessed_rate or 0) or DEFAULT_FPS
         stated_s = stated_duration_s(container, stream)
         file_start_s = None if container.start_time is None else container.start_time / 1_000_000  # microseconds
-        track_warnings = track_warnings_of(container, stream, path)
-        scan = scan_packets(container, stream, audio_stream(container, path), path)
+        audio = audio_stream(container, path)
+        track_warnings = track_warnings_of(container, stream, audio)
+        scan = scan_packets(container, stream, audio, path)
         # As in players, the container decides where it disagrees with the bitstream.
         aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
         lacks_pts = container.format.name in FORMATS_WITHOUT_PTS
