@@ -35,7 +35,7 @@ from crnet.text.encoder_interface import TextEncoder, encoder_label
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import DataSource
 from crnet.utils.executors import WorkerDied, run_jobs, worker_processes
-from crnet.utils.files import leaves_no_leftovers, read_json, remove_leftovers, write_bytes, write_json
+from crnet.utils.files import leaves_no_leftovers, remove_leftovers, write_bytes, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import ResumableFolder, short_fingerprint
 
@@ -91,8 +91,7 @@ def _without_fingerprint(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name != "fingerprint"}
 
 
-STORE_CONTENTS = "a clip store"
-STORE_FOLDER = ResumableFolder(STORE_CONTENTS, SETTINGS_NAME, _without_fingerprint)
+STORE_FOLDER = ResumableFolder("a clip store", SETTINGS_NAME, _without_fingerprint)
 
 
 @dataclass(frozen=True)
@@ -201,8 +200,7 @@ def _default_settings() -> MediaSettings:
 
 def _begin(store: Path, settings: dict[str, Any], earlier: dict[str, Any]) -> None:
     """Create the store's folder, or check that its work can be resumed; delete what a killed run left."""
-    is_earlier = (store / SETTINGS_NAME).is_file() and read_json(store / SETTINGS_NAME, STORE_CONTENTS) == earlier
-    begun = not is_earlier and STORE_FOLDER.check(store, settings)
+    begun = STORE_FOLDER.check(store, settings, earlier)
     shutil.rmtree(store / WORK_NAME, ignore_errors=True)
     try:
         remove_leftovers(store)

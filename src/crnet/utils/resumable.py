@@ -85,12 +85,14 @@ class ResumableFolder:
     result_settings: Callable[[Any], Any] = _whole
     exclusive: bool = True
 
-    def check(self, folder: Path, settings: dict[str, Any]) -> bool:
-        """Return True if the folder was begun with the same settings, False if nothing was begun there.
+    def check(self, folder: Path, settings: dict[str, Any], earlier: dict[str, Any] | None = None) -> bool:
+        """Return True if the folder was begun with the same settings, False if the command has to record its own.
 
         Args:
             folder: It need not exist.
             settings: The document that this command would record.
+            earlier: The document that an earlier version recorded for the same command, if this version can go on in
+                such a folder.
 
         Raises:
             ConfigError: The folder was made with another configuration.
@@ -106,6 +108,8 @@ class ResumableFolder:
                 raise UsageError(reason, path=folder, remedy="name a new or an empty folder")
             return False
         recorded = read_json(path, f"the settings of {self.contents}")
+        if earlier is not None and recorded == earlier:
+            return False
         try:
             earlier = self.result_settings(recorded)
         except (KeyError, TypeError, AttributeError) as error:
