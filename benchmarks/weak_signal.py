@@ -22,9 +22,8 @@ from benchmarks.measurements import Measurement
 from benchmarks.weak_clips import PIXELS, SEGMENTS, write_weak_store
 from crnet.bundle.load import load_bundle, load_visual_fusion
 from crnet.config import PRESET_NAMES, PRESETS, Config, with_seed
-from crnet.data.dataset import stack_scores
+from crnet.data.dataset import read_texts, stack_scores
 from crnet.data.manifest import read_manifest
-from crnet.data.store import ClipFile
 from crnet.evaluation.evaluate import evaluate
 from crnet.evaluation.evaluation import FLOOR, FUSION
 from crnet.metrics import AVERAGE
@@ -110,7 +109,7 @@ def ridge_accuracy(store: Path) -> float:
     """Return 1 - MAE on the test split of ridge regression with the best penalty on the validation split."""
     manifest = read_manifest(store)
     rows = {split: manifest.rows(split) for split in ("train", "val", "test")}
-    texts = {s: np.stack([ClipFile(store / row.file).read_text() for row in rows[s]]).astype(float) for s in rows}
+    texts = {split: read_texts(store, rows[split]) for split in rows}
     scores = {split: stack_scores(rows[split]) for split in rows}
     fits = [Ridge(alpha=penalty).fit(texts["train"], scores["train"]) for penalty in PENALTIES]
     traits = [TARGETS.index(trait) for trait in TRAITS]

@@ -44,6 +44,11 @@ def longest_audio_samples(store: Path | str, rows: Sequence[ClipRow]) -> int:
     return max((len(ClipFile(Path(store) / row.file).read_audio()) for row in rows), default=1) or 1
 
 
+def read_texts(store: Path | str, rows: Sequence[ClipRow]) -> Float64[np.ndarray, "N 4800"]:
+    """Return the text vectors of the clips."""
+    return np.stack([ClipFile(Path(store) / row.file).read_text() for row in rows]).astype(np.float64)
+
+
 class ClipDataset(Dataset[Sample]):
     """Clips of a store as samples, for `load_batches` or for any `torch.utils.data.DataLoader`:
 

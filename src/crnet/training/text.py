@@ -10,9 +10,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from crnet.data.dataset import ClipDataset, stack_scores
+from crnet.data.dataset import ClipDataset, read_texts, stack_scores
 from crnet.data.splits import split_group
-from crnet.data.store import ClipFile
 from crnet.errors import FormatError
 from crnet.models.crnet import StreamNet
 from crnet.models.text_regression import RidgeFit, fit_ridge
@@ -38,16 +37,12 @@ def prepare_text_regression(net: StreamNet, train: ClipDataset, folder: Path, co
         return
     path = folder / FIT_NAME
     if context.is_main and not path.is_file():
-        fit = fit_ridge(_read_texts(train), stack_scores(train.rows), [split_group(row) for row in train.rows])
+        texts, scores = read_texts(train.store, train.rows), stack_scores(train.rows)
+        fit = fit_ridge(texts, scores, [split_group(row) for row in train.rows])
         logger.info("text regression: penalty %.3g, cross-validated R2 %.3f", fit.penalty, fit.r2)
         write_arrays(path, {name: np.asarray(value) for name, value in asdict(fit).items()})
     context.barrier()
     net.text_regression.load_fit(_read_fit(path), [row.clip_id for row in train.rows])
-
-
-def _read_texts(clips: ClipDataset) -> np.ndarray:
-    """Return the text vectors of all clips, float64 [N, 4800]."""
-    return np.stack([ClipFile(clips.store / row.file).read_text() for row in clips.rows]).astype(np.float64)
 
 
 def _read_fit(path: Path) -> RidgeFit:

@@ -9,9 +9,8 @@ import pytest
 
 from benchmarks.weak_clips import MEANS, write_weak_store
 from benchmarks.weak_signal import ridge_accuracy
-from crnet.data.dataset import ClipDataset, stack_scores
+from crnet.data.dataset import ClipDataset, read_texts, stack_scores
 from crnet.data.manifest import read_manifest
-from crnet.data.store import ClipFile
 from crnet.data.transforms import TransformConfig
 from crnet.models.text_regression import fit_ridge
 
@@ -23,8 +22,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_text_explains_a_few_percent_of_the_scores(store: Path) -> None:
     rows = read_manifest(store).rows("train")
-    texts = np.stack([ClipFile(store / row.file).read_text() for row in rows]).astype(np.float64)
-    fit = fit_ridge(texts, stack_scores(rows), range(len(rows)))
+    fit = fit_ridge(read_texts(store, rows), stack_scores(rows), range(len(rows)))
     assert 0.005 < fit.r2 < 0.08
     assert np.allclose(stack_scores(rows).mean(axis=0), MEANS, atol=0.02)
     floor = np.abs(stack_scores(read_manifest(store).rows("test")) - MEANS)[:, :5].mean()
