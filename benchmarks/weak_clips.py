@@ -8,17 +8,18 @@ targets as on First Impressions v2.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
+from benchmarks.noise_clip import noise_clip
 from crnet.data.manifest import ClipRow, Manifest, write_manifest
 from crnet.data.store import clip_path, write_clip
 from crnet.media.settings import MediaSettings
 from crnet.text.hashed_ngrams import HashedNgrams
-from crnet.types import SAMPLE_RATE_HZ, TARGETS, Clip, Split
+from crnet.types import TARGETS, Split
 
 MEANS = np.array([0.476, 0.520, 0.548, 0.523, 0.566, 0.504])  # First Impressions v2, training split
 DEVIATIONS = np.array([0.152, 0.154, 0.136, 0.155, 0.147, 0.150])
@@ -26,7 +27,7 @@ CORRELATION = 0.75  # between two targets; 0.58 to 0.88 on First Impressions v2
 
 TEXT_SHARE = 0.35  # of the variance, by the word preferences; 50 words reveal a small part of them
 CUE_SHARE = 0.05  # of the variance, by each of the other cues, which a clip shows clearly
-CUES = ("scene", "face", "sound")
+CUES = 3  # brightness of the scene, brightness of the face, loudness
 
 VOCABULARY, CATEGORIES, WORDS_PER_CATEGORY = 4_000, 12, 60
 COMMON_WORDS = 20  # the most frequent words, which belong to no category
@@ -50,7 +51,18 @@ def write_weak_store(folder: Path, sizes: dict[Split, int], seed: int) -> Path:
     rows = []
     for number, split in enumerate(splits):
         clip_id, transcript = f"person{number:05d}.000.mp4", _transcript(preferences[number], rng)
-        write_clip(folder / clip_path(clip_id), _make_clip(clip_id, transcript, cues[number], rng))
+        scene, face, sound = cues[number]
+        clip = noise_clip(
+            clip_id,
+            brightness={"scene": 128 + 30 * scene, "face": 128 + 30 * face},
+            loudness=float(np.exp(0.5 * sound)),
+            rng=rng,
+            pixels=PIXELS,
+            segments=SEGMENTS,
+            duration_s=SECONDS,
+        )
+        text = HashedNgrams().encode([transcript])[0]
+        write_clip(folder / clip_path(clip_id), replace(clip, text=text))
         row = ClipRow(clip_id, clip_path(clip_id), split, tuple(scores[number].tolist()), transcript=transcript)
         rows.append(row)
     settings = MediaSettings(segments=SEGMENTS, pixels=PIXELS, frames_per_segment=1).to_dict()
@@ -63,13 +75,13 @@ def _draw_scores(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return word preferences [N, categories], cues [N, 3] and scores [N, 6]."""
     world = np.random.default_rng(0)
-    preferences, cues = rng.normal(size=(count, CATEGORIES)), rng.normal(size=(count, len(CUES)))
+    preferences, cues = rng.normal(size=(count, CATEGORIES)), rng.normal(size=(count, CUES))
     effect = world.normal(size=(CATEGORIES, 1)) + 0.6 * world.normal(size=(CATEGORIES, len(TARGETS)))
     effect /= np.linalg.norm(effect, axis=0)
     noise = CORRELATION**0.5 * rng.normal(size=(count, 1))
     noise = noise + (1 - CORRELATION) ** 0.5 * rng.normal(size=(count, len(TARGETS)))
     signal = TEXT_SHARE**0.5 * preferences @ effect + CUE_SHARE**0.5 * cues.sum(axis=1, keepdims=True)
-    noise_share = 1 - TEXT_SHARE - len(CUES) * CUE_SHARE
+    noise_share = 1 - TEXT_SHARE - CUES * CUE_SHARE
     return preferences, cues, np.clip(MEANS + DEVIATIONS * (signal + noise_share**0.5 * noise), 0, 1)
 
 
@@ -90,40 +102,3 @@ def _transcript(preferences: NDArray[np.float64], rng: np.random.Generator) -> s
     weights = np.exp(LOG_FREQUENCY + np.where(CATEGORY >= 0, 0.5 * preferences[CATEGORY], 0.0))
     count = max(FEWEST_WORDS, round(rng.normal(TRANSCRIPT_WORDS, WORD_DEVIATION)))
     return " ".join(WORDS[i] for i in rng.choice(VOCABULARY, size=count, p=weights / weights.sum()))
-
-
-def _make_clip(clip_id: str, transcript: str, cues: NDArray[np.float64], rng: np.random.Generator) -> Clip:
-    pictures = {name: [_picture(cues[CUES.index(name)], rng) for _ in range(SEGMENTS)] for name in ("scene", "face")}
-    jpeg = {name: np.frombuffer(b"".join(files), np.uint8) for name, files in pictures.items()}
-    offsets = {name: np.cumsum([0, *map(len, files)], dtype=np.int64) for name, files in pictures.items()}
-    sound = 4000 * np.exp(0.5 * cues[CUES.index("sound")]) * rng.normal(size=round(SECONDS * SAMPLE_RATE_HZ))
-    return Clip(
-        clip_id=clip_id,
-        scene_jpeg=jpeg["scene"],
-        scene_offsets=offsets["scene"],
-        face_jpeg=jpeg["face"],
-        face_offsets=offsets["face"],
-        time_s=np.arange(SEGMENTS) * (SECONDS / SEGMENTS),
-        segment=np.arange(SEGMENTS, dtype=np.int16),
-        face_box=np.tile(np.array([0, 0, PIXELS, PIXELS], np.float32), (SEGMENTS, 1)),
-        face_landmarks=np.full((SEGMENTS, 5, 2), PIXELS / 2, np.float32),
-        face_score=np.ones(SEGMENTS, np.float32),
-        audio=np.clip(sound, -32768, 32767).astype(np.int16),
-        text=HashedNgrams().encode([transcript])[0],
-        segments=SEGMENTS,
-        duration_s=SECONDS,
-        width=PIXELS,
-        height=PIXELS,
-        fps=SEGMENTS / SECONDS,
-        source_sha256="",
-        settings="weak signal",
-        simulated=False,
-        has_audio=True,
-        has_transcript=True,
-    )
-
-
-def _picture(brightness: float, rng: np.random.Generator) -> bytes:
-    pixels = 128 + 30 * brightness + 20 * rng.normal(size=(PIXELS, PIXELS, 3))
-    picture = np.clip(pixels, 0, 255).astype(np.uint8)
-    return bytes(simplejpeg.encode_jpeg(picture, quality=90, colorspace="RGB", colorsubsampling="420"))

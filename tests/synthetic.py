@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import simplejpeg
 
+from benchmarks.noise_clip import noise_clip
 from crnet.data.manifest import ClipRow, Manifest, write_manifest
 from crnet.data.store import clip_path, write_clip
-from crnet.types import SAMPLE_RATE_HZ, SEGMENTS, SPLITS, TARGETS, TEXT_DIMENSIONS, Clip, Split
+from crnet.types import SEGMENTS, SPLITS, TARGETS, TEXT_DIMENSIONS, Clip, Split
 
 SPLIT_OF_FIVE: tuple[Split, ...] = ("train", "train", "train", "val", "test")  # FIv2's 3:1:1
 
@@ -85,36 +86,16 @@ def make_clip(
 ) -> Clip:
     """Return a clip of noise whose brightness, loudness and text vector depend on `trend`, a standard normal number."""
     rng = rng or np.random.default_rng(0)
-    frames = SEGMENTS * frames_per_segment
     brightness = 128 + 45 * trend
-    jpegs: dict[str, list[bytes]] = {"scene": [], "face": []}
-    for _ in range(frames):
-        for files in jpegs.values():
-            picture = np.clip(brightness + 20 * rng.normal(size=(pixels, pixels, 3)), 0, 255).astype(np.uint8)
-            files.append(simplejpeg.encode_jpeg(picture, quality=90, colorspace="RGB", colorsubsampling="420"))
-    sound = 4000 * np.exp(0.5 * trend) * rng.normal(size=round(duration_s * SAMPLE_RATE_HZ))
-    words = (trend * direction if direction is not None else 0) + 0.5 * rng.normal(size=TEXT_DIMENSIONS)
-    return Clip(
-        clip_id=clip_id,
-        scene_jpeg=np.frombuffer(b"".join(jpegs["scene"]), np.uint8),
-        scene_offsets=np.cumsum([0, *map(len, jpegs["scene"])], dtype=np.int64),
-        face_jpeg=np.frombuffer(b"".join(jpegs["face"]), np.uint8),
-        face_offsets=np.cumsum([0, *map(len, jpegs["face"])], dtype=np.int64),
-        time_s=np.arange(frames) * (duration_s / frames),
-        segment=(np.arange(frames) // frames_per_segment).astype(np.int16),
-        face_box=np.tile(np.array([2, 2, pixels - 2, pixels - 2], np.float32), (frames, 1)),
-        face_landmarks=np.full((frames, 5, 2), pixels / 2, np.float32),
-        face_score=np.full(frames, 0.99, np.float32),
-        audio=np.clip(sound, -32768, 32767).astype(np.int16),
-        text=(words / np.sqrt(TEXT_DIMENSIONS)).astype(np.float32),
+    clip = noise_clip(
+        clip_id,
+        brightness={"scene": brightness, "face": brightness},
+        loudness=float(np.exp(0.5 * trend)),
+        rng=rng,
+        pixels=pixels,
         segments=SEGMENTS,
+        frames_per_segment=frames_per_segment,
         duration_s=duration_s,
-        width=pixels,
-        height=pixels,
-        fps=frames / duration_s,
-        source_sha256="",
-        settings="synthetic",
-        simulated=False,
-        has_audio=True,
-        has_transcript=True,
     )
+    words = (trend * direction if direction is not None else 0) + 0.5 * rng.normal(size=TEXT_DIMENSIONS)
+    return replace(clip, text=(words / np.sqrt(TEXT_DIMENSIONS)).astype(np.float32))
