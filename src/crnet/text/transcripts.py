@@ -6,6 +6,7 @@ import codecs
 import logging
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,19 +94,26 @@ def find_sidecar(video: Path | str) -> Path | None:
     if not found:
         return None
     used, *others = found
-    if different := [other.name for other in others if not _has_same_words(used, other)]:
+    if different := _with_other_words(used, others):
         _log.warning("%s: the transcript is %s; other words are in %s", video, used.name, ", ".join(different))
     else:
         _log.debug("%s: the transcript is %s", video, used.name)
     return used
 
 
-def _has_same_words(used: Path, other: Path) -> bool:
-    """Whether two files hold the same words; also True if one cannot be read."""
+def _with_other_words(used: Path, others: Sequence[Path]) -> list[str]:
+    """Return the names of the files that hold other words than the one used; a file that cannot be read has none."""
+    words = _words_or_none(used) if others else None
+    if words is None:
+        return []
+    return [other.name for other in others if _words_or_none(other) not in (None, words)]
+
+
+def _words_or_none(path: Path) -> str | None:
     try:
-        return read_transcript(used) == read_transcript(other)
+        return read_transcript(path)
     except LabelError:
-        return True
+        return None
 
 
 def read_transcript(path: Path | str) -> str:
