@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -264,34 +265,28 @@ class TestRecordings:
         assert video.shifted(((2, 27),)).pts == [10, 20, 32, 42]
 
 
-def test_jitter_of_the_time_stamps_does_not_cut_the_sound(tmp_path: Path) -> None:
-    path = tmp_path / "a.mkv"
-    rng = np.random.default_rng(0)
+def write_pcm(path: Path, sound: np.ndarray, stamp: Callable[[int], int]) -> Path:
+    """Write sound of 16 kHz in frames of 20 ms; the frame that begins with sample n has the time stamp `stamp(n)`."""
     with av.open(str(path), "w") as container:
         track = container.add_stream("pcm_s16le", 16_000, layout="mono")
-        sound = beep(0, 4, 16_000, 0)
         for first in range(0, len(sound), 320):
             frame = av.AudioFrame.from_ndarray(
                 (sound[None, first : first + 320] * 32767).astype(np.int16), "s16", "mono"
             )
-            jitter = 0 if first == 0 else int(rng.integers(-96, 96))  # 6 ms
-            frame.sample_rate, frame.pts, frame.time_base = 16_000, first + jitter, Fraction(1, 16_000)
+            frame.sample_rate, frame.pts, frame.time_base = 16_000, stamp(first), Fraction(1, 16_000)
             container.mux(track.encode(frame))
         container.mux(track.encode(None))
+    return path
+
+
+def test_jitter_of_the_time_stamps_does_not_cut_the_sound(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sound = beep(0, 4, 16_000, 0)
+    path = write_pcm(tmp_path / "a.mkv", sound, lambda first: first + int(first and rng.integers(-96, 96)))  # 6 ms
     np.testing.assert_allclose(read_audio(path) / 32768, sound, atol=2e-3)
 
 
 def test_a_clock_that_drifts_is_followed(tmp_path: Path) -> None:
-    path = tmp_path / "a.mkv"
-    with av.open(str(path), "w") as container:
-        track = container.add_stream("pcm_s16le", 16_000, layout="mono")
-        sound = beep(0, 20, 16_000, 19)
-        for first in range(0, len(sound), 320):
-            frame = av.AudioFrame.from_ndarray(
-                (sound[None, first : first + 320] * 32767).astype(np.int16), "s16", "mono"
-            )
-            frame.sample_rate, frame.pts, frame.time_base = 16_000, round(first * 1.002), Fraction(1, 16_000)
-            container.mux(track.encode(frame))
-        container.mux(track.encode(None))
+    path = write_pcm(tmp_path / "a.mkv", beep(0, 20, 16_000, 19), lambda first: round(first * 1.002))
     start_s = np.argmax(np.abs(read_audio(path)) > 6000) / 16_000
     assert start_s == pytest.approx(19 * 1.002, abs=0.005)

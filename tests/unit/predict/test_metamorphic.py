@@ -221,12 +221,16 @@ def expected(predictor: Predictor, original: Path) -> np.ndarray:
     return scores(predictor, original)
 
 
-@pytest.mark.parametrize("name", COPIES)
-def test_the_container_and_its_clock_do_not_change_the_scores(
-    predictor: Predictor, original: Path, expected: np.ndarray, tmp_path: Path, name: str
+@pytest.mark.parametrize(
+    ("forms", "name", "bound"),
+    [*((copies, name, SAME_BITSTREAM) for name in COPIES), *((turned, name, SAME_PICTURE) for name in TURNED)],
+    ids=[*COPIES, *TURNED],
+)
+def test_container_clock_and_display_matrix_do_not_change_the_scores(
+    predictor: Predictor, original: Path, expected: np.ndarray, tmp_path: Path, forms: Any, name: str, bound: float
 ) -> None:
-    path = dict(copies(original))[name](tmp_path / name)
-    np.testing.assert_allclose(scores(predictor, path), expected, atol=SAME_BITSTREAM)
+    path = dict(forms(original))[name](tmp_path / name)
+    np.testing.assert_allclose(scores(predictor, path), expected, atol=bound)
 
 
 def test_the_container_does_not_change_the_scores_of_a_real_clip(
@@ -236,14 +240,6 @@ def test_the_container_does_not_change_the_scores_of_a_real_clip(
     expected = scores(predictor, original)
     for name, write in copies(original):
         np.testing.assert_allclose(scores(predictor, write(tmp_path / name)), expected, atol=SAME_PICTURE, err_msg=name)
-
-
-@pytest.mark.parametrize("name", TURNED)
-def test_a_display_matrix_does_not_change_the_scores(
-    predictor: Predictor, original: Path, expected: np.ndarray, tmp_path: Path, name: str
-) -> None:
-    path = dict(turned(original))[name](tmp_path / name)
-    np.testing.assert_allclose(scores(predictor, path), expected, atol=SAME_PICTURE)
 
 
 def test_an_edit_list_does_not_change_the_scores(
