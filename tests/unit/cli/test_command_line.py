@@ -75,7 +75,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["reproduce"], "crnet reproduce: WHAT, --store and --out are missing (usage: crnet reproduce WHAT --store"),
         (["prepare", "a", "b", "--workers", "many"], "--workers: 'many' is not a whole number"),
         (["simulate", "a", "--fps", "fast"], "--fps: 'fast' is not a number (see crnet simulate --help)"),
-        (["train", "a", "b", "--preset", "huge"], "--preset: 'huge' is not one of paper, small, tiny (see"),
+        (
+            ["train", "a", "b", "--preset", "huge"],
+            "--preset: 'huge' is not one of paper, paper-stable, small, tiny (see",
+        ),
         (["explain", "a", "b", "--layer", "stem"], "--layer: 'stem' is not one of layer1, layer2, layer3, layer4 (see"),
         (["text", "train", "a", "b", "--device", "tpu"], "--device: 'tpu' is not one of auto, cpu, cuda, mps (see"),
         (["train", "a", "b", "--model.head", "round"], "--model.head: 'round' is not one of cr-block, expectation, "),
