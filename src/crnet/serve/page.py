@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.events import api
+from gradio.events import Dependency, api
 
 from crnet.serve import render
 from crnet.serve.job_queue import JobQueue, ScoringRequest, ScoringResult, score_with_progress
@@ -124,7 +124,7 @@ def _one_video_tab(job_queue: JobQueue) -> None:
         yield gr.skip(), gr.skip(), gr.skip() if keep else None
 
     click = start.click(score_one, [video, transcript, explain, keep], [status, result, video], **_CLICK_OPTIONS)
-    stop.click(lambda: STOPPED, None, status, cancels=[click], api_visibility="private")
+    _stop_on_click(stop, click, status)
 
 
 def _two_videos_tab(job_queue: JobQueue) -> None:
@@ -158,7 +158,13 @@ def _two_videos_tab(job_queue: JobQueue) -> None:
         yield gr.skip(), result_html, cleared, cleared
 
     click = start.click(compare, [*videos, *transcripts, explain, keep], [status, result, *videos], **_CLICK_OPTIONS)
-    stop.click(lambda: STOPPED, None, status, cancels=[click], api_visibility="private")
+    _stop_on_click(stop, click, status)
+
+
+def _stop_on_click(button: gr.Button, work: Dependency, status: gr.HTML) -> None:
+    """Let a button stop the work, and say so after the last message of the work has arrived."""
+    stopped = button.click(None, cancels=[work], api_visibility="private")
+    stopped.then(lambda: STOPPED, None, status, api_visibility="private")
 
 
 _CLICK_OPTIONS: dict[str, Any] = {
