@@ -45,6 +45,10 @@ class MediaError(CrnetError):
     """A video or audio file cannot be read."""
 
 
+class NotScoredError(MediaError):
+    """A file can be read, but a score of it would mean nothing: a still picture, or a video without a face."""
+
+
 class LabelError(CrnetError):
     """An annotation, a transcript or a table of clips cannot be used."""
 

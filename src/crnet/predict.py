@@ -17,7 +17,7 @@ from crnet.config import from_dict
 from crnet.data.extract import extract_clip
 from crnet.data.transforms import clip_batch
 from crnet.data.video_files import list_videos
-from crnet.errors import CrnetError, MissingDependencyError, StorageError, UsageError
+from crnet.errors import CrnetError, MissingDependencyError, NotScoredError, StorageError, UsageError
 from crnet.fusion.fusion import system_scores
 from crnet.media.frame_sampling import count_faces
 from crnet.media.settings import MediaSettings, with_attribute_names
@@ -25,7 +25,7 @@ from crnet.models.inference import run_networks
 from crnet.text.asr import SpeechRecogniser
 from crnet.text.encoders import find_encoder
 from crnet.text.transcripts import Transcript, find_transcript
-from crnet.types import SAMPLE_RATE_HZ, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Batch, Clip, Prediction, Stream
+from crnet.types import SAMPLE_RATE_HZ, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Batch, Clip, Faces, Prediction, Stream
 from crnet.utils.device import Precision
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,9 @@ class Predictor:
         for net in bundle.networks.values():
             net.to(device or torch.device("cpu")).eval()
 
-    def predict(self, path: Path | str, transcript: str | Path | None = None) -> Prediction:
+    def predict(
+        self, path: Path | str, transcript: str | Path | None = None, *, allow_no_face: bool = False
+    ) -> Prediction:
         """Score one video.
 
         Args:
@@ -77,24 +79,29 @@ class Predictor:
             transcript: The transcript, or a file of it: `.txt`, `.srt`, `.vtt`, `.ass` or `.ssa`. By default, such a
                 file beside the video is used (`talk.srt` beside `talk.mp4`), else the recogniser if there is one; ""
                 means that nothing is said.
+            allow_no_face: Also score a video without a face in any frame, and a still picture. The centre of the
+                picture then stands in for the face.
 
         Raises:
             MediaError: The video cannot be read.
+            NotScoredError: It shows no face in any frame, or is a still picture.
             LabelError: The transcript cannot be read.
             UsageError: The path is a folder.
         """
         if Path(path).is_dir():
             raise UsageError("a folder without videos", path=path, remedy="name a video")
         words = find_transcript(path, transcript)
-        clip = self.read(path, words)
+        clip = self.read(path, words, allow_no_face=allow_no_face)
         return self.predict_clip(clip, words.text)
 
-    def predict_many(self, paths: Iterable[Path | str], transcript: str | Path | None = None) -> Iterator[Prediction]:
+    def predict_many(
+        self, paths: Iterable[Path | str], transcript: str | Path | None = None, *, allow_no_face: bool = False
+    ) -> Iterator[Prediction]:
         """Score videos one after the other. `pandas.DataFrame(p.to_row() for p in ...)` makes a table of the result.
 
         Args:
             paths: Videos, and folders, which are searched for videos at any depth.
-            transcript: As in `predict`, for all of them.
+            transcript, allow_no_face: As in `predict`, for all of them.
 
         Yields:
             A `Prediction` for each video; if a video cannot be scored, its `error` says why.
@@ -104,16 +111,18 @@ class Predictor:
         """
         for path in paths:
             for video in list_videos([path]):
-                yield self.try_predict(video, transcript)
+                yield self.try_predict(video, transcript, allow_no_face=allow_no_face)
 
-    def try_predict(self, path: Path | str, transcript: str | Path | None = None) -> Prediction:
+    def try_predict(
+        self, path: Path | str, transcript: str | Path | None = None, *, allow_no_face: bool = False
+    ) -> Prediction:
         """Score one video as `predict` does, but return a failure as a `Prediction` with its `error`.
 
         Raises:
             MissingDependencyError, StorageError: Every further video would fail for the same reason.
         """
         try:
-            return self.predict(path, transcript)
+            return self.predict(path, transcript, allow_no_face=allow_no_face)
         except (MissingDependencyError, StorageError):
             raise
         except CrnetError as error:
@@ -147,22 +156,29 @@ class Predictor:
         """
         return system_scores(self.bundle.fusion, *self.features(batch))
 
-    def read(self, path: Path | str, transcript: Transcript) -> Clip:
+    def read(self, path: Path | str, transcript: Transcript, *, allow_no_face: bool = False) -> Clip:
         """Decode a video with the settings of the training clips.
 
         The recogniser listens only if the transcript is missing; its words are then in `Clip.recognised`.
 
         Raises:
             MediaError: The video cannot be read.
+            NotScoredError: It shows no face in any frame, or is a still picture, and `allow_no_face` is not given.
         """
-        return extract_clip(
+        clip = extract_clip(
             Path(path),
             clip_id=str(path),
             transcript=transcript.text,
             encoder=self.encoder,
             settings=self.media_settings(),
             recogniser=self.recogniser if transcript.is_missing else None,
+            allow_still=allow_no_face,
         )
+        faces = _faces(clip)
+        if not (faces.found or allow_no_face):
+            reason = f"no face was found in any of {faces.looked_at} frames"
+            raise NotScoredError(reason, path=path, remedy="--allow-no-face scores it all the same")
+        return clip
 
     def batch(self, clip: Clip) -> Batch:
         """Transform a clip into the batch of one that the networks see."""
@@ -206,7 +222,7 @@ class Predictor:
             scores=fused_by_target,
             streams={stream: _by_target(stream_scores[0]) for stream, stream_scores in streams.items()},
             intervals=intervals,
-            faces=count_faces(clip.time_s, clip.duration_s, clip.segments, clip.face_box),
+            faces=_faces(clip),
             warnings=tuple(warnings),
         )
 
@@ -240,6 +256,10 @@ class Predictor:
                 f"the video is {clip.duration_s:.1f} s long, but the training clips are at most {longest_s:.1f} s: "
                 f"sound after the first {longest_s:.1f} s is ignored, and frames are sampled more sparsely"
             )
+
+
+def _faces(clip: Clip) -> Faces:
+    return count_faces(clip.time_s, clip.duration_s, clip.segments, clip.face_box)
 
 
 def _by_target(scores: Scores) -> dict[str, float]:

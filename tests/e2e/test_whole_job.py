@@ -128,7 +128,7 @@ def test_a_finished_run_is_not_turned_into_one_of_other_streams(
 
 
 def test_the_warning_about_real_people_comes_first(demo: DemoResult, media_dir: Path) -> None:
-    prediction = crnet.load(demo.out).predict(media_dir / "edge_no_face.mp4", transcript="hello")
+    prediction = crnet.load(demo.out).predict(media_dir / "edge_no_face.mp4", transcript="hello", allow_no_face=True)
     assert prediction.warnings[0] == TRAINED_ON_SYNTHETIC_PEOPLE
     assert "no face" in prediction.warnings[1]
     assert prediction.intervals is None

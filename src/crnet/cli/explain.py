@@ -10,6 +10,7 @@ from tyro.conf import DisallowNone, Positional
 
 from crnet.cli.exit_codes import EXIT_DONE
 from crnet.cli.options import (
+    AllowNoFace,
     Asr,
     Command,
     DeviceOption,
@@ -44,6 +45,7 @@ class Explain(Command):
     asr: Asr = None
     encoder: EncoderLocation = None
     device: DeviceOption = "auto"
+    allow_no_face: AllowNoFace = False
     target: Annotated[str, option("Target shown by the video overlay and the word colours.")] = "interview"
     layer: Annotated[
         Literal["layer1", "layer2", "layer3", "layer4"] | None,
@@ -86,6 +88,7 @@ class Explain(Command):
                 layer=self.layer,
                 window_s=self.window_s,
                 stride_s=self.stride_s,
+                allow_no_face=self.allow_no_face,
                 progress=progress,
             )
             folder = self.out or Path(f"{self.video_or_store.stem}-explained")

@@ -82,6 +82,7 @@ Asr = Annotated[
     str | None,
     option("Speech recognition for videos without a transcript: name or folder of a faster-whisper model.", "MODEL"),
 ]
+AllowNoFace = Annotated[Flag, option("Also score still pictures, and videos without a face in any frame.")]
 NewEncoder = Annotated[
     str,
     option(

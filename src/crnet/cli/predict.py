@@ -12,6 +12,7 @@ from tyro.conf import Positional
 
 from crnet.cli.exit_codes import EXIT_DONE, EXIT_ERROR, EXIT_FAILURES
 from crnet.cli.options import (
+    AllowNoFace,
     Asr,
     Command,
     DeviceOption,
@@ -44,6 +45,7 @@ class Predict(Command):
     encoder: EncoderLocation = None
     device: DeviceOption = "auto"
     precision: PrecisionOption = "float32"
+    allow_no_face: AllowNoFace = False
     json: Annotated[
         Flag, option("Print JSON on stdout: one document for one video, one line per video for several.")
     ] = False
@@ -67,7 +69,7 @@ class Predict(Command):
         table = contextlib.nullcontext(lambda _: None) if self.csv is None else open_prediction_csv(self.csv)
         with table as write_row, progress_display(self.quiet) as progress:
             for number, path in enumerate(paths, start=1):
-                prediction = system.try_predict(path, self.transcript)
+                prediction = system.try_predict(path, self.transcript, allow_no_face=self.allow_no_face)
                 write_row(prediction)
                 error = prediction.error
                 failures += error is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from crnet.cli.exit_codes import EXIT_DONE
-from crnet.cli.options import Asr, Command, EncoderLocation, RunFolder, option
+from crnet.cli.options import AllowNoFace, Asr, Command, EncoderLocation, RunFolder, option
 from crnet.errors import UsageError
 from crnet.serve.limits import Limits
 
@@ -28,6 +28,7 @@ class Serve(Command):
     port: Annotated[int, option("Port to listen on; 0 picks a free port.")] = 7860
     asr: Asr = None
     encoder: EncoderLocation = None
+    allow_no_face: AllowNoFace = False
     at_once: Annotated[int, option("Videos scored at the same time; each needs memory for the whole system.")] = 1
     max_upload_mb: Annotated[int, option("Largest video file in MB.")] = Limits.max_upload_mb
     max_duration_s: Annotated[float, option("Longest video in seconds.")] = Limits.max_duration_s
@@ -62,6 +63,7 @@ class Serve(Command):
             limits=limits,
             encoder=self.encoder,
             asr=self.asr,
+            allow_no_face=self.allow_no_face,
             announce=lambda url: print(f"{url} (Ctrl-C stops the server)", flush=True),
         )
         return EXIT_DONE

@@ -91,6 +91,7 @@ def extract_clip(
     encoder: TextEncoder,
     settings: MediaSettings,
     recogniser: SpeechRecogniser | None = None,
+    allow_still: bool = False,
 ) -> Clip:
     """Decode a video into a clip. `prepare` stores the result; prediction starts from it.
 
@@ -101,14 +102,16 @@ def extract_clip(
         encoder: Turns the transcript into a vector.
         settings: How frames, faces and sound are read.
         recogniser: Speech recogniser for an empty `transcript`; None disables it.
+        allow_still: Also read a photo and a video of a single picture.
 
     Raises:
         MediaError: The video cannot be read.
+        NotScoredError: It is a still picture.
         ConfigError: The recogniser's model cannot be loaded.
     """
     from crnet.media.reader import read_video
 
-    clip = replace(read_video(path, settings), clip_id=clip_id)
+    clip = replace(read_video(path, settings, allow_still=allow_still), clip_id=clip_id)
     if recogniser is not None and not transcript.strip() and clip.has_audio:
         transcript = recogniser.transcribe(clip.audio)
         warnings = (*clip.warnings, recognition_warning(recogniser, transcript))

@@ -87,6 +87,7 @@ def explain_video(
     layer: Layer | None = None,
     window_s: float | None = None,
     stride_s: float | None = None,
+    allow_no_face: bool = False,
     progress: Progress = no_progress,
 ) -> VideoExplanation:
     """Score a video and explain the scores.
@@ -98,17 +99,19 @@ def explain_video(
         target: The target that the overlay video and the coloured transcript show.
         layer: The backbone stage to read; by default `crnet.explain.heat_maps.default_layer`.
         window_s, stride_s: See `crnet.explain.windows.score_windows`.
+        allow_no_face: As in `Predictor.predict`.
         progress: Called before every step.
 
     Raises:
         MediaError: The video cannot be read.
+        NotScoredError: It shows no face in any frame, or is a still picture.
         LabelError: The transcript cannot be read.
         UsageError: The target does not exist.
     """
     if target not in TARGETS:
         raise UsageError(f"no target {target!r}", remedy=f"choose one of {', '.join(TARGETS)}")
     steps = _Steps(progress)
-    video = _score(predictor, Path(path), transcript, steps)
+    video = _score(predictor, Path(path), transcript, steps, allow_no_face=allow_no_face)
     return _explain(predictor, video, target, layer, window_s, stride_s, steps)
 
 
@@ -136,12 +139,14 @@ class _ScoredVideo:
     prediction: Prediction
 
 
-def _score(predictor: Predictor, path: Path, transcript: str | Path | None, steps: _Steps) -> _ScoredVideo:
+def _score(
+    predictor: Predictor, path: Path, transcript: str | Path | None, steps: _Steps, *, allow_no_face: bool
+) -> _ScoredVideo:
     """Read and score a video; the networks run once."""
     steps.next()
     written = find_transcript(path, transcript)
     cues = () if written.file is None else read_cues(written.file)
-    clip = predictor.read(path, written)
+    clip = predictor.read(path, written, allow_no_face=allow_no_face)
     text = written.text or clip.recognised
     steps.next()
     batch = predictor.batch(clip)

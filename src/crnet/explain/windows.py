@@ -82,7 +82,9 @@ def score_windows(
     frames = predictor.bundle.config.transforms.frames
     segments = int(np.clip(round(duration_s / window_s * frames), frames, MOST_SEGMENTS))
     settings = replace(predictor.media_settings(), segments=segments, frames_per_segment=1, max_audio_s=LONGEST_SOUND_S)
-    clip = extract_clip(Path(path), clip_id=str(path), transcript="", encoder=predictor.encoder, settings=settings)
+    clip = extract_clip(
+        Path(path), clip_id=str(path), transcript="", encoder=predictor.encoder, settings=settings, allow_still=True
+    )
     stride = max(round(stride_s / window_s * frames), 1)
     starts = sorted({*range(0, segments - frames + 1, stride), segments - frames})
     windows: list[Window] = []

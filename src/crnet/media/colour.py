@@ -17,6 +17,7 @@ from jaxtyping import Float32, Float64, UInt8, UInt16
 
 from crnet.errors import MediaError
 from crnet.media.pyav import Interpolation, VideoReformatter, av
+from crnet.media.side_data import side_data_of
 
 SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 """Area averaging, and the same bytes on every processor."""
@@ -96,7 +97,7 @@ def complete_tags(picture: Any) -> None:
 
 def colour_warning(picture: Any) -> str | None:
     """Return what a user should know about the colours of a decoded frame, before `complete_tags`; None if nothing."""
-    side_data = {data.type.name for data in picture.side_data}
+    side_data = {data.type.name for data in side_data_of(picture) or ()}
     if side_data & {"DOVI_METADATA", "DOVI_RPU_BUFFER"} and picture.color_trc in (0, UNSPECIFIED):
         kind = "Dolby Vision without a standard picture"
     elif not picture.format.is_rgb and picture.colorspace not in KNOWN_MATRICES | {MATRIX_BY_PRIMARIES}:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from crnet.media.pyav import SideDataType
+from crnet.media.side_data import side_data_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,11 @@ class Orientation:
         The matrix stems from the container or from the codec's own messages, and FFmpeg gives both to the frame. Its
         layout (av_display_matrix): a b u, c d v, x y w in 32-bit integers.
         """
-        for data in picture.side_data:
+        side_data = side_data_of(picture)
+        if side_data is None:
+            turned = np.deg2rad(picture.rotation)  # the same matrix without mirroring
+            return cls.from_matrix(np.cos(turned), -np.sin(turned), np.sin(turned), np.cos(turned))
+        for data in side_data:
             if data.type is SideDataType.DISPLAYMATRIX and data.buffer_size >= 36:
                 a, b, _, c, d = np.frombuffer(data, np.int32, 5).tolist()
                 return cls.from_matrix(a, b, c, d)

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from crnet.errors import MediaError
+from crnet.errors import MediaError, NotScoredError
 from crnet.media.audio import Sound, read_sound
 from crnet.media.container import NOT_A_VIDEO_REMEDY
 from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg
@@ -42,24 +42,26 @@ DAMAGED_BELOW = 0.9  # share of the frames that can be decoded
 SOUND_BEFORE_S = 0.25  # a file whose picture starts this much after its sound gives a warning
 
 
-def read_video(path: Path | str, settings: MediaSettings | None = None) -> Clip:
+def read_video(path: Path | str, settings: MediaSettings | None = None, *, allow_still: bool = False) -> Clip:
     """Decode a video once, and keep what the models need.
 
     Args:
         path: A video file.
         settings: By default, the paper's.
+        allow_still: Also read a photo and a video of a single picture.
 
     Returns:
         A clip named after the path. It has no transcript: `text` is zero.
 
     Raises:
         MediaError: The file cannot be read as a video. No face, silence and the like are warnings instead.
+        NotScoredError: It is a still picture.
         MissingDependencyError: The face detector's weights are not installed.
     """
     path = Path(path)
     settings = settings or MediaSettings()
     with _one_thread():
-        info, selection, pictures = _read_frames(path, settings)
+        info, selection, pictures = _read_frames(path, settings, allow_still=allow_still)
     release_free_memory()
     sound = read_sound(path, info.timeline, settings.max_audio_s)
     arrays = _frame_arrays(pictures, info, settings)
@@ -134,7 +136,9 @@ def face_tracker(detector: Mtcnn, info: VideoInfo, settings: MediaSettings) -> F
     )
 
 
-def _read_frames(path: Path, settings: MediaSettings) -> tuple[VideoInfo, FrameSelection, _Pictures]:
+def _read_frames(
+    path: Path, settings: MediaSettings, *, allow_still: bool
+) -> tuple[VideoInfo, FrameSelection, _Pictures]:
     """Read scenes and faces of the frames that the settings select.
 
     If some of them do not come out of the decoder under the time that their packets announced, all frames are counted,
@@ -142,6 +146,8 @@ def _read_frames(path: Path, settings: MediaSettings) -> tuple[VideoInfo, FrameS
     """
     for count_frames in (False, True):
         info = probe(path, count_frames=count_frames)
+        if info.is_still and not allow_still:
+            raise NotScoredError("a still picture, not a video", path=path, remedy="give a video of a person who talks")
         selection = select_frames(info.frame_times_s, info.duration_s, settings.segments, settings.frames_per_segment)
         pictures = _read_pictures(info, selection, settings)
         if not pictures.missing or info.frame_stamps is None:
@@ -253,6 +259,8 @@ def _warnings(
     The segments' middle frames decide, so the warnings do not depend on which other frames are kept.
     """
     yield from info.warnings
+    if info.is_still:
+        yield "a still picture, not a video: every frame is the same"
     frames = len(info.frame_times_s) + info.lost_frames
     readable = 1 - info.lost_frames / frames
     if info.truncated or readable < DAMAGED_BELOW:

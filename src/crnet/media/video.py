@@ -55,6 +55,7 @@ class VideoInfo:
         lost_frames: Number of frames that cannot be decoded, as far as known.
         frame_bytes: Memory that the first frame takes, decoded.
         warnings: What a user should know about the tracks that are read and the colours.
+        is_still: Whether it holds a single picture, and so is a photo and not a video.
     """
 
     path: Path
@@ -72,6 +73,7 @@ class VideoInfo:
     lost_frames: int
     frame_bytes: int
     warnings: tuple[str, ...] = ()
+    is_still: bool = False
 
 
 def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
@@ -101,6 +103,7 @@ def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
         scan = scan_packets(container, stream, audio, path)
         # As in players, the container decides where it disagrees with the bitstream.
         aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
+        stated_frames = stream.frames  # 0 if the file does not say
         lacks_pts = container.format.name in FORMATS_WITHOUT_PTS
         is_reordered = bool(stream.codec_context.has_b_frames)
     first, times, lost = scan.first_frame, None, 0
@@ -112,6 +115,7 @@ def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
         stated_s = 0.0  # at most, the length of one of the joined recordings
     duration_s = float(times.times_s[-1]) + last_frame_s(scan.video, times, stated_s, rate)
     late_picture_s = 0.0 if file_start_s is None else max(times.zero_s - file_start_s, 0.0)
+    truncated = scan.losses.stopped or max(duration_s, scan.end_s) < TRUNCATED_BELOW * stated_s
     orientation = Orientation.of_frame(first)
     width, height = orientation.size(round(first.width * aspect) or 1, first.height)
     return VideoInfo(
@@ -124,11 +128,12 @@ def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
         has_audio=has_audio,
         orientation=orientation,
         simulated=simulated,
-        truncated=scan.losses.stopped or max(duration_s, scan.end_s) < TRUNCATED_BELOW * stated_s,
+        truncated=truncated,
         frame_stamps=times.stamps,
         timeline=Timeline(times.zero_s, scan.video_shifts, scan.audio_shifts, late_picture_s),
         lost_frames=lost,
         frame_bytes=_bytes(first),
+        is_still=len(times.times_s) + lost == 1 and (stated_frames == 1 or not truncated),
         warnings=tuple(filter(None, (*track_warnings, colour_warning(first)))),
     )
 

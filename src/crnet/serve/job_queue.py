@@ -63,10 +63,20 @@ class ScoringRequest:
 
 
 class JobQueue:
-    """First-in, first-out queue of all visitors' videos, served by one or more workers."""
+    """First-in, first-out queue of all visitors' videos, served by one or more workers.
 
-    def __init__(self, workers: list[WorkerClient], storage: Storage, limits: Limits) -> None:
+    Args:
+        workers: The processes that score videos.
+        storage: Where uploads and results are.
+        limits: Limits for one video.
+        allow_no_face: As in `Predictor.predict`, for all videos.
+    """
+
+    def __init__(
+        self, workers: list[WorkerClient], storage: Storage, limits: Limits, *, allow_no_face: bool = False
+    ) -> None:
         self.limits = limits
+        self.allow_no_face = allow_no_face
         self.storage = storage
         self.system_info = workers[0].system_info
         self._workers = workers
@@ -89,7 +99,9 @@ class JobQueue:
         with self.storage.job_folder(upload, keep_upload=request.keep_upload) as folder:
             async with self._idle_worker(on_progress) as worker:
                 name = display_name(request.name)
-                job = ScoringJob(name, request.transcript, request.explain, self.limits, self._threads)
+                job = ScoringJob(
+                    name, request.transcript, request.explain, self.limits, self._threads, self.allow_no_face
+                )
                 output = await worker.score(folder, job, on_progress)
             return self._publish(folder, name, output)
 

@@ -64,6 +64,7 @@ def serve(
     limits: Limits | None = None,
     encoder: str | None = None,
     asr: str | None = None,
+    allow_no_face: bool = False,
     announce: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve the page of a trained system until the process receives a signal to stop.
@@ -76,6 +77,7 @@ def serve(
         limits: Limits for one video.
         encoder: Text encoder, as in `crnet.load`.
         asr: Speech recognition model, as in `crnet.load`; it must be on this machine.
+        allow_no_face: As in `Predictor.predict`, for all videos.
         announce: Called with the page's URL once the page is ready.
 
     Raises:
@@ -96,7 +98,8 @@ def serve(
             stack.callback(workers[-1].close)
         url_host = f"[{host}]" if ":" in host else host
         url = f"http://{url_host}:{listener.getsockname()[1]}"
-        _run(make_app(JobQueue(workers, storage, limits), on_ready=lambda: announce(url)), listener)
+        queue = JobQueue(workers, storage, limits, allow_no_face=allow_no_face)
+        _run(make_app(queue, on_ready=lambda: announce(url)), listener)
 
 
 def _run(app: FastAPI, listener: socket.socket) -> None:

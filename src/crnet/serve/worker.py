@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from crnet.errors import CrnetError, MediaError
+from crnet.errors import CrnetError, MediaError, NotScoredError
 from crnet.serve.limits import BYTES_PER_MB, Limits
 from crnet.utils.files import read_json, write_json, write_text
 
@@ -50,6 +50,7 @@ MEMORY_SIGNS = (
     "bad_alloc",
     "can't start new thread",
 )
+NOT_SCORED_REMEDY = "send a video that shows the face of a person who talks"
 OUT_OF_MEMORY_REMEDY = "send a shorter video or one with a lower resolution"
 BUG = (
     "the video could not be scored because of an internal error; the server's administrator can find details in the log"
@@ -68,6 +69,7 @@ class ScoringJob:
         explain: Also produce heat maps, contributions and the report.
         limits: Resource limits.
         threads: Number of computing threads.
+        allow_no_face: As in `Predictor.predict`.
     """
 
     name: str
@@ -75,6 +77,7 @@ class ScoringJob:
     explain: bool
     limits: Limits
     threads: int
+    allow_no_face: bool = False
 
     def write(self, folder: Path) -> None:
         """Write the job to its folder."""
@@ -192,7 +195,9 @@ def run_job(predictor: Predictor, folder: Path, send: MessageHandler) -> bool:
 
 
 def public_message(error: CrnetError) -> str:
-    """Return the text of an error without any path of this machine."""
+    """Return the text of an error without any path of this machine, and without options that a visitor cannot give."""
+    if isinstance(error, NotScoredError):
+        return f"{error.reason} ({NOT_SCORED_REMEDY})"
     return error.reason if error.remedy is None else f"{error.reason} ({error.remedy})"
 
 
@@ -219,12 +224,14 @@ def score(predictor: Predictor, folder: Path, job: ScoringJob, progress: Throttl
     transcript = _transcript_file(job.transcript)
     explanation = None
     if job.explain:
-        explained = explain_video(predictor, video, transcript=transcript, progress=progress)
+        explained = explain_video(
+            predictor, video, transcript=transcript, allow_no_face=job.allow_no_face, progress=progress
+        )
         write_video_report(explained, video, predictor.bundle, out, progress)
         prediction, explanation = explained.prediction, _summary(explained)
     else:
         progress("reading and scoring the video", 0, 1)
-        prediction = predictor.predict(video, transcript)
+        prediction = predictor.predict(video, transcript, allow_no_face=job.allow_no_face)
     prediction = replace(prediction, clip=job.name)
     write_json(out / PREDICTION_JSON, prediction.to_dict())
     with open_prediction_csv(out / PREDICTION_CSV) as write:

@@ -39,7 +39,7 @@ class FakeRecogniser:
 def fake_media(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace decoding: the content of the file says what the sound contains."""
 
-    def read_video(path: Path, settings: FakeSettings) -> Clip:
+    def read_video(path: Path, settings: FakeSettings, *, allow_still: bool) -> Clip:
         clip = fake_clip(path, clip_id="", transcript="", encoder=HashedNgrams(), settings=settings)
         content = path.read_text()
         audio = np.zeros(0 if content == "no track" else 9, np.int16)

@@ -16,7 +16,7 @@ from crnet.bundle.bundle import Bundle
 from crnet.bundle.load import load_bundle
 from crnet.bundle.save import save_bundle
 from crnet.cli import main as cli
-from crnet.errors import LabelError, MediaError, UsageError
+from crnet.errors import LabelError, MediaError, NotScoredError, UsageError
 from crnet.explain.explain import VideoExplanation, explain_video
 from crnet.fusion.conformal import Calibration
 from crnet.predict import Predictor
@@ -48,7 +48,7 @@ def calibrated(bundle: Bundle) -> Bundle:
 def explained(bundle: Bundle, video: Path, tmp_path_factory: pytest.TempPathFactory) -> VideoExplanation:
     subtitles = tmp_path_factory.mktemp("subtitles") / "talk.vtt"
     subtitles.write_text(SUBTITLES)
-    return explain_video(Predictor(calibrated(bundle)), video, transcript=subtitles)
+    return explain_video(Predictor(calibrated(bundle)), video, transcript=subtitles, allow_no_face=True)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_the_report_writes_every_file_it_promises(report: VideoReport) -> None:
 
 
 def test_the_numbers_agree_with_prediction(explained: VideoExplanation, bundle: Bundle, video: Path) -> None:
-    plain = Predictor(calibrated(bundle)).predict(video, explained.transcript)
+    plain = Predictor(calibrated(bundle)).predict(video, explained.transcript, allow_no_face=True)
     assert plain.scores == pytest.approx(explained.prediction.scores)
     for target in TARGETS:
         assert explained.contributions.total(target) == pytest.approx(explained.prediction.scores[target], abs=1e-6)
@@ -160,7 +160,7 @@ def test_other_systems_are_explained_too(
     make_system: Callable[..., Predictor], video: Path, tmp_path: Path, changes: dict[str, str]
 ) -> None:
     system = make_system(**changes)
-    explanation = explain_video(system, str(video), transcript="so it is", window_s=9.0)
+    explanation = explain_video(system, str(video), transcript="so it is", window_s=9.0, allow_no_face=True)
     assert explanation.windows == () and explanation.summary == {}
     assert (explanation.sound is None) == (changes.get("audio_text") == "text")
     assert bool(explanation.word_effects) == (changes.get("audio_text") != "audio")
@@ -179,14 +179,14 @@ class FakeRecogniser:
 
 def test_recognised_words_are_explained(make_system: Callable[..., Predictor], video: Path) -> None:
     system = make_system(("audio-text",))
-    expected = system.predict(video, "so it is")
+    expected = system.predict(video, "so it is", allow_no_face=True)
     recogniser = system.recogniser = FakeRecogniser()
-    heard = explain_video(system, video, window_s=9.0)
+    heard = explain_video(system, video, window_s=9.0, allow_no_face=True)
     assert (heard.transcript, recogniser.calls) == ("so it is", 1)
     assert heard.prediction.scores == expected.scores
     assert [effect.text for effect in heard.word_effects] == ["so", "it", "is"]
     assert "the words are from speech recognition (fake) and may be wrong" in heard.prediction.warnings
-    silent = explain_video(system, video, transcript="", window_s=9.0)
+    silent = explain_video(system, video, transcript="", window_s=9.0, allow_no_face=True)
     assert (silent.transcript, silent.word_effects, recogniser.calls) == ("", (), 1)
 
 
@@ -195,7 +195,7 @@ def test_a_single_stream_is_explained(
     make_system: Callable[..., Predictor], video: Path, tmp_path: Path, stream: Stream
 ) -> None:
     system = make_system((stream,))
-    explanation = explain_video(system, video, transcript="", window_s=9.0)
+    explanation = explain_video(system, video, transcript="", window_s=9.0, allow_no_face=True)
     report = write_video_report(explanation, video, system.bundle, tmp_path)
     assert ("overlay.mp4" in report.files) == (stream == "face")
     scores = explanation.prediction.scores
@@ -218,13 +218,14 @@ def test_warnings_name_what_is_unlike_the_training_clips(bundle: Bundle, video: 
     near = calibrated(bundle)
     strict = replace(near, calibration=replace(near.calibration, distance_limit=dict.fromkeys(STREAMS, 1e-9)))
     text = "I have to say that we are so happy about this and the people in it"
-    warnings = Predictor(strict).predict(video, text).warnings
+    warnings = Predictor(strict).predict(video, text, allow_no_face=True).warnings
     assert "the transcript seems to be in English, but most training transcripts are in German" in warnings
     assert sum(" is unlike th" in warning and "in the training clips" in warning for warning in warnings) == 3
     wide = replace(
         near, calibration=replace(near.calibration, distance_limit=dict.fromkeys(STREAMS, 1e9), language=None)
     )
-    assert not any("training clips" in w for w in Predictor(wide).predict(video, text).warnings if "long" not in w)
+    warnings = Predictor(wide).predict(video, text, allow_no_face=True).warnings
+    assert not any("training clips" in warning for warning in warnings if "long" not in warning)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +240,11 @@ def test_bad_input_is_refused(
         explain_video(predictor, path, **{name: value for name, value in arguments.items() if name != "path"})
 
 
+def test_a_video_without_a_face_is_not_explained_unless_asked_for(predictor: Predictor, video: Path) -> None:
+    with pytest.raises(NotScoredError, match="no face was found in any of 4 frames"):
+        explain_video(predictor, video)
+
+
 def test_a_refused_video_leaves_no_folder(bundle: Bundle, tmp_path: Path) -> None:
     save_bundle(bundle, tmp_path / "run" / "bundle")
     assert cli.main(["explain", str(tmp_path / "run"), "gone.mp4", "--out", str(tmp_path / "out")]) == 2
@@ -249,7 +255,7 @@ def test_the_batch_is_scored_once(predictor: Predictor, video: Path, monkeypatch
     calls = []
     features = predictor.features
     monkeypatch.setattr(predictor, "features", lambda batch: calls.append(len(batch)) or features(batch))
-    explain_video(predictor, video, transcript="so it is", window_s=9.0)
+    explain_video(predictor, video, transcript="so it is", window_s=9.0, allow_no_face=True)
     assert calls == [1]
 
 
@@ -259,7 +265,10 @@ def test_the_command_explains_videos_and_stores(
     save_bundle(calibrated(bundle), tmp_path / "run" / "bundle")
     assert load_bundle(tmp_path / "run").calibration == calibrated(bundle).calibration
     words = ["explain", str(tmp_path / "run")]
-    assert cli.main([*words, str(video), "--out", str(tmp_path / "out"), "--window-s", "9"]) == 0
+    assert cli.main([*words, str(video)]) == 2
+    assert "no face was found in any of 4 frames" in capsys.readouterr().err
+    options = ["--out", str(tmp_path / "out"), "--window-s", "9", "--allow-no-face"]
+    assert cli.main([*words, str(video), *options]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"openness +0\.\d\d \(0\.\d\d to \d\.\d\d, 90%\)", shown) and "report.html" in shown
     assert cli.main([*words, str(store), "--json"]) == 0

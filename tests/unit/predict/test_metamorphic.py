@@ -171,7 +171,7 @@ def predictor(bundle: Bundle) -> Predictor:
 
 
 def scores(predictor: Predictor, path: Path) -> np.ndarray:
-    prediction = predictor.predict(path, "hello there")
+    prediction = predictor.predict(path, "hello there", allow_no_face=True)
     return np.array([[scores[target] for target in TARGETS] for scores in prediction.streams.values()])
 
 

@@ -21,6 +21,7 @@ from crnet.errors import (
     LabelError,
     MediaError,
     MissingDependencyError,
+    NotScoredError,
     StorageError,
     UsageError,
 )
@@ -256,6 +257,39 @@ def test_an_error_that_affects_every_video_ends_the_batch(
     monkeypatch.setattr(predict_module, "extract_clip", broken)
     with pytest.raises(type(error)):
         list(predictor.predict_many([tmp_path / "a.mp4"]))
+
+
+def test_a_video_without_a_face_is_scored_only_if_asked_for(
+    tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch, clip_maker: MakeClip
+) -> None:
+    def extract_clip(path: Path, **_: object) -> Clip:
+        boxes = np.full((8, 4), 3, np.float32)
+        boxes[0 if path.stem == "nobody" else 3 :] = np.nan
+        return clip_maker(path.name, face_box=boxes)
+
+    monkeypatch.setattr(predict_module, "extract_clip", extract_clip)
+    videos = [tmp_path / name for name in ("nobody.mp4", "somebody.mp4")]
+    for video in videos:
+        video.touch()
+    nobody, somebody = predictor.predict_many(videos)
+    assert nobody.scores is None and somebody.scores is not None
+    assert nobody.error.startswith(f"{videos[0]}: no face was found in any of 4 frames (--allow-no-face ")
+    assert nobody.to_dict()["scores"] is None
+    with pytest.raises(NotScoredError):
+        predictor.predict(videos[0])
+    asked_for = predictor.predict(videos[0], allow_no_face=True)
+    assert asked_for.scores is not None and asked_for.faces.found == 0
+    assert next(iter(predictor.predict_many(videos, allow_no_face=True))).scores == asked_for.scores
+    assert predictor.predict_clip(extract_clip(videos[0])).scores == asked_for.scores  # a clip of a data set
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_still_pictures_are_read_only_if_asked_for(
+    tmp_path: Path, predictor: Predictor, fake_media: list[dict], allowed: bool
+) -> None:
+    (tmp_path / "v.mp4").write_text("good")
+    predictor.predict(tmp_path / "v.mp4", allow_no_face=allowed)
+    assert fake_media[0]["allow_still"] is allowed
 
 
 def test_a_folder_is_not_a_video(predictor: Predictor, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class FakeRecogniser:
 
 @pytest.fixture
 def video(monkeypatch: pytest.MonkeyPatch, clip_maker: Callable[..., Clip], tmp_path: Path) -> Path:
-    def read_video(path: Path, settings: object) -> Clip:
+    def read_video(path: Path, settings: object, *, allow_still: bool) -> Clip:
         return clip_maker(path.name)
 
     monkeypatch.setattr("crnet.media.reader.read_video", read_video)

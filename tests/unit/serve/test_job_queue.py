@@ -69,6 +69,14 @@ def test_jobs_run_in_order_and_report_how_many_videos_are_ahead(storage: Storage
     assert [job.name for job in worker.jobs] == ["0.mp4", "1.mp4", "2.mp4"]
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+def test_the_server_decides_whether_videos_without_a_face_are_scored(storage: Storage, allowed: bool) -> None:
+    job_queue = JobQueue([FakeWorkerClient()], storage, Limits(), allow_no_face=allowed)  # type: ignore[list-item]
+    asyncio.run(all_messages(job_queue, new_request(storage, "a.mp4")))
+    worker: Any = job_queue._workers[0]
+    assert [job.allow_no_face for job in worker.jobs] == [allowed]
+
+
 def test_each_worker_scores_one_video_at_the_same_time(storage: Storage) -> None:
     for messages in score_at_once(new_queue(storage, workers=2), storage, 2):
         assert WAITING not in [m["task"] for m in messages if isinstance(m, dict)]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from crnet.errors import MediaError
+from crnet.errors import MediaError, NotScoredError
 from crnet.explain.explain import TASK
 from crnet.serve import worker
 from crnet.serve.limits import Limits
-from crnet.serve.worker import BUG, OUT_OF_MEMORY, ScoringJob, ThrottledProgress, run_job
+from crnet.serve.worker import BUG, NOT_SCORED_REMEDY, OUT_OF_MEMORY, ScoringJob, ThrottledProgress, run_job
 from crnet.types import Prediction
 
 JOB = ScoringJob("talk.mp4", "hello", True, Limits(max_upload_mb=3), threads=2)
@@ -53,6 +53,7 @@ def test_each_step_of_an_explanation_is_a_task() -> None:
     [
         (MediaError("not a video", path="/srv/secret/video", remedy="check it"), "not a video (check it)"),
         (MediaError("not a video", path="/srv/secret/video"), "not a video"),
+        (NotScoredError("no face", path="/srv/secret/video", remedy="--allow"), f"no face ({NOT_SCORED_REMEDY})"),
         (MemoryError(), OUT_OF_MEMORY),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), OUT_OF_MEMORY),
         (OSError(12, "Cannot allocate memory"), OUT_OF_MEMORY),
@@ -90,18 +91,21 @@ def test_a_video_without_transcript_goes_to_speech_recognition(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, transcript: Path | None
 ) -> None:
     transcripts: list[object] = []
+    allowed: list[bool] = []
 
     class FakePredictor:
-        def predict(self, video: Path, transcript: object) -> Prediction:
+        def predict(self, video: Path, transcript: object, *, allow_no_face: bool) -> Prediction:
+            allowed.append(allow_no_face)
             transcripts.append(transcript)  # None: the recogniser transcribes, as in `crnet predict`
             return Prediction(str(video), 1.0, None, error="not scored")
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("crnet.media.video.probe", lambda path: SimpleNamespace(duration_s=1.0))
     (tmp_path / worker.VIDEO_FILE).write_bytes(b"video")
-    job = replace(JOB, transcript=text, explain=False)
+    job = replace(JOB, transcript=text, explain=False, allow_no_face=bool(text.strip()))
     worker.score(FakePredictor(), tmp_path, job, ThrottledProgress(lambda _: None))  # type: ignore[arg-type]
     assert transcripts == [transcript]
+    assert allowed == [job.allow_no_face]
 
 
 def test_subtitles_get_a_subtitle_suffix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
