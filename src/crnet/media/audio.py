@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crnet.errors import MediaError, MissingDependencyError
 from crnet.media.container import Losses, decode_packet, open_media
-from crnet.media.samples import Piece, read_pieces
+from crnet.media.samples import Mixer, Piece, read_pieces
 from crnet.media.streams import audio_stream
 from crnet.media.timeline import Timeline, read_shifted
 from crnet.media.video import probe
@@ -42,11 +42,13 @@ class Sound:
             track or none of it can be decoded.
         lost_packets: Number of packets that cannot be decoded, replaced by silence.
         before_s: Seconds of sound before the first picture, which are left out.
+        warnings: What a user should know about the channels.
     """
 
     samples: NDArray[np.int16]
     lost_packets: int = 0
     before_s: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 def read_audio(path: Path | str, max_s: float = 60.0) -> NDArray[np.int16]:
@@ -77,7 +79,8 @@ def read_audio(path: Path | str, max_s: float = 60.0) -> NDArray[np.int16]:
 def read_sound(path: Path | str, timeline: Timeline | None, max_s: float = 60.0) -> Sound:
     """Read the sound: the mean of the track's channels, resampled to 16 kHz by soxr HQ.
 
-    `crnet.media.streams.audio_stream` chooses the track.
+    `crnet.media.streams.audio_stream` chooses the track. Where the mean of all channels loses most of the sound, as in
+    opposite phase or with speech in one of six, it is read again from the channels of `channels_to_mix`.
 
     Presentation time stamps decide when each sample is heard. Gaps are silence; sound before the first picture is left
     out. Memory is bounded by `max_s`.
@@ -90,8 +93,14 @@ def read_sound(path: Path | str, timeline: Timeline | None, max_s: float = 60.0)
     Raises:
         MediaError: The file itself cannot be opened.
     """
+    mixer = Mixer()
+    sound = _read_mixed(Path(path), timeline, max_s, mixer)
+    better = mixer.better()
+    return _read_mixed(Path(path), timeline, max_s, Mixer(better)) if better else sound
+
+
+def _read_mixed(path: Path, timeline: Timeline | None, max_s: float, mixer: Mixer) -> Sound:
     losses, placed = Losses(), _Placed(None if timeline is None else timeline.zero_s)
-    path = Path(path)
     with open_media(path) as container:
         stream = audio_stream(container, path)
         if stream is None:
@@ -99,10 +108,10 @@ def read_sound(path: Path | str, timeline: Timeline | None, max_s: float = 60.0)
         shifts = () if timeline is None else timeline.audio_shifts
         packets = read_shifted(container, stream, shifts, losses)
         frames = (frame for packet in packets for frame in decode_packet(packet, losses))
-        pieces = list(_resampled(placed.pieces(read_pieces(frames, losses)), max_s))
+        pieces = list(_resampled(placed.pieces(read_pieces(frames, losses), mixer), max_s))
     sound = np.concatenate([np.zeros(0, np.float32), *pieces])[: round(max_s * SAMPLE_RATE_HZ)]
     samples = np.clip(np.rint(sound * INT16_FULL_SCALE), -INT16_FULL_SCALE, INT16_FULL_SCALE - 1).astype(np.int16)
-    return Sound(samples, losses.packets, placed.before_s)
+    return Sound(samples, losses.packets, placed.before_s, tuple(mixer.warnings()))
 
 
 class _Placed:
@@ -121,10 +130,10 @@ class _Placed:
         self._end_s = 0.0  # of the sound so far
         self._drift_s: float | None = None  # mean deviation of the time stamps; None before the first piece
 
-    def pieces(self, timed: Iterator[Piece]) -> Iterator[tuple[int, Float32[np.ndarray, " m"]]]:
-        """Yield sample rate and the mean of the channels, without gaps from zero on."""
+    def pieces(self, timed: Iterator[Piece], mixer: Mixer) -> Iterator[tuple[int, Float32[np.ndarray, " m"]]]:
+        """Yield sample rate and mixed samples, without gaps from zero on."""
         for timed_piece in timed:
-            rate_hz, piece = timed_piece.rate_hz, timed_piece.samples.mean(axis=0)
+            rate_hz, piece = timed_piece.rate_hz, mixer.mono(timed_piece)
             late = round(self._correction_s(timed_piece.time_s, len(piece) / rate_hz) * rate_hz)
             chunk = round(SILENCE_CHUNK_S * rate_hz)
             for start in range(0, late, chunk):

@@ -287,5 +287,6 @@ def _warnings(
         yield "the sound is nearly silent"
     if len(sound.samples) and sound.lost_packets:
         yield f"{sound.lost_packets} packets of the sound cannot be decoded; they are silence"
+    yield from sound.warnings
     if sound.before_s > SOUND_BEFORE_S:
         yield f"the first {sound.before_s:.1f} s of the sound come before the first picture; they are left out"

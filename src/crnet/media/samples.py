@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
+from numpy.typing import NDArray
 
 from crnet.media.container import Losses
 from crnet.media.pyav import av
@@ -16,6 +17,8 @@ from crnet.media.pyav import av
 logger = logging.getLogger(__name__)
 
 LOUDEST_SAMPLE = 1e6  # of full scale; larger values are damage
+KEPT_ENERGY = 1 / 8  # of the loudest channel; one silent channel of two leaves 1/4
+SIGNAL_ENERGY = 0.01  # of the loudest channel; quieter ones count as empty
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,3 +61,58 @@ def _finite(samples: Float32[np.ndarray, "channels n"]) -> Float32[np.ndarray, "
     """Return samples with silence instead of those that are not finite, or beyond anything that can be recorded."""
     is_sound = np.abs(samples) <= LOUDEST_SAMPLE
     return samples if is_sound.all() else np.where(is_sound, samples, np.float32(0))
+
+
+class Mixer:
+    """Mixes channels into one, and measures whether their plain mean loses the sound.
+
+    Args:
+        chosen: Numbers, from 0, of the channels to take the mean of, by layout; all those of other layouts.
+    """
+
+    def __init__(self, chosen: Mapping[str, NDArray[np.intp]] | None = None) -> None:
+        self._chosen = chosen or {}
+        self._products: dict[str, Float64[np.ndarray, "channels channels"]] = {}
+
+    def mono(self, piece: Piece) -> Float32[np.ndarray, " n"]:
+        """Return the mean of the channels of a piece."""
+        channels, length = piece.samples.shape
+        if channels > 1 and length:
+            centred = piece.samples - piece.samples.mean(axis=1, keepdims=True)  # a constant is not heard
+            products = (centred @ centred.T).astype(np.float64)
+            self._products[piece.layout] = self._products.get(piece.layout, 0.0) + products
+        kept = piece.samples[self._chosen[piece.layout]] if piece.layout in self._chosen else piece.samples
+        return np.asarray(kept.mean(axis=0))
+
+    def better(self) -> dict[str, NDArray[np.intp]]:
+        """Return the channels to choose instead, by layout, where the mean of all loses most of the sound so far."""
+        choices = {layout: channels_to_mix(products) for layout, products in self._products.items()}
+        return {layout: channels for layout, channels in choices.items() if len(channels) < len(self._products[layout])}
+
+    def warnings(self) -> list[str]:
+        """Say which channels were mixed where they are not all."""
+        return [
+            f"the mean of the {len(self._products[layout])} channels of the sound loses most of it; "
+            + (f"the mean of channels {_numbers(channels)}" if len(channels) > 1 else f"channel {_numbers(channels)}")
+            + " was read instead"
+            for layout, channels in self._chosen.items()
+            if layout in self._products
+        ]
+
+
+def channels_to_mix(products: Float64[np.ndarray, "channels channels"]) -> NDArray[np.intp]:
+    """Return the channels whose mean keeps the sound: all, those with a signal, or else the loudest.
+
+    Args:
+        products: Inner products of the channels with each other; the energies are on the diagonal.
+    """
+    energies = np.diag(products)
+    loudest = int(np.argmax(energies))
+    for channels in (np.arange(len(energies)), np.flatnonzero(energies >= energies[loudest] * SIGNAL_ENERGY)):
+        if products[np.ix_(channels, channels)].mean() >= energies[loudest] * KEPT_ENERGY:
+            return channels
+    return np.array([loudest])
+
+
+def _numbers(channels: NDArray[np.intp]) -> str:
+    return ", ".join(str(channel + 1) for channel in channels)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from video_maker import write_video
 
-from crnet.media.audio import read_audio
+from crnet.media.audio import read_audio, read_sound
+from crnet.media.samples import channels_to_mix
 
 GREY = [np.full((16, 16, 3), 128, np.uint8)] * 5
 READ = "import sys; from crnet.media.audio import read_audio; print(len(read_audio(sys.argv[1])))"
@@ -71,3 +72,45 @@ def test_one_channel_without_numbers_leaves_the_others(tmp_path: Path) -> None:
         tmp_path / "a.mkv", GREY, sound=np.stack([np.full_like(voice, np.nan), voice]), sound_codec="pcm_f32le"
     )
     np.testing.assert_allclose(read_audio(path) / 32768, voice / 2, atol=2 / 32768)
+
+
+def test_stereo_in_opposite_phase_is_heard(tmp_path: Path) -> None:
+    voice = tone(300.0, rate_hz=16_000)
+    sound = read_sound(write_video(tmp_path / "a.mkv", GREY, sound=np.stack([voice, -voice])), None)
+    np.testing.assert_allclose(sound.samples / 32768, voice, atol=2 / 32768)
+    assert sound.warnings == ("the mean of the 2 channels of the sound loses most of it; channel 1 was read instead",)
+
+
+@pytest.mark.parametrize("speech", [0, 2, 5])
+def test_speech_in_one_channel_of_six_is_heard(tmp_path: Path, speech: int) -> None:
+    channels = np.zeros((6, 16_000), np.float32)
+    channels[speech] = tone(300.0, rate_hz=16_000)
+    sound = read_sound(write_video(tmp_path / "a.mkv", GREY, sound=channels, layout="5.1"), None)
+    np.testing.assert_allclose(sound.samples / 32768, channels[speech], atol=2 / 32768)
+    assert sound.warnings == (
+        f"the mean of the 6 channels of the sound loses most of it; channel {speech + 1} was read instead",
+    )
+
+
+def test_usual_stereo_is_the_plain_mean(tmp_path: Path) -> None:
+    left, right = (np.random.default_rng(i).integers(-9000, 9000, 16_000) for i in (0, 1))
+    for other in (left, right, np.zeros_like(left)):
+        both = np.stack([left, other]).astype(np.float32) / 32768
+        sound = read_sound(write_video(tmp_path / "a.mkv", GREY, sound=both), None)
+        assert np.array_equal(sound.samples, np.rint(both.mean(axis=0) * 32768).astype(np.int16))
+        assert not sound.warnings
+
+
+def test_a_constant_does_not_decide_which_channel_is_read(tmp_path: Path) -> None:
+    voice = tone(300.0, rate_hz=16_000)
+    channels = np.stack([np.full_like(voice, 0.9), voice, -voice, 0 * voice])
+    sound = read_sound(write_video(tmp_path / "a.mkv", GREY, sound=channels, layout="4.0"), None)
+    np.testing.assert_allclose(sound.samples / 32768, voice, atol=2 / 32768)
+
+
+def test_channels_with_a_signal_are_mixed_before_the_loudest_is_chosen() -> None:
+    # Energies by hand. Two equal, independent ones of six: the mean of all keeps 2/36, that of the two 2/4.
+    assert channels_to_mix(np.diag([0.0, 4, 0, 4, 0, 0])).tolist() == [1, 3]
+    assert channels_to_mix(np.diag([4.0, 0])).tolist() == [0, 1]  # 4/4 of 4 is above 1/8
+    assert channels_to_mix(np.array([[4.0, -4], [-4, 5]])).tolist() == [1]  # 1/4 of 5 is below 1/8
+    assert channels_to_mix(np.zeros((3, 3))).tolist() == [0, 1, 2]
