@@ -56,6 +56,17 @@ Workers = Annotated[
     ),
 ]
 
+MaxTime = Annotated[
+    float,
+    option(
+        "Longest time for reading one file, in seconds; each MB of the file adds 3 s. A file that takes longer fails, "
+        "and the others are still read."
+    ),
+]
+MaxMemory = Annotated[
+    int, option("Most memory that the process reading a file may take, in MB (on Linux). A file that needs more fails.")
+]
+
 # The same options where the configuration has the default.
 ConfiguredBatchSize = Annotated[int | None, DisallowNone, _BATCH_SIZE]
 ConfiguredEpochs = Annotated[int | None, DisallowNone, _EPOCHS]

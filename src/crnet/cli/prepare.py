@@ -10,9 +10,10 @@ from typing import Annotated
 from tyro.conf import DisallowNone, Positional
 
 from crnet.cli.exit_codes import EXIT_DONE, EXIT_FAILURES
-from crnet.cli.options import Asr, Command, Json, NewEncoder, Workers, option
+from crnet.cli.options import Asr, Command, Json, MaxMemory, MaxTime, NewEncoder, Workers, option
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import print_json
+from crnet.media.limits import FileLimits
 from crnet.text.encoders import DEFAULT_ENCODER
 
 FAILURES_SHOWN = 10
@@ -41,6 +42,8 @@ class Prepare(Command):
     pixels: Annotated[int, option("Height and width of the stored frames, in pixels.")] = 112
     encoder: NewEncoder = DEFAULT_ENCODER
     asr: Asr = None
+    max_time_s: MaxTime = FileLimits.max_time_s
+    max_memory_mb: MaxMemory = FileLimits.max_memory_mb
     json: Json = False
 
     def __call__(self) -> int:
@@ -61,6 +64,7 @@ class Prepare(Command):
                 encoder=encoder,
                 recogniser=None if self.asr is None else FasterWhisper(self.asr),
                 progress=progress,
+                limits=FileLimits(self.max_time_s, self.max_memory_mb),
             )
         failures = [vars(failure) for failure in report.failures]
         if self.json:

@@ -30,6 +30,7 @@ from crnet.data.sources.dataset import Dataset, Failure, LabelledClip, LockedArc
 from crnet.data.sources.open_dataset import open_dataset
 from crnet.data.store import CLIP_FORMAT
 from crnet.errors import StorageError, UsageError
+from crnet.media.limits import FileLimits, file_size
 from crnet.text.asr import SpeechRecogniser
 from crnet.text.encoder_interface import TextEncoder, encoder_label
 from crnet.text.hashed_ngrams import HashedNgrams
@@ -145,6 +146,7 @@ def prepare(
     progress: Progress = no_progress,
     extract: ClipExtractor = extract_clip,
     recogniser: SpeechRecogniser | None = None,
+    limits: FileLimits | None = None,
 ) -> PrepareReport:
     """Prepare a dataset: write the clip store that training and evaluation read.
 
@@ -163,6 +165,8 @@ def prepare(
         progress: Called after every clip.
         extract: Turns a video into a clip.
         recogniser: Speech recogniser for clips without a transcript; None disables it.
+        limits: What reading one video may take; None: the defaults. They need worker processes. With a recogniser,
+            whose model may be large, the one on memory does not hold.
 
     Raises:
         ConfigError: `store` was prepared with other settings.
@@ -186,7 +190,7 @@ def prepare(
     )
     try:
         with leaves_no_leftovers(store):
-            tally = _extract_all(dataset, context, processes, progress)
+            tally = _extract_all(dataset, context, processes, limits or FileLimits(), progress)
             return _finish(source, store, dataset, tally, recorded, encoder.name)
     finally:
         shutil.rmtree(store / WORK_NAME, ignore_errors=True)
@@ -228,12 +232,15 @@ def _log_space(dataset: Dataset, store: Path, settings: MediaSettings) -> None:
     _log.log(level, message, len(dataset.clips), needed_gb, free_gb, store)
 
 
-def _extract_all(dataset: Dataset, context: ExtractContext, workers: int, progress: Progress) -> _Tally:
+def _extract_all(
+    dataset: Dataset, context: ExtractContext, workers: int, limits: FileLimits, progress: Progress
+) -> _Tally:
     """Extract every clip that has a video; add the clips without one to the failures."""
     tally = _Tally()
     progress(TASK, 0, len(dataset.clips))
     jobs = _jobs(dataset, context.store / WORK_NAME, tally)
-    results = run_jobs(functools.partial(extract_to_store, context), jobs, workers)
+    job_limits = limits.of_jobs(_video_bytes, limit_memory=context.recogniser is None)
+    results = run_jobs(functools.partial(extract_to_store, context), jobs, workers, limits=job_limits)
     for finished, (job, result) in enumerate(results, start=1):
         note = ""
         if isinstance(result, ExtractedClip):
@@ -275,9 +282,12 @@ def _delete_temporary_archives(tally: _Tally, group: int) -> None:
 
 
 def _dead_worker_failure(job: ExtractJob, death: WorkerDied) -> Failure:
-    reason = f"the worker process died (exit code {death.exit_code})"
-    remedy = "run again, with fewer workers if memory is short"
-    return Failure(job.clip.clip_id, job.video.display_path, reason, remedy)
+    return Failure(job.clip.clip_id, job.video.display_path, *death.explain("reading it"))
+
+
+def _video_bytes(job: ExtractJob) -> int:
+    location = job.video.location
+    return file_size(location) if isinstance(location, Path) else location.bytes_unpacked
 
 
 def _finish(

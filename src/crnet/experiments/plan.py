@@ -104,11 +104,9 @@ def train_plan(workspace: Workspace, planned: Sequence[PlannedNet], workers: int
     with watched_logs({net.folder: net.epochs for net in planned}, TASK, workspace.progress):
         for done, (net, outcome) in enumerate(run_jobs(train, waiting, processes), start=1):
             if isinstance(outcome, WorkerDied):
-                raise CrnetError(
-                    f"the process that trained a {net.spec.stream} network died with exit code {outcome.exit_code}",
-                    path=net.folder,
-                    remedy="run the same command again to resume; fewer --workers need less memory",
-                )
+                reason, _ = outcome.explain(f"training a {net.spec.stream} network")
+                remedy = "run the same command again to resume; fewer --workers need less memory"
+                raise CrnetError(reason, path=net.folder, remedy=remedy)
             if outcome:
                 failures[net.folder] = outcome
                 logger.warning("%s: %s", net.folder, outcome)

@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from crnet.errors import MediaError
 from crnet.media.container import (
     FORMATS_WITH_ONE_LENGTH,
     Losses,
@@ -31,6 +32,8 @@ BROADCAST_FORMATS = frozenset({"mpegts", "mpeg"})
 
 RESTART_S = 0.5  # decoding times that go back by more than this have been restarted
 LONGEST_REORDER_S = 5.0  # no frame is decoded this long before it is shown
+MAX_PACKETS = 2_000_000
+"""Files with more packets of picture and sound are refused: five hours have that many, at 60 frames a second."""
 LONGEST_PAUSE_S = 60.0  # in broadcast formats, a longer time without any packet is a new clock
 
 Shifts = tuple[tuple[int, int], ...]
@@ -128,12 +131,12 @@ def scan_packets(container: Any, video: Any, audio: Any | None, path: Path) -> P
     """Read all packets of the picture and the sound, and decode the first frame.
 
     Raises:
-        MediaError: No frame can be decoded, or it is too large.
+        MediaError: No frame can be decoded, or it is too large; or there are more than `MAX_PACKETS` packets.
     """
     streams = [video] if audio is None else [video, audio]
     tracks = {stream.index: Track(stream.time_base or DEFAULT_TIME_BASE) for stream in streams}
     recordings = Recordings(container.format.name)
-    first_frame, end_s, losses = None, 0.0, Losses()
+    first_frame, end_s, losses, packets = None, 0.0, Losses(), 0
     has_one_length = container.format.name in FORMATS_WITH_ONE_LENGTH
     for packet in read_packets(container, container.streams if has_one_length else streams, losses):
         if has_one_length and packet.pts is not None:
@@ -143,6 +146,10 @@ def scan_packets(container: Any, video: Any, audio: Any | None, path: Path) -> P
             continue
         if packet.size or packet.pts is not None:
             track.add(packet, recordings.part_of(packet))
+            packets += 1
+        if packets > MAX_PACKETS:
+            reason = f"more than {MAX_PACKETS:,} packets of picture and sound are too many"
+            raise MediaError(reason, path=path, remedy="cut the video into parts")
         if first_frame is None and packet.stream_index == video.index:
             first_frame = next(iter(decode_packet(packet, losses)), None)
     if first_frame is None:

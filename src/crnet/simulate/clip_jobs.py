@@ -38,10 +38,8 @@ def run_clip_jobs(
     progress(TASK, done, total)
     for plan, result in run_jobs(job, plans, workers):
         if isinstance(result, WorkerDied):
-            raise CrnetError(
-                f"the worker process that drew {plan.name} died (exit code {result.exit_code})",
-                remedy="run again, with fewer workers if memory is short",
-            )
+            reason, remedy = result.explain(f"drawing {plan.name}")
+            raise CrnetError(reason, remedy=remedy)
         results.append(result)
         progress(TASK, done + len(results), total)
     return results

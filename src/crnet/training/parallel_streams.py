@@ -70,11 +70,9 @@ def _require_alive(stream: Stream, run_dir: Path, outcome: Path | WorkerDied) ->
         CrnetError: The process died.
     """
     if isinstance(outcome, WorkerDied):
-        raise CrnetError(
-            f"the process that trained the {stream} stream died with exit code {outcome.exit_code}",
-            path=run_dir / stream,
-            remedy="repeat the command to resume; if memory is short, use --training.threads None",
-        )
+        reason, _ = outcome.explain(f"training the {stream} stream")
+        remedy = "repeat the command to resume; if memory is short, use --training.threads None"
+        raise CrnetError(reason, path=run_dir / stream, remedy=remedy)
     return outcome
 
 

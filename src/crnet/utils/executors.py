@@ -13,15 +13,19 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from importlib import import_module
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
+from types import ModuleType
 from typing import Any, TypeVar
 
 from crnet.errors import UsageError
+from crnet.utils.job_limits import Exceeded, JobLimits, JobWatch
 
 if sys.platform == "linux":
     import fcntl
@@ -30,22 +34,77 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 SHUTDOWN_TIMEOUT_S = 10.0  # a worker that has not ended by then is killed
+MAX_FAILED_STARTS = 5  # if the first ones are all killed, so would be the others
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT})
 _READY, _DONE, _RAISED = range(3)
 
 
 @dataclass(frozen=True)
 class WorkerDied:
-    """Stands for the result of a job whose process died; `exit_code` is negative after a signal."""
+    """Stands for the result of a job whose process died.
+
+    Attributes:
+        exit_code: Negative after a signal.
+        exceeded: The limit for which the process was killed; None if it died by itself.
+        starting: Whether it died before it could begin the job.
+    """
 
     exit_code: int | None
+    exceeded: Exceeded | None = None
+    starting: bool = False
+
+    def explain(self, task: str) -> tuple[str, str]:
+        """Return the reason and a remedy.
+
+        Args:
+            task: What the process did, such as "reading it".
+        """
+        number = -self.exit_code if self.exit_code is not None and self.exit_code < 0 else 0
+        name = (signal.strsignal(number) if number else None) or f"signal {number}"
+        if self.exceeded is not None:
+            return f"{task} {self.exceeded.reason}", self.exceeded.remedy
+        if self.starting:
+            reason = f"the worker process was killed while it started ({name.lower()})"
+            return reason, "run again, with fewer workers if memory is short"
+        if number in CRASHES:
+            return (
+                f"{task} crashed the worker process ({name.lower()})",
+                "report it as a bug, with the file if possible",
+            )
+        if number == signal.SIGKILL:
+            reason = "the worker process was killed, probably because memory was short"
+            return reason, "run again, with fewer workers"
+        if number:
+            return f"the worker process was ended from outside ({name.lower()})", "run again"
+        return f"{task} ended the worker process with exit code {self.exit_code}", "report it as a bug"
 
 
 @dataclass(eq=False)
 class _Worker:
     process: SpawnProcess
     connection: Connection
-    job: Any = None  # None while the process starts
+    job: Any = None
+    is_ready: bool = False
+
+
+@dataclass(eq=False)
+class _Pool:
+    """The workers by their connections, and what starting one takes.
+
+    Attributes:
+        function: See `run_jobs`.
+        preload: See `run_jobs`.
+        watch: Watches the running jobs.
+        workers: The workers.
+        failed_starts: Number of workers that were killed while they started; None once one has started.
+    """
+
+    function: Callable[[Any], Any]
+    preload: Sequence[str]
+    watch: JobWatch
+    workers: dict[Connection, _Worker] = field(default_factory=dict)
+    failed_starts: int | None = 0
 
 
 def available_cores() -> int:
@@ -70,7 +129,12 @@ def worker_processes(workers: int | None) -> int:
 
 
 def run_jobs(
-    function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
+    function: Callable[[Job], Result],
+    jobs: Iterable[Job],
+    workers: int,
+    *,
+    limits: JobLimits[Job] | None = None,
+    preload: Sequence[str] = (),
 ) -> Iterator[tuple[Job, Result | WorkerDied]]:
     """Run jobs in worker processes, and yield each job with its result as soon as it is finished, in any order.
 
@@ -79,9 +143,12 @@ def run_jobs(
     Args:
         function: Runs one job. It is pickled once for each worker. An exception it raises ends the run and is raised
             here.
-        jobs: Drawn one by one as workers become free; None is not a job.
+        jobs: Drawn one by one as workers become free, the first one while the first worker starts; None is not a job.
         workers: Number of processes, each with one compute thread; 0 runs the jobs in this process (see
             `worker_processes`).
+        limits: What a job may use. A worker that uses more is killed, and `WorkerDied` says so. Without worker
+            processes there are no limits.
+        preload: Modules that a worker imports while it starts.
 
     Raises:
         UsageError: Worker processes cannot be started.
@@ -91,59 +158,107 @@ def run_jobs(
             yield job, function(job)
         return
     remaining = iter(jobs)
-    first = list(islice(remaining, workers))
-    remaining = chain(first, remaining)
-    pool: dict[Connection, _Worker] = {}
+    pool = _Pool(function, preload, JobWatch(limits or JobLimits()))
     try:
-        for _ in first:
-            _start_worker(pool, function)
-        while pool:
-            for ready in connection.wait(list(pool)):
-                finished = _receive(pool, pool[ready], remaining, function)  # type: ignore[index]  # a Connection
+        for _ in range(workers):
+            worker = _start_worker(pool)
+            if not _give_job(worker, next(remaining, None)):
+                break
+        while busy := [end for end, worker in pool.workers.items() if worker.job is not None]:
+            for ready in connection.wait(busy):
+                finished = _receive(pool, pool.workers[ready], remaining)  # type: ignore[index]  # a Connection
                 if finished is not None:
                     yield finished
     finally:
-        for worker in pool.values():
+        pool.watch.stop()
+        for worker in pool.workers.values():
             worker.process.terminate()
             _end_worker(worker)
 
 
-def _receive(
-    pool: dict[Connection, _Worker], worker: _Worker, remaining: Iterator[Job], function: Callable[[Job], Result]
-) -> tuple[Job, Result | WorkerDied] | None:
-    """Receive a worker's message and send it the next job. Return the job that it finished, if it had one."""
+def _receive(pool: _Pool, worker: _Worker, remaining: Iterator[Any]) -> tuple[Any, Any] | None:
+    """Receive a worker's message and send it the next job. Return the job that it finished, if it did, and the result.
+
+    Raises:
+        UsageError: The worker did not start, and neither would others.
+    """
     job = worker.job
     try:
         kind, answer = worker.connection.recv()
-    except (EOFError, ConnectionResetError):
-        del pool[worker.connection]
-        _end_worker(worker)
-        if job is None:
-            raise UsageError(
-                "worker processes cannot be started",
-                remedy="in a script, call it below `if __name__ == '__main__':`, or use 0 workers",
-            ) from None
-        _start_worker(pool, function)
-        return job, WorkerDied(worker.process.exitcode)
+    except (EOFError, OSError):  # OSError: in the middle of a message, or with something unread
+        return job, _replace(pool, worker, remaining)
+    if kind == _READY:
+        worker.is_ready, pool.failed_starts = True, None
+        pool.watch.begin(worker.process, worker.connection, job)
+        return None
+    if pool.watch.end(worker.process) is not None:  # killed just after it had answered
+        worker.process.join()
+        return job, _replace(pool, worker, remaining)
     if kind == _RAISED:
         raise answer
-    worker.job = next(remaining, None)
-    if worker.job is None:
-        del pool[worker.connection]
-        _end_worker(worker)
+    if _give_job(worker, next(remaining, None)):
+        pool.watch.begin(worker.process, worker.connection, worker.job)
     else:
-        worker.connection.send(worker.job)
-    return None if kind == _READY else (job, answer)
+        del pool.workers[worker.connection]
+        _end_worker(worker)
+    return job, answer
 
 
-def _start_worker(pool: dict[Connection, _Worker], function: Callable[[Any], Any]) -> None:
+def _replace(pool: _Pool, worker: _Worker, remaining: Iterator[Any]) -> WorkerDied:
+    """Start another worker with the next job in place of one that died, and return how that one died.
+
+    Raises:
+        UsageError: The worker did not start, and neither would others.
+    """
+    exceeded = pool.watch.end(worker.process)
+    del pool.workers[worker.connection]
+    _end_worker(worker)
+    exit_code = worker.process.exitcode
+    if not worker.is_ready and pool.failed_starts is not None:
+        pool.failed_starts += 1
+    if not worker.is_ready and ((exit_code or 0) >= 0 or (pool.failed_starts or 0) >= MAX_FAILED_STARTS):
+        raise UsageError(
+            "worker processes cannot be started",
+            remedy="in a script, call it below `if __name__ == '__main__':`, or use 0 workers",
+        )
+    job = next(remaining, None)
+    if job is not None:
+        _give_job(_start_worker(pool), job)
+    return WorkerDied(exit_code, exceeded, starting=not worker.is_ready)
+
+
+def _start_worker(pool: _Pool) -> _Worker:
     context = get_context("spawn")  # fork would copy locks held by threads that it does not copy
     parent_end, worker_end = context.Pipe()
-    process = context.Process(target=_serve, args=(worker_end,), daemon=True)
-    process.start()
+    process = context.Process(target=_serve, args=(worker_end, tuple(pool.preload)), daemon=True)
+    function = bytes(ForkingPickler.dumps(pool.function))
+    with nullcontext() if b"__main__" in function else _without_main():
+        process.start()
     worker_end.close()
-    pool[parent_end] = _Worker(process, parent_end)
-    parent_end.send(function)
+    worker = pool.workers[parent_end] = _Worker(process, parent_end)
+    with suppress(BrokenPipeError, ConnectionResetError):
+        parent_end.send_bytes(function)
+    return worker
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep multiprocessing from running the user's script again in a worker that needs nothing of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _give_job(worker: _Worker, job: Any) -> bool:
+    """Send a worker its next job; return False if there is none."""
+    worker.job = job
+    if job is not None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it died: waiting for its answer will tell
+            worker.connection.send(job)
+    return job is not None
 
 
 def _end_worker(worker: _Worker) -> None:
@@ -154,7 +269,7 @@ def _end_worker(worker: _Worker) -> None:
         worker.process.join()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Make this process end as soon as its parent does, even in the middle of a job that takes an hour.
 
     A thread waits for the end of the parent. It needs the interpreter, which native code can hold for as long as it
@@ -176,14 +291,16 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()  # also notices a parent that ended before these calls
 
 
-def _serve(jobs: Connection) -> None:
+def _serve(jobs: Connection, preload: Sequence[str]) -> None:
     """Run jobs in a worker process until the parent closes the pipe or ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl+C the parent ends its workers
-    _end_with_parent()
+    end_with_parent()
     for variable in THREAD_VARIABLES:
         os.environ[variable] = "1"  # must be set before the function's modules are imported with it
     try:
         function = jobs.recv()
+        for module in preload:
+            import_module(module)
         jobs.send((_READY, None))
         while True:
             job = jobs.recv()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 import zlib
@@ -45,6 +46,13 @@ def fake_clip(path: Path, *, clip_id: str, transcript: str, encoder: TextEncoder
         raise StorageError("disk full", path=path)
     if content == b"die":
         os._exit(9)
+    if content == b"crash":
+        ctypes.string_at(0)
+    if content == b"hang":
+        time.sleep(60)
+    if content == b"flood":
+        held = [b"1" * (10 << 20) for _ in range(200)]
+        time.sleep(len(held))
     frames = settings.segments * (settings.frames_per_segment or 3)
     rng = np.random.default_rng(zlib.crc32(content))
     jpegs = rng.integers(0, 256, (2, frames * 5), dtype=np.uint8)

@@ -19,6 +19,7 @@ from crnet.data.prepare import PrepareReport, prepare
 from crnet.data.sources.dataset import Failure, LabelledClip, Video
 from crnet.data.store import read_clip
 from crnet.errors import ConfigError, LabelError, StorageError, UsageError
+from crnet.media.limits import FileLimits
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import TARGETS, Clip
 
@@ -89,8 +90,26 @@ def test_when_a_worker_dies_only_its_clip_fails(tmp_path: Path) -> None:
     contents = {"a.mp4": b"1", "b.mp4": b"die", "c.mp4": b"3", "d.mp4": b"4"}
     report = run(folder(tmp_path / "source", contents), tmp_path / "store", workers=1)
     (failure,) = report.failures
-    assert failure.clip == "b.mp4" and "exit code 9" in failure.reason
+    assert failure.clip == "b.mp4" and failure.reason == "reading it ended the worker process with exit code 9"
     assert [row.clip_id for row in read_manifest(tmp_path / "store").clips] == ["a.mp4", "d.mp4", "c.mp4"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the memory of a process")
+def test_a_video_beyond_its_limits_fails_for_its_true_reason(tmp_path: Path) -> None:
+    contents = {"a.mp4": b"1", "b.mp4": b"hang", "c.mp4": b"crash", "d.mp4": b"flood", "e.mp4": b"5"}
+    source = folder(tmp_path / "source", contents)
+    report = run(source, tmp_path / "store", workers=1, limits=FileLimits(max_time_s=5, max_memory_mb=1500))
+    assert {failure.clip: failure.reason for failure in report.failures} == {
+        "b.mp4": "reading it took longer than 5 s",
+        "c.mp4": "reading it crashed the worker process (segmentation fault)",
+        "d.mp4": "reading it needs more than 1500 MB",
+    }
+    alone = folder(tmp_path / "alone", {name: contents[name] for name in ("a.mp4", "e.mp4")})
+    run(alone, tmp_path / "store2", workers=1)
+    clips = [{p.name: p.read_bytes() for p in (tmp_path / s).rglob("*.safetensors")} for s in ("store", "store2")]
+    assert clips[0].keys() == clips[1].keys() and len(clips[0]) == 2
+    for name in clips[0]:
+        assert clips[0][name] == clips[1][name]
 
 
 def test_running_the_same_command_again_changes_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import pytest
 
 from crnet.errors import StorageError, UsageError
 from crnet.utils.executors import WorkerDied, available_cores, run_jobs, worker_processes
+from crnet.utils.job_limits import JobLimits
 from process_state import is_running
 
 LONG_JOB_SCRIPT = """
@@ -53,6 +56,116 @@ def test_when_a_worker_dies_only_its_job_fails(workers: int) -> None:
     results = dict(run_jobs(square, range(1, 8), workers))
     assert results.pop(3) == WorkerDied(-signal.SIGKILL)
     assert results == {1: 1, 2: 4, 4: 16, 5: 25, 6: 36, 7: 49}
+
+
+HANDFUL_MB = 400  # more than a bare worker, less than one that holds 1,000 MB
+
+
+def misbehave(job: str) -> str:
+    match job:
+        case "crash":
+            ctypes.string_at(0)
+        case "sleep":
+            time.sleep(60)
+        case "hold the interpreter":
+            re.match("(a|aa)+$", "a" * 45 + "b")  # takes minutes in native code
+        case "allocate":
+            held = [b"1" * (10 << 20) for _ in range(100)]
+            time.sleep(60)
+            return str(len(held))
+        case "exit":
+            os._exit(3)
+        case "large":
+            return "1" * (3 << 20)
+    return job
+
+
+@pytest.mark.parametrize(
+    ("job", "reason"),
+    [
+        ("crash", "reading it crashed the worker process (segmentation fault)"),
+        ("sleep", "reading it took longer than 1 s"),
+        ("hold the interpreter", "reading it took longer than 1 s"),
+        ("allocate", "reading it needs more than 400 MB"),
+        ("exit", "reading it ended the worker process with exit code 3"),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the memory of a process")
+def test_a_job_that_misbehaves_fails_for_its_true_reason_and_no_other_does(job: str, reason: str) -> None:
+    limits = JobLimits[str](lambda job: 20.0 if job == "allocate" else 1.0, HANDFUL_MB)
+    results = dict(run_jobs(misbehave, ["a", job, "b"], 1, limits=limits))
+    death = results.pop(job)
+    assert isinstance(death, WorkerDied)
+    assert death.explain("reading it")[0] == reason
+    assert results == {"a": "a", "b": "b"}
+
+
+def test_a_job_that_was_killed_from_outside_may_have_lacked_memory() -> None:
+    reason, remedy = WorkerDied(-signal.SIGKILL).explain("reading it")
+    assert (reason, remedy) == (
+        "the worker process was killed, probably because memory was short",
+        "run again, with fewer workers",
+    )
+    assert (
+        WorkerDied(-signal.SIGTERM).explain("reading it")[0] == "the worker process was ended from outside (terminated)"
+    )
+
+
+def test_time_in_which_the_parent_does_not_ask_for_the_result_does_not_count() -> None:
+    results = run_jobs(misbehave, ["large", "large"], 1, limits=JobLimits(lambda _: 0.5))
+    next(results)
+    time.sleep(1.5)  # the second result is larger than a pipe holds, so that its worker waits
+    assert len(next(results)[1]) == 3 << 20  # type: ignore[arg-type]
+
+
+class KilledWhileLoaded:
+    """A function whose arrival kills the worker that loads it, up to `times` times."""
+
+    def __init__(self, folder: Path, times: int) -> None:
+        self.folder, self.times = folder, times
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        earlier = len(list(self.folder.iterdir()))
+        if earlier < self.times:
+            (self.folder / str(earlier)).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def __call__(self, job: int) -> int:
+        return job
+
+
+def test_a_worker_that_is_killed_while_it_starts_costs_one_job(tmp_path: Path) -> None:
+    results = dict(run_jobs(KilledWhileLoaded(tmp_path, 2), [1, 2, 3, 4], 1))
+    assert results == {
+        1: WorkerDied(-signal.SIGKILL, starting=True),
+        2: WorkerDied(-signal.SIGKILL, starting=True),
+        3: 3,
+        4: 4,
+    }
+    assert "killed while it started" in results[1].explain("reading it")[0]  # type: ignore[union-attr]
+
+
+def test_if_no_worker_starts_the_run_ends(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be started"):
+        list(run_jobs(KilledWhileLoaded(tmp_path, 100), range(100), 2))
+
+
+@pytest.mark.parametrize("has_guard", [True, False])
+def test_a_script_needs_a_guard_only_if_the_function_is_its_own(tmp_path: Path, has_guard: bool) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("from crnet.utils.executors import run_jobs\nprint(dict(run_jobs(abs, [-1], 1)))\n")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("{-1: 1}\n", "")
+    guard = "if __name__ == '__main__': " if has_guard else ""
+    script.write_text(
+        "from crnet.utils.executors import run_jobs\ndef f(x): return -x\n"
+        + guard
+        + "print(dict(run_jobs(f, [-1], 1)))"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert done.stdout == ("{-1: 1}\n" if has_guard else "")
+    assert ("below `if __name__ == '__main__':`" in done.stderr) is not has_guard
 
 
 def test_without_workers_the_results_are_the_same() -> None:
