@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from crnet.data.splits import balanced_folds
 from crnet.errors import FormatError
 from crnet.fusion.forest import Forest
-from crnet.fusion.stack import TREES, Scores, Stack, best_stream_alone, fit_weights
+from crnet.fusion.stack import TREES, Stack
+from crnet.models.stacking import Scores, best_alone, fit_weights
 from crnet.types import TARGETS, Stream
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def fit_held_out(
     for name, scores in {**streams, "annotated": truth}.items():
         if scores.shape != (len(x), len(TARGETS)) or len(groups) != len(x) or not np.isfinite(scores).all():
             raise FormatError(f"{name} scores of held-out clips do not fit the features, or are not all finite")
-    prior = {**best_stream_alone(streams, truth, medians), TREES: 0.0}
+    prior = {**best_alone(streams, truth, medians), TREES: 0.0}
     out_of_fold = best_out_of_fold(grow, min(trees, FOLD_TREES), x, truth, groups)
     if out_of_fold is not None:
         leaf, scores = out_of_fold

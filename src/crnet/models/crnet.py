@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -63,7 +63,8 @@ class ModelConfig:
         audio_text: Input of the audio-text stream: both (Fig. 1), or only one of the two (Table 3).
         text_path: How the text vector enters the audio-text stream. "concat": behind the sound, as one signal for the
             convolutions (Fig. 1). "vector": through a ridge regression, which keeps its positions; the CR-block sees
-            the regression's predictions beside the sound, and its scores are added to them.
+            the regression's predictions beside the sound, and the scores of both are combined with weights fitted on
+            validation clips.
         init: Initial weights of the visual backbones: a ResNet-34 safetensors file with torchvision's parameter names.
             None uses He initialisation.
         head: Head that maps the backbone's output to scores: the paper's CR-block, or one of the alternatives compared
@@ -199,14 +200,28 @@ class StreamNet(nn.Module):
         """
         if self.text_regression is None:
             return StreamOutput(*self.head(self.clip_vector(self.feature_map(batch))))
+        output, deviations = self.parts(batch)
+        if not isinstance(self.head, LinearScoreHead):
+            return output
+        if self.backbone is None:  # G starts at zero weights, so training starts from the scores of the regression
+            return replace(output, scores=output.scores + deviations)
+        if self.training:
+            return output
+        return replace(output, scores=self.text_regression.combine(output.scores, deviations))
+
+    def parts(self, batch: Batch) -> tuple[StreamOutput, Float[Tensor, "B 6"]]:
+        """Return the output without the scores of the text regression, and the deviations that those predict.
+
+        Raises:
+            FormatError: The network has no text regression, or the batch lacks this stream.
+        """
+        if self.text_regression is None:
+            raise FormatError("the network has no regression of text")
         deviations = self.text_regression(self._text(batch), batch.clip_ids)
         a = self.text_features(self.text_regression.standardised(deviations))  # [B, 6] -> [B, F]
         if self.backbone is not None:
             a = a + self.clip_vector(self.feature_map(batch))
-        features, logits, scores = self.head(a)
-        # G starts at zero weights, so training starts from the scores of the regression.
-        scores = scores + deviations if isinstance(self.head, LinearScoreHead) else scores
-        return StreamOutput(features, logits, scores)
+        return StreamOutput(*self.head(a)), deviations
 
     def feature_map(self, batch: Batch) -> Tensor:
         """Return the backbone's last feature map, before any averaging; F = 8 * width.

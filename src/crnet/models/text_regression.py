@@ -7,6 +7,10 @@ believes. The penalty is chosen by cross-validation that leaves out whole groups
 
 The layers behind the regression are trained on what it predicts for clips that it has not seen: a training clip passes
 on its cross-validated prediction. They would otherwise rely on a text that knows the scores of the training clips.
+
+Beside sound, the network is trained as if the regression gave no scores, and the two are combined afterwards, with
+weights from clips that trained neither (`crnet.models.stacking`). A network memorises its training clips, so weights
+fitted on those would be too small for the text.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from crnet.errors import LabelError
+from crnet.models.stacking import best_alone, fit_weights
 from crnet.types import TARGETS, TEXT_DIMENSIONS
 
 PENALTIES = tuple(10.0**exponent for exponent in np.arange(-2, 3.01, 0.5))
@@ -33,6 +38,7 @@ class RidgeFit:
     Attributes:
         weight: float64 [P, D], coefficients.
         mean: float64 [D], the mean text vector.
+        score_mean: float64 [P], the mean training score.
         held_out: float64 [N, P], deviation of each training clip's score from the training mean, as predicted by the
             regression that is fitted without the clip's group.
         penalty: The chosen penalty, as a multiple of the mean squared length of the centred text vectors.
@@ -41,6 +47,7 @@ class RidgeFit:
 
     weight: Float64[np.ndarray, "P D"]
     mean: Float64[np.ndarray, " D"]
+    score_mean: Float64[np.ndarray, " P"]
     held_out: Float64[np.ndarray, "N P"]
     penalty: float
     r2: float
@@ -66,7 +73,8 @@ def fit_ridge(
     if count < 2:
         raise LabelError(f"a regression on text needs at least two training clips, but there are {count}")
     mean = texts.mean(axis=0)
-    centred, deviations = texts - mean, scores - scores.mean(axis=0)
+    score_mean = scores.mean(axis=0)
+    centred, deviations = texts - mean, scores - score_mean
     basis, coordinates, eigenvalues = _principal_coordinates(centred)
     members = _group_members(groups)
     projections = coordinates.T @ deviations
@@ -79,6 +87,7 @@ def fit_ridge(
     return RidgeFit(
         weight=(basis @ (shrunk[:, None] * projections)).T,
         mean=mean,
+        score_mean=score_mean,
         held_out=deviations - errors,
         penalty=PENALTIES[best],
         r2=float(explained.mean()),
@@ -143,7 +152,8 @@ def _held_out_errors(
 class TextRegression(nn.Module):
     """A fitted ridge regression as a layer, which no gradient changes.
 
-    Until `load_fit` is called it predicts 0 for every clip.
+    Until `load_fit` is called it predicts 0 for every clip. Until `fit_weights` is called, its weight and that of the
+    network beside it are one half, since nothing tells which of the two is better.
 
     Args:
         targets: P, the number of targets.
@@ -153,12 +163,16 @@ class TextRegression(nn.Module):
     weight: Tensor
     mean: Tensor
     scale: Tensor
+    score_mean: Tensor
+    weights: Tensor
 
     def __init__(self, targets: int = len(TARGETS), dimensions: int = TEXT_DIMENSIONS) -> None:
         super().__init__()
         self.register_buffer("weight", torch.zeros(targets, dimensions))
         self.register_buffer("mean", torch.zeros(dimensions))
         self.register_buffer("scale", torch.ones(targets))
+        self.register_buffer("score_mean", torch.zeros(targets))
+        self.register_buffer("weights", torch.full((2,), 0.5))  # of the network beside it, and of the regression
         self._held_out: Mapping[str, Float[Tensor, " P"]] = {}
 
     @torch.no_grad()
@@ -171,6 +185,7 @@ class TextRegression(nn.Module):
         """
         self.weight.copy_(torch.from_numpy(fit.weight))
         self.mean.copy_(torch.from_numpy(fit.mean))
+        self.score_mean.copy_(torch.from_numpy(fit.score_mean))
         deviation = fit.held_out.std(axis=0)
         self.scale.copy_(torch.from_numpy(np.where(deviation > 0, deviation, 1.0)))
         held_out = torch.from_numpy(fit.held_out).to(self.weight)
@@ -187,6 +202,29 @@ class TextRegression(nn.Module):
             return predicted
         rows = [self._held_out.get(clip_id, row) for clip_id, row in zip(clip_ids, predicted, strict=True)]
         return torch.stack([row.to(predicted.device) for row in rows])
+
+    @torch.no_grad()
+    def fit_weights(
+        self,
+        network: Float64[np.ndarray, "n P"],
+        deviations: Float64[np.ndarray, "n P"],
+        truth: Float64[np.ndarray, "n P"],
+    ) -> None:
+        """Fit the weights of the network beside the regression and of the regression.
+
+        Args:
+            network: Scores of clips that did not train the network, without the regression.
+            deviations: What the regression predicts for them.
+            truth: Their annotated scores.
+        """
+        floor = self.score_mean.double().cpu().numpy()
+        candidates = {"network": network, "text": floor + deviations}
+        weights = fit_weights(candidates, truth, floor, best_alone(candidates, truth, floor))
+        self.weights.copy_(torch.tensor([weights["network"], weights["text"]]))
+
+    def combine(self, network: Float[Tensor, "B P"], deviations: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """Return the scores of the network beside the regression, combined with what the regression predicts."""
+        return self.score_mean + self.weights[0] * (network - self.score_mean) + self.weights[1] * deviations
 
     def standardised(self, deviations: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """Divide predictions by their standard deviation over the training clips."""

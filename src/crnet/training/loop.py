@@ -24,6 +24,7 @@ from crnet.training.distributed import DistributedContext
 from crnet.training.log import EpochMetrics, Row, RowWriter, metrics_row, overfitting_warning
 from crnet.training.meters import DataTimer, EpochMeter, logged_losses, require_labels
 from crnet.training.precise_batchnorm import recompute_batchnorm
+from crnet.training.text import fit_text_weights
 from crnet.utils.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -226,7 +227,12 @@ def _set_training_mode(training: StreamTraining) -> None:
 
 @torch.no_grad()
 def validate(training: StreamTraining, batches: Batches, stage: StageConfig, epoch: int) -> EpochMetrics:
-    """Evaluate the network on a split's middle frames. Every clip counts once, however many processes share them."""
+    """Evaluate the network on a split's middle frames. Every clip counts once, however many processes share them.
+
+    First, the weights that combine sound and text in its scores, if it has such, are fitted on the same clips.
+    """
+    if stage.trains_regression:
+        fit_text_weights(training.net, batches, training.context, training.autocast())
     training.net.eval()
     device, gather = training.context.device, training.context.gather
     # These stay empty in a process that has no clip of a small split.

@@ -16,7 +16,8 @@ from crnet.errors import FormatError
 from crnet.fusion.forest import Forest
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.fusion.held_out import FEWEST_HELD_OUT_CLIPS, FOLDS, LEAF_SIZES, GrowTrees, HeldOutClips, best_out_of_fold
-from crnet.fusion.stack import PRIOR_CLIPS, TREES, Stack, best_stream_alone, fit_weights, prior_clips
+from crnet.fusion.stack import TREES, Stack
+from crnet.models.stacking import PRIOR_CLIPS, best_alone, fit_weights, prior_clips
 from crnet.types import STREAMS
 
 CLIPS, WIDTH = 60, 4
@@ -128,8 +129,8 @@ def test_the_prior_is_the_best_stream_if_it_beats_the_floor() -> None:
     truth = np.tile(MEDIANS + 0.08, (4, 1))
     streams = {"scene": truth + 0.1, "face": truth - 0.05}
     streams["face"][:, 5] = 0.0
-    assert best_stream_alone(streams, truth, MEDIANS) == {"scene": 0.0, "face": 1.0}
-    assert best_stream_alone({"scene": truth + 0.1}, truth, MEDIANS) == {"scene": 0.0}
+    assert best_alone(streams, truth, MEDIANS) == {"scene": 0.0, "face": 1.0}
+    assert best_alone({"scene": truth + 0.1}, truth, MEDIANS) == {"scene": 0.0}
 
 
 class EchoTrees:

@@ -88,7 +88,15 @@ def layer() -> TextRegression:
     regression = TextRegression(targets=2, dimensions=3)
     held_out = np.array([[0.1, -0.1], [0.3, 0.1], [-0.1, 0.0]])
     regression.load_fit(
-        RidgeFit(np.array([[-0.5, 0.0, 0.0], [0.0, 0.0, 0.25]]), np.array([1.0, 2.0, 3.0]), held_out, 1.0, 0.1), IDS
+        RidgeFit(
+            np.array([[-0.5, 0.0, 0.0], [0.0, 0.0, 0.25]]),
+            np.array([1.0, 2.0, 3.0]),
+            np.array([0.4, 0.6]),
+            held_out,
+            1.0,
+            0.1,
+        ),
+        IDS,
     )
     return regression
 
@@ -114,19 +122,58 @@ def fitted(model: ModelConfig) -> StreamNet:
     net = StreamNet("audio-text", model)
     assert net.text_regression is not None
     weight = np.random.default_rng(0).normal(size=(6, 4800)) / 1000
-    net.text_regression.load_fit(RidgeFit(weight, np.zeros(4800), np.zeros((3, 6)), 1.0, 0.0), IDS)
-    net.initialise_from_scores(np.tile(np.linspace(0.3, 0.8, 6), (4, 1)))
+    means = np.linspace(0.3, 0.8, 6)
+    net.text_regression.load_fit(RidgeFit(weight, np.zeros(4800), means, np.zeros((3, 6)), 1.0, 0.0), IDS)
+    net.initialise_from_scores(np.tile(means, (4, 1)))
     return net.eval()
 
 
-@pytest.mark.parametrize("audio_text", ["both", "text"])
+@pytest.mark.parametrize(("audio_text", "weight"), [("both", 0.5), ("text", 1.0)])
 @pytest.mark.parametrize("head", ["cr-block", "plain"])
-def test_a_network_starts_from_the_scores_of_the_regression(audio_text: str, head: str) -> None:
+def test_a_network_starts_from_the_scores_of_the_regression(audio_text: str, weight: float, head: str) -> None:
     net = fitted(replace(MODEL, audio_text=audio_text, head=head))
     regression, clips = net.text_regression, batch()
     assert regression is not None and clips.text is not None
-    expected = torch.linspace(0.3, 0.8, 6) + clips.text @ regression.weight.T
+    expected = torch.linspace(0.3, 0.8, 6) + weight * clips.text @ regression.weight.T
     torch.testing.assert_close(net(clips).scores, expected, rtol=0, atol=1e-6)
+
+
+def test_sound_and_text_are_combined_after_training_only() -> None:
+    """Training must not lean on the regression; the weights .7 and .4 come from clips that trained neither."""
+    net, clips = fitted(MODEL), batch()
+    torch.nn.init.normal_(net.head.score_weight)
+    assert net.text_regression is not None
+    net.text_regression.weights.copy_(torch.tensor([0.7, 0.4]))
+    output, deviations = net.parts(clips)
+    means = torch.linspace(0.3, 0.8, 6)
+    expected = means + 0.7 * (output.scores - means) + 0.4 * deviations
+    torch.testing.assert_close(net(clips).scores, expected, rtol=0, atol=1e-6)
+    net.train()
+    torch.testing.assert_close(net(clips).scores, net.parts(clips)[0].scores)
+
+
+@pytest.mark.parametrize(
+    ("network", "text", "expected"),
+    [
+        (1.0, 1.0, (1.0, 1.0)),  # each knows a part of the score: both count in full
+        (1.0, 0.0, (1.0, 0.0)),  # the text knows nothing
+        (0.0, 1.0, (0.0, 1.0)),  # the network knows nothing, however much it varies
+    ],
+)
+def test_the_weights_of_sound_and_text(network: float, text: float, expected: tuple[float, float]) -> None:
+    rng = np.random.default_rng(0)
+    regression, mean = TextRegression(dimensions=3), np.linspace(0.3, 0.8, 6)
+    regression.score_mean.copy_(torch.from_numpy(mean))
+    parts, noise = 0.1 * rng.normal(size=(2, 2000, 6)), 0.1 * rng.normal(size=(2, 2000, 6))
+    truth = mean + network * parts[0] + text * parts[1]
+    sound = mean + (parts[0] if network else noise[0])
+    regression.fit_weights(sound, parts[1] if text else noise[1], truth)
+    np.testing.assert_allclose(regression.weights.numpy(), expected, atol=0.06)
+
+
+def test_a_network_without_a_text_regression_has_no_parts() -> None:
+    with pytest.raises(FormatError, match="no regression of text"):
+        StreamNet("audio-text", replace(MODEL, audio_text="audio")).parts(batch())
 
 
 def test_text_reaches_classes_and_features_at_every_position() -> None:
