@@ -56,7 +56,23 @@ def open_media(path: Path, format_options: Mapping[str, str] | None = None) -> I
             "not a video, or its beginning or index is missing", path=path, remedy=NOT_A_VIDEO_REMEDY
         ) from error
     with container:
+        for stream in container.streams.audio:
+            if stream.codec_context is not None:
+                _replace_own_layout(stream.codec_context)
         yield container
+
+
+def _replace_own_layout(codec_context: Any) -> None:
+    """Let a decoder that has not started yield channels without a list of its own that says what each is for.
+
+    PyAV 18 frees such a list, which files can have (mov, caf), once with every object that it was copied to, and that
+    ends the process. Only `layout` may hold it when it is freed, so nothing may read the context's layout before.
+    Channels are not rearranged, and which is which does not matter here.
+    """
+    layout = codec_context.layout
+    if layout.nb_channels:  # else the file does not say
+        # Brackets list the channels one by one. What a name without them means needs no list.
+        codec_context.layout = f"{layout.nb_channels} channels" if "(" in layout.name else layout.name
 
 
 def is_too_large(width: int, height: int) -> bool:

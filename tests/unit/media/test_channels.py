@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,21 @@ def test_every_number_of_channels_can_be_read(
     samples = read_audio(path)
     assert len(samples) == int(other.stdout) and abs(len(samples) - 16_000) < 700  # AAC pads its last frame
     assert rms(samples[2000:14_000]) == pytest.approx(0.3 / 2**0.5, rel=0.02)
+
+
+# Layout tags of Core Audio. The order of the channels is not that of FFmpeg's own layouts, which ended the process.
+@pytest.mark.parametrize(
+    ("layout", "channels", "tag"), [("3.0", 3, 114), ("5.1", 6, 122), ("5.1", 6, 124), ("7.1", 8, 127)]
+)
+def test_channels_in_an_order_of_their_own_can_be_read(tmp_path: Path, layout: str, channels: int, tag: int) -> None:
+    sound = np.tile(tone(), (channels, 1))
+    path = write_video(tmp_path / "a.mov", GREY, sound=sound, sound_hz=48_000, sound_codec="pcm_s16le", layout=layout)
+    content = bytearray(path.read_bytes())
+    struct.pack_into(">I", content, content.index(b"chan") + 8, tag << 16 | channels)
+    path.write_bytes(content)
+    other = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, timeout=120)
+    assert (other.returncode, other.stdout) == (0, "16000\n"), other.stderr
+    assert rms(read_audio(path)[2000:14_000]) == pytest.approx(0.3 / 2**0.5, rel=0.02)
 
 
 def test_samples_that_are_no_numbers_are_silence(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
