@@ -43,6 +43,7 @@ SAMPLE_RATE_HZ = 16_000  # Sec. 3.1.2
 INT16_FULL_SCALE = 32_768.0  # 16-bit samples are divided by it to lie in [-1, 1]
 TEXT_DIMENSIONS = 4_800  # skip-thought vectors: uni 2,400 + bi 2 x 1,200 (Kiros et al. 2015)
 SEGMENTS = 32  # Sec. 3.1.1
+LONGEST_S = 1e7  # four months: a clip that claims more is damaged
 
 DataSource = Literal["simulated", "first-impressions-v2", "folder"]
 """The kind of dataset that clips come from: `source` in a manifest, `training_source` in a bundle."""

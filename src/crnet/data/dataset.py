@@ -41,12 +41,12 @@ def stack_scores(rows: Sequence[ClipRow]) -> Float64[np.ndarray, "N 6"]:
 
 def longest_audio_samples(store: Path | str, rows: Sequence[ClipRow]) -> int:
     """Return the length of the longest sound among `rows` at 16 kHz, at least 1; see `TransformConfig`."""
-    return max((len(ClipFile(Path(store) / row.file).read_audio()) for row in rows), default=1) or 1
+    return max((len(ClipFile(Path(store) / row.file, row.clip_id).read_audio()) for row in rows), default=1) or 1
 
 
 def read_texts(store: Path | str, rows: Sequence[ClipRow]) -> Float64[np.ndarray, "N 4800"]:
     """Return the text vectors of the clips."""
-    return np.stack([ClipFile(Path(store) / row.file).read_text() for row in rows]).astype(np.float64)
+    return np.stack([ClipFile(Path(store) / row.file, row.clip_id).read_text() for row in rows]).astype(np.float64)
 
 
 class ClipDataset(Dataset[Sample]):
@@ -105,7 +105,7 @@ class ClipDataset(Dataset[Sample]):
         """Read one clip.
 
         Raises:
-            FormatError: The clip file is missing or damaged.
+            FormatError: The clip file is missing, damaged or another clip's.
             ConfigError: The number of frames does not divide the clip's number of segments.
         """
         return self.read(index, self.epoch)
@@ -126,7 +126,8 @@ class ClipDataset(Dataset[Sample]):
         row = self.rows[index]
         rng = derived_rng(self.seed, epoch, f"frames of {row.clip_id}") if self.training else None
         try:
-            sample = read_sample(ClipFile(self.store / row.file), self.config, rng, self.streams, row.clip_id, out)
+            file = ClipFile(self.store / row.file, row.clip_id)
+            sample = read_sample(file, self.config, rng, self.streams, row.clip_id, out)
         except CrnetError as error:
             error.path = error.path or self.store / row.file
             raise

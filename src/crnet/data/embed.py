@@ -70,7 +70,7 @@ def embed(store: Path | str, encoder: TextEncoder, progress: Progress = no_progr
     done = 0
     for start in range(0, len(manifest.clips), CLIPS_PER_BATCH):
         rows = manifest.clips[start : start + CLIPS_PER_BATCH]
-        remaining = [row for row in rows if ClipFile(store / row.file).fingerprint != clip_fingerprint]
+        remaining = [row for row in rows if ClipFile(store / row.file, row.clip_id).fingerprint != clip_fingerprint]
         _embed_clips(store, remaining, encoder, clip_fingerprint)
         done += len(remaining)
         progress(TASK, min(start + CLIPS_PER_BATCH, len(manifest.clips)), len(manifest.clips))
@@ -108,7 +108,7 @@ def _begin(store: Path, manifest: Manifest, encoder: TextEncoder) -> str:
 def _embed_clips(store: Path, rows: Sequence[ClipRow], encoder: TextEncoder, clip_fingerprint: str) -> None:
     vectors = encoder.encode([row.transcript for row in rows])
     for row, vector in zip(rows, vectors, strict=True):
-        clip = read_clip(store / row.file)
+        clip = read_clip(store / row.file, row.clip_id)
         if clip.has_transcript != bool(row.transcript.strip()):
             raise FormatError(
                 "the manifest's transcript is not the one that the clip was made with",

@@ -12,11 +12,13 @@ from typing import Any
 from crnet.errors import FormatError
 from crnet.types import DATA_SOURCES, SPLITS, TARGETS, DataSource, Split
 from crnet.utils.files import atomic_write, require_regular_file
+from crnet.utils.resumable import fingerprint
 
 MANIFEST_FORMAT = 1
 MANIFEST_NAME = "manifest.parquet"
 EMBEDDING_NAME = "embedding.parquet"  # name of the manifest while `crnet embed` changes the clips
 GROUP_PREFIX = "group_"
+CONTENT_KEY = "crnet.sha256"  # entry of the schema's metadata with the hash of everything else
 MOST_CLIPS = 200_000  # First Impressions v2 has 10,000
 LARGEST_BYTES = 256 << 20  # of all values; the transcripts of First Impressions v2 have about 3 MB
 ROWS_AT_ONCE = 256
@@ -146,6 +148,7 @@ def write_manifest(store: Path | str, manifest: Manifest) -> None:
         "crnet.settings": json.dumps(manifest.settings, sort_keys=True, allow_nan=False),
         "crnet.fingerprint": manifest.fingerprint,
         "crnet.encoder": manifest.encoder,
+        CONTENT_KEY: _content_sha256(manifest),
     }
     schema = pa.schema(types, metadata=metadata)
     table = pa.Table.from_arrays([pa.array(columns[name], kind) for name, kind in types], schema=schema)
@@ -192,13 +195,15 @@ def read_manifest_file(path: Path) -> Manifest:
         metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
         _check_table(metadata, file.schema_arrow)
         _check_size(file.metadata)
-        return Manifest(
+        manifest = Manifest(
             clips=tuple(map(_clip_row, _read_rows(file))),
             source=metadata["crnet.source"],
             settings=json.loads(metadata["crnet.settings"]),
             fingerprint=metadata["crnet.fingerprint"],
             encoder=metadata["crnet.encoder"],
         )
+        _check_content(metadata, manifest)
+        return manifest
     except FormatError as error:
         raise FormatError(error.reason, path=path, remedy=error.remedy or "run `crnet prepare` again") from error
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
@@ -219,6 +224,31 @@ def _check_table(metadata: Mapping[str, str], schema: Any) -> None:
     for name, kind in _columns():
         if name not in schema.names or schema.field(name).type != kind:
             raise FormatError(f"column {name} is missing or not of type {kind}")
+
+
+def _content_sha256(manifest: Manifest) -> str:
+    """Return the hash of everything that a manifest says, as it reads back from a file."""
+    rows = [
+        {
+            **vars(row),
+            "scores": None if row.scores is None else [float(score) for score in row.scores],
+            "groups": {name: group for name, group in row.groups.items() if group is not None},
+            "duration_s": float(row.duration_s),
+            **{name: int(getattr(row, name)) for name in ("frames", "faces_found", "faces_looked_at")},
+        }
+        for row in manifest.clips
+    ]
+    return fingerprint({**vars(manifest), "clips": rows})
+
+
+def _check_content(metadata: Mapping[str, str], manifest: Manifest) -> None:
+    """Refuse a manifest that has changed: a compressed table reads without an error after many kinds of damage."""
+    recorded = metadata.get(CONTENT_KEY)  # older stores have none
+    if recorded is not None and recorded != _content_sha256(manifest):
+        raise FormatError(
+            "damaged or edited: its clips and labels are not those that were written",
+            remedy="run `crnet prepare` again, which keeps the finished clips",
+        )
 
 
 def _check_size(metadata: Any) -> None:

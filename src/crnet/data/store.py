@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from crnet.data.tensor_file import TensorFile, write_tensor_file
 from crnet.errors import FormatError
-from crnet.types import TEXT_DIMENSIONS, Clip, VisualStream
+from crnet.types import LONGEST_S, TEXT_DIMENSIONS, Clip, VisualStream
 from crnet.utils.resumable import content_fingerprint
 
 CLIP_FORMAT = 1
@@ -41,7 +41,6 @@ TENSORS = {  # name: (safetensors type, NumPy type on disk: little-endian)
 }
 ALWAYS_FINITE = ("time_s", "text")  # faces are not-a-number where there is none
 MOST_SEGMENTS = 8192  # limit of `MediaSettings`
-LONGEST_S = 1e7  # four months
 FINGERPRINT_ENTRY = "origin"  # metadata entry with the clip's fingerprint
 CONTENT_ENTRY = "sha256"  # metadata entry with the hash of the file's content
 RECOGNISED = "recognised"  # metadata entry with the words from speech recognition, if it was used
@@ -115,16 +114,22 @@ class ClipFile:
         metadata: The metadata entries of the header.
         time_s, segment, segments, duration_s: As in `Clip`.
 
+    Args:
+        path: The file.
+        clip_id: The clip that it must hold; None accepts any.
+
     Raises:
-        FormatError: Missing, damaged, foreign, or of another format version; also raised later, when a part is read.
+        FormatError: Missing, damaged, foreign, of another clip or of another format version; also raised later, when a
+            part is read.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, clip_id: str | None = None) -> None:
         self.path = path = Path(path)
         with _format_errors(path):
             self._file = TensorFile(path)
             self.metadata = self._file.metadata
             _check_version(self.metadata)
+            _check_name(self.metadata, clip_id)
             self.segments, self.duration_s = _parse_length(self.metadata)
             self.time_s = _require_finite("time_s", _array(self._file, "time_s", (None,)))
             frames = len(self.time_s)
@@ -225,16 +230,21 @@ def write_clip(path: Path | str, clip: Clip, fingerprint: str = "") -> None:
     write_tensor_file(Path(path), arrays, {name: kind for name, (kind, _) in TENSORS.items()}, metadata)
 
 
-def read_clip(path: Path | str) -> Clip:
+def read_clip(path: Path | str, clip_id: str | None = None) -> Clip:
     """Read a whole clip file.
 
+    Args:
+        path: The file.
+        clip_id: The clip that it must hold; None accepts any.
+
     Raises:
-        FormatError: Missing, damaged, foreign, or of another format version.
+        FormatError: Missing, damaged, foreign, of another clip or of another format version.
     """
     path = Path(path)
     with _format_errors(path):
         file = TensorFile(path)
         _check_version(file.metadata)
+        _check_name(file.metadata, clip_id)
         arrays: dict[str, Any] = {name: _array(file, name) for name in TENSORS}
         _check_content(file.metadata, arrays.__getitem__)
         for name in ALWAYS_FINITE:
@@ -326,6 +336,12 @@ def _check_version(metadata: Mapping[str, str]) -> None:
             f"a clip file of format {version}; this version of crnet reads format {CLIP_FORMAT}",
             remedy="run `crnet prepare` with this version, or use the version that wrote it",
         )
+
+
+def _check_name(metadata: Mapping[str, str], clip_id: str | None) -> None:
+    """Refuse the file of another clip, whose content would get this clip's labels."""
+    if clip_id is not None and metadata["clip_id"] != clip_id:
+        raise FormatError(f"holds the clip {metadata['clip_id']:.100}, not {clip_id:.100}")
 
 
 @contextmanager

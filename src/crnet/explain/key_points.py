@@ -118,7 +118,7 @@ def ratio_of_net(
     disc = centred_disc(config.pixels)
     hits = disc_hits = frames = clips = 0
     for done, row in enumerate(rows, start=1):
-        clip = read_clip(Path(store) / row.file)
+        clip = read_clip(Path(store) / row.file, row.clip_id)
         points = crop_points(clip, choose_frames(as_clip_source(clip), config.frames, None), margin) * config.pixels
         with_face = np.flatnonzero(np.isfinite(points).all(axis=(1, 2)))
         if len(with_face):

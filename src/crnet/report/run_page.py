@@ -262,15 +262,15 @@ def _card(evaluation: Evaluation, store: Path, i: int, error: float) -> ClipCard
         name=row.clip_id,
         error=decimal(error, digits=DIGITS),
         scores=tuple((t, score_text(truth[j]), score_text(prediction[j])) for j, t in enumerate(TARGETS)),
-        pictures=_middle_pictures(store / row.file) if synthetic else (),
+        pictures=_middle_pictures(store / row.file, row.clip_id) if synthetic else (),
         transcript=words if len(words) <= LONGEST_TRANSCRIPT else words[:LONGEST_TRANSCRIPT].rsplit(" ", 1)[0] + " …",
         warnings=row.warnings,
     )
 
 
-def _middle_pictures(path: Path) -> tuple[tuple[str, str], ...]:
+def _middle_pictures(path: Path, clip_id: str) -> tuple[tuple[str, str], ...]:
     """Return scene and face of a clip's middle frame."""
-    clip = ClipFile(path)
+    clip = ClipFile(path, clip_id)
     middle = middle_frame(clip)
     scene, face = clip.jpeg("scene", middle), clip.jpeg("face", middle)
     return (("scene", data_uri("image/jpeg", scene)), ("face", data_uri("image/jpeg", face)))

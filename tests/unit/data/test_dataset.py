@@ -146,11 +146,11 @@ def test_classes_come_from_the_exact_scores(store: Path) -> None:
 
 def test_clips_without_scores_are_refused_for_training_only(store: Path) -> None:
     row = read_manifest(store).rows("train")[0]
-    unknown = ClipRow("new.mp4", row.file, None)
-    with pytest.raises(LabelError, match=r"1 of 1 clips have no scores, the first is new\.mp4"):
+    unknown = ClipRow("clip0000.mp4", row.file, None)
+    with pytest.raises(LabelError, match=r"1 of 1 clips have no scores, the first is clip0000\.mp4"):
         ClipDataset(store, [unknown], CONFIG, ["scene"], classes=np.zeros((1, 6), np.int64), training=True)
     (batch,) = load_batches(ClipDataset(store, [unknown], CONFIG, ["scene"]), 1)
-    assert batch.scores is None and batch.clip_ids == ("new.mp4",)
+    assert batch.scores is None and batch.clip_ids == ("clip0000.mp4",)
 
 
 @pytest.mark.parametrize(
@@ -184,3 +184,16 @@ def test_the_error_names_a_damaged_clip_with_and_without_workers(tmp_path: Path,
 def test_longest_audio(store: Path) -> None:
     assert longest_audio_samples(store, read_manifest(store).clips) == 4000
     assert longest_audio_samples(store, []) == 1
+
+
+def test_clip_files_that_were_exchanged_are_refused(tmp_path: Path) -> None:
+    data = dataset(write_store(tmp_path, clips=4, pixels=16, duration_s=0.25, splits=("train",)), clips=4)
+    first, second = (tmp_path / row.file for row in data.rows[:2])
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    for index, path in enumerate((first, second)):
+        with pytest.raises(FormatError, match="holds the clip") as caught:
+            data[index]
+        assert caught.value.path == path
+    assert data[2].clip_id == data.rows[2].clip_id

@@ -375,3 +375,40 @@ def test_an_unfinished_store_and_a_foreign_folder_have_different_errors(tmp_path
     (tmp_path / "clips").mkdir()
     with pytest.raises(FormatError, match="unfinished"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("interview", [0.7, 0.6]), ("transcript", ["b", "a"]), ("file", ["clips/00/c", "clips/00/b"]), ("frames", [2, 1])],
+)
+def test_a_manifest_with_the_values_of_other_clips_is_refused(
+    tmp_path: Path, column: str, values: list[object]
+) -> None:
+    rows = tuple(
+        ClipRow(name, f"clips/00/{name}", "train", (0.1,) * 5 + (score,), transcript=words, frames=frames)
+        for name, score, words, frames in (("b", 0.6, "a", 1), ("c", 0.7, "b", 2))
+    )
+    write_manifest(tmp_path, Manifest(rows, "folder", {}, "", ""))
+
+    def change(table: pa.Table) -> pa.Table:
+        index = table.schema.get_field_index(column)
+        return table.set_column(index, table.schema.field(column), pa.array(values, table.schema.field(column).type))
+
+    rewritten(tmp_path / "manifest.parquet", change)
+    with pytest.raises(FormatError, match="not those that were written") as caught:
+        read_manifest(tmp_path)
+    assert caught.value.path == tmp_path / "manifest.parquet" and "prepare" in str(caught.value.remedy)
+
+
+def test_a_manifest_that_an_earlier_version_wrote_has_no_hash(tmp_path: Path) -> None:
+    write_manifest(tmp_path, Manifest((ROW,), "folder", {}, "", ""))
+    rewritten(tmp_path / "manifest.parquet", with_metadata("crnet.sha256", None))
+    assert read_manifest(tmp_path).clips == (ROW,)
+
+
+def test_the_file_of_another_clip_is_refused(path: Path) -> None:
+    assert ClipFile(path, "a b.mp4").metadata["clip_id"] == read_clip(path, "a b.mp4").clip_id == "a b.mp4"
+    for read in (ClipFile, read_clip):
+        with pytest.raises(FormatError, match=r"holds the clip a b\.mp4, not b\.mp4") as caught:
+            read(path, "b.mp4")
+        assert caught.value.path == path and caught.value.remedy

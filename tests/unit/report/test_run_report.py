@@ -14,6 +14,7 @@ import pytest
 
 from crnet.bundle.bundle import Bundle
 from crnet.bundle.save import save_bundle
+from crnet.data.store import read_clip, write_clip
 from crnet.errors import FormatError
 from crnet.evaluation.evaluate import evaluate_run
 from crnet.evaluation.evaluation import Evaluation
@@ -136,10 +137,13 @@ EVIL = '<script>alert("1")</script><img src=x onerror=alert(1)>{{ 7 * 7 }}\' " &
 
 
 def test_names_words_and_warnings_of_clips_are_never_markup(
-    run: Path, make_evaluation: Callable[..., Evaluation], store: Path, evaluation: Evaluation
+    run: Path, make_evaluation: Callable[..., Evaluation], store: Path, evaluation: Evaluation, tmp_path: Path
 ) -> None:
     rows = tuple(replace(row, clip_id=EVIL + row.clip_id, transcript=EVIL, warnings=(EVIL,)) for row in evaluation.rows)
-    text = write_run_page(run, make_evaluation(rows=rows, warnings=(EVIL,)), store, FIGURES).read_text(encoding="utf-8")
+    for row in rows:
+        write_clip(tmp_path / row.file, replace(read_clip(store / row.file), clip_id=row.clip_id))
+    evil = make_evaluation(rows=rows, warnings=(EVIL,))
+    text = write_run_page(run, evil, tmp_path, FIGURES).read_text(encoding="utf-8")
     page = Page(text)
     assert not [tag for tag, _ in page.tags if tag == "script"]
     assert not [attributes for tag, attributes in page.tags if tag == "img" and "onerror" in attributes]

@@ -67,7 +67,7 @@ class Examples:
         clips = workspace.rows("test")
         examples = []
         for kind, i in choose(errors):
-            frame, aspect = middle_scene(read_clip(workspace.store / clips[i].file))
+            frame, aspect = middle_scene(read_clip(workspace.store / clips[i].file, clips[i].clip_id))
             examples.append(Example(kind, clips[i].clip_id, frame, aspect, truth[i], scores[i], float(errors[i])))
         rows = [
             [example.kind, example.clip_id, target, float(example.truth[t]), float(example.prediction[t])]

@@ -109,7 +109,7 @@ def clip_feature_maps(workspace: Workspace, spec: NetSpec) -> list[MiddleFrameMa
     stream: VisualStream = "scene" if spec.stream == "scene" else "face"
     frame_maps = []
     for row in (rows[i] for i in places):
-        clip = read_clip(workspace.store / row.file)
+        clip = read_clip(workspace.store / row.file, row.clip_id)
         batch = collate([read_sample(as_clip_source(clip), config, None, [stream], row.clip_id)])
         frames = cast("Tensor", batch.scene if stream == "scene" else batch.face)
         middle = frames.shape[1] // 2
