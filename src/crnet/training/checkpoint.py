@@ -18,7 +18,7 @@ from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.training.old_names import with_current_names
 from crnet.types import Stream
 from crnet.utils.files import write_bytes
-from crnet.utils.resumable import content_fingerprint
+from crnet.utils.resumable import content_fingerprint, fingerprint
 
 FORMAT = 1
 HEADER = "crnet"  # a single metadata entry, because safetensors writes several in random order
@@ -157,7 +157,13 @@ _START_AGAIN = "delete the folder that holds it; the same command then trains th
 
 def _write(path: Path, tensors: Mapping[str, Tensor], kind: Kind, about: Mapping[str, Any]) -> None:
     contiguous = {name: tensor.detach().to("cpu", copy=False).contiguous() for name, tensor in tensors.items()}
-    header = {"kind": kind, "format": FORMAT, "about": about, "sha256": _sha256(contiguous)}
+    header = {
+        "kind": kind,
+        "format": FORMAT,
+        "about": about,
+        "about_sha256": fingerprint(about),
+        "sha256": _sha256(contiguous),
+    }
     metadata = {HEADER: json.dumps(header, sort_keys=True, allow_nan=False)}
     write_bytes(path, save(contiguous, metadata=metadata))
 
@@ -178,6 +184,7 @@ def _read_header(path: Path, kind: Kind) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[HEADER])
             stored_kind, version, about, _ = header["kind"], header["format"], header["about"], header["sha256"]
+            about_sha256 = header.get("about_sha256")  # older files have none
     except FileNotFoundError as error:
         raise FormatError(f"not found, so there is no {kind}", path=path, remedy=_START_AGAIN) from error
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
@@ -190,6 +197,8 @@ def _read_header(path: Path, kind: Kind) -> dict[str, Any]:
             path=path,
             remedy="use the version that wrote it",
         )
+    if about_sha256 is not None and about_sha256 != fingerprint(about):
+        raise FormatError("damaged: its header does not match its hash", path=path, remedy=_START_AGAIN)
     return about
 
 

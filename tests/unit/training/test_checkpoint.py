@@ -160,6 +160,16 @@ def test_weights_of_another_stream_are_refused(tmp_path: Path) -> None:
         load_net(path, "scene", TINY_MODEL)
 
 
+def test_one_changed_digit_in_the_progress_is_detected(tmp_path: Path, whole: bytes) -> None:
+    path = tmp_path / "last.safetensors"
+    epoch = rb"\"epoch\": 3"
+    assert epoch in whole
+    path.write_bytes(whole.replace(epoch, rb"\"epoch\": 4"))
+    with pytest.raises(FormatError, match="header does not match its hash") as caught:
+        read_state(path)
+    assert caught.value.path == path and caught.value.remedy
+
+
 def test_one_flipped_bit_in_the_weights_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "best.safetensors"
     save_weights(path, StreamNet("face", TINY_MODEL), {"stream": "face"})
