@@ -126,6 +126,10 @@ def read_packets(container: Any, streams: Sequence[Any], losses: Losses) -> Iter
     except (av.FFmpegError, OSError) as error:
         logger.debug("%s: reading stops early: %s", container.name, error)
         losses.stopped = True
+    except IndexError:
+        # PyAV 18 fails at the very end if tracks have begun within the file: it then looks for their last packets too,
+        # in memory that it did not reserve. The packets of our tracks have all come before.
+        logger.debug("%s: tracks begin within the file", container.name)
 
 
 def decode_packet(packet: Any, losses: Losses) -> list[Any]:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+from crnet.errors import MediaError
 from crnet.media.colour import colour_warning, complete_tags, to_rgb
 from crnet.media.container import (
+    NOT_A_VIDEO_REMEDY,
     Losses,
     decode_packet,
     is_too_large,
@@ -24,6 +26,7 @@ from crnet.media.planes import can_cut, cut
 from crnet.media.pyav import VideoReformatter
 from crnet.media.streams import audio_stream, track_warnings_of, video_stream
 from crnet.media.timeline import Shifts, Timeline, Track, read_shifted, scan_packets
+from crnet.types import LONGEST_S
 
 SIMULATED_COMMENT = "crnet simulate: drawn person"
 """Value of the container's `comment` tag that marks a video of `crnet simulate`. Part of the file format."""
@@ -87,8 +90,8 @@ def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
         count_frames: Decode and count all frames in any case.
 
     Raises:
-        MediaError: The file is missing, a folder, empty or not a video; it has no video track, no frames, or frames
-            beyond `container.MAX_PIXELS`.
+        MediaError: The file is missing, a folder, empty or not a video; it has no video track, no frames, frames beyond
+            `container.MAX_PIXELS`, or would last longer than any clip.
     """
     path = Path(path)
     with open_media(path) as container:
@@ -114,6 +117,9 @@ def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
     if max(scan.video.parts) > 0:
         stated_s = 0.0  # at most, the length of one of the joined recordings
     duration_s = float(times.times_s[-1]) + last_frame_s(scan.video, times, stated_s, rate)
+    if not 0 < duration_s <= LONGEST_S:
+        reason = f"its time stamps are damaged: it would last {duration_s:.3g} s"
+        raise MediaError(reason, path=path, remedy=NOT_A_VIDEO_REMEDY)
     late_picture_s = 0.0 if file_start_s is None else max(times.zero_s - file_start_s, 0.0)
     truncated = scan.losses.stopped or max(duration_s, scan.end_s) < TRUNCATED_BELOW * stated_s
     orientation = Orientation.of_frame(first)

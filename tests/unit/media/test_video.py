@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -326,3 +327,27 @@ class TestSelectFrames:
             candidates = {middle, *np.flatnonzero(segment_of_frame == s).tolist()}
             assert set(selected.tolist()) <= candidates
             assert len(selected) == min(len(candidates), per_segment or len(candidates))
+
+
+def test_time_stamps_of_years_are_refused(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.avi", greys(3), codec="mpeg4")
+    content = bytearray(path.read_bytes())
+    scale = content.index(b"strh") + 28  # seconds of a frame are dwScale / dwRate
+    content[scale : scale + 8] = struct.pack("<II", 2**31 - 1, 1)
+    path.write_bytes(bytes(content))
+    with pytest.raises(MediaError, match="time stamps are damaged") as caught:
+        probe(path)
+    assert caught.value.path == path and caught.value.remedy
+
+
+def test_tracks_that_begin_within_a_file_do_not_end_its_reading() -> None:
+    class Container:
+        name = "recording.ts"
+
+        def demux(self, *streams: str) -> Iterator[str]:
+            yield from streams
+            raise IndexError("list index out of range")  # as PyAV 18, after the last packet
+
+    losses = container.Losses()
+    assert list(container.read_packets(Container(), ["picture", "sound"], losses)) == ["picture", "sound"]
+    assert not losses.stopped
