@@ -17,7 +17,7 @@ from crnet.config import from_dict
 from crnet.data.extract import extract_clip
 from crnet.data.transforms import clip_batch
 from crnet.data.video_files import list_videos
-from crnet.errors import CrnetError, MissingDependencyError, NotScoredError, StorageError, UsageError
+from crnet.errors import CrnetError, FormatError, MissingDependencyError, NotScoredError, StorageError, UsageError
 from crnet.fusion.fusion import system_scores
 from crnet.media.frame_sampling import count_faces
 from crnet.media.settings import MediaSettings, with_attribute_names
@@ -205,10 +205,17 @@ class Predictor:
             clip: The clip.
             features, scores: The result of `features` for the batch of this clip.
             transcript: See `predict_clip`; by default what the recogniser heard.
+
+        Raises:
+            FormatError: The features are not finite: the weights are damaged, or training diverged.
         """
         bundle = self.bundle
         warnings = list(self._clip_warnings(clip))
-        fused, streams = system_scores(bundle.fusion, features, scores)
+        try:
+            fused, streams = system_scores(bundle.fusion, features, scores)
+        except FormatError as error:  # of weights that are extreme, but were signed
+            error.path = error.path or bundle.path
+            raise
         fused_by_target = _by_target(fused[0])
         intervals = None
         if bundle.calibration is not None:

@@ -173,5 +173,5 @@ class Calibration:
                 raise ValueError("a width or distance is negative or not finite")
             language = document["language"]
             return cls(int(document["clips"]), half_width, limits, None if language is None else str(language))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise FormatError(f"not a calibration of this version: {error}", path=path) from error

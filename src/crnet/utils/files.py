@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from crnet.errors import FormatError, LabelError, StorageError
 
@@ -133,7 +133,7 @@ def read_json(path: Path, what: str) -> Any:
         what: What the file should be, for the error: "a bundle", "a run's configuration".
 
     Raises:
-        FormatError: Missing, not UTF-8, or not JSON.
+        FormatError: Missing, not UTF-8, or not JSON; NaN and infinity are not JSON.
     """
     try:
         require_regular_file(path)
@@ -141,11 +141,15 @@ def read_json(path: Path, what: str) -> Any:
             content = file.read(LARGEST_JSON_BYTES + 1)
         if len(content) > LARGEST_JSON_BYTES:
             raise FormatError(f"larger than {LARGEST_JSON_BYTES >> 20} MB, so this is not {what}", path=path)
-        return json.loads(content.decode("utf-8"))
+        return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise FormatError(f"not found, so this is not {what}", path=path) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"cannot be read as {what}: {error}", path=path) from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"it contains {name}, which is no number")
 
 
 def read_at_most(path: Path, limit_bytes: int, remedy: str) -> bytes:

@@ -167,6 +167,7 @@ BROKEN: list[Any] = [
     {"nearness": {"face": "far"}},
     {"nearness": None},
     {"clips": "many"},
+    {"clips": float("inf")},
 ]
 
 

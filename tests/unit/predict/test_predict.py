@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 from collections.abc import Callable
 from dataclasses import replace
@@ -74,6 +75,15 @@ def test_network_outputs_outside_the_range_are_clipped(bundle: Bundle) -> None:
     fused, streams = system_scores(bundle.fusion, features, raw)
     np.testing.assert_array_equal(streams["face"], [[0, 0, 0.25, 1, 1, 0.5]])
     assert fused.shape == (1, 6)
+
+
+def test_weights_that_give_no_numbers_are_an_error_of_the_bundle(bundle: Bundle, clip_maker: MakeClip) -> None:
+    networks = {stream: copy.deepcopy(net) for stream, net in bundle.networks.items()}
+    for parameter in networks["face"].parameters():
+        parameter.data.fill_(float("inf"))
+    with pytest.raises(FormatError, match="face features are not finite") as caught:
+        Predictor(replace(bundle, networks=networks, path=Path("run/bundle"))).predict_clip(clip_maker("a.mp4"))
+    assert caught.value.path == Path("run/bundle")
 
 
 def test_a_batch_gives_the_scores_of_its_single_clips(

@@ -121,6 +121,14 @@ def test_bad_tables_are_refused_without_a_trace(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["t.npy"]
 
 
+def test_a_header_that_ends_within_a_bracket_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "table.npy"
+    write_object_table(path, TABLE)
+    path.write_bytes(path.read_bytes().replace(b"(7,)", b"(7, "))  # the tokenizer waits for the bracket
+    with pytest.raises(FormatError, match=r"table\.npy"):
+        is_object_table(path)
+
+
 def test_every_truncated_table_is_refused(tmp_path: Path) -> None:
     write_object_table(tmp_path / "whole.npy", TABLE[:2])
     whole = (tmp_path / "whole.npy").read_bytes()

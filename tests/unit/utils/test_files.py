@@ -47,7 +47,7 @@ def test_nan_is_never_written_to_json(tmp_path: Path) -> None:
     assert not (tmp_path / "x.json").exists()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe\x00", b"[NaN]", b"[-Infinity]"])
 def test_json_that_cannot_be_read_names_the_file(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "x.json"
     if content is not None:

@@ -12,6 +12,7 @@ import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -136,7 +137,10 @@ def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[An
     """
     version = npy.read_magic(file)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    return read(file)
+    try:
+        return read(file)
+    except TokenError as error:  # of a header that is cut short
+        raise ValueError(f"its header cannot be read: {error}") from error
 
 
 class _BoundedReader:
