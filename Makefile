@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-avx2 bench lint types contracts check clean
+.PHONY: help setup demo test test-avx2 fuzz bench lint types contracts check clean
 
 help:  ## Show this list
 	@grep -E '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ test: $(INSTALLED)  ## Run all tests
 test-avx2: $(INSTALLED)  ## Run the tests of models and training as on a CPU without AVX-512
 	ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto \
 		tests/unit/models tests/unit/training tests/golden tests/e2e/test_training_*.py
+
+fuzz: $(INSTALLED)  ## Run the campaigns of docs/reliability.md: 2,600 damaged files and killed commands
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --media 2000 --files 500 --kills 100 --out runs/fuzz
 
 bench: $(INSTALLED)  ## Run the benchmarks of docs/performance.md, in seven minutes
 	$(BIN)/python -m benchmarks all

@@ -62,11 +62,11 @@ def write_video(
             container.mux(picture.encode(frame))
         container.mux(picture.encode(None))
         if track is not None and sound is not None and layout is not None:
-            _mux_sound(container, track, sound, sound_hz, layout)
+            mux_sound(container, track, sound, sound_hz, layout)
     return path
 
 
-def _mux_sound(
+def mux_sound(
     container: av.container.OutputContainer, track: av.AudioStream, sound: np.ndarray, hz: int, layout: str
 ) -> None:
     for start in range(0, sound.shape[1], 1024):
