@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from crnet.batch import VideoReader, predict_videos, read_video
 from crnet.bundle.bundle import Bundle
 from crnet.bundle.verify import BUNDLE_FILE
 from crnet.config import from_dict
-from crnet.data.extract import extract_clip
+from crnet.data.extract import extract_clip, with_words
 from crnet.data.transforms import clip_batch
 from crnet.data.video_files import list_videos
-from crnet.errors import CrnetError, FormatError, MissingDependencyError, NotScoredError, StorageError, UsageError
+from crnet.errors import FormatError, NotScoredError, UsageError
 from crnet.fusion.fusion import system_scores
 from crnet.media.frame_sampling import count_faces
+from crnet.media.limits import FileLimits
 from crnet.media.settings import MediaSettings, with_attribute_names
 from crnet.models.inference import run_networks
 from crnet.text.asr import SpeechRecogniser
@@ -27,8 +28,6 @@ from crnet.text.encoders import find_encoder
 from crnet.text.transcripts import Transcript, find_transcript
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Batch, Clip, Faces, Prediction, Stream
 from crnet.utils.device import Precision
-
-logger = logging.getLogger(__name__)
 
 NO_TRANSCRIPT = "no transcript: the audio-text stream used sound only"
 LONGER_BY_S = 0.5  # a clip may exceed the longest training clip by this much without a warning
@@ -95,43 +94,53 @@ class Predictor:
         return self.predict_clip(clip, words.text)
 
     def predict_many(
-        self, paths: Iterable[Path | str], transcript: str | Path | None = None, *, allow_no_face: bool = False
+        self,
+        paths: Iterable[Path | str],
+        transcript: str | Path | None = None,
+        *,
+        allow_no_face: bool = False,
+        workers: int = 1,
+        limits: FileLimits | None = None,
+        read: VideoReader = read_video,
     ) -> Iterator[Prediction]:
-        """Score videos one after the other. `pandas.DataFrame(p.to_row() for p in ...)` makes a table of the result.
+        """Score videos. `pandas.DataFrame(p.to_row() for p in ...)` makes a table of the result.
 
         Args:
             paths: Videos, and folders, which are searched for videos at any depth.
             transcript, allow_no_face: As in `predict`, for all of them.
+            workers: Number of processes that read videos. One reads the next video while this process scores the one
+                before. If reading a video crashes, the others are still scored. 0 reads in this process.
+            limits: What reading one video may take; None: the defaults. They need worker processes.
+            read: Reads a video; pickled for the workers.
 
         Yields:
-            A `Prediction` for each video; if a video cannot be scored, its `error` says why.
+            A `Prediction` for each video, in the order of the paths; if a video cannot be scored, its `error` says why.
 
         Raises:
             MissingDependencyError, StorageError: Every further video would fail for the same reason.
+            UsageError: Worker processes cannot be started.
         """
-        for path in paths:
-            for video in list_videos([path]):
-                yield self.try_predict(video, transcript, allow_no_face=allow_no_face)
+        videos = (video for path in paths for video in list_videos([path]))
+        return predict_videos(
+            lambda: self,
+            videos,
+            transcript,
+            allow_no_face=allow_no_face,
+            workers=workers,
+            limits=limits,
+            read=read,
+        )
 
-    def try_predict(
-        self, path: Path | str, transcript: str | Path | None = None, *, allow_no_face: bool = False
-    ) -> Prediction:
-        """Score one video as `predict` does, but return a failure as a `Prediction` with its `error`.
+    def score(self, clip: Clip, transcript: Transcript, *, allow_no_face: bool = False) -> Prediction:
+        """Score a clip as `crnet.media.reader.read_video` returns it.
 
         Raises:
-            MissingDependencyError, StorageError: Every further video would fail for the same reason.
+            NotScoredError: It shows no face in any frame, and `allow_no_face` is not given.
         """
-        try:
-            return self.predict(path, transcript, allow_no_face=allow_no_face)
-        except (MissingDependencyError, StorageError):
-            raise
-        except CrnetError as error:
-            reason = str(error)
-        except Exception as error:
-            # One odd file must not end a batch.
-            logger.debug("unexpected error in %s", path, exc_info=True)
-            reason = f"{path}: unexpected {type(error).__name__}: {error}"
-        return Prediction(str(path), None, None, error=reason)
+        clip = with_words(clip, transcript.text, self.encoder, self.recogniser if transcript.is_missing else None)
+        if not allow_no_face:
+            _require_face(clip)
+        return self.predict_clip(clip, transcript.text)
 
     def predict_clip(self, clip: Clip, transcript: str = "") -> Prediction:
         """Score a decoded clip, for example one of a store.
@@ -174,10 +183,8 @@ class Predictor:
             recogniser=self.recogniser if transcript.is_missing else None,
             allow_still=allow_no_face,
         )
-        faces = _faces(clip)
-        if not (faces.found or allow_no_face):
-            reason = f"no face was found in any of {faces.looked_at} frames"
-            raise NotScoredError(reason, path=path, remedy="--allow-no-face scores it all the same")
+        if not allow_no_face:
+            _require_face(clip)
         return clip
 
     def batch(self, clip: Clip) -> Batch:
@@ -263,6 +270,18 @@ class Predictor:
                 f"the video is {clip.duration_s:.1f} s long, but the training clips are at most {longest_s:.1f} s: "
                 f"sound after the first {longest_s:.1f} s is ignored, and frames are sampled more sparsely"
             )
+
+
+def _require_face(clip: Clip) -> None:
+    """Refuse a clip without a face.
+
+    Raises:
+        NotScoredError: It shows none in any frame.
+    """
+    faces = _faces(clip)
+    if not faces.found:
+        reason = f"no face was found in any of {faces.looked_at} frames"
+        raise NotScoredError(reason, path=clip.clip_id, remedy="--allow-no-face scores it all the same")
 
 
 def _faces(clip: Clip) -> Faces:

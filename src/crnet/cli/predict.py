@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
@@ -18,15 +20,24 @@ from crnet.cli.options import (
     DeviceOption,
     EncoderLocation,
     Flag,
+    MaxMemory,
+    MaxTime,
     PrecisionOption,
     RunFolder,
     Transcript,
+    Workers,
     option,
 )
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import print_json, show_prediction
 from crnet.cli.usage_errors import missing_arguments
 from crnet.errors import UsageError
+from crnet.media.limits import FileLimits
+from crnet.utils.executors import worker_processes
+
+if TYPE_CHECKING:
+    from crnet.predict import Predictor
+    from crnet.types import Prediction
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,9 @@ class Predict(Command):
     """Score videos with a trained system.
 
     Folders are searched for videos. If a file cannot be scored, the reason is reported, the other files are still
-    scored, and the exit code is 1 (2 if there was only one video). Scores are strangers' impressions, not facts. A high
+    scored, and the exit code is 1 (2 if there was only one video). Several files are read in a worker process, so that
+    one that crashes a decoder, or exceeds the limits on time and memory, costs no other. A single file is read in this
+    process, which starts faster, unless --workers 1 asks for one. Scores are strangers' impressions, not facts. A high
     neuroticism score means that the person seems emotionally stable.
     """
 
@@ -46,6 +59,9 @@ class Predict(Command):
     device: DeviceOption = "auto"
     precision: PrecisionOption = "float32"
     allow_no_face: AllowNoFace = False
+    workers: Workers = None
+    max_time_s: MaxTime = FileLimits.max_time_s
+    max_memory_mb: MaxMemory = FileLimits.max_memory_mb
     json: Annotated[
         Flag, option("Print JSON on stdout: one document for one video, one line per video for several.")
     ] = False
@@ -53,7 +69,6 @@ class Predict(Command):
 
     def __call__(self) -> int:
         """Score each video and print its scores as soon as they are known."""
-        import crnet
         from crnet.data.video_files import list_videos
         from crnet.report.prediction_csv import open_prediction_csv
 
@@ -64,12 +79,11 @@ class Predict(Command):
             raise UsageError(
                 f"one transcript for {len(paths)} videos", remedy="put a .txt file beside each video instead"
             )
-        system = crnet.load(self.run, self.device, encoder=self.encoder, asr=self.asr, precision=self.precision)
+        predictions = self._begin(paths)
         failures, error = 0, None
         table = contextlib.nullcontext(lambda _: None) if self.csv is None else open_prediction_csv(self.csv)
         with table as write_row, progress_display(self.quiet) as progress:
-            for number, path in enumerate(paths, start=1):
-                prediction = system.try_predict(path, self.transcript, allow_no_face=self.allow_no_face)
+            for number, prediction in enumerate(predictions, start=1):
                 write_row(prediction)
                 error = prediction.error
                 failures += error is not None
@@ -83,3 +97,21 @@ class Predict(Command):
             print(f"crnet: {error}", file=sys.stderr)
             return EXIT_ERROR
         return EXIT_FAILURES if failures else EXIT_DONE
+
+    def _begin(self, paths: Sequence[Path]) -> Iterator[Prediction]:
+        """Load the system and score the first video; return all predictions. Only then is a table worth opening."""
+        import crnet
+        from crnet.batch import predict_videos
+
+        def load() -> Predictor:
+            return crnet.load(self.run, self.device, encoder=self.encoder, asr=self.asr, precision=self.precision)
+
+        predictions = predict_videos(
+            load,
+            paths,
+            self.transcript,
+            allow_no_face=self.allow_no_face,
+            workers=int(len(paths) > 1) if self.workers is None else worker_processes(self.workers),
+            limits=FileLimits(self.max_time_s, self.max_memory_mb),
+        )
+        return itertools.chain([next(predictions)], predictions)

@@ -112,6 +112,15 @@ def extract_clip(
     from crnet.media.reader import read_video
 
     clip = replace(read_video(path, settings, allow_still=allow_still), clip_id=clip_id)
+    return with_words(clip, transcript, encoder, recogniser)
+
+
+def with_words(clip: Clip, transcript: str, encoder: TextEncoder, recogniser: SpeechRecogniser | None = None) -> Clip:
+    """Return a clip with its transcript as a vector; the arguments are those of `extract_clip`.
+
+    Raises:
+        ConfigError: The recogniser's model cannot be loaded.
+    """
     if recogniser is not None and not transcript.strip() and clip.has_audio:
         transcript = recogniser.transcribe(clip.audio)
         warnings = (*clip.warnings, recognition_warning(recogniser, transcript))

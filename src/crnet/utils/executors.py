@@ -269,12 +269,11 @@ def _end_worker(worker: _Worker) -> None:
         worker.process.join()
 
 
-def end_with_parent() -> None:
+def _end_with_parent() -> None:
     """Make this process end as soon as its parent does, even in the middle of a job that takes an hour.
 
     A thread waits for the end of the parent. It needs the interpreter, which native code can hold for as long as it
-    runs, so on Linux the kernel also kills this process when the parent's end of their pipe closes (man 2 fcntl).
-    prctl's PR_SET_PDEATHSIG would instead fire at the end of the thread that started this process.
+    runs; see `end_at_hangup`.
     """
     parent = parent_process()
     assert parent is not None  # noqa: S101  # only workers call this
@@ -283,18 +282,31 @@ def end_with_parent() -> None:
         connection.wait([parent.sentinel])
         os._exit(1)
 
-    if sys.platform == "linux":
-        fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(parent.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
-        flags = fcntl.fcntl(parent.sentinel, fcntl.F_GETFL)
-        fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, flags | os.O_ASYNC)
-    threading.Thread(target=wait, daemon=True).start()  # also notices a parent that ended before these calls
+    end_at_hangup(parent.sentinel)
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def end_at_hangup(pipe: int) -> None:
+    """Let the kernel kill this process when the last writer of a pipe closes it or ends, whatever runs here (Linux).
+
+    See man 2 fcntl. prctl's PR_SET_PDEATHSIG would instead fire at the end of the thread that started this process.
+
+    Args:
+        pipe: Descriptor of the end to read from, to which nothing is ever written.
+    """
+    if sys.platform != "linux":
+        return
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    if connection.wait([pipe], 0):  # it was closed before these calls
+        os._exit(1)
 
 
 def _serve(jobs: Connection, preload: Sequence[str]) -> None:
     """Run jobs in a worker process until the parent closes the pipe or ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl+C the parent ends its workers
-    end_with_parent()
+    _end_with_parent()
     for variable in THREAD_VARIABLES:
         os.environ[variable] = "1"  # must be set before the function's modules are imported with it
     try:

@@ -21,15 +21,12 @@ from crnet.errors import (
     FormatError,
     LabelError,
     MediaError,
-    MissingDependencyError,
-    NotScoredError,
-    StorageError,
     UsageError,
 )
 from crnet.fusion.fusion import system_scores
 from crnet.predict import NO_TRANSCRIPT, Predictor
 from crnet.report.prediction_csv import open_prediction_csv
-from crnet.types import PREDICTION_COLUMNS, STREAMS, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Clip, Prediction
+from crnet.types import STREAMS, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Clip, Prediction
 
 MakeClip = Callable[..., Clip]
 
@@ -210,98 +207,6 @@ def test_a_long_text_is_never_a_file_name(predictor: Predictor, tmp_path: Path, 
     assert fake_media[0]["transcript"] == text
 
 
-def test_a_batch_continues_after_files_that_cannot_be_scored(
-    tmp_path: Path, predictor: Predictor, fake_media: list[dict]
-) -> None:
-    folder = tmp_path / "videos"
-    (folder / "deep").mkdir(parents=True)
-    (tmp_path / "empty").mkdir()
-    (folder / "b.mp4").write_text("good")
-    (folder / "deep" / "a.MOV").write_text("bad")
-    (folder / "notes.txt").write_text("no video")
-    given = [folder, tmp_path / "empty", tmp_path / "missing.mp4", str(folder / "b.mp4")]
-    predictions = list(predictor.predict_many(given))
-    assert [(Path(prediction.clip).name, prediction.error is None) for prediction in predictions] == [
-        ("b.mp4", True),
-        ("a.MOV", False),
-        ("empty", False),
-        ("missing.mp4", False),
-        ("b.mp4", True),
-    ]
-    assert predictions[1].error == f"{folder / 'deep' / 'a.MOV'}: not a video (give a video)"
-    assert "a folder without videos" in predictions[2].error
-    for prediction in predictions:
-        assert prediction.to_dict()["clip"] == prediction.clip
-        assert (prediction.scores is None) == (prediction.error is not None)
-
-
-def test_predict_many_reads_one_video_at_a_time(tmp_path: Path, predictor: Predictor, fake_media: list[dict]) -> None:
-    for name in ("a.mp4", "b.mp4"):
-        (tmp_path / name).write_text("good")
-    predictions = predictor.predict_many([tmp_path], "hello there")
-    next(predictions)
-    assert len(fake_media) == 1
-    assert fake_media[0]["transcript"] == "hello there"
-
-
-def test_a_batch_continues_after_an_unexpected_error(
-    tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*args: object, **kwargs: object) -> Clip:
-        raise ZeroDivisionError("oh")
-
-    monkeypatch.setattr(predict_module, "extract_clip", broken)
-    predictions = list(predictor.predict_many([tmp_path / "a.mp4", tmp_path / "b.mp4"]))
-    assert [prediction.error for prediction in predictions] == [
-        f"{tmp_path / n}: unexpected ZeroDivisionError: oh" for n in ("a.mp4", "b.mp4")
-    ]
-
-
-@pytest.mark.parametrize("error", [MissingDependencyError("no av"), StorageError("disk full")])
-def test_an_error_that_affects_every_video_ends_the_batch(
-    tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch, error: CrnetError
-) -> None:
-    def broken(*args: object, **kwargs: object) -> Clip:
-        raise error
-
-    monkeypatch.setattr(predict_module, "extract_clip", broken)
-    with pytest.raises(type(error)):
-        list(predictor.predict_many([tmp_path / "a.mp4"]))
-
-
-def test_a_video_without_a_face_is_scored_only_if_asked_for(
-    tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch, clip_maker: MakeClip
-) -> None:
-    def extract_clip(path: Path, **_: object) -> Clip:
-        boxes = np.full((8, 4), 3, np.float32)
-        boxes[0 if path.stem == "nobody" else 3 :] = np.nan
-        return clip_maker(path.name, face_box=boxes)
-
-    monkeypatch.setattr(predict_module, "extract_clip", extract_clip)
-    videos = [tmp_path / name for name in ("nobody.mp4", "somebody.mp4")]
-    for video in videos:
-        video.touch()
-    nobody, somebody = predictor.predict_many(videos)
-    assert nobody.scores is None and somebody.scores is not None
-    assert nobody.error.startswith(f"{videos[0]}: no face was found in any of 4 frames (--allow-no-face ")
-    assert nobody.to_dict()["scores"] is None
-    with pytest.raises(NotScoredError):
-        predictor.predict(videos[0])
-    asked_for = predictor.predict(videos[0], allow_no_face=True)
-    assert asked_for.scores is not None and asked_for.faces.found == 0
-    assert next(iter(predictor.predict_many(videos, allow_no_face=True))).scores == asked_for.scores
-    assert predictor.predict_clip(extract_clip(videos[0])).scores == asked_for.scores  # a clip of a data set
-
-
-@pytest.mark.parametrize("allowed", [False, True])
-def test_still_pictures_are_read_only_if_asked_for(
-    tmp_path: Path, predictor: Predictor, fake_media: list[dict], allowed: bool
-) -> None:
-    (tmp_path / "v.mp4").write_text("good")
-    predictor.predict(tmp_path / "v.mp4", allow_no_face=allowed)
-    assert fake_media[0]["allow_still"] is allowed
-
-
 def test_a_folder_is_not_a_video(predictor: Predictor, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         predictor.predict(tmp_path)
@@ -327,17 +232,6 @@ def test_the_table_of_predictions(tmp_path: Path, predictor: Predictor, clip_mak
     assert rows[1]["error"] == "bad.mp4: not a video"
     assert rows[1]["openness"] == rows[1]["faces_found"] == ""
     assert (rows[2]["clip"], rows[2]["error"]) == ("'=1+1.mp4", "'=1+1.mp4: not a video")
-
-
-def test_predict_many_makes_a_pandas_data_frame(tmp_path: Path, predictor: Predictor, fake_media: list[dict]) -> None:
-    pandas = pytest.importorskip("pandas")
-    for name, content in (("a.mp4", "good"), ("b.mp4", "bad")):
-        (tmp_path / name).write_text(content)
-    frame = pandas.DataFrame(prediction.to_row() for prediction in predictor.predict_many([str(tmp_path)]))
-    assert tuple(frame.columns) == PREDICTION_COLUMNS
-    assert [Path(clip).name for clip in frame["clip"]] == ["a.mp4", "b.mp4"]
-    assert 0 <= frame["extraversion"][0] <= 1 and np.isnan(frame["extraversion"][1])
-    assert "not a video" in frame["error"][1]
 
 
 def test_bfloat16_changes_scores_slightly(bundle: Bundle, clip_maker: MakeClip) -> None:
