@@ -1,6 +1,8 @@
 """Scoring process: it loads the system once and forks a child for every video.
 
-    python -m crnet.serve.worker JSON     # started by `crnet.serve.worker_client` with a socket as its standard input
+    python -m crnet.serve.worker JSON PIPE    # started by `crnet.serve.worker_client`; standard input is a socket
+
+It ends when the server closes the pipe or is killed, and so does the child that runs then.
 
 A fork shares the loaded system. It therefore starts in milliseconds, sees no other video, can be limited and killed on
 its own, and frees all its memory at the end. The child writes its messages as JSON lines to a pipe that comes with the
@@ -24,6 +26,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from crnet.errors import CrnetError, MediaError, NotScoredError
 from crnet.serve.limits import BYTES_PER_MB, Limits
+from crnet.utils.executors import end_at_hangup
 from crnet.utils.files import read_json, write_json, write_text
 
 if TYPE_CHECKING:
@@ -93,7 +96,8 @@ class ScoringJob:
 def main() -> None:
     """Load the system, report that it is ready, and run jobs until the other end closes the socket."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    jobs = socket.socket(fileno=0)
+    jobs, server = socket.socket(fileno=0), int(sys.argv[2])
+    end_at_hangup(server)
     # A fork cannot use a GPU that its parent has opened, and a GPU's address space exceeds any memory limit.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     try:
@@ -111,7 +115,7 @@ def main() -> None:
             child = os.fork()
             if child == 0:
                 jobs.close()
-                _run_child(predictor, Path(folder.decode()), messages)
+                _run_child(predictor, Path(folder.decode()), messages, server)
             _, status = os.waitpid(child, 0)
             # A killed child may have stopped in the middle of a line.
             with contextlib.suppress(BrokenPipeError):
@@ -150,11 +154,13 @@ def system_info(predictor: Predictor) -> dict[str, Any]:
     }
 
 
-def _run_child(predictor: Predictor, folder: Path, messages: IO[str]) -> None:
+def _run_child(predictor: Predictor, folder: Path, messages: IO[str], server: int) -> None:
     """Run one job in the forked child, then exit."""
     exit_code = 1
     try:
         os.setsid()
+        if sys.platform == "linux":
+            end_at_hangup(os.open(f"/proc/self/fd/{server}", os.O_RDONLY))  # who is killed belongs to the open file
 
         def send(message: dict[str, Any]) -> None:
             messages.write(json.dumps(message) + "\n")

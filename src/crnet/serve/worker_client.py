@@ -49,10 +49,15 @@ class WorkerClient:
 
     def _start(self) -> dict[str, Any]:
         self._jobs, worker_end = socket.socketpair()
+        lifeline, server_end = os.pipe()
+        self._lifeline = os.fdopen(server_end, "wb")  # closes when this process ends, however it does
         with worker_end:
-            command = [sys.executable, "-m", "crnet.serve.worker", self._settings]
+            command = [sys.executable, "-m", "crnet.serve.worker", self._settings, str(lifeline)]
             # A new session: Ctrl-C in a terminal ends the server, which then ends the worker.
-            self._process = subprocess.Popen(command, stdin=worker_end.fileno(), start_new_session=True)  # noqa: S603
+            self._process = subprocess.Popen(  # noqa: S603
+                command, stdin=worker_end.fileno(), pass_fds=[lifeline], start_new_session=True
+            )
+        os.close(lifeline)
         self._jobs.settimeout(START_TIMEOUT_S)
         try:
             greeting = json.loads(self._jobs.recv(MAX_GREETING_BYTES) or b"{}")
@@ -79,6 +84,7 @@ class WorkerClient:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._lifeline.close()
 
     async def score(self, folder: Path, job: ScoringJob, on_progress: MessageHandler) -> dict[str, Any]:
         """Score the video in a job folder; cancelling the task kills the process that scores it.
