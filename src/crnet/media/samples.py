@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 LOUDEST_SAMPLE = 1e6  # of full scale; larger values are damage
 KEPT_ENERGY = 1 / 8  # of the loudest channel; one silent channel of two leaves 1/4
 SIGNAL_ENERGY = 0.01  # of the loudest channel; quieter ones count as empty
+BASS_CHANNELS = frozenset({"LFE", "LFE2"})  # nobody speaks there, whatever its loudness
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,25 +29,28 @@ class Piece:
     Attributes:
         samples: float32 [channels, n]; full scale is 1, and all are finite.
         layout: FFmpeg's name of the channels, for example "stereo".
+        is_bass: bool [channels], whether a channel is for low-frequency effects.
         rate_hz: Sample rate.
         time_s: Presentation time stamp in seconds; None if it has none.
     """
 
     samples: Float32[np.ndarray, "channels n"]
     layout: str
+    is_bass: NDArray[np.bool_]
     rate_hz: int
     time_s: float | None
 
 
 def read_pieces(frames: Iterator[Any], losses: Losses) -> Iterator[Piece]:
     """Yield the samples of decoded frames; a frame of a form that cannot be converted is counted as lost."""
-    converter, form = None, None
+    converter, form, is_bass = None, None, np.zeros(0, bool)
     for frame in frames:
         try:
             if converter is None or (frame.format.name, frame.layout.name, frame.sample_rate) != form:
                 form = frame.format.name, frame.layout.name, frame.sample_rate  # broadcasts change it on the way
                 # Packed, since PyAV reads past the planes of a frame with eight or more planar channels.
                 converter = av.AudioResampler("flt", frame.layout, frame.sample_rate)
+                is_bass = np.array([channel.name in BASS_CHANNELS for channel in frame.layout.channels])
             packed = [part.to_ndarray()[0] for part in converter.resample(frame)]
         except (av.FFmpegError, ValueError) as error:
             logger.debug("sound of a form that cannot be converted: %s", error)
@@ -54,7 +58,7 @@ def read_pieces(frames: Iterator[Any], losses: Losses) -> Iterator[Piece]:
             continue
         samples = np.concatenate([np.zeros(0, np.float32), *packed]).reshape(-1, frame.layout.nb_channels).T
         time_s = None if frame.pts is None else float(frame.pts * frame.time_base)
-        yield Piece(_finite(np.ascontiguousarray(samples)), frame.layout.name, frame.sample_rate, time_s)
+        yield Piece(_finite(np.ascontiguousarray(samples)), frame.layout.name, is_bass, frame.sample_rate, time_s)
 
 
 def _finite(samples: Float32[np.ndarray, "channels n"]) -> Float32[np.ndarray, "channels n"]:
@@ -80,6 +84,8 @@ class Mixer:
         if channels > 1 and length:
             centred = piece.samples - piece.samples.mean(axis=1, keepdims=True)  # a constant is not heard
             products = (centred @ centred.T).astype(np.float64)
+            if products.diagonal()[~piece.is_bass].any():
+                products[piece.is_bass] = products[:, piece.is_bass] = 0.0
             self._products[piece.layout] = self._products.get(piece.layout, 0.0) + products
         kept = piece.samples[self._chosen[piece.layout]] if piece.layout in self._chosen else piece.samples
         return np.asarray(kept.mean(axis=0))

@@ -108,6 +108,21 @@ def test_speech_in_one_channel_of_six_is_heard(tmp_path: Path, speech: int) -> N
     )
 
 
+@pytest.mark.parametrize("voice_level", [0.3, 0.03])
+def test_bass_does_not_hide_speech_in_another_channel(tmp_path: Path, voice_level: float) -> None:
+    voice, rumble = tone(300.0, rate_hz=16_000, level=voice_level), tone(50.0, rate_hz=16_000, level=0.5)
+    channels = np.stack([0 * voice, 0 * voice, voice, rumble, 0 * voice, 0 * voice])
+    sound = read_sound(write_video(tmp_path / "a.mov", GREY, sound=channels, layout="5.1"), None)
+    np.testing.assert_allclose(sound.samples / 32768, voice, atol=2 / 32768)
+
+
+def test_bass_alone_is_heard(tmp_path: Path) -> None:
+    rumble = tone(50.0, rate_hz=16_000)
+    channels = np.stack([*[0 * rumble] * 3, rumble, *[0 * rumble] * 2])
+    sound = read_sound(write_video(tmp_path / "a.mov", GREY, sound=channels, layout="5.1"), None)
+    np.testing.assert_allclose(sound.samples / 32768, rumble, atol=2 / 32768)
+
+
 def test_usual_stereo_is_the_plain_mean(tmp_path: Path) -> None:
     left, right = (np.random.default_rng(i).integers(-9000, 9000, 16_000) for i in (0, 1))
     for other in (left, right, np.zeros_like(left)):
