@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from crnet.data.manifest import (
     EMBEDDING_NAME,
@@ -71,7 +74,11 @@ def embed(store: Path | str, encoder: TextEncoder, progress: Progress = no_progr
     for start in range(0, len(manifest.clips), CLIPS_PER_BATCH):
         rows = manifest.clips[start : start + CLIPS_PER_BATCH]
         remaining = [row for row in rows if ClipFile(store / row.file, row.clip_id).fingerprint != clip_fingerprint]
-        _embed_clips(store, remaining, encoder, clip_fingerprint)
+        if remaining:
+            # All of them, because a vector depends in its last digits on the texts that are encoded with it.
+            vectors = encoder.encode([row.transcript for row in rows])
+            vector_of = dict(zip((row.clip_id for row in rows), vectors, strict=True))
+            _embed_clips(store, remaining, vector_of, clip_fingerprint)
         done += len(remaining)
         progress(TASK, min(start + CLIPS_PER_BATCH, len(manifest.clips)), len(manifest.clips))
     write_manifest(store, replace(manifest, encoder=encoder.name, fingerprint=store_fingerprint))
@@ -105,9 +112,10 @@ def _begin(store: Path, manifest: Manifest, encoder: TextEncoder) -> str:
     return short_fingerprint({"prepared": manifest.fingerprint, "encoder": encoder_label(encoder.name)})
 
 
-def _embed_clips(store: Path, rows: Sequence[ClipRow], encoder: TextEncoder, clip_fingerprint: str) -> None:
-    vectors = encoder.encode([row.transcript for row in rows])
-    for row, vector in zip(rows, vectors, strict=True):
+def _embed_clips(
+    store: Path, rows: Sequence[ClipRow], vector_of: Mapping[str, NDArray[np.float32]], clip_fingerprint: str
+) -> None:
+    for row in rows:
         clip = read_clip(store / row.file, row.clip_id)
         if clip.has_transcript != bool(row.transcript.strip()):
             raise FormatError(
@@ -115,7 +123,7 @@ def _embed_clips(store: Path, rows: Sequence[ClipRow], encoder: TextEncoder, cli
                 path=store / row.file,
                 remedy="run `crnet prepare` again",
             )
-        write_clip(store / row.file, replace(clip, text=vector), clip_fingerprint)
+        write_clip(store / row.file, replace(clip, text=vector_of[row.clip_id]), clip_fingerprint)
 
 
 def _count_without_words(rows: Sequence[ClipRow]) -> int:

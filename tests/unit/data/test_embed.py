@@ -150,6 +150,37 @@ def test_a_killed_call_leaves_an_unfinished_store_and_resumes(
     assert read_manifest(store).encoder == Letters().name
 
 
+class LettersOfAll(Letters):
+    """A vector depends a little on the other texts, as that of a network does on the length of its batch."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return super().encode(texts) + np.float32(len(texts))
+
+
+def test_a_call_killed_within_a_batch_resumes_with_the_same_vectors(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crnet.data import embed as module
+
+    written: list[Path] = []
+
+    def write_two(path: Path, *arguments: object) -> None:
+        if len(written) == 2:
+            raise _Killed
+        written.append(path)
+        write_clip(path, *arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as killing:
+        killing.setattr(module, "write_clip", write_two)
+        with pytest.raises(_Killed):
+            embed(store, LettersOfAll())
+    assert embed(store, LettersOfAll()).done == 2
+    names, words = zip(*((row.clip_id, row.transcript) for row in read_manifest(store).clips), strict=True)
+    expected = dict(zip(names, LettersOfAll().encode(words), strict=True))
+    for name, vector in read_vectors(store).items():
+        np.testing.assert_array_equal(vector, expected[name])
+
+
 def test_a_call_interrupted_with_one_encoder_can_finish_with_another(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
