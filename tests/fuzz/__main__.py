@@ -60,7 +60,7 @@ def _cases(run: Callable[[Any], CaseResult], jobs: Iterable[Any]) -> Iterator[Ca
 
 
 def _kills(out: Path, seed: int, count: int) -> Iterator[KillResult]:
-    return run_kills(Schedule(count, seed), out / "kills", done=len(_read(out / "kills.jsonl")))
+    return run_kills(Schedule(count, seed), out / "kills", done={row["number"] for row in _read(out / "kills.jsonl")})
 
 
 def _record(path: Path, count: int, results: Iterable[Any]) -> None:

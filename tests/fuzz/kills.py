@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,14 @@ class KillResult:
     """What happened to one killed command.
 
     Attributes:
-        command: Its name.
+        number: Number of the kill in its campaign.
+        command: Name of the command.
         after_s: When it was killed.
         finished: Whether it ended before the kill.
         faults: Everything that is not as it should be.
     """
 
+    number: int
     command: str
     after_s: float
     finished: bool
@@ -70,6 +72,7 @@ def kill_once(
     reference: Reference,
     rng: np.random.Generator,
     run_again: Callable[[LongCommand, Path], None] = run,
+    number: int = 0,
 ) -> KillResult:
     """Start a command, kill its first process at a random moment, run it again, and compare the results.
 
@@ -94,7 +97,7 @@ def kill_once(
         faults.append(str(error))
     else:
         faults += list(differences(reference.files, snapshot(folder / "out")))
-    return KillResult(command.name, after_s, finished, tuple(faults))
+    return KillResult(number, command.name, after_s, finished, tuple(faults))
 
 
 def snapshot(folder: Path) -> dict[str, str]:
@@ -127,16 +130,21 @@ def _names(folder: Path) -> set[str]:
 def _comparable(path: Path) -> bytes:
     content = path.read_bytes()
     if path.suffix == ".json":
-        return json.dumps(_untimed(json.loads(content))).encode()
+        return _sorted(_untimed(json.loads(content)))
     if path.suffix == ".jsonl":
-        return json.dumps([_untimed(json.loads(line)) for line in content.splitlines()]).encode()
+        return _sorted([_untimed(json.loads(line)) for line in content.splitlines()])
     if path.name == "last.safetensors":  # holds the log
         end = HEADER_SIZE_BYTES + int.from_bytes(content[:HEADER_SIZE_BYTES], "little")
         header = json.loads(content[HEADER_SIZE_BYTES:end])
         state = json.loads(header.pop("__metadata__")["crnet"])
         state.pop("about_sha256", None)
-        return json.dumps([header, _untimed(state)]).encode() + content[end:]
+        return _sorted([header, _untimed(state)]) + content[end:]
     return content
+
+
+def _sorted(document: Any) -> bytes:
+    """Return JSON text with sorted keys: a log that is resumed has its keys in another order."""
+    return json.dumps(document, sort_keys=True).encode()
 
 
 def _untimed(document: Any) -> Any:
@@ -193,12 +201,14 @@ class Schedule:
         ]
 
 
-def run_kills(schedule: Schedule, folder: Path, done: int = 0) -> Iterator[KillResult]:
-    """Run the kills of a schedule, after the first `done` of them."""
+def run_kills(schedule: Schedule, folder: Path, done: Collection[int] = ()) -> Iterator[KillResult]:
+    """Run the kills of a schedule, but not those whose numbers are done."""
     folder.mkdir(parents=True, exist_ok=True)
     references: dict[str, Reference] = {}
-    for number, command in list(enumerate(schedule.commands()))[done:]:
+    for number, command in enumerate(schedule.commands()):
+        if number in done:
+            continue
         if command.name not in references:
             references[command.name] = undisturbed(command, folder)
         rng = np.random.default_rng([schedule.seed, number])
-        yield kill_once(command, folder, references[command.name], rng)
+        yield kill_once(command, folder, references[command.name], rng, number=number)
