@@ -31,6 +31,7 @@ from crnet.types import LONGEST_S
 SIMULATED_COMMENT = "crnet simulate: drawn person"
 """Value of the container's `comment` tag that marks a video of `crnet simulate`. Part of the file format."""
 
+MOST_FPS = 1e6  # high-speed cameras reach it with strips of a few pixels
 DEFAULT_FPS = 25.0  # for a file that states neither times nor a rate
 FORMATS_WITHOUT_PTS = frozenset({"avi"})
 """Containers that store the order of decoding only, which is not that of display if frames refer to later ones."""
@@ -117,8 +118,8 @@ def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
     if max(scan.video.parts) > 0:
         stated_s = 0.0  # at most, the length of one of the joined recordings
     duration_s = float(times.times_s[-1]) + last_frame_s(scan.video, times, stated_s, rate)
-    if not 0 < duration_s <= LONGEST_S:
-        reason = f"its time stamps are damaged: it would last {duration_s:.3g} s"
+    if not len(times.times_s) / MOST_FPS < duration_s <= LONGEST_S:
+        reason = f"its time stamps are damaged: {len(times.times_s)} frames would last {duration_s:.3g} s"
         raise MediaError(reason, path=path, remedy=NOT_A_VIDEO_REMEDY)
     late_picture_s = 0.0 if file_start_s is None else max(times.zero_s - file_start_s, 0.0)
     truncated = scan.losses.stopped or max(duration_s, scan.end_s) < TRUNCATED_BELOW * stated_s

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from crnet.errors import ConfigError
+from crnet.errors import ConfigError, FormatError
 from crnet.utils.resumable import SHORT_DIGITS
 
 if TYPE_CHECKING:  # the command line lists the encoders in its help and should start without NumPy
@@ -97,6 +97,20 @@ def check_width(width: int, path: Path | str, remedy: str) -> None:
     if width > TEXT_DIMENSIONS:
         reason = f"its vectors have {width} numbers, but a clip's text holds at most {TEXT_DIMENSIONS}"
         raise ConfigError(reason, path=path, remedy=remedy)
+
+
+def check_finite(vectors: NDArray[np.float32], path: Path | str) -> None:
+    """Refuse vectors of damaged weights: they would make every score of a clip not-a-number.
+
+    Raises:
+        FormatError: A number is not finite; the error names `path`, the encoder's weights.
+    """
+    import numpy as np  # the command line's help, which needs the names of encoders, takes no time for it
+
+    if not np.isfinite(vectors).all():
+        raise FormatError(
+            "its weights are damaged: a text's vector is not finite", path=path, remedy="copy the encoder again"
+        )
 
 
 def check_fingerprint(name: str, expected: str | None) -> None:

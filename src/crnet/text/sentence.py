@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.errors import ConfigError, MissingDependencyError
-from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS, EncoderName, check_fingerprint, check_width
+from crnet.text.encoder_interface import (
+    LONGEST_TEXT_CHARACTERS,
+    EncoderName,
+    check_fingerprint,
+    check_finite,
+    check_width,
+)
 from crnet.types import TEXT_DIMENSIONS
 from crnet.utils.extras import install_command
 from crnet.utils.resumable import SHORT_DIGITS, content_fingerprint
@@ -65,6 +71,7 @@ class SentenceEncoder:
                 show_progress_bar=False,
             )
             vectors[rows, : encoded.shape[1]] = encoded
+        check_finite(vectors, self._place)
         return vectors
 
     def __reduce__(self) -> tuple[Any, ...]:

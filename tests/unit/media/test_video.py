@@ -329,11 +329,12 @@ class TestSelectFrames:
             assert len(selected) == min(len(candidates), per_segment or len(candidates))
 
 
-def test_time_stamps_of_years_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("scale", "rate"), [(2**31 - 1, 1), (1, 2**31 - 1)], ids=["years", "nanoseconds"])
+def test_frames_that_last_years_or_nanoseconds_are_refused(tmp_path: Path, scale: int, rate: int) -> None:
     path = write_video(tmp_path / "v.avi", greys(3), codec="mpeg4")
     content = bytearray(path.read_bytes())
-    scale = content.index(b"strh") + 28  # seconds of a frame are dwScale / dwRate
-    content[scale : scale + 8] = struct.pack("<II", 2**31 - 1, 1)
+    place = content.index(b"strh") + 28  # seconds of a frame are dwScale / dwRate
+    content[place : place + 8] = struct.pack("<II", scale, rate)
     path.write_bytes(bytes(content))
     with pytest.raises(MediaError, match="time stamps are damaged") as caught:
         probe(path)

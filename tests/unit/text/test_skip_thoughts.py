@@ -93,6 +93,18 @@ def test_a_vector_does_not_depend_on_the_batch(tmp_path: Path, monkeypatch: pyte
     assert encoder.encode([]).shape == (0, TEXT_DIMENSIONS)
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    folder = write_kiros_files(tmp_path / "kiros")
+    table = np.load(folder / "utable.npy")
+    table[WORDS.index("know")] = np.nan
+    np.save(folder / "utable.npy", table)
+    encoder = SkipThoughts(folder)
+    assert np.isfinite(encoder.encode(["I think."])).all()
+    with pytest.raises(FormatError, match="not finite") as caught:
+        encoder.encode(["I think.", "You know."])
+    assert caught.value.path == folder
+
+
 def test_the_name_identifies_the_weights_wherever_they_are(tmp_path: Path) -> None:
     original, moved, changed = (write_kiros_files(tmp_path / name) for name in ("original", "moved", "changed"))
     table = np.load(changed / "utable.npy")

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crnet.errors import FormatError
-from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS, EncoderName, check_fingerprint, check_width
+from crnet.text.encoder_interface import (
+    LONGEST_TEXT_CHARACTERS,
+    EncoderName,
+    check_fingerprint,
+    check_finite,
+    check_width,
+)
 from crnet.text.skip_thoughts.kiros_files import read_kiros_files
 from crnet.text.skip_thoughts.tokens import tokenize
 from crnet.text.skip_thoughts.trained_encoder import is_trained_encoder, read_trained_encoder
@@ -92,13 +98,18 @@ class SkipThoughts:
         check_fingerprint(self.name, fingerprint)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return float32 [n, 4800]; a text without tokens gives zeros, and smaller encoders are zero-padded."""
+        """Return float32 [n, 4800]; a text without tokens gives zeros, and smaller encoders are zero-padded.
+
+        Raises:
+            FormatError: The weights are damaged: a number is not finite.
+        """
         vectors = np.zeros((len(texts), TEXT_DIMENSIONS), dtype=np.float32)
         tables = self._weights.tables
         for indices, tokens in _batches([self._token_rows(text) for text in texts]):
             with torch.inference_mode():
                 encoded = self._network(tables["uni"], tables["bi"], tokens)
             vectors[indices, : self._network.dimensions] = encoded.numpy()
+        check_finite(vectors, self._folder)
         return vectors
 
     def _token_rows(self, text: str) -> NDArray[np.int64]:
