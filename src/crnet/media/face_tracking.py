@@ -44,6 +44,7 @@ ONET_BATCH = 8  # constant: O-Net gives a face the same numbers in every batch o
 SPARE_MARGIN = 0.05  # share of the side converted beyond the crop, so that a corrected box still lies within
 FACE_SHRINKS = 1.25  # how much smaller a lost face may be when it is searched for where it was
 MIN_FACE_PIXELS = 12  # P-Net's window: it cannot detect smaller faces
+LATE_SHARE = 1 / 64  # how late a face may be found, as a share of the time without one
 TIME_SLACK_S = 1e-3  # a pass that is due a rounding error later is due now
 
 
@@ -156,12 +157,15 @@ class FaceTracker:
         """
         settings, time_s = self.settings, frame.time_s
         current = self._tracks_at(self._last_pass_s)
+        without_face_s = time_s - max(self._last_face_s, 0.0)
         if current:
             pause_s = settings.redetect_interval_s
         elif time_s - self._last_face_s <= settings.max_gap_s + TIME_SLACK_S:
             pause_s = 0.0  # the face may return in time to count as present all along
         else:
-            pause_s = settings.max_gap_s / 2  # a detection covers this time around it: no need to search more often
+            # A detection covers `max_gap_s` around it: no need to search more often. A long time without a face is
+            # searched ever more sparsely, so that hours of it cost little; a face is then found a little late.
+            pause_s = max(settings.max_gap_s / 2, without_face_s * LATE_SHARE)
         is_due = time_s - self._last_search_s >= pause_s - TIME_SLACK_S
         self._last_pass_s = time_s
         if not current and not is_due:
@@ -176,9 +180,8 @@ class FaceTracker:
         if is_due or any(track.times_s[-1] < time_s for track in current):
             self._last_search_s = time_s
             self._link(time_s, self._search(frame, settings.min_face))
-        if not self._tracks_at(time_s) and time_s - self._no_face_since_s >= (
-            settings.redetect_interval_s - TIME_SLACK_S
-        ):
+        far_pause_s = max(settings.redetect_interval_s, without_face_s * LATE_SHARE)
+        if not self._tracks_at(time_s) and time_s - self._no_face_since_s >= far_pause_s - TIME_SLACK_S:
             self._no_face_since_s = time_s
             self._link(time_s, self._search(frame, settings.far_face))
         if self._tracks_at(time_s):

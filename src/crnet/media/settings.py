@@ -33,8 +33,8 @@ class DetectionSettings:
             Following takes a tenth of the time of a search. A lost face is searched for at once.
         long_side: Long side, in pixels, of the picture in which faces of at least `min_face` are searched.
         min_face: Side of the smallest face to search for, as a share of the frame's short side.
-        far_face: The same for the first pass, and after every `redetect_interval_s` without a face. This search takes
-            three times as long.
+        far_face: The same for the first pass, and after every `redetect_interval_s` without a face (less often after
+            two minutes). This search takes three times as long.
         max_gap_s: A face that is missed for no longer than this counts as present in between.
         min_sightings: A face detected in fewer passes counts as a false detection (in a video of at least twice as many
             passes).

@@ -140,6 +140,45 @@ def test_without_a_face_searches_are_less_frequent() -> None:
     assert detector.far_searches == [0, 48]  # at once, and after two seconds
 
 
+class BlindDetector:
+    """Finds nothing, and counts how often it looks."""
+
+    looks = 0
+
+    def detect(self, images: np.ndarray, min_face_pixels: float) -> list[Detections]:
+        self.looks += 1
+        return [Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))]
+
+
+@dataclass(frozen=True)
+class SlowFrame(PlainFrame):
+    """A frame of a video with two frames a second, of which the detector sees one pixel."""
+
+    @property
+    def time_s(self) -> float:
+        return self.index / 2
+
+    def rgb(self, width: int, height: int) -> np.ndarray:
+        return np.zeros((1, 1, 3), np.uint8)
+
+
+def looks_without_a_face(seconds: int) -> int:
+    info, detector = video(np.arange(2 * seconds) / 2, 1000), BlindDetector()
+    tracker = FaceTracker(detector, info, DetectionSettings(), pixels=16, margin=0.25, jpeg_quality=90)  # type: ignore[arg-type]
+    for i in range(2 * seconds):
+        tracker.add(SlowFrame(i), [], last=i == 2 * seconds - 1)  # type: ignore[arg-type]
+    return detector.looks
+
+
+def test_hours_without_a_face_cost_little_more_than_minutes() -> None:
+    # For 32 s, a search every half second and one for distant faces every two seconds: 64 and 16.
+    assert looks_without_a_face(32) == 64 + 16
+    # The pause of both is a 64th of the time so far from 32 s and from 128 s on. Three hours are 5.8 natural logarithms
+    # more than 32 s, and 4.4 more than 128 s: at most 64 * 5.83 = 373 searches, and 48 + 64 * 4.44 = 332 for distant
+    # faces.
+    assert 500 < looks_without_a_face(3 * 3600) < 80 + 373 + 332 + 30
+
+
 def test_distant_faces_are_searched_for_only_without_a_nearer_one() -> None:
     detector = ScriptedDetector(lambda i: [at(10, 10)] if i < 60 else [])
     follow(detector, 120)
