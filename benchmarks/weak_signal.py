@@ -32,6 +32,7 @@ from crnet.types import STREAMS, TARGETS, TRAITS, Split
 
 TOLERANCE = -0.0005
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+RIDGE_R2 = "R2 of ridge"
 SYSTEMS = {"text alone": ("audio-text",), "all streams": STREAMS}
 
 
@@ -55,7 +56,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
         )
         for row in accuracies:
             row["best stream"] = max(row[stream] for stream in SYSTEMS[name])
-            row["least"] = min(value for system, value in row.items() if system not in (FLOOR, "ridge"))
+            row["least"] = min(value for system, value in row.items() if system not in (FLOOR, "ridge", RIDGE_R2))
         yield difference_row(
             f"weak-signal: {name}, fusion minus best stream", accuracies, FUSION, "best stream", TOLERANCE
         )
@@ -85,7 +86,9 @@ def seed_accuracies(options: argparse.Namespace, name: str, seed: int) -> dict[s
     bundle = load_bundle(run)
     evaluation = evaluate(bundle, store, scene_face=load_visual_fusion(run, config), resamples=1)
     accuracies = {system: figures[AVERAGE]["accuracy"] for system, figures in evaluation.systems.items()}
-    return {system: round(value, 5) for system, value in {**accuracies, "ridge": ridge_accuracy(store)}.items()}
+    ridge, r2 = ridge_accuracy(store)
+    accuracies |= {"ridge": ridge, RIDGE_R2: r2}
+    return {system: round(value, 5) for system, value in accuracies.items()}
 
 
 def system_config(preset: Config, name: str, seed: int) -> Config:
@@ -104,8 +107,8 @@ def system_config(preset: Config, name: str, seed: int) -> Config:
     )
 
 
-def ridge_accuracy(store: Path) -> float:
-    """Return 1 - MAE on the test split of ridge regression with the best penalty on the validation split."""
+def ridge_accuracy(store: Path) -> tuple[float, float]:
+    """Return 1 - MAE and R2 on the test split of ridge regression with the best penalty on the validation split."""
     manifest = read_manifest(store)
     rows = {split: manifest.rows(split) for split in ("train", "val", "test")}
     texts = {split: read_texts(store, rows[split]) for split in rows}
@@ -117,4 +120,7 @@ def ridge_accuracy(store: Path) -> float:
         errors = np.abs(fit.predict(texts[split]) - scores[split])
         return float(1 - errors[:, traits].mean())
 
-    return accuracy(max(fits, key=lambda fit: accuracy(fit, "val")), "test")
+    best = max(fits, key=lambda fit: accuracy(fit, "val"))
+    errors = (best.predict(texts["test"]) - scores["test"])[:, traits]
+    r2 = 1 - np.square(errors).mean(axis=0) / scores["test"][:, traits].var(axis=0)
+    return accuracy(best, "test"), float(r2.mean())

@@ -25,7 +25,7 @@ from crnet.fusion.fusion import Fusion, system_scores
 from crnet.metrics import AVERAGE, RESAMPLES, describe
 from crnet.models.inference import extract_all
 from crnet.text.encoder_interface import encoder_label
-from crnet.types import STREAMS, Split
+from crnet.types import STREAMS, VISUAL_STREAMS, Split
 from crnet.utils.device import choose_device
 from crnet.utils.number_format import decimal
 from crnet.utils.progress import Progress, no_progress
@@ -110,9 +110,10 @@ def _compare(
 
 
 def ranking_warnings(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
-    """Yield a sentence for each system below the floor, and for each stream that the fusion is below.
+    """Yield a sentence for each system below the floor, and for each stream that a fusion of it is below.
 
-    Compared is 1 - MAE, the mean of the five traits. Systems whose predictions are not all finite are left out.
+    Compared is 1 - MAE, the mean of the five traits, as it is printed. Systems whose predictions are not all finite are
+    left out.
 
     Args:
         systems: The metrics of `Evaluation.systems`.
@@ -123,9 +124,10 @@ def ranking_warnings(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> 
         if metrics[AVERAGE]["accuracy"] is not None
     }
     pairs = [(system, FLOOR) for system in accuracy if system != FLOOR]
-    pairs += [(FUSION, stream) for stream in STREAMS if FUSION in accuracy and stream in accuracy]
+    for fused, parts in ((SCENE_FACE, VISUAL_STREAMS), (FUSION, STREAMS)):
+        pairs += [(fused, stream) for stream in parts if fused in accuracy and stream in accuracy]
     for lower, higher in pairs:
-        if accuracy[lower] < accuracy[higher]:
+        if round(accuracy[lower], 4) < round(accuracy[higher], 4):
             reference = "the floor, which predicts the training median for everyone," if higher == FLOOR else higher
             yield (
                 f"{lower} is below {reference} by {decimal(accuracy[higher] - accuracy[lower])}: 1 - MAE is "

@@ -132,10 +132,10 @@ def paper_weights(weights: Mapping[str, float], streams: Sequence[Stream], media
         clips: The number of held-out clips.
     """
     total = sum(weights[stream] for stream in streams)
+    ratio = ":".join(f"{weights[stream]:g}" for stream in streams)
     logger.warning(
-        "the fused score is the %s mean of the streams' own scores, without trees: %d validation clips select the "
-        "networks, and fitting the fusion takes at least %d",
-        ":".join(f"{weights[stream]:g}" for stream in streams),
+        "the fused score is %s, without trees: %d validation clips are left for the fusion, and fitting it takes %d",
+        f"the {ratio} mean of the streams' own scores" if len(streams) > 1 else f"that of {streams[0]} alone",
         clips,
         FEWEST_HELD_OUT_CLIPS,
     )

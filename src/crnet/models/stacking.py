@@ -27,7 +27,48 @@ by .75 (as on First Impressions v2), the variance of a fitted weight is about .8
 """
 
 
+EVIDENCE = 2.0
+"""Weights are multiplied by 1 - EVIDENCE / t^2, where t tells how surely the combination goes with the truth.
+
+Simulated with three streams that know nothing, the fusion of 20 clips was more than .0005 below the floor in 58% of
+draws without this factor and in 18% with it, that of 100 clips in 24% and 10%. With a signal (R2 of .02 or more for
+each stream) and 500 clips it cost less than .0001. A factor of 4 would be safer still, but lose half of a weak signal.
+"""
+
+
 def fit_weights(
+    candidates: Mapping[str, Scores], truth: Scores, floor: Scores, prior: Mapping[str, float]
+) -> dict[str, float]:
+    """Fit the weights, and shrink them all towards 0, that is the floor, where the clips give little evidence of skill.
+
+    Args:
+        candidates, truth, floor, prior: See `regularised_weights`.
+    """
+    weights = regularised_weights(candidates, truth, floor, prior)
+    combined = sum((weights[name] * (scores - floor) for name, scores in candidates.items()), np.zeros_like(truth))
+    factor = trust(combined, truth - floor)
+    return {name: factor * weight for name, weight in weights.items()}
+
+
+def trust(predicted: Scores, true: Scores) -> float:
+    """Return how far to trust predictions, from 0 to 1: the positive part of 1 - `EVIDENCE` / t^2.
+
+    t is the slope of the truth over the predictions, divided by its standard error with one cluster for each clip. It
+    does not depend on the scale of the predictions. Fewer than two clips or a slope of 0 or less earn no trust.
+
+    Args:
+        predicted: [n, 6], predicted deviations from the floor.
+        true: [n, 6], the annotated ones.
+    """
+    clips, total = len(predicted), float((predicted * true).sum())
+    if clips < 2 or total <= 0:
+        return 0.0
+    residuals = true - total / np.square(predicted).sum() * predicted
+    variance = clips / (clips - 1) * float(np.square((predicted * residuals).sum(axis=1)).sum())
+    return max(0.0, 1 - EVIDENCE * variance / total**2)
+
+
+def regularised_weights(
     candidates: Mapping[str, Scores], truth: Scores, floor: Scores, prior: Mapping[str, float]
 ) -> dict[str, float]:
     """Fit the weights by non-negative least squares with a prior.

@@ -24,7 +24,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from crnet.errors import LabelError
-from crnet.models.stacking import best_alone, fit_weights
+from crnet.models.stacking import best_alone, regularised_weights
 from crnet.types import TARGETS, TEXT_DIMENSIONS
 
 PENALTIES = tuple(10.0**exponent for exponent in np.arange(-2, 3.01, 0.5))
@@ -194,14 +194,15 @@ class TextRegression(nn.Module):
     def forward(self, text: Float[Tensor, "B D"], clip_ids: Sequence[str]) -> Float[Tensor, "B P"]:
         """Return the predicted deviations from the training means, in [0, 1] units.
 
-        In training mode, a training clip gets its cross-validated prediction, whatever its text.
+        A clip without words, whose vector is zero, has a deviation of 0. In training mode, a training clip with words
+        gets its cross-validated prediction.
         """
         with torch.autocast(text.device.type, enabled=False):
             predicted = nn.functional.linear(text.to(self.weight.dtype) - self.mean, self.weight)  # [B, D] -> [B, P]
-        if not self.training or not self._held_out:
-            return predicted
-        rows = [self._held_out.get(clip_id, row) for clip_id, row in zip(clip_ids, predicted, strict=True)]
-        return torch.stack([row.to(predicted.device) for row in rows])
+        if self.training and self._held_out:
+            rows = [self._held_out.get(clip_id, row) for clip_id, row in zip(clip_ids, predicted, strict=True)]
+            predicted = torch.stack([row.to(predicted.device) for row in rows])
+        return predicted * text.ne(0).any(dim=1, keepdim=True)
 
     @torch.no_grad()
     def fit_weights(
@@ -219,7 +220,7 @@ class TextRegression(nn.Module):
         """
         floor = self.score_mean.double().cpu().numpy()
         candidates = {"network": network, "text": floor + deviations}
-        weights = fit_weights(candidates, truth, floor, best_alone(candidates, truth, floor))
+        weights = regularised_weights(candidates, truth, floor, best_alone(candidates, truth, floor))
         self.weights.copy_(torch.tensor([weights["network"], weights["text"]]))
 
     def combine(self, network: Float[Tensor, "B P"], deviations: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from crnet.errors import FormatError
 from crnet.models.crnet import ModelConfig, StreamNet
-from crnet.training.old_names import with_current_names
+from crnet.training.old_names import with_current_names, with_current_tensors
 from crnet.types import Stream
 from crnet.utils.files import write_bytes
 from crnet.utils.resumable import content_fingerprint, fingerprint
@@ -226,10 +226,10 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _load_into(net: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    own = net.state_dict()
+    own, tensors = net.state_dict(), with_current_tensors(tensors)
     for name in sorted(own.keys() | tensors.keys()):
         expected = list(own[name].shape) if name in own else "no such tensor"
         stored = list(tensors[name].shape) if name in tensors else "missing"
         if expected != stored:
             raise FormatError(f"holds another network: {name} is {stored}, expected {expected}", path=path)
-    net.load_state_dict(dict(tensors))
+    net.load_state_dict(tensors)

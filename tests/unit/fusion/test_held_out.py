@@ -17,7 +17,15 @@ from crnet.fusion.forest import Forest
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.fusion.held_out import FEWEST_HELD_OUT_CLIPS, FOLDS, LEAF_SIZES, GrowTrees, HeldOutClips, best_out_of_fold
 from crnet.fusion.stack import TREES, Stack
-from crnet.models.stacking import PRIOR_CLIPS, best_alone, fit_weights, prior_clips
+from crnet.models.stacking import (
+    EVIDENCE,
+    PRIOR_CLIPS,
+    best_alone,
+    fit_weights,
+    prior_clips,
+    regularised_weights,
+    trust,
+)
 from crnet.types import STREAMS
 
 CLIPS, WIDTH = 60, 4
@@ -39,6 +47,9 @@ def make_clips(seed: int, clips: int = CLIPS, signal: float = 1.0, output_noise:
     return HeldOutClips(features, scores, truth, [f"video {i // 2}" for i in range(clips)])
 
 
+CORRELATED = np.linalg.cholesky(0.75 * np.ones((6, 6)) + 0.25 * np.eye(6)).T
+
+
 def fit(clips: HeldOutClips, config: FusionConfig = CONFIG) -> Fusion:
     train = make_clips(99)
     return Fusion.fit(config, train.features, train.truth, clips)
@@ -52,14 +63,45 @@ def test_weights_by_hand() -> None:
     """
     assert PRIOR_CLIPS == 9
     scores, truth = np.tile(MEDIANS + 0.1, (20, 1)), np.tile(MEDIANS + 0.05, (20, 1))
-    assert fit_weights({"face": scores}, truth, MEDIANS, {"face": 1.0})["face"] == pytest.approx(0.6125 / 1.1125)
-    assert fit_weights({"face": scores}, truth, MEDIANS, {"face": 0.0})["face"] == pytest.approx(0.5 / 1.1125)
+    assert regularised_weights({"face": scores}, truth, MEDIANS, {"face": 1.0})["face"] == pytest.approx(
+        0.6125 / 1.1125
+    )
+    assert regularised_weights({"face": scores}, truth, MEDIANS, {"face": 0.0})["face"] == pytest.approx(0.5 / 1.1125)
+
+
+def test_trust_by_hand() -> None:
+    """Predictions of .1 for .2 and .4, twice each: the slope is 3 and the residuals are .1.
+
+    So t^2 = (4 * .1 * .3)^2 / (4 / 3 * 4 * (.1 * .1)^2) = 27.
+    """
+    assert EVIDENCE == 2
+    true = np.tile(np.array([[0.2], [0.4]]), (2, 6))
+    predicted = np.full((4, 6), 0.1)
+    assert trust(predicted, true) == pytest.approx(1 - 2 / 27)
+    assert trust(9 * predicted, true) == pytest.approx(1 - 2 / 27)
+    assert trust(predicted, -true) == trust(predicted[:1], true[:1]) == trust(0 * predicted, true) == 0
+    weights = fit_weights({"face": MEDIANS + predicted}, MEDIANS + true, MEDIANS, {"face": 1.0})
+    untrusting = regularised_weights({"face": MEDIANS + predicted}, MEDIANS + true, MEDIANS, {"face": 1.0})
+    assert weights == {"face": pytest.approx(untrusting["face"] * (1 - 2 / 27))}
+
+
+def test_few_clips_without_a_signal_seldom_lead_away_from_the_floor() -> None:
+    """Three networks that predict noise, 40 clips: without trust, half of the fusions are worse than the floor."""
+    worse = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        truth = MEDIANS + 0.15 * rng.normal(size=(40, 6)) @ CORRELATED
+        streams = {s: MEDIANS + 0.0375 * rng.normal(size=(40, 6)) @ CORRELATED for s in STREAMS}
+        weights = fit_weights(streams, truth, MEDIANS, best_alone(streams, truth, MEDIANS))
+        harm = sum(weight**2 for weight in weights.values()) * 0.0375**2  # of the squared error, on new clips
+        worse.append(harm > 0.0002)
+    assert np.mean(worse) < 0.25
 
 
 def test_candidates_without_a_signal_keep_the_prior() -> None:
     truth = np.tile(MEDIANS + 0.05, (20, 1))
     floor = np.tile(MEDIANS, (20, 1))
-    assert fit_weights({"face": floor, "scene": floor}, truth, MEDIANS, {"face": 0.0, "scene": 0.0}) == {
+    assert regularised_weights({"face": floor, "scene": floor}, truth, MEDIANS, {"face": 0.0, "scene": 0.0}) == {
         "face": 0.0,
         "scene": 0.0,
     }
@@ -82,7 +124,7 @@ def test_weights_of_two_candidates_by_hand() -> None:
     half = np.repeat([1.0, 0.0], 10)[:, None]
     scene, face = MEDIANS + 0.1 * half, MEDIANS + 0.1 * (1 - half)
     truth = MEDIANS + 0.05 * half - 0.05 * (1 - half)
-    weights = fit_weights({"scene": scene, "face": face}, truth, MEDIANS, {"scene": 1.0, "face": 0.0})
+    weights = regularised_weights({"scene": scene, "face": face}, truth, MEDIANS, {"scene": 1.0, "face": 0.0})
     assert weights == {"scene": pytest.approx(0.725 / 1.225), "face": 0.0}
 
 
@@ -91,7 +133,7 @@ def test_weights_of_two_candidates_by_hand() -> None:
 def test_the_fitted_weights_are_at_least_as_good_as_the_prior(seed: int, clips: int, best: str | None) -> None:
     scores, truth = {s: uniform(seed + i, clips, 6) for i, s in enumerate(STREAMS)}, uniform(seed + 7, clips, 6)
     prior = {stream: float(stream == best) for stream in STREAMS}
-    fitted = fit_weights(scores, truth, MEDIANS, prior)
+    fitted = regularised_weights(scores, truth, MEDIANS, prior)
     best_candidate = min(STREAMS, key=lambda stream: np.square(scores[stream] - truth).sum())
     kappa = prior_clips(scores[best_candidate] - MEDIANS, truth - MEDIANS)
     assert min(fitted.values()) >= 0

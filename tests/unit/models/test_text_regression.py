@@ -111,6 +111,13 @@ def test_a_layer_predicts_deviations_and_training_clips_pass_on_their_cross_vali
     torch.testing.assert_close(regression.standardised(predicted)[0, 0].item(), -1 / (0.08 / 3) ** 0.5)
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_a_clip_without_words_does_not_deviate(training: bool) -> None:
+    text = torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0]])
+    deviations = layer().train(training)(text, ("a.mp4", "new.mp4"))
+    assert deviations[0].tolist() == [0, 0] and deviations[1].abs().max() > 0
+
+
 def batch(clips: int = 3) -> Batch:
     rng = torch.Generator().manual_seed(0)
     return Batch(
