@@ -10,6 +10,7 @@ from crnet.experiments.claims import Verdict
 from crnet.experiments.columns import COLUMNS, PublishedScores
 from crnet.experiments.rendering.claims_table import claims_section
 from crnet.experiments.rendering.csv_text import csv_text
+from crnet.experiments.rendering.ranking import ScoredRow, with_ranks
 from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable, write_table
 from crnet.experiments.workspace import Section
 from crnet.metrics import AVERAGE
@@ -24,6 +25,11 @@ FIV2_FLOOR: PublishedScores = {
 
 TRAIT_INITIALS = {trait: trait[0].upper() for trait in TRAITS}
 OURS, PAPER = "ours", "paper"
+TEXT_COLUMNS = 3
+RANK_NOTE = (
+    "rank: by the average as shown. Bold: the best value of a column. Rows measured here and rows printed in the paper "
+    "are ranked apart."
+)
 COLUMN_NOTES = (
     "E, N, A, C, O: the five traits; a high N means emotionally stable. average: the mean of the five traits."
 )
@@ -39,7 +45,7 @@ CSV_HEADER = (
 
 
 def write_accuracy_section(
-    folder: Path, name: str, title: str, data: Mapping[str, Any], notes: Sequence[str] = ()
+    folder: Path, name: str, title: str, data: Mapping[str, Any], notes: Sequence[str] = (), *, ranked: bool = False
 ) -> Section:
     """Write a measured table and its claims as Markdown, LaTeX and CSV.
 
@@ -49,14 +55,17 @@ def write_accuracy_section(
         title: The heading.
         data: The numbers that `crnet.experiments.table_experiment.Table.run` measured.
         notes: Notes below the table.
+        ranked: Show the rank of each row, and the best value of each column in bold.
     """
-    table = accuracy_table(title, data, notes)
+    table = accuracy_table(title, data, notes, ranked=ranked)
     files = write_table(folder, name, table, accuracy_csv(data))
     claims, claims_files = claims_section(folder, name, [Verdict.from_dict(document) for document in data["claims"]])
     return Section(title, table.to_markdown() + claims, (*files, *claims_files), data)
 
 
-def accuracy_table(title: str, data: Mapping[str, Any], notes: Sequence[str] = ()) -> RenderedTable:
+def accuracy_table(
+    title: str, data: Mapping[str, Any], notes: Sequence[str] = (), *, ranked: bool = False
+) -> RenderedTable:
     """Return a table with each measured row above the paper's, and the floor at the end."""
     alternatives = sorted({row["alternative"]["predictor"] for row in data["rows"] if row.get("alternative")})
     header = (
@@ -68,26 +77,36 @@ def accuracy_table(title: str, data: Mapping[str, Any], notes: Sequence[str] = (
         "spread",
         *alternatives,
     )
-    rows = [rendered for row in data["rows"] for rendered in _rendered_rows(row, alternatives)]
     empty = [""] * (2 + len(alternatives))
     floor = [decimal(data["floor"][name]) for name in COLUMNS]
     fiv2_floor = [decimal(FIV2_FLOOR[name]) for name in COLUMNS]
-    rows.append(RenderedRow((*FLOOR_NAMES, OURS, *floor, *empty), "floor"))
-    rows.append(RenderedRow(("", "", "FIv2, validation", *fiv2_floor, *empty), "paper"))
-    return RenderedTable(title, header, tuple(rows), text_columns=3, notes=(*notes, *_common_notes(data)))
+    scored_rows = [
+        *(rendered for row in data["rows"] for rendered in _rendered_rows(row, alternatives)),
+        (RenderedRow((*FLOOR_NAMES, OURS, *floor, *empty), "floor"), {}),
+        (RenderedRow(("", "", "FIv2, validation", *fiv2_floor, *empty), "paper"), {}),
+    ]
+    if ranked:
+        rows = with_ranks(scored_rows, TEXT_COLUMNS)
+        header, notes = (*header[:TEXT_COLUMNS], "rank", *header[TEXT_COLUMNS:]), (*notes, RANK_NOTE)
+    else:
+        rows = [row for row, _ in scored_rows]
+    all_notes = (*notes, *_common_notes(data))
+    return RenderedTable(title, header, tuple(rows), text_columns=TEXT_COLUMNS, notes=all_notes)
 
 
-def _rendered_rows(row: Mapping[str, Any], alternatives: Sequence[str]) -> list[RenderedRow]:
-    """Return the measured row, or dashes if training failed, and the paper's row; each only if it exists."""
-    rows: list[RenderedRow] = []
+def _rendered_rows(row: Mapping[str, Any], alternatives: Sequence[str]) -> list[ScoredRow]:
+    """Return the measured row, or dashes if training failed, and the paper's row, with their scores."""
+    rows: list[ScoredRow] = []
     names = (row["group"], row["name"])
     if "accuracy" in row or row["failure"]:
-        rows.append(RenderedRow((*names, OURS, *_measured_cells(row, alternatives))))
+        means = {name: value["mean"] for name, value in row.get("accuracy", {}).items()}
+        rows.append((RenderedRow((*names, OURS, *_measured_cells(row, alternatives))), means))
         names = ("", "")
     if row["paper"]:
         cells = [decimal(row["paper"].get(name)) for name in COLUMNS]
         removed = 1 - (1 - row["paper"][AVERAGE]) / (1 - FIV2_FLOOR[AVERAGE])
-        rows.append(RenderedRow((*names, PAPER, *cells, percent(removed), *[""] * (1 + len(alternatives))), "paper"))
+        rendered = RenderedRow((*names, PAPER, *cells, percent(removed), *[""] * (1 + len(alternatives))), "paper")
+        rows.append((rendered, row["paper"]))
     return rows
 
 

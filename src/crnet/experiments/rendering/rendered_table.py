@@ -38,10 +38,12 @@ class RenderedRow:
     Attributes:
         cells: The text of the cells.
         kind: Origin of the numbers. Numbers of the paper are in italics; in LaTeX, a line separates the floor.
+        bold: Places of the cells in bold type.
     """
 
     cells: tuple[str, ...]
     kind: RowKind = "ours"
+    bold: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,13 @@ def latex(text: str) -> str:
 
 def _markdown_cells(row: RenderedRow) -> list[str]:
     cells = [markdown(cell) for cell in row.cells]
+    cells = [f"**{cell}**" if place in row.bold else cell for place, cell in enumerate(cells)]
     return [f"*{cell}*" if row.kind == "paper" and cell else cell for cell in cells]
 
 
 def _latex_cells(row: RenderedRow) -> list[str]:
     cells = [latex(cell) for cell in row.cells]
+    cells = [rf"\textbf{{{cell}}}" if place in row.bold else cell for place, cell in enumerate(cells)]
     return [rf"\textit{{{cell}}}" if row.kind == "paper" and cell else cell for cell in cells]
 
 
