@@ -9,11 +9,12 @@ import numpy as np
 
 from crnet.config import Config, to_dict
 from crnet.data.manifest import ClipRow, Manifest
+from crnet.data.transforms import TransformConfig
 from crnet.errors import ConfigError, CrnetError
 from crnet.fusion.fusion import FusionConfig
 from crnet.models.crnet import ModelConfig
 from crnet.text.encoder_interface import encoder_label
-from crnet.training.config import TrainingConfig
+from crnet.training.config import CLASSIFICATION, StageConfig, TrainingConfig
 from crnet.training.loop import BEST_NAME, STATE_NAME
 from crnet.training.stream import result_settings
 from crnet.types import Stream
@@ -23,6 +24,7 @@ from crnet.utils.resumable import fingerprint, short_fingerprint
 TRAINED_NAME = "trained.json"
 FAILURE_NAME = "failed.txt"  # beside the network's folder; holds the reason why its training failed
 TRAINING_VERSION = 2  # with equal settings, version 2 trains other weights: G of the CR-block starts at zero
+DEFAULT = Config()  # whose values replace those without influence
 SUBSET_SEED = 0  # of the permutation whose first n clips a learning curve trains on
 
 
@@ -47,8 +49,9 @@ class NetSpec:
         config = replace(
             self.config,
             streams=(self.stream,),
+            transforms=_relevant_transforms(self.stream, self.config.transforms),
             model=_relevant_model_fields(self.stream, self.config.model),
-            training=replace(self.config.training, seed=0),  # the seed is given where a network is trained
+            training=_relevant_training(self.config.training),
             fusion=FusionConfig(),
         )
         object.__setattr__(self, "config", config)
@@ -125,14 +128,43 @@ def data_fingerprint(manifest: Manifest) -> str:
 
 def _relevant_model_fields(stream: Stream, model: ModelConfig) -> ModelConfig:
     """Return the model with every field that this stream ignores set to its default."""
-    default = ModelConfig()
+    default = DEFAULT.model
     if model.head == "plain":
         model = replace(model, classes=default.classes)
     if stream == "audio-text":
         if model.audio_text == "audio":
             model = replace(model, text_path=default.text_path)
-        return replace(model, backbone=default.backbone, temporal=default.temporal, init=None)
+        visual = ("backbone", "temporal", "frames", "pixel_mean", "pixel_std", "init")
+        return replace(model, **{name: getattr(default, name) for name in visual})
     return replace(model, audio_text=default.audio_text, text_path=default.text_path)
+
+
+def _relevant_transforms(stream: Stream, transforms: TransformConfig) -> TransformConfig:
+    """Return the transforms with every field that this stream ignores set to its default.
+
+    The length of the sound stays, although visual streams ignore it: without it, networks of older results folders
+    would be trained again.
+    """
+    return replace(DEFAULT.transforms, audio_samples=transforms.audio_samples) if stream == "audio-text" else transforms
+
+
+def _relevant_training(training: TrainingConfig) -> TrainingConfig:
+    """Return the training with every field that has no influence set to a fixed value.
+
+    The seed is such a field, because it is given where a network is trained. A stage that is skipped keeps what the
+    stages of every preset share, so networks of older results folders keep their fingerprints.
+    """
+    first, second = (_relevant_stage(stage) for stage in training.stages)
+    if not first.epochs:
+        first = replace(CLASSIFICATION, epochs=0, batch_size=second.batch_size, lr_step_epochs=second.lr_step_epochs)
+    return replace(training, seed=0, stages=(first, second))
+
+
+def _relevant_stage(stage: StageConfig) -> StageConfig:
+    """Return the stage with the settings of the other optimizer set to their defaults."""
+    if stage.optimizer == "adam":
+        return replace(stage, momentum=CLASSIFICATION.momentum)
+    return replace(stage, betas=CLASSIFICATION.betas)
 
 
 class UntrainedError(CrnetError):

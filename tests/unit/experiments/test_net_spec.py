@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crnet.config import Config, with_seed
+from crnet.config import PRESETS, Config, Preset, with_seed
 from crnet.data.manifest import ClipRow, Manifest
 from crnet.errors import ConfigError
 from crnet.experiments.config_overrides import (
@@ -43,6 +43,12 @@ def training(**fields: Any) -> Config:
     return replace(BASE, training=replace(BASE.training, **fields))
 
 
+def stage(place: int, **fields: Any) -> Config:
+    stages = list(BASE.training.stages)
+    stages[place] = replace(stages[place], **fields)
+    return training(stages=tuple(stages))
+
+
 @pytest.mark.parametrize(
     ("stream", "other"),
     [
@@ -53,6 +59,10 @@ def training(**fields: Any) -> Config:
         ("face", training(device="cpu", threads=3, workers=0)),
         ("audio-text", with_model(backbone="r3d34")(BASE)),
         ("audio-text", with_model(temporal="conv1x1", init=Path("w.safetensors"))(BASE)),
+        ("audio-text", with_model(pixel_mean=(0.5, 0.5, 0.5))(BASE)),
+        ("audio-text", replace(BASE, transforms=replace(BASE.transforms, pixels=56, flip=True, shift=0.1))),
+        ("face", stage(1, momentum=0.5)),  # of SGD, but stage 2 uses Adam
+        ("face", stage(0, betas=(0.9, 0.999))),
     ],
 )
 def test_settings_without_influence_on_a_stream_keep_the_fingerprint(stream: Stream, other: Config) -> None:
@@ -65,6 +75,20 @@ def test_the_number_of_classes_does_not_matter_to_a_plain_head() -> None:
     )
 
 
+def test_a_skipped_stage_does_not_matter() -> None:
+    plain = with_plain_head("l1", "mse")
+    for other in (stage(0, lr=0.1), stage(0, terms=("l1", "classification")), stage(0, epochs=3)):
+        assert fingerprint("face", plain(other)) == fingerprint("face", plain(BASE))
+        assert fingerprint("face", other) != fingerprint("face", BASE)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_plain_network_of_an_older_results_folder_keeps_its_fingerprint(preset: Preset) -> None:
+    """Older folders recorded the skipped stage of the preset as it was."""
+    config = with_plain_head("l1")(PRESETS[preset])
+    assert NetSpec("face", config).config.training == replace(config.training, seed=0)
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -74,6 +98,8 @@ def test_the_number_of_classes_does_not_matter_to_a_plain_head() -> None:
         with_expectation_head(BASE),
         with_plain_head("l1", "mse", "bell")(BASE),
         training(freeze_batchnorm=True),
+        stage(0, momentum=0.5),
+        stage(1, betas=(0.9, 0.999)),
         replace(BASE, transforms=replace(BASE.transforms, pixels=56)),
     ],
 )
