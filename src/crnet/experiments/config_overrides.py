@@ -9,6 +9,7 @@ from typing import Any
 from crnet.config import Config
 from crnet.models.crnet import Head
 from crnet.models.losses import LossName
+from crnet.types import Backbone
 
 ConfigOverride = Callable[[Config], Config]
 
@@ -21,6 +22,21 @@ def unchanged(config: Config) -> Config:
 def with_model(**fields: Any) -> ConfigOverride:
     """Return an override that replaces fields of `ModelConfig`."""
     return lambda config: replace(config, model=replace(config.model, **fields))
+
+
+def with_backbone(backbone: Backbone) -> ConfigOverride:
+    """Return an override to a kind of visual backbone.
+
+    If it is the other kind, it has neither the initial weights nor the weights per frame of the full CR-Net, because
+    they do not fit: it starts from He initialisation and averages the frames.
+    """
+
+    def override(config: Config) -> Config:
+        if config.model.backbone == backbone:
+            return config
+        return with_model(backbone=backbone, init=None, temporal="mean")(config)
+
+    return override
 
 
 def with_fusion(**fields: Any) -> ConfigOverride:

@@ -19,7 +19,7 @@ from crnet.experiments.seed_statistics import mean_sd_json
 from crnet.experiments.workspace import Section, Workspace
 from crnet.fusion.fusion import FusionConfig
 from crnet.metrics import AVERAGE, accuracy, describe
-from crnet.types import TARGETS, TRAITS, Stream
+from crnet.types import TARGETS, TRAITS, Backbone, Stream
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ class Table:
         claims: Claims about the rows, by the paper or by you.
         notes: Notes below the table, one sentence each.
         training_notes: Returns more notes, which depend on how training went.
+        ranked: Show the rank of each row, and the best value of each column in bold.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Table:
     claims: tuple[Claim, ...] = ()
     notes: tuple[str, ...] = ()
     training_notes: Callable[[Workspace, tuple[TableRow, ...]], tuple[str, ...]] = no_training_notes
+    ranked: bool = False
     pools_folds: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -151,7 +153,7 @@ class Table:
             "claims": [verdict.to_dict() for verdict in verdicts],
         }
         notes = (*self.notes, *self.training_notes(workspace, self.rows))
-        return write_accuracy_section(folder, self.name, self.title, data, notes)
+        return write_accuracy_section(folder, self.name, self.title, data, notes, ranked=self.ranked)
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class TablePerBackbone:
 
     name: str
     title: str
-    build: Callable[[tuple[str, ...]], Table]
+    build: Callable[[tuple[Backbone, ...]], Table]
     pools_folds: ClassVar[bool] = True
 
     def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:

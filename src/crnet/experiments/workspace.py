@@ -18,7 +18,8 @@ from crnet.data.dataset import longest_audio_samples, stack_scores
 from crnet.data.failures import missing_clips
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.data.splits import OFFICIAL, ProtocolKind, SplitProtocol, assign_splits, split_group, split_validation
-from crnet.errors import ConfigError, LabelError, UsageError
+from crnet.errors import ConfigError, UsageError
+from crnet.experiments.missing_split import missing_split
 from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, UntrainedError, data_fingerprint, is_trained
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.fusion.held_out import HeldOutClips
@@ -28,7 +29,7 @@ from crnet.text.encoder_interface import encoder_label
 from crnet.training.checkpoint import load_net
 from crnet.training.loop import BEST_NAME
 from crnet.training.stream import reproducible
-from crnet.types import BACKBONES, DATA_SOURCES, SPLITS, Split, Stream
+from crnet.types import BACKBONES, DATA_SOURCES, SPLITS, Backbone, Split, Stream
 from crnet.utils.device import choose_device
 from crnet.utils.files import write_arrays
 from crnet.utils.progress import Progress, no_progress
@@ -122,7 +123,7 @@ class Workspace:
     out: Path
     base: Config
     seeds: tuple[int, ...] = (0,)
-    backbones: tuple[str, ...] = BACKBONES
+    backbones: tuple[Backbone, ...] = BACKBONES
     progress: Progress = no_progress
     protocol: SplitProtocol = OFFICIAL
 
@@ -133,7 +134,7 @@ class Workspace:
         out: Path | str,
         base: Config,
         seeds: tuple[int, ...] = (0,),
-        backbones: tuple[str, ...] = BACKBONES,
+        backbones: tuple[Backbone, ...] = BACKBONES,
         progress: Progress = no_progress,
         protocol: SplitProtocol = OFFICIAL,
     ) -> Self:
@@ -155,9 +156,7 @@ class Workspace:
         for name in SPLITS:
             workspace.truth(name)
             if not workspace.rows(name):
-                raise LabelError(
-                    f"no clip belongs to the {name} split", path=store, remedy=f"give some clips split={name}"
-                )
+                raise missing_split(workspace.manifest, name, store)
         if base.transforms.audio_samples is not None:
             return workspace
         rows = [row for fold in workspace.folds for row in fold.rows("train")]
@@ -185,12 +184,14 @@ class Workspace:
     @property
     def conditions(self) -> str:
         """One or two sentences on data, encoder and initialisation, which belong beside every number."""
-        init = self.base.model.init
+        model = self.base.model
+        init = "He initialisation"
+        if model.init is not None:
+            init = f"{model.init.name} for visual networks with the backbone {model.backbone}, {init} for the others"
         return (
             f"Trained and tested on {DATA_SOURCES[self.manifest.source].short}; text encoder: "
-            f"{encoder_label(self.manifest.encoder)}; initial weights: "
-            f"{'He initialisation' if init is None else init.name}.{_PROTOCOL_NOTES[self.protocol.kind]}"
-            f"{self._missing_clips_note}"
+            f"{encoder_label(self.manifest.encoder)}; initial weights: {init}."
+            f"{_PROTOCOL_NOTES[self.protocol.kind]}{self._missing_clips_note}"
         )
 
     @property

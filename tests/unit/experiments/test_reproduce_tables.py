@@ -14,6 +14,8 @@ import pytest
 from tiny_workspace import TINY
 
 from crnet.config import Config
+from crnet.data.manifest import read_manifest, write_manifest
+from crnet.data.splits import SplitProtocol
 from crnet.errors import ConfigError, FormatError, LabelError, UsageError
 from crnet.experiments import plan as plan_module
 from crnet.experiments.claims import Claim
@@ -29,7 +31,7 @@ from crnet.experiments.table_experiment import Table, TableRow
 from crnet.experiments.workspace import Workspace
 from crnet.fusion.held_out import FEWEST_HELD_OUT_CLIPS
 from crnet.metrics import accuracy
-from crnet.types import TARGETS
+from crnet.types import TARGETS, DataSource, Split
 from synthetic import write_store
 
 EVERYTHING = (*TABLES, open_choices, extremes)
@@ -267,9 +269,28 @@ def test_a_workspace_needs_a_store_with_all_splits(store: Path, tmp_path: Path) 
         Workspace.open(store, tmp_path, TINY, seeds=())
     with pytest.raises(FormatError, match="not a clip store"):
         Workspace.open(tmp_path, tmp_path, TINY)
-    no_test = write_store(tmp_path / "store", clips=4, pixels=16, duration_s=0.1, splits=("train", "val"))
-    with pytest.raises(LabelError, match="test split"):
-        Workspace.open(no_test, tmp_path, TINY)
+
+
+@pytest.mark.parametrize(
+    ("source", "splits", "message"),
+    [
+        ("folder", ("train", "val"), "the test split, which all numbers are measured on (write test into the column"),
+        ("folder", ("train", "test"), "the val split, which selects the best epoch of every network (write val into"),
+        ("simulated", ("val", "test"), "the train split, which trains the networks (simulate more clips, or give"),
+        ("first-impressions-v2", ("train", "val"), "with the key if their zips are encrypted (docs/data.md)"),
+    ],
+)
+def test_a_store_without_a_split_is_told_what_to_do(
+    source: DataSource, splits: tuple[Split, ...], message: str, tmp_path: Path
+) -> None:
+    store = write_store(tmp_path / "store", clips=12, pixels=16, duration_s=0.1, splits=splits)
+    manifest = read_manifest(store)
+    write_manifest(store, replace(manifest, source=source))
+    with pytest.raises(LabelError) as error:
+        Workspace.open(store, tmp_path, TINY)
+    assert message in str(error.value)
+    assert "or give --protocol grouped-kfold:5 to divide the annotated clips anew" in str(error.value)
+    Workspace.open(store, tmp_path, TINY, protocol=SplitProtocol("grouped-kfold", 5))
 
 
 def test_a_damaged_cache_is_replaced(store: Path, reproduced: tuple[Path, Report]) -> None:

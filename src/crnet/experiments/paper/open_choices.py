@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crnet.experiments.claims import OPEN_CHOICE, Claim
-from crnet.experiments.config_overrides import unchanged, with_fusion, with_model
+from crnet.experiments.config_overrides import chain, unchanged, with_backbone, with_fusion, with_model
 from crnet.experiments.table_experiment import Table, TableRow
 from crnet.types import STREAMS, Stream
 
@@ -29,9 +29,9 @@ _JOINING_CLAIMS = tuple(
 
 FRAME_MEAN, FRAME_WEIGHTS, THREE_D = "2-D, mean of the frames", "2-D, learned weight per frame", "3-D"
 _FRAME_OVERRIDES = (
-    (FRAME_MEAN, unchanged),
-    (FRAME_WEIGHTS, with_model(temporal="conv1x1")),
-    (THREE_D, with_model(backbone="r3d34")),
+    (FRAME_MEAN, chain(with_backbone("r2d34"), with_model(temporal="mean"))),
+    (FRAME_WEIGHTS, chain(with_backbone("r2d34"), with_model(temporal="conv1x1"))),
+    (THREE_D, with_backbone("r3d34")),
 )
 _FRAME_GROUPS: tuple[tuple[str, Stream], ...] = (("Frames, face", "face"), ("Frames, scene", "scene"))
 _FRAME_ROWS = tuple(

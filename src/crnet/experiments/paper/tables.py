@@ -14,6 +14,7 @@ from crnet.experiments.config_overrides import (
     ConfigOverride,
     chain,
     unchanged,
+    with_backbone,
     with_expectation_head,
     with_fusion,
     with_losses,
@@ -39,13 +40,13 @@ from crnet.experiments.score_methods import ScoreMethod
 from crnet.experiments.table_experiment import Table, TablePerBackbone, TableRow
 from crnet.experiments.workspace import Experiment, Section, Workspace
 from crnet.training.log import read_log
-from crnet.types import STREAMS, VISUAL_STREAMS, Stream
+from crnet.types import STREAMS, VISUAL_STREAMS, Backbone, Stream
 from crnet.utils.number_format import percent
 
 STREAM_NAMES: dict[Stream, str] = {"face": "Face", "scene": "Scene", "audio-text": "Audio + text"}
 """Groups of rows, in the order of the paper's tables."""
 
-BACKBONE_LABELS = {"r2d34": "2-D", "r3d34": "3-D"}
+BACKBONE_LABELS: dict[Backbone, str] = {"r2d34": "2-D", "r3d34": "3-D"}
 CR_ONLY = with_losses("l1", "mse", "classification")
 
 HELD_OUT: ScoreMethod = "held-out fusion"
@@ -58,14 +59,14 @@ HELD_OUT_NOTE = (
 TABLE_1_TITLE = "Table 1: the whole system beside published systems"
 
 
-def table_1(backbones: tuple[str, ...]) -> Table:
+def table_1(backbones: tuple[Backbone, ...]) -> Table:
     """Return Table 1: the whole system with both ways to join the streams, beside the published systems."""
     rows: list[TableRow] = []
     claims: list[Claim] = []
     for backbone in backbones:
         for mode, joined in (("sum", "summed"), ("concat", "concatenated")):
             group = f"{BACKBONE_LABELS[backbone]}, features {joined}"
-            override = chain(with_model(backbone=backbone), with_fusion(mode=mode))
+            override = chain(with_backbone(backbone), with_fusion(mode=mode))
             without_text = chain(override, with_model(audio_text="audio"))
             whole = TableRow(group, "all", STREAMS, override, TABLE_1["Our"])
             part = TableRow(group, "w/o text", STREAMS, without_text, TABLE_1["Our-w/o text"])
@@ -74,10 +75,10 @@ def table_1(backbones: tuple[str, ...]) -> Table:
             claims.append(Claim(f"all beats w/o text ({group})", "Table 1", whole.label, part.label))
     others = (name for name in TABLE_1 if name not in TABLE_1_OWN)
     rows += [TableRow("published", name, published=TABLE_1[name]) for name in others]
-    return Table("table1", TABLE_1_TITLE, tuple(rows), tuple(claims), (*TABLE_1_NOTES, HELD_OUT_NOTE))
+    return Table("table1", TABLE_1_TITLE, tuple(rows), tuple(claims), (*TABLE_1_NOTES, HELD_OUT_NOTE), ranked=True)
 
 
-def table_3(backbones: tuple[str, ...]) -> Table:
+def table_3(backbones: tuple[Backbone, ...]) -> Table:
     """Return Table 3: each modality alone and together."""
     rows = [row for backbone in backbones for row in _video_rows(backbone)]
     rows += [
@@ -86,7 +87,7 @@ def table_3(backbones: tuple[str, ...]) -> Table:
         TableRow("Audio-text", "audio + text", ("audio-text",), with_model(audio_text="both"), TABLE_3["audio+text"]),
     ]
     rows += [
-        TableRow(f"All, {BACKBONE_LABELS[b]}", "video + audio + text", STREAMS, with_model(backbone=b), TABLE_1["Our"])
+        TableRow(f"All, {BACKBONE_LABELS[b]}", "video + audio + text", STREAMS, with_backbone(b), TABLE_1["Our"])
         for b in backbones
     ]
     claims = [claim for backbone in backbones for claim in _video_claims(BACKBONE_LABELS[backbone])]
@@ -112,8 +113,8 @@ def table_3(backbones: tuple[str, ...]) -> Table:
     return Table("table3", "Table 3: modalities", tuple(rows), tuple(claims), notes)
 
 
-def _video_rows(backbone: str) -> tuple[TableRow, ...]:
-    group, override = f"Video, {BACKBONE_LABELS[backbone]}", with_model(backbone=backbone)
+def _video_rows(backbone: Backbone) -> tuple[TableRow, ...]:
+    group, override = f"Video, {BACKBONE_LABELS[backbone]}", with_backbone(backbone)
     return (
         TableRow(group, "face", ("face",), override, TABLE_3["face"]),
         TableRow(group, "scene", ("scene",), override, TABLE_3["scene"]),
