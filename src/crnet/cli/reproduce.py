@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
+from crnet.cli.configuration import ConfiguredCommand
 from crnet.cli.exit_codes import EXIT_DONE, EXIT_FAILURES
-from crnet.cli.options import Command, ConfigFile, DeviceOption, Flag, Json, PresetOption, Workers, option
+from crnet.cli.options import Flag, Json, Workers, option
 from crnet.cli.progress import progress_display
-from crnet.cli.terminal import console, print_json
+from crnet.cli.terminal import print_json
 from crnet.errors import FormatError, UsageError
+from crnet.types import BACKBONES, Backbone
 from crnet.utils.suggestions import did_you_mean
+from crnet.utils.text_format import join_words
 
 if TYPE_CHECKING:
     from crnet.config import Config
-    from crnet.experiments.workspace import Experiment, Workspace
-
-BACKBONES = ("r2d34", "r3d34")
+    from crnet.experiments.workspace import Experiment
 
 
 @dataclass(frozen=True)
-class Reproduce(Command):
+class Reproduce(ConfiguredCommand):
     """Make the tables and figures of the paper from your own data.
 
     Works out which networks are needed, trains each distinct one once, and writes every table (Markdown, LaTeX, CSV)
     and figure (PNG, CSV) to OUT, with the paper's numbers next to yours. OUT/README.md is the index. If it is
     interrupted, run the same command again to continue. If you request another table, only the missing networks are
-    trained. docs/reproduce.md shows how to add your own tables.
+    trained. Options such as --init and --training.stages.1.lr change the full CR-Net, and every row deviates from that.
+    docs/reproduce.md shows how to add your own tables.
     """
 
     resumes = True
@@ -48,8 +50,6 @@ class Reproduce(Command):
         option("Clip store with train, val and test splits, made by `crnet prepare` or `crnet simulate --to-store`."),
     ]
     out: Annotated[Path, option("Folder for the tables, the figures and the trained networks.")]
-    preset: PresetOption = "paper"
-    config: ConfigFile = None
     seeds: Annotated[int, option("Number of random seeds; every network is trained once with each.")] = 3
     backbones: Annotated[
         str, option("Backbones of the visual streams in Tables 1 and 3, separated by commas.", "BACKBONE,...")
@@ -65,8 +65,9 @@ class Reproduce(Command):
             "PROTOCOL",
         ),
     ] = "official"
-    device: DeviceOption = "auto"
-    plan: Annotated[Flag, option("Only list the networks and show which are already trained.")] = False
+    plan: Annotated[
+        Flag, option("Only list the networks, show which are already trained, and estimate what the others cost.")
+    ] = False
     json: Json = False
 
     def __call__(self) -> int:
@@ -85,10 +86,12 @@ class Reproduce(Command):
         )
         _require_store(self.store)
         if self.plan:
+            from crnet.cli.reproduce_plan import show_plan
             from crnet.experiments.workspace import Workspace
 
             workspace = Workspace.open(self.store, self.out, base, seeds, backbones, protocol=protocol)
-            return _show_plan(workspace, experiments, self.json)
+            show_plan(workspace, experiments, self.workers, self.json)
+            return EXIT_DONE
         with progress_display(self.quiet) as progress:
             report = reproduce(
                 experiments,
@@ -100,7 +103,7 @@ class Reproduce(Command):
                 workers=self.workers,
                 protocol=protocol,
                 command=shlex.join(["crnet", *sys.argv[1:]]),
-                preset=self.preset if self.config is None else f"{self.preset} with {self.config.name}",
+                preset=self.base_name,
                 progress=progress,
             )
         if self.json:
@@ -112,13 +115,30 @@ class Reproduce(Command):
         return EXIT_FAILURES if report.failures else EXIT_DONE
 
     def base_config(self) -> Config:
-        """Return the configuration that the rows of the tables deviate from."""
-        from crnet.config import PRESETS, read_config
+        """Return the configuration that the rows of the tables deviate from.
 
-        base = PRESETS[self.preset]
-        if self.config is not None:
-            base = read_config(self.config, base)
-        return replace(base, training=replace(base.training, device=self.device))
+        Raises:
+            UsageError: An option is given that has no effect here.
+            ConfigError: The values contradict each other.
+        """
+        given = self.source.load()
+        config = self.overridden(given.streams)
+        if (config.training.seed, config.fusion.seed) != (given.training.seed, given.fusion.seed):
+            raise UsageError("the tables set the seed of every network", remedy="give the number of seeds: --seeds 3")
+        if config.fusion.fit_on != given.fusion.fit_on:
+            raise UsageError(
+                "the tables fix on which clips the fusion is fitted",
+                remedy="leave out --fusion.fit-on: Tables 1 and 3 have rows of both kinds",
+            )
+        return config
+
+    @property
+    def base_name(self) -> str:
+        """The name of the configuration for the index: "paper", "paper with my.yaml", "paper with options"."""
+        names = [] if self.config is None else [self.config.name]
+        if self.base_config() != self.source.load():
+            names.append("options")
+        return " with ".join([self.preset, *filter(None, [join_words(names)])])
 
 
 def chosen_experiments(what: str) -> tuple[Experiment, ...]:
@@ -137,7 +157,7 @@ def chosen_experiments(what: str) -> tuple[Experiment, ...]:
     return tuple(experiment for name, experiment in EXPERIMENTS.items() if name in names or "all" in names)
 
 
-def _backbones(text: str) -> tuple[str, ...]:
+def _backbones(text: str) -> tuple[Backbone, ...]:
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in BACKBONES:
@@ -154,34 +174,3 @@ def _require_store(store: Path) -> None:
         raise FormatError(
             reason, path=store, remedy=f"make a store: crnet prepare {source} STORE, and give --store STORE"
         )
-
-
-def _show_plan(workspace: Workspace, experiments: tuple[Experiment, ...], json: bool) -> int:
-    from crnet.experiments.net_spec import is_trained
-    from crnet.experiments.plan import plan
-
-    networks = plan(workspace, experiments)
-    rows = [
-        {
-            "network": net.spec.summary,
-            "seed": net.seed,
-            "protocol": str(net.protocol),
-            "epochs": net.epochs,
-            "epochs_done": net.epochs_done,
-            "trained": is_trained(net.folder),
-            "folder": str(net.folder),
-            "needed_by": list(net.needed_by),
-        }
-        for net in networks
-    ]
-    if json:
-        print_json({"networks": rows})
-        return EXIT_DONE
-    screen = console()
-    for net, row in zip(networks, rows, strict=True):
-        state = "trained" if row["trained"] else f"{net.epochs_done} of {net.epochs} epochs"
-        fold = "" if net.protocol.fold is None else f"; fold {net.protocol.fold} of {net.protocol.folds}"
-        line = f"{net.spec.summary}; seed {net.seed}{fold}; {state}; for {', '.join(net.needed_by)}"
-        screen.print(line, highlight=False, markup=False)
-    print(f"{len(networks)} networks, {sum(bool(row['trained']) for row in rows)} of them trained")
-    return EXIT_DONE

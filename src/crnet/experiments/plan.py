@@ -14,11 +14,14 @@ from crnet.data.splits import SplitProtocol
 from crnet.errors import CrnetError, StorageError
 from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, is_trained, mark_trained
 from crnet.experiments.workspace import Experiment, Workspace
+from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.training.config import TrainingConfig
 from crnet.training.log import count_epochs
-from crnet.training.parallel_streams import watched_logs
+from crnet.training.parallel_streams import nets_at_once, watched_logs
 from crnet.training.stream import TrainingJob, train_stream
 from crnet.types import SPLITS
-from crnet.utils.executors import WorkerDied, run_jobs
+from crnet.utils.device import choose_device
+from crnet.utils.executors import WorkerDied, run_jobs, worker_processes
 from crnet.utils.files import write_text
 from crnet.utils.progress import no_progress
 
@@ -71,6 +74,33 @@ def plan(workspace: Workspace, experiments: Sequence[Experiment]) -> tuple[Plann
         for seed in workspace.seeds
         for first_folder, (fold, spec) in needed.items()
     )
+
+
+def networks_at_once(training: TrainingConfig, workers: int | None) -> int:
+    """Return the number of networks to train at once; 0 and 1 train in this process.
+
+    Args:
+        training: The training configuration.
+        workers: The number asked for; None: as many as the cores allow, one on a GPU.
+
+    Raises:
+        ConfigError: The configured device is not available.
+        UsageError: `workers` is negative.
+    """
+    default = nets_at_once(training, choose_device(training.device))
+    return default if workers is None else worker_processes(workers)
+
+
+def require_initial_weights(planned: Sequence[PlannedNet]) -> None:
+    """Check that the files of initial weights fit the networks that are not yet trained.
+
+    Raises:
+        FormatError: A file is missing, damaged or of another shape.
+    """
+    models = (net.spec.config.model for net in planned if not is_trained(net.folder))
+    shapes = {(model.backbone, model.width, model.blocks, model.init) for model in models if model.init is not None}
+    for backbone, width, blocks, init in shapes:
+        StreamNet("scene", ModelConfig(backbone=backbone, width=width, blocks=blocks, init=init))
 
 
 def experiment_folds(workspace: Workspace, experiment: Experiment) -> tuple[Workspace, ...]:

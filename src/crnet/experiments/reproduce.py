@@ -23,17 +23,15 @@ import crnet
 from crnet.config import Config, to_dict
 from crnet.data.splits import OFFICIAL, SplitProtocol
 from crnet.errors import CrnetError, FormatError, StorageError, UsageError
-from crnet.experiments.plan import experiment_folds, plan, train_plan
+from crnet.experiments.plan import experiment_folds, networks_at_once, plan, require_initial_weights, train_plan
 from crnet.experiments.registry import EXPERIMENTS
 from crnet.experiments.rendering.index import INDEX_FILE, SECTION_FILE, RunInfo, write_index
 from crnet.experiments.table_experiment import Table
 from crnet.experiments.workspace import Experiment, Section, Workspace
 from crnet.training.old_names import with_current_fields
-from crnet.training.parallel_streams import nets_at_once
 from crnet.training.stream import result_settings
-from crnet.types import BACKBONES, SPLITS
+from crnet.types import BACKBONES, SPLITS, Backbone
 from crnet.utils.device import choose_device
-from crnet.utils.executors import worker_processes
 from crnet.utils.files import read_json, write_json, write_text
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
@@ -74,7 +72,7 @@ def reproduce(
     base: Config,
     *,
     seeds: tuple[int, ...] = (0, 1, 2),
-    backbones: tuple[str, ...] = BACKBONES,
+    backbones: tuple[Backbone, ...] = BACKBONES,
     workers: int | None = None,
     protocol: SplitProtocol = OFFICIAL,
     command: str = "",
@@ -101,15 +99,16 @@ def reproduce(
     Raises:
         ConfigError: `out` holds results of another store or configuration.
         UsageError: Another run uses `out`, or `workers` is negative.
+        FormatError: The file of initial weights does not fit.
         CrnetError: The store is unusable, the disk is full, or a training process died.
     """
     out = Path(out)
-    default = nets_at_once(base.training, choose_device(base.training.device))
-    at_once = default if workers is None else worker_processes(workers)
+    at_once = networks_at_once(base.training, workers)
     workspace = Workspace.open(store, out, base, seeds, backbones, progress, protocol)
     with _exclusive(out):
-        _check_settings(workspace)
         planned = plan(workspace, experiments)
+        require_initial_weights(planned)
+        _check_settings(workspace)
         logger.info("%d networks for %s", len(planned), ", ".join(experiment.name for experiment in experiments))
         untrained = train_plan(workspace, planned, at_once)
         failures = {net.spec.summary: untrained[net.folder] for net in planned if net.folder in untrained}
@@ -169,12 +168,24 @@ def _check_settings(workspace: Workspace) -> None:
     """
     if (old := workspace.out / OLD_SETTINGS_FILE).is_file():
         old.replace(workspace.out / SETTINGS_FILE)
+    if not require_same_settings(workspace):
+        write_json(workspace.out / SETTINGS_FILE, as_json(_settings(workspace)))
+
+
+def require_same_settings(workspace: Workspace) -> bool:
+    """Return True if the results folder holds results of this store and configuration, False if it holds none.
+
+    Raises:
+        ConfigError: The folder holds results of another store, protocol or configuration.
+    """
+    return RESULTS_FOLDER.check(workspace.out, _settings(workspace))
+
+
+def _settings(workspace: Workspace) -> dict[str, Any]:
     config = to_dict(workspace.base)
     config["training"] = {name: value for name, value in result_settings(config["training"]).items() if name != "seed"}
     protocol = str(workspace.protocol.all_folds)
-    settings = {"config": config, "protocol": protocol, "data": workspace.data_fingerprint}
-    if not RESULTS_FOLDER.check(workspace.out, settings):
-        write_json(workspace.out / SETTINGS_FILE, as_json(settings))
+    return {"config": config, "protocol": protocol, "data": workspace.data_fingerprint}
 
 
 def _run_experiments(workspace: Workspace, experiments: Sequence[Experiment]) -> dict[str, str]:

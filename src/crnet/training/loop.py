@@ -68,9 +68,13 @@ class StreamTraining:
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return a context with the precision of the forward pass."""
-        device, precision = self.context.device.type, self.config.precision
-        automatic = precision == "auto" and device == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.autocast(device, torch.bfloat16, enabled=automatic or precision == "bfloat16")
+        return forward_precision(self.config, self.context.device)
+
+
+def forward_precision(config: TrainingConfig, device: torch.device) -> AbstractContextManager[None]:
+    """Return a context with the configured precision of the forward pass on a device."""
+    automatic = config.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=automatic or config.precision == "bfloat16")
 
 
 def train_stages(training: StreamTraining) -> None:

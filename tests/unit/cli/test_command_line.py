@@ -87,7 +87,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "a", "b", "--model.widht", "3"], "no option --model.widht (did you mean --model.width?)"),
         (["train", "a", "--sed", "3"], "crnet train has no option --sed (did you mean --seed?)"),
         (["prepare", "a", "b", "--device=cpu"], "crnet prepare has no option --device; demo, train, evaluate, "),
-        (["predict", "a", "b", "--epochs", "3"], "crnet predict has no option --epochs; train and text train have it"),
+        (
+            ["predict", "a", "b", "--epochs", "3"],
+            "crnet predict has no option --epochs; train, reproduce and text train have it",
+        ),
         (["reproduce", "all", "--data", "a"], "crnet reproduce has no option --data (did you mean --store?)"),
         (["reproduce", "all", "--seed", "3"], "demo, simulate, train and text train have it (did you mean --seeds?)"),
         (["predict", "a", "b", "-x"], "crnet predict has no option -x (see crnet predict --help)"),

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from crnet.cli.main import main
-from crnet.cli.reproduce import Reproduce
 from crnet.cli.train import Train
 from crnet.config import PRESETS, Config
 
@@ -87,12 +86,3 @@ def test_a_mistake_in_the_file_is_one_line(
     for words in (["train", "a", "b", "--config", "config.yaml"],):
         assert main(words) == 2
         assert capsys.readouterr().err == "crnet: config.yaml: unknown field modle (did you mean model?)\n"
-
-
-def test_reproduce_reads_the_same_file(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text("model: {width: 24}\n")
-    command = Reproduce("table3", tmp_path, tmp_path, preset="tiny", config=path, device="cpu")
-    base = command.base_config()
-    assert base.model == replace(PRESETS["tiny"].model, width=24)
-    assert base.training == replace(PRESETS["tiny"].training, device="cpu")
