@@ -197,8 +197,8 @@ def _device_costs(
         specs = [(flop, spec) for spec, flop in waiting if _kind(spec) == kind]
         _, largest = max(specs, key=lambda pair: pair[0])
         seconds += sum(flop for flop, _ in specs) / measure_flop_per_s(largest, device, threads)
-    # Several networks on a GPU share its speed; on a CPU, each has cores of its own.
-    parallel = max(1, min(at_once, len(waiting))) if device.type == "cpu" else 1
+    # Several networks on a GPU share its speed; on a CPU, each has a core of its own while there are enough.
+    parallel = max(1, min(at_once, len(waiting), available_cores())) if device.type == "cpu" else 1
     found = DeviceCost(device_name(device), seconds / parallel / 3600, measured=True)
     return (found,) if device.type == "cuda" else (found, assumed)
 

@@ -167,9 +167,11 @@ def test_finished_epochs_and_networks_cost_nothing_more(workspace: Workspace) ->
     assert plan_cost(workspace, [net], 1).devices == ()
 
 
+@pytest.mark.parametrize(("at_once", "cores", "parallel"), [(1, 8, 1), (2, 8, 2), (100, 8, 8), (100, 64, 12)])
 def test_the_time_is_that_of_a_step_on_this_machine_and_of_an_assumed_gpu(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    at_once: int, cores: int, parallel: int, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Table 4 has 12 networks, so at most 12 are trained at once."""
     workspace = replace(workspace, base=replace(TINY, training=replace(TINY.training, device="cpu")))
     speeds = {"r2d34": 1e9, "audio-text": 2e9}
     seen = []
@@ -179,12 +181,13 @@ def test_the_time_is_that_of_a_step_on_this_machine_and_of_an_assumed_gpu(
         return speeds["audio-text" if spec.stream == "audio-text" else spec.config.model.backbone]
 
     monkeypatch.setattr("crnet.experiments.cost.measure_flop_per_s", speed)
+    monkeypatch.setattr("crnet.experiments.cost.available_cores", lambda: cores)
     networks = plan(workspace, (table_4,))
-    cost = plan_cost(workspace, networks, 2)
+    cost = plan_cost(workspace, networks, at_once)
     sound = sum(f for f, net in zip(cost.flop, networks, strict=True) if net.spec.stream == "audio-text")
     here, gpu = cost.devices
-    assert sorted(seen) == [(False, "cpu", 1), (True, "cpu", 1)]
-    assert here.hours == pytest.approx(((sum(cost.flop) - sound) / 1e9 + sound / 2e9) / 2 / 3600)
+    assert sorted(seen) == [(False, "cpu", 1), (True, "cpu", 1)]  # TINY has one thread
+    assert here.hours == pytest.approx(((sum(cost.flop) - sound) / 1e9 + sound / 2e9) / parallel / 3600)
     assert here.measured and "CPU" in here.device
     assert (gpu.device, gpu.measured) == (ASSUMED_GPU, False)
     assert gpu.hours == pytest.approx(sum(cost.flop) / 100e12 / 3600)
