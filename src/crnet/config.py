@@ -129,7 +129,7 @@ def read_config(path: Path | str, base: Config) -> Config:
     path = Path(path)
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeError, RecursionError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise FormatError(f"cannot be read as YAML: {reason}", path=path, remedy="see docs/cli.md") from error
     if not isinstance(document, dict):

@@ -239,6 +239,35 @@ def read_training_state(folder: Path) -> Result:
     return asdict(state), {name: tensor.tolist() for name, tensor in tensors.items()}
 
 
+# What the commands record beside their results.
+
+
+def make_records(folder: Path) -> None:
+    """Write the settings of a store and of a run, and the log of a training."""
+    from crnet.config import PRESETS, to_dict
+
+    config = json.loads(json.dumps(to_dict(PRESETS["tiny"])))
+    (folder / "run.json").write_text(json.dumps({"config": config, "store": "store", "versions": {}}))
+    (folder / "prepare.json").write_text(json.dumps(_SETTINGS))
+    row = {"stage": 1, "epoch": 1, "train": {"total": 0.5}, "val": {"total": 0.6}, "best": True, "overfitting": None}
+    (folder / "log.jsonl").write_text("".join(json.dumps({**row, "epoch": epoch}) + "\n" for epoch in (1, 2, 3)))
+
+
+_SETTINGS = {"media": {"pixels": 112, "segments": 32}, "encoder": "hashed-ngrams-v1", "format": 1, "fingerprint": "f"}
+
+
+def read_records(folder: Path) -> Result:
+    """Read the records as the next command on the folder does."""
+    from crnet.config import PRESETS, to_dict
+    from crnet.config import read_config as read
+    from crnet.data.prepare import STORE_FOLDER
+    from crnet.training.log import count_epochs, read_log
+
+    resumes = STORE_FOLDER.check(folder, _SETTINGS)
+    config = to_dict(read(folder / "run.json", PRESETS["paper"]))
+    return resumes, config, read_log(folder), count_epochs(folder)
+
+
 # Text that people write: tables, subtitles, configurations.
 
 
@@ -401,6 +430,7 @@ KINDS = (
     FileKind("store", make_store, read_store, judge_store, 22),
     FileKind("manifest", make_store, read_store, judge_store, 10, only="manifest.parquet"),
     FileKind("training state", make_training_state, read_training_state, must_be_the_same, 6),
+    FileKind("records", make_records, read_records, judge_nothing, 6),
     FileKind("labels", make_labels, read_labels, judge_labels, 16, "**/*.[pc]*"),
     FileKind("archives", make_archives, read_archives, judge_archives, 8),
     FileKind("table", make_table, read_table, judge_table, 8),

@@ -99,7 +99,7 @@ def judge_clip(clip: Clip, content: bytes) -> Iterator[str]:
         yield f"frames from {clip.time_s[0]} to {clip.time_s[-1]} s in {clip.duration_s} s"
     if len(clip.audio) > SAMPLE_RATE_HZ * SETTINGS.max_audio_s:
         yield f"{len(clip.audio) / SAMPLE_RATE_HZ} s of sound in {clip.duration_s} s"
-    if not (0 < clip.fps < 1e6 and 0 < clip.width < 1 << 17 and 0 < clip.height < 1 << 17):
+    if not (0 < clip.fps < 1e6 and clip.width > 0 and clip.height > 0):
         yield f"{clip.width}x{clip.height} at {clip.fps} fps"
     missing = np.isnan(clip.face_box).any(axis=1)
     if not np.isfinite(clip.face_box[~missing]).all() or not np.isfinite(clip.face_landmarks[~missing]).all():

@@ -192,8 +192,17 @@ def mutate_lines(content: bytes, rng: Rng) -> tuple[bytes, str]:
     return "\n".join(lines).encode("utf-8", "replace"), f"lines {kind}"
 
 
+def mutate_json_lines(content: bytes, rng: Rng) -> tuple[bytes, str]:
+    """Change values in one line of a log of JSON documents."""
+    lines = content.splitlines()
+    row = int(rng.integers(len(lines)))
+    lines[row], damage = mutate_json(lines[row], rng)
+    return b"\n".join(line.replace(b"\n", b" ") for line in lines) + b"\n", damage
+
+
 STRUCTURED: dict[str, Callable[[bytes, Rng], tuple[bytes, str]]] = {
     ".json": mutate_json,
+    ".jsonl": mutate_json_lines,
     ".safetensors": mutate_safetensors,
     ".parquet": mutate_parquet,
     ".pkl": mutate_pickle,

@@ -11,7 +11,7 @@ from typing import Any
 
 from crnet.errors import FormatError
 from crnet.types import DATA_SOURCES, SPLITS, TARGETS, DataSource, Split
-from crnet.utils.files import atomic_write, require_regular_file
+from crnet.utils.files import atomic_write, parse_json, require_regular_file
 from crnet.utils.resumable import fingerprint
 
 MANIFEST_FORMAT = 1
@@ -198,7 +198,7 @@ def read_manifest_file(path: Path) -> Manifest:
         manifest = Manifest(
             clips=tuple(map(_clip_row, _read_rows(file))),
             source=metadata["crnet.source"],
-            settings=json.loads(metadata["crnet.settings"]),
+            settings=parse_json(metadata["crnet.settings"]),
             fingerprint=metadata["crnet.fingerprint"],
             encoder=metadata["crnet.encoder"],
         )

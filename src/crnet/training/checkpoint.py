@@ -17,7 +17,7 @@ from crnet.errors import FormatError
 from crnet.models.crnet import ModelConfig, StreamNet
 from crnet.training.old_names import with_current_names, with_current_tensors
 from crnet.types import Stream
-from crnet.utils.files import write_bytes
+from crnet.utils.files import parse_json, write_bytes
 from crnet.utils.resumable import content_fingerprint, fingerprint
 
 FORMAT = 1
@@ -182,7 +182,7 @@ def _sha256(tensors: Mapping[str, Tensor]) -> str:
 def _read_header(path: Path, kind: Kind) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[HEADER])
+            header = parse_json((file.metadata() or {})[HEADER])
             stored_kind, version, about, _ = header["kind"], header["format"], header["about"], header["sha256"]
             about_sha256 = header.get("about_sha256")  # older files have none
     except FileNotFoundError as error:
@@ -217,7 +217,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
-            expected = json.loads(file.metadata()[HEADER])["sha256"]
+            expected = parse_json(file.metadata()[HEADER])["sha256"]
     except (SafetensorError, OSError, ValueError) as error:
         raise FormatError(f"damaged: {error}", path=path, remedy=_START_AGAIN) from error
     if _sha256(tensors) != expected:

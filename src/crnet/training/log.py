@@ -29,7 +29,7 @@ from crnet.errors import FormatError, StorageError
 from crnet.metrics import accuracy, spread
 from crnet.training.old_names import with_current_names
 from crnet.types import TARGETS, TRAITS
-from crnet.utils.files import write_text
+from crnet.utils.files import parse_json, write_text
 
 LOG_NAME = "log.jsonl"
 
@@ -157,7 +157,7 @@ def read_log(folder: Path | str) -> list[Row]:
     path = Path(folder) / LOG_NAME
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        rows = [with_current_names(json.loads(line)) for line in lines if line]
+        rows = [with_current_names(parse_json(line)) for line in lines if line]
         if not all(isinstance(row["stage"], int) and isinstance(row["train"], dict) for row in rows):
             raise ValueError("a row is not an epoch")
     except FileNotFoundError:

@@ -31,7 +31,8 @@ def with_current_names(document: Any) -> Any:
 def with_current_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parts of a configuration with current names, and with the fields that an older version lacked."""
     current: dict[str, Any] = with_current_names(config)
-    added = {part: {**fields, **current[part]} for part, fields in ADDED_FIELDS.items() if part in current}
+    parts = {part: current[part] for part in ADDED_FIELDS if isinstance(current.get(part), dict)}
+    added = {part: {**ADDED_FIELDS[part], **fields} for part, fields in parts.items()}
     return {**current, **added}
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -141,11 +141,27 @@ def read_json(path: Path, what: str) -> Any:
             content = file.read(LARGEST_JSON_BYTES + 1)
         if len(content) > LARGEST_JSON_BYTES:
             raise FormatError(f"larger than {LARGEST_JSON_BYTES >> 20} MB, so this is not {what}", path=path)
-        return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+        return parse_json(content.decode("utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise FormatError(f"not found, so this is not {what}", path=path) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise FormatError(f"cannot be read as {what}: {error}", path=path) from error
+
+
+def parse_json(text: str | bytes, parse_constant: Callable[[str], Any] | None = None) -> Any:
+    """Parse JSON that may be damaged or hostile.
+
+    Args:
+        text: The document.
+        parse_constant: Called with the name of a number that JSON does not have.
+
+    Raises:
+        ValueError: It is not JSON, or nested deeper than Python reads.
+    """
+    try:
+        return json.loads(text, parse_constant=parse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _refuse_constant(name: str) -> NoReturn:

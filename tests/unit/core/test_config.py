@@ -123,6 +123,8 @@ def test_the_run_json_of_a_run_is_a_configuration_file(tmp_path: Path) -> None:
         ("model: {width: wide}", FormatError, r"config.yaml: .*width.*\(correct the value\)"),
         ("- model", FormatError, "is no mapping of configuration fields"),
         ("model: [", FormatError, "cannot be read as YAML"),
+        ("[" * 3000, FormatError, "cannot be read as YAML"),
+        ('{"config": {"model": 7}}', FormatError, "does not fit this version"),
     ],
 )
 def test_a_mistake_in_a_configuration_file_is_named(

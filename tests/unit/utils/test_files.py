@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from crnet.errors import FormatError, LabelError, StorageError
-from crnet.utils.files import atomic_write, read_at_most, read_json, remove_leftovers, sha256, write_json, write_text
+from crnet.utils.files import (
+    atomic_write,
+    parse_json,
+    read_at_most,
+    read_json,
+    remove_leftovers,
+    sha256,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_is_replaced_completely_or_not_at_all(tmp_path: Path) -> None:
@@ -47,7 +56,7 @@ def test_nan_is_never_written_to_json(tmp_path: Path) -> None:
     assert not (tmp_path / "x.json").exists()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe\x00", b"[NaN]", b"[-Infinity]"])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe\x00", b"[NaN]", b"[-Infinity]", b"[" * 100_000])
 def test_json_that_cannot_be_read_names_the_file(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "x.json"
     if content is not None:
@@ -79,3 +88,9 @@ def test_a_file_larger_than_the_limit_is_refused(tmp_path: Path) -> None:
         read_at_most(path, 2 << 20, "keep only the words")
     with pytest.raises(LabelError, match="cannot be read: No such file"):
         read_at_most(tmp_path / "gone", 1, "")
+
+
+def test_json_is_parsed_unless_it_is_nested_too_deeply() -> None:
+    assert parse_json(b'{"a": [1, 2.5]}') == {"a": [1, 2.5]}
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json("[" * 100_000 + "]" * 100_000)

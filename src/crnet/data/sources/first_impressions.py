@@ -5,7 +5,6 @@ Files are found by name in any folder. The simulated datasets of crnet have the 
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from crnet.data.sources.release_names import LABELS_PATTERN, SIMULATED_FORMAT, S
 from crnet.data.video_files import find_files, is_video
 from crnet.errors import ArchiveError, DamagedArchiveError, LabelError
 from crnet.types import SPLITS, DataSource
+from crnet.utils.files import parse_json
 from crnet.utils.resumable import SHORT_DIGITS, content_fingerprint
 
 KNOWN_WITHOUT_ANNOTATION = frozenset({"xyWpSrfFlQw.004"})
@@ -108,7 +108,7 @@ def _data_source(root: Path) -> DataSource:
     if not marker.is_file():
         return "first-impressions-v2"
     try:
-        document = json.loads(marker.read_text(encoding="utf-8"))
+        document = parse_json(marker.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise LabelError(f"cannot be read: {error}", path=marker, remedy="run `crnet simulate` again") from error
     if not isinstance(document, dict) or document.get("format") != SIMULATED_FORMAT:

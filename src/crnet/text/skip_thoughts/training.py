@@ -23,7 +23,7 @@ from crnet.text.skip_thoughts.model import SkipThoughtsModel, Triples
 from crnet.text.skip_thoughts.trained_encoder import is_trained_encoder, write_trained_encoder
 from crnet.text.skip_thoughts.weights import DIRECTIONS
 from crnet.types import TEXT_DIMENSIONS
-from crnet.utils.files import remove_leftovers, sha256, write_bytes, write_json, write_text
+from crnet.utils.files import parse_json, remove_leftovers, sha256, write_bytes, write_json, write_text
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
 from crnet.utils.resumable import ResumableFolder
@@ -32,6 +32,7 @@ RUN_NAME = "run.json"
 LOG_NAME = "log.jsonl"
 ENCODER_FOLDER = ResumableFolder("a text encoder", RUN_NAME, result_settings=lambda document: document["run"])
 STATE_ENTRY = "crnet"  # metadata entry of a state file
+_TRAIN_AGAIN = "delete it to train again from the beginning"
 POOL_BATCHES = 50  # batches whose sentences are sorted by length together, to keep padding short
 
 _log = logging.getLogger(__name__)
@@ -154,7 +155,11 @@ def _read_text(text: Path, config: SkipThoughtsConfig, sentence_per_line: bool) 
 
 
 def _read_log(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (out / LOG_NAME).read_text(encoding="utf-8").splitlines()]
+    path = out / LOG_NAME
+    try:
+        return [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise FormatError(f"not the log of a training: {error}", path=path, remedy=_TRAIN_AGAIN) from error
 
 
 def _first_and_last_losses(log: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
@@ -279,7 +284,7 @@ def _load_state(path: Path, model: SkipThoughtsModel, optimizer: torch.optim.Opt
     """
     try:
         with safe_open(path, framework="pt") as file:
-            state = _TrainState(**json.loads(file.metadata()[STATE_ENTRY]))
+            state = _TrainState(**parse_json(file.metadata()[STATE_ENTRY]))
         tensors = load_file(path)
         model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
         optimizer_state: dict[int, dict[str, Tensor]] = {}
@@ -292,6 +297,6 @@ def _load_state(path: Path, model: SkipThoughtsModel, optimizer: torch.optim.Opt
         raise FormatError(
             f"damaged, or the state of another training: {str(error)[:200]}",
             path=path,
-            remedy="delete it to train again from the beginning",
+            remedy=_TRAIN_AGAIN,
         ) from error
     return state
