@@ -49,7 +49,7 @@ from crnet.training.parallel_streams import train_streams
 from crnet.training.stream import TrainingJob, result_settings
 from crnet.types import VISUAL_STREAMS, Stream
 from crnet.utils.device import choose_device
-from crnet.utils.files import write_arrays, write_json
+from crnet.utils.files import remove_leftovers, write_arrays, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
 from crnet.utils.resumable import ResumableFolder
@@ -112,6 +112,7 @@ def train_system(
         weights = train_streams(config.streams, job, context, progress)
     if not context.is_main:
         return None
+    remove_leftovers(run_dir)
     if (bundle := _finished_bundle(run_dir, config)) is not None:
         return bundle
     bundle = _fit_system(store, manifest, run_dir, config, weights, protocol, progress)

@@ -111,6 +111,14 @@ def test_evaluate_from_the_command_line(demo: DemoResult, capsys: pytest.Capture
     assert "floor" in capsys.readouterr().out
 
 
+def test_training_again_removes_what_a_killed_run_left(demo: DemoResult) -> None:
+    before, left = (demo.out / "bundle/bundle.json").read_bytes(), demo.out / "bundle" / ".tmp-abc.safetensors"
+    left.touch()
+    assert cli.main(["train", str(demo.out / "store"), str(demo.out), "--preset", "tiny", "--seed", "3"]) == 0
+    assert not left.exists()
+    assert (demo.out / "bundle/bundle.json").read_bytes() == before
+
+
 def test_a_run_is_not_resumed_with_another_configuration(demo: DemoResult, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", str(demo.out / "store"), str(demo.out), "--preset", "tiny", "--seed", "4"]
     assert cli.main(words) == 2

@@ -27,6 +27,7 @@ from crnet.models.inference import extract_all
 from crnet.text.encoder_interface import encoder_label
 from crnet.types import STREAMS, VISUAL_STREAMS, Split
 from crnet.utils.device import choose_device
+from crnet.utils.files import remove_leftovers
 from crnet.utils.number_format import decimal
 from crnet.utils.progress import Progress, no_progress
 
@@ -166,6 +167,7 @@ def evaluate_run(
         progress=progress,
     )
     folder = run_dir / EVALUATION_FOLDER / split
+    remove_leftovers(folder)
     write_evaluation(evaluation, folder)
     return evaluation, folder
 

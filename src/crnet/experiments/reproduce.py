@@ -32,7 +32,7 @@ from crnet.training.old_names import with_current_fields
 from crnet.training.stream import result_settings
 from crnet.types import BACKBONES, SPLITS, Backbone
 from crnet.utils.device import choose_device
-from crnet.utils.files import read_json, write_json, write_text
+from crnet.utils.files import read_json, remove_leftovers, write_json, write_text
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
 from crnet.utils.resumable import ResumableFolder, as_json, content_fingerprint, fingerprint
@@ -109,6 +109,7 @@ def reproduce(
         planned = plan(workspace, experiments)
         require_initial_weights(planned)
         _check_settings(workspace)
+        remove_leftovers(out)
         logger.info("%d networks for %s", len(planned), ", ".join(experiment.name for experiment in experiments))
         untrained = train_plan(workspace, planned, at_once)
         failures = {net.spec.summary: untrained[net.folder] for net in planned if net.folder in untrained}

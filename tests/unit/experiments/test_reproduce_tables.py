@@ -176,6 +176,14 @@ def test_another_configuration_is_refused_in_the_same_folder(reproduced: tuple[P
         reproduce((table_4,), store, reproduced[0], other, seeds=(0,), workers=1)
 
 
+def test_what_a_killed_call_left_is_removed(store: Path, tmp_path: Path) -> None:
+    left = tmp_path / "nets" / "0123" / "face" / "outputs" / ".tmp-abc.safetensors"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    reproduce((), store, tmp_path, TINY, seeds=(0,), workers=1)
+    assert not left.exists()
+
+
 def test_settings_of_version_0_1_are_still_compared(store: Path, tmp_path: Path) -> None:
     other = replace(TINY, model=replace(TINY.model, width=16))
     reproduce((), store, tmp_path, TINY, seeds=(0,), workers=1)

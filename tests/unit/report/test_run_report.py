@@ -221,6 +221,8 @@ def test_evaluating_a_run_writes_figures_and_page(
 
     save_bundle(bundle, tmp_path / "bundle")
     save_file(visual_fusion.to_tensors(), tmp_path / "scene+face.safetensors")
+    (tmp_path / "evaluation" / "test").mkdir(parents=True)
+    (tmp_path / "evaluation" / "test" / ".tmp-abc.json").touch()  # what a killed call left
     evaluation, folder = evaluate_run(tmp_path, store)
     write_run_report(str(tmp_path), str(store), evaluation, folder)
     assert folder == tmp_path / "evaluation" / "test"
