@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 MAX_PIXELS = 8192 * 8192
 """Larger frames are refused before any is decoded."""
+MAX_SIDE = 16_384
+"""So are longer ones; only damaged files have them, and a row of pixels can be much memory."""
 
 FORMATS_THAT_OPEN_OTHER_FILES = frozenset({"hls", "applehttp", "dash", "concat", "imf", "sdp", "rtsp", "rtp", "sap"})
 """Playlists and similar formats: a file from outside must not make us read another file, or the network."""
@@ -77,7 +79,7 @@ def _replace_own_layout(codec_context: Any) -> None:
 
 def is_too_large(width: int, height: int) -> bool:
     """Return whether frames of this size are refused."""
-    return width * height > MAX_PIXELS
+    return width * height > MAX_PIXELS or max(width, height) > MAX_SIDE
 
 
 def check_size(width: int, height: int, path: Path) -> None:

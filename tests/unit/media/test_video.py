@@ -129,9 +129,12 @@ class TestProbe:
         with pytest.raises(MediaError, match="no frame"):
             probe(path)
 
-    def test_a_frame_that_is_too_large_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(("limit", "value"), [("MAX_PIXELS", 64 * 48 - 1), ("MAX_SIDE", 63)])
+    def test_a_frame_that_is_too_large_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+    ) -> None:
         path = write_video(tmp_path / "a.mp4", greys(2))
-        monkeypatch.setattr(container, "MAX_PIXELS", 64 * 48 - 1)
+        monkeypatch.setattr(container, limit, value)
         with pytest.raises(MediaError, match="64x48"):
             probe(path)
 
