@@ -34,6 +34,7 @@ SCRIPTS = {
     "full-forest": "the paper's 6 x 1,000 trees against scikit-learn (an hour)",
     "gpu": "training steps and a training curve on a GPU (ten minutes)",
     "growth": "cost against pixels, duration, clips, workers and trees",
+    "known-optima": "what each loss and a class-guided regression gain, without pictures",
     "overfit": "the printed recipe fits eight clips at full size",
     "serve-load": "many concurrent requests to crnet serve, some broken",
     "weak-signal": "systems on nearly unpredictable scores (an hour)",

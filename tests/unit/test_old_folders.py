@@ -32,6 +32,7 @@ from crnet.training.log import read_log
 from crnet.training.loop import STATE_NAME
 from crnet.training.stream import TrainingJob, check_configuration, describe, result_settings
 from crnet.utils.files import write_json
+from crnet.utils.resumable import as_json
 
 STORE_SETTINGS = {
     "media": {
@@ -155,6 +156,7 @@ def test_simulated_data(tmp_path: Path) -> None:
     write_json(tmp_path / "simulated.json", marker)
     (tmp_path / "train").mkdir()
     config = SimulationConfig(clips=320, seconds=2.5, fps=10, height=240, difficulty="easy", voice="espeak")
+    assert as_json(config.to_dict()) == settings  # part of the fingerprint of every clip in a store
     assert len(begin_folder(tmp_path, config)) == 320
 
 

@@ -58,6 +58,21 @@ class Simulate(Command):
         DisallowNone,
         option("espeak: speech by eSpeak NG, the default if it is installed. built-in: synthetic sounds, no words."),
     ] = None
+    uninformative: Annotated[
+        float,
+        option(
+            "Share of clips, from 0 to 1, whose cues say nothing about their scores. They look like all others, so a "
+            "network cannot recognise them.",
+            "SHARE",
+        ),
+    ] = 0.0
+    score_rule: Annotated[
+        Literal["linear", "classwise"],
+        option(
+            "How the cues follow the scores. linear: all scores by the same rule. classwise: the direction depends on "
+            "the sub-interval of the score (edges 0.5, 0.6 and 0.7)."
+        ),
+    ] = "linear"
     to_store: Annotated[
         Flag,
         option(
@@ -99,6 +114,8 @@ class Simulate(Command):
             self.label_bias,
             self.silent,
             self.voice or best_voice(),
+            self.uninformative,
+            self.score_rule,
         )
         self._simulate(self.out, config)
         next_command = f"crnet train {self.out} RUN" if self.to_store else f"crnet prepare {self.out} STORE"

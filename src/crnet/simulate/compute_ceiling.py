@@ -1,22 +1,24 @@
 """The ceiling: the accuracy that a system trained on these clips cannot exceed.
 
-For each stream, ridge regression predicts the scores from the true values of the cues that the stream shows. Fitted on
-the training clips, it is the best linear predictor with perfect measurements; networks must measure the cues first.
+For each stream, a predictor fitted on the training clips predicts the scores from the true values of the cues that the
+stream shows: ridge regression if the cues follow the scores by the linear rule, class-guided regression if they follow
+the classwise one. It has perfect measurements; networks must measure the cues first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
-from sklearn.linear_model import RidgeCV
 
 from crnet.data.ceiling_file import CEILING_FORMAT, FIGURES, FLOOR, IN_ORDER, SINGLE_FRAMES
 from crnet.metrics import describe
+from crnet.simulate.cue_predictors import Predictor, fit_predictor
 from crnet.simulate.cues import CUES, MODALITIES, NOISE_SHARE, Cue, Modality, noise_shares
 from crnet.simulate.planning import ClipPlan
+from crnet.simulate.score_rules import ScoreRule
 from crnet.types import Split
 
 VIEWS: dict[str, tuple[Modality, ...]] = {
@@ -32,7 +34,11 @@ VIEWS: dict[str, tuple[Modality, ...]] = {
 
 SCORED: tuple[Split, ...] = ("val", "test")
 MIN_TRAINING, MIN_SCORED = 60, 10  # clips; with fewer, the ceiling would be chance
-PENALTIES = np.logspace(-1, 4, 11)
+
+PREDICTORS: dict[ScoreRule, str] = {
+    "linear": "ridge on the true cues",
+    "classwise": "class-guided ridge on the true cues",
+}
 
 
 def visible_cues(stream: str, *, frame_order: bool = True) -> tuple[Cue, ...]:
@@ -74,44 +80,62 @@ def _visibility(cue: Cue, stream: str) -> str:
     return "side" if cue in visible_cues(stream) else ""
 
 
-def compute_ceiling(plans: Sequence[ClipPlan]) -> dict[str, Any] | None:
+def compute_ceiling(plans: Sequence[ClipPlan], rule: ScoreRule = "linear") -> dict[str, Any] | None:
     """Return the document of `ceiling.json`; None if there are too few clips.
 
     Args:
         plans: All clips of a dataset.
+        rule: The rule by which their cues follow their scores.
     """
     training = [plan for plan in plans if plan.split == "train"]
     scored = {split: [plan for plan in plans if plan.split == split] for split in SCORED}
     if len(training) < MIN_TRAINING or min(map(len, scored.values())) < MIN_SCORED:
         return None
+    medians = np.median(_scores(training), axis=0)
+    predictors = {stream: _fit(training, stream, rule) for stream in VIEWS}
     return {
         "format": CEILING_FORMAT,
-        "what": "ridge on the true cues, fitted on the training clips; the floor is the training median for everyone",
+        "what": f"{PREDICTORS[rule]}, fitted on the training clips; the floor is the training median for everyone",
         "training_clips": len(training),
+        **_controls(plans, rule),
         "cues": {stream: [cue.name for cue in visible_cues(stream)] for stream in VIEWS},
         "need_the_order_of_frames": [cue.name for cue in CUES if cue.needs_frame_order],
-        "splits": {split: {"clips": len(clips), **_figures(training, clips)} for split, clips in scored.items()},
+        "splits": {
+            split: {"clips": len(clips), **_figures(clips, medians, predictors)} for split, clips in scored.items()
+        },
     }
 
 
-def _figures(training: Sequence[ClipPlan], clips: Sequence[ClipPlan]) -> dict[str, Any]:
+def _controls(plans: Sequence[ClipPlan], rule: ScoreRule) -> dict[str, Any]:
+    """Return the rule and the names of the uninformative clips; nothing for an ordinary dataset."""
+    uninformative = [plan.name for plan in plans if plan.uninformative]
+    if rule == "linear" and not uninformative:
+        return {}
+    return {"score_rule": rule, "uninformative_clips": uninformative}
+
+
+def _fit(training: Sequence[ClipPlan], stream: str, rule: ScoreRule) -> dict[str, tuple[tuple[Cue, ...], Predictor]]:
+    """Return what predicts the scores from a stream, with all of its cues and without those that need frame order."""
+    cues = {IN_ORDER: visible_cues(stream), SINGLE_FRAMES: visible_cues(stream, frame_order=False)}
+    scores = _scores(training)
+    return {kind: (shown, fit_predictor(_values(training, shown), scores, rule)) for kind, shown in cues.items()}
+
+
+def _figures(
+    clips: Sequence[ClipPlan],
+    medians: Float64[np.ndarray, " 6"],
+    predictors: Mapping[str, Mapping[str, tuple[tuple[Cue, ...], Predictor]]],
+) -> dict[str, Any]:
     """Return the figures of the floor and of every stream on some clips."""
-    training_scores, scores = _scores(training), _scores(clips)
-    medians = np.median(training_scores, axis=0)
+    scores = _scores(clips)
 
     def figures(predicted: Float64[np.ndarray, "n 6"]) -> dict[str, dict[str, float | None]]:
         described = describe(scores, predicted, medians, resamples=0)
         return {target: {name: values[name] for name in FIGURES} for target, values in described.items()}
 
-    def best(cues: Sequence[Cue]) -> dict[str, dict[str, float | None]]:
-        training_values, values = _values(training, cues), _values(clips, cues)
-        mean, scale = training_values.mean(axis=0), np.maximum(training_values.std(axis=0), 1e-9)
-        model = RidgeCV(PENALTIES).fit((training_values - mean) / scale, training_scores)
-        return figures(model.predict((values - mean) / scale))
-
     streams = {
-        stream: {IN_ORDER: best(visible_cues(stream)), SINGLE_FRAMES: best(visible_cues(stream, frame_order=False))}
-        for stream in VIEWS
+        stream: {kind: figures(predict(_values(clips, cues))) for kind, (cues, predict) in kinds.items()}
+        for stream, kinds in predictors.items()
     }
     return {FLOOR: figures(np.tile(medians, (len(clips), 1))), "streams": streams}
 

@@ -15,7 +15,8 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float64
 
-from crnet.simulate.scores import LETTERS, score_correlations, standardise
+from crnet.simulate.score_rules import ScoreRule, shown_correlations, shown_scores
+from crnet.simulate.scores import LETTERS, standardise
 from crnet.types import TARGETS
 
 Modality = Literal["face", "scene", "audio", "text"]
@@ -126,10 +127,10 @@ CUES: tuple[Cue, ...] = (
 CUE_BY_NAME = {cue.name: cue for cue in CUES}
 
 
-def cue_weights() -> Float64[np.ndarray, "cues 6"]:
-    """Return the weights of every cue (rows) for the standardised targets, scaled so that each sum has variance 1."""
+def cue_weights(rule: ScoreRule = "linear") -> Float64[np.ndarray, "cues 6"]:
+    """Return the weights of every cue (rows) for the standardised shown scores; each sum has variance 1."""
     rows = np.array([[cue.weights.get(target[0].upper(), 0.0) for target in TARGETS] for cue in CUES])
-    variance = np.einsum("ct,ts,cs->c", rows, score_correlations(), rows)
+    variance = np.einsum("ct,ts,cs->c", rows, shown_correlations(rule), rows)
     return rows / np.sqrt(variance)[:, None]
 
 
@@ -144,17 +145,19 @@ def sample_latents(
     difficulty: Difficulty,
     rng: np.random.Generator,
     silent: Collection[Modality] = (),
+    rule: ScoreRule = "linear",
 ) -> Float64[np.ndarray, "count cues"]:
-    """Sample the latent of every cue of every clip, standard normal over the dataset.
+    """Sample the latent of every cue of every clip, with mean 0 and variance 1 over the dataset.
 
     Args:
         scores: Scores in [0, 1].
         difficulty: Decides the share of noise in the variance.
         rng: Source of the noise.
         silent: Modalities whose cues consist of noise alone.
+        rule: The rule by which the cues follow the scores.
     """
     share = np.where([cue.modality in silent for cue in CUES], 1.0, noise_shares(difficulty))
-    signal = standardise(scores) @ cue_weights().T
+    signal = standardise(shown_scores(scores, rule)) @ cue_weights(rule).T
     return np.sqrt(1.0 - share) * signal + np.sqrt(share) * rng.standard_normal(signal.shape)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from crnet.data.ceiling_file import CEILING_NAME
 from crnet.data.sources.release_names import SIMULATED_FORMAT, SIMULATED_MARKER
 from crnet.simulate.compute_ceiling import compute_ceiling
 from crnet.simulate.labels import write_truth
-from crnet.simulate.planning import ClipPlan, SimulationConfig, plan_clips
+from crnet.simulate.planning import NEWER_SETTINGS, ClipPlan, SimulationConfig, plan_clips
 from crnet.utils.files import remove_leftovers, write_json
 from crnet.utils.provenance import versions
 from crnet.utils.resumable import ResumableFolder, as_json
@@ -20,7 +19,8 @@ GENERATOR = "crnet simulate"
 
 
 def _result_settings(marker: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in marker.items() if name not in ("versions", "complete")}
+    settings = {name: value for name, value in marker.items() if name not in ("versions", "complete")}
+    return {**settings, "config": {**NEWER_SETTINGS, **settings["config"]}}
 
 
 SIMULATED_FOLDER = ResumableFolder("simulated data", SIMULATED_MARKER, _result_settings)
@@ -48,7 +48,7 @@ def begin_folder(out: Path, config: SimulationConfig, **more: Any) -> list[ClipP
     if not has_begun:
         write_json(out / SIMULATED_MARKER, {**marker, "versions": versions(), "complete": False})
     write_truth(out, plans)
-    ceiling = compute_ceiling(plans)
+    ceiling = compute_ceiling(plans, config.score_rule)
     if ceiling is not None:
         write_json(out / CEILING_NAME, ceiling)
     return plans
@@ -65,5 +65,5 @@ def _marker(config: SimulationConfig, more: Mapping[str, Any]) -> dict[str, Any]
         "format": SIMULATED_FORMAT,
         "generator": GENERATOR,
         "seed": config.seed,
-        **as_json({"config": asdict(config), **more}),
+        **as_json({"config": config.to_dict(), **more}),
     }

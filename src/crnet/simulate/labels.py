@@ -57,12 +57,17 @@ def write_truth(out: Path, plans: Sequence[ClipPlan]) -> None:
 
 
 def truth_table(plans: Sequence[ClipPlan]) -> pa.Table:
-    """Return everything that decided each clip: `score_*` (the labels), `unbiased_*`, `latent_*`, `cue_*`, `look_*`."""
+    """Return everything that decided each clip: `score_*` (the labels), `unbiased_*`, `latent_*`, `cue_*`, `look_*`.
+
+    If some clips are uninformative, the column `uninformative` marks them.
+    """
+    marks_uninformative = any(plan.uninformative for plan in plans)
     rows = [
         {
             "clip": plan.name,
             "split": plan.split,
             "person": f"{plan.person:05d}",
+            **({"uninformative": plan.uninformative} if marks_uninformative else {}),
             **{f"score_{target}": score for target, score in zip(TARGETS, plan.scores, strict=True)},
             **{f"unbiased_{target}": score for target, score in zip(TARGETS, plan.unbiased, strict=True)},
             **{f"latent_{cue.name}": latent for cue, latent in zip(CUES, plan.latents, strict=True)},

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float64
 
 from crnet.errors import ConfigError
 from crnet.simulate.bias import LabelBias, apply_biases
 from crnet.simulate.cues import MODALITIES, NOISE_SHARE, Difficulty, Modality, cue_values, sample_latents
 from crnet.simulate.people import Look, sample_look
+from crnet.simulate.score_rules import SCORE_RULES, ScoreRule, choose_uninformative
 from crnet.simulate.scores import sample_scores
 from crnet.simulate.speech import VOICES, Voice, spoken_syllable_count
 from crnet.simulate.words import write_transcript
@@ -30,7 +33,10 @@ MIN_PX, MAX_PX = 96, 2160
 MIN_FPS, MAX_FPS = 2, 60
 
 # Every random number follows from (seed, one of these purposes, index), so order and workers do not matter.
-RNG_SPLITS, RNG_SCORES, RNG_NOISE, RNG_LOOK, RNG_WORDS, RNG_MOTION, RNG_VOICE = range(7)
+RNG_SPLITS, RNG_SCORES, RNG_NOISE, RNG_LOOK, RNG_WORDS, RNG_MOTION, RNG_VOICE, RNG_UNINFORMATIVE = range(8)
+
+NEWER_SETTINGS: dict[str, Any] = {"uninformative": 0.0, "score_rule": "linear"}
+"""Settings that version 0.1 did not record, with the values that it used."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,9 @@ class SimulationConfig:
             scores.
         silent: Modalities whose cues consist of noise alone.
         voice: Voice of the people.
+        uninformative: Share of clips whose cues say nothing about their scores, in [0, 1]. Their cues follow the scores
+            of somebody who does not exist, so nothing in the clip reveals this.
+        score_rule: Rule by which the cues follow the scores; see `score_rules`.
 
     Raises:
         ConfigError: A value is out of range.
@@ -64,6 +73,8 @@ class SimulationConfig:
     label_bias: tuple[str, ...] = ()
     silent: tuple[Modality, ...] = ()
     voice: Voice = "espeak"
+    uninformative: float = 0.0
+    score_rule: ScoreRule = "linear"
 
     def __post_init__(self) -> None:
         _check_range("clips", self.clips, 1, 1_000_000)
@@ -81,6 +92,9 @@ class SimulationConfig:
             raise ConfigError(f"unknown modality in {self.silent}", remedy=f"use some of {', '.join(MODALITIES)}")
         if self.voice not in VOICES:
             raise ConfigError(f"unknown voice {self.voice!r}", remedy=f"use one of {', '.join(VOICES)}")
+        _check_range("uninformative", self.uninformative, 0.0, 1.0)
+        if self.score_rule not in SCORE_RULES:
+            raise ConfigError(f"unknown score rule {self.score_rule!r}", remedy=f"use one of {', '.join(SCORE_RULES)}")
         _ = self.biases  # refuses a bad bias before anything is written
 
     @property
@@ -103,6 +117,11 @@ class SimulationConfig:
         """Number of frames in a clip."""
         return max(1, round(self.seconds * self.fps))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings to record; newer settings at their defaults are left out, so older folders resume."""
+        settings = asdict(self)
+        return {name: value for name, value in settings.items() if NEWER_SETTINGS.get(name) != value}
+
     def rng(self, purpose: int, index: int = 0) -> np.random.Generator:
         """Return the random generator for one purpose and one clip or person."""
         return np.random.default_rng([self.seed, purpose, index])
@@ -120,10 +139,11 @@ class ClipPlan:
         video_id: Id of the source video, the first part of the name.
         look: The person's appearance.
         scores: The labels: six scores in the order of `TARGETS`.
-        unbiased: The scores without label bias, which the cues follow.
+        unbiased: The scores without label bias, which the cues follow unless the clip is uninformative.
         latents: Latents of the cues, standard normal, in the order of `CUES`.
         cues: Value of every cue by name.
         transcript: The words.
+        uninformative: Whether the cues say nothing about the scores.
     """
 
     index: int
@@ -137,12 +157,14 @@ class ClipPlan:
     latents: tuple[float, ...]
     cues: Mapping[str, float]
     transcript: str
+    uninformative: bool
 
 
 def plan_clips(config: SimulationConfig) -> list[ClipPlan]:
     """Sample the scores, cues, people and words of every clip, in a stable order."""
     scores = sample_scores(config.clips, config.rng(RNG_SCORES))
-    latents = sample_latents(scores, config.difficulty, config.rng(RNG_NOISE), config.silent)
+    uninformative, followed = followed_scores(config, scores)
+    latents = sample_latents(followed, config.difficulty, config.rng(RNG_NOISE), config.silent, config.score_rule)
     splits, people = _assign_clips(config)
     looks = [sample_look(config.rng(RNG_LOOK, person)) for person in range(max(people) + 1)]
     labels = apply_biases(scores, [looks[person] for person in people], config.biases)
@@ -166,10 +188,28 @@ def plan_clips(config: SimulationConfig) -> list[ClipPlan]:
                 latents=tuple(latents[index].tolist()),
                 cues=cues,
                 transcript=write_transcript(cues, spoken_syllable_count(speech_s, cues), config.rng(RNG_WORDS, index)),
+                uninformative=bool(uninformative[index]),
             )
         )
         next_number[person] += 1
     return plans
+
+
+def followed_scores(
+    config: SimulationConfig, scores: Float64[np.ndarray, "count 6"]
+) -> tuple[Bool[np.ndarray, " count"], Float64[np.ndarray, "count 6"]]:
+    """Return which clips are uninformative, and the scores that the cues of every clip follow.
+
+    The cues of an uninformative clip follow other scores of the same distribution, so its cues have the distribution of
+    all other cues.
+
+    Args:
+        config: Configuration of the dataset.
+        scores: The clips' own scores.
+    """
+    uninformative = choose_uninformative(config.clips, config.uninformative, config.rng(RNG_UNINFORMATIVE))
+    other_scores = sample_scores(config.clips, config.rng(RNG_UNINFORMATIVE, 1))
+    return uninformative, np.where(uninformative[:, None], other_scores, scores)
 
 
 def split_sizes(clips: int) -> dict[Split, int]:

@@ -7,7 +7,7 @@ times faster than `write_dataset` and `prepare`, and needs neither PyAV nor the 
 from __future__ import annotations
 
 import functools
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def write_store(
         "media": media.to_dict(), "encoder": HashedNgrams.name, "store format": CLIP_FORMAT, "storing": CLIP_VERSION,
     }  # fmt: skip
     plans = begin_folder(store, config, **settings)
-    fingerprint = short_fingerprint({**settings, "config": asdict(config)})
+    fingerprint = short_fingerprint({**settings, "config": config.to_dict()})
     job = functools.partial(_write_clip, store, config, media, fingerprint)
     with leaves_no_leftovers(store):
         rows = run_clip_jobs(job, plans, processes, progress, len(plans))

@@ -30,6 +30,7 @@ from crnet.models.crnet import ModelConfig
 from crnet.serve.limits import Limits
 from crnet.simulate.cues import Difficulty, Modality
 from crnet.simulate.planning import SimulationConfig
+from crnet.simulate.score_rules import ScoreRule
 from crnet.simulate.speech import Voice
 from crnet.simulate.write_store import write_store
 from crnet.text.hashed_ngrams import HashedNgrams
@@ -61,9 +62,10 @@ def defaults(owner: Any) -> dict[str, Any]:
         (get_type_hints(Simulate)["difficulty"], Difficulty),
         (get_type_hints(Simulate)["silent"], Modality),
         (get_type_hints(Simulate)["voice"], Voice),
+        (get_type_hints(Simulate)["score_rule"], ScoreRule),
         (get_type_hints(Explain)["layer"], Layer),
     ],
-    ids=["preset", "split", "difficulty", "silent", "voice", "layer"],
+    ids=["preset", "split", "difficulty", "silent", "voice", "score_rule", "layer"],
 )
 def test_choices(shown: object, owner: object) -> None:
     assert literal_values(shown) == literal_values(owner)
