@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -111,12 +110,7 @@ def write_store_of_copies(clip: Path, store: Path, copies: int) -> Path:
     rows: list[ClipRow] = []
     for number in range(copies):
         clip_id = f"copy{number:05d}"
-        path = store / clip_path(clip_id)
-        if number:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(store / rows[0].file, path)
-        else:
-            write_clip(path, extracted)
+        write_clip(store / clip_path(clip_id), replace(extracted, clip_id=clip_id))
         rows.append(ClipRow(clip_id, clip_path(clip_id), "train", tuple(scores[number].tolist())))
     write_manifest(store, Manifest(tuple(rows), "simulated", {}, "benchmark", HashedNgrams.name))
     return store

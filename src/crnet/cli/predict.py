@@ -45,10 +45,9 @@ class Predict(Command):
     """Score videos with a trained system.
 
     Folders are searched for videos. If a file cannot be scored, the reason is reported, the other files are still
-    scored, and the exit code is 1 (2 if there was only one video). Several files are read in a worker process, so that
-    one that crashes a decoder, or exceeds the limits on time and memory, costs no other. A single file is read in this
-    process, which starts faster, unless --workers 1 asks for one. Scores are strangers' impressions, not facts. A high
-    neuroticism score means that the person seems emotionally stable.
+    scored, and the exit code is 1 (2 if there was only one video). Files are read in a worker process, so that one that
+    crashes a decoder, or exceeds the limits on time and memory, costs no other. Scores are strangers' impressions, not
+    facts. A high neuroticism score means that the person seems emotionally stable.
     """
 
     run: RunFolder
@@ -111,7 +110,7 @@ class Predict(Command):
             paths,
             self.transcript,
             allow_no_face=self.allow_no_face,
-            workers=int(len(paths) > 1) if self.workers is None else worker_processes(self.workers),
+            workers=1 if self.workers is None else worker_processes(self.workers),
             limits=FileLimits(self.max_time_s, self.max_memory_mb),
         )
         return itertools.chain([next(predictions)], predictions)

@@ -20,8 +20,9 @@ EMBEDDING_NAME = "embedding.parquet"  # name of the manifest while `crnet embed`
 GROUP_PREFIX = "group_"
 CONTENT_KEY = "crnet.sha256"  # entry of the schema's metadata with the hash of everything else
 MOST_CLIPS = 200_000  # First Impressions v2 has 10,000
-LARGEST_BYTES = 256 << 20  # of all values; the transcripts of First Impressions v2 have about 3 MB
+LARGEST_BYTES = 256 << 20  # of all values in Python; the transcripts of First Impressions v2 have about 3 MB
 ROWS_AT_ONCE = 256
+BYTES_PER_OBJECT = 48  # of a short text in Python, beside its letters
 
 
 @dataclass(frozen=True)
@@ -264,10 +265,15 @@ def _read_rows(file: Any) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table, in bounded memory: a few bytes can stand for the same long text in every row."""
     left = LARGEST_BYTES
     for batch in file.iter_batches(ROWS_AT_ONCE):
-        left -= batch.nbytes
+        left -= batch.nbytes + BYTES_PER_OBJECT * sum(_count_values(column) for column in batch.columns)
         if left < 0:
             raise FormatError(f"its rows have more than {LARGEST_BYTES} bytes")
         yield from batch.to_pylist()
+
+
+def _count_values(column: Any) -> int:
+    """Return the number of values in a column, counting each element of its lists."""
+    return len(column) + (len(column.flatten()) if hasattr(column, "offsets") else 0)
 
 
 def _clip_row(values: dict[str, Any]) -> ClipRow:

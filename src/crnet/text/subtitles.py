@@ -34,8 +34,8 @@ _MARKUP = re.compile(r"\s*(?:<[!?]|<(?:html|head|body|sami|tt|div)\b|\{\\rtf|\{\
 # Times of other formats: 0:00:01.5,0:00:02 · [00:12.00] · {10}{20} · [10][20]
 _OTHER_TIME = re.compile(r"\W{0,3}\d+:\d\d|\{\d+\}\{\d+\}|\[\d+\]\[\d+\]")
 _RUBY_READING = re.compile(r"<rt\b[^<>]*>[^<>]*(?:</rt\s*>)?", re.IGNORECASE)  # how the word before is pronounced
-_BREAK_TAG = re.compile(r"</?\s*(?:br|p|div|li)\b[^<>]*>", re.IGNORECASE)
-_TAG = re.compile(r"</?\s*[a-zA-Z][^<>]*>|<\s*/?\s*>|\{\\[^{}]*\}|\{[a-zA-Z]:[^{}]*\}")  # <i>, <v Ann>, {\an8}, {y:i}
+_BREAK_TAG = re.compile(r"<(?:/\s*)?(?:br|p|div|li)\b[^<>]*>", re.IGNORECASE)
+_TAG = re.compile(r"<(?:/\s*)?[a-zA-Z][^<>]*>|<[\s/]*>|\{\\[^{}]*\}|\{[a-zA-Z]:[^{}]*\}")  # <i>, <v Ann>, {\an8}, {y:i}
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _INVISIBLE = re.compile("[\u00ad\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")  # hyphens, directions, marks
 _OVERRIDES = re.compile(r"\{[^{}]*\}")  # of SubStation, also comments

@@ -273,17 +273,17 @@ def test_a_bad_row_is_refused(arguments: dict[str, object]) -> None:
         dataclasses.replace(ROW, **arguments)
 
 
-def bloated_manifest(path: Path, *, rows: int, transcript: str) -> None:
+def bloated_manifest(path: Path, *, rows: int, transcript: str, warnings: int) -> None:
     """Write a small file that stands for many rows, each with the same values."""
     columns = {name: pa.array([0.5], kind) for name, kind in _columns() if pa.types.is_floating(kind)}
     columns |= {name: pa.array([1], kind) for name, kind in _columns() if pa.types.is_integer(kind)}
     columns |= {name: pa.array([transcript if name == "transcript" else "train"]) for name in TEXT_COLUMNS}
-    columns["warnings"] = pa.array([[]], pa.list_(pa.string()))
+    columns["warnings"] = pa.array([["a"] * warnings], pa.list_(pa.string()))
     metadata = {"crnet.format": "1", "crnet.source": "folder", "crnet.settings": "{}"}
     schema = pa.schema(_columns(), metadata={**metadata, "crnet.fingerprint": "", "crnet.encoder": ""})
     one = pa.Table.from_arrays([columns[name] for name, _ in _columns()], schema=schema)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        group = 2_000_000 // (len(transcript) + 9)
+        group = 2_000_000 // (len(transcript) + 5 * warnings + 9)
         for start in range(0, rows, group):
             writer.write_table(one.take(pa.array(np.zeros(min(group, rows - start), np.int32))))
 
@@ -292,13 +292,17 @@ TEXT_COLUMNS = ("clip", "file", "split", "person", "transcript")
 
 
 @pytest.mark.parametrize(
-    ("rows", "transcript", "reason"),
-    [(2_000_000, "x", "lists 2000000 clips"), (15_000, "x" * 20_000, "its rows have more than")],
+    ("rows", "transcript", "warnings", "reason"),
+    [
+        (2_000_000, "x", 0, "lists 2000000 clips"),
+        (15_000, "x" * 20_000, 0, "its rows have more than"),
+        (50_000, "x", 200, "its rows have more than"),
+    ],
 )
 def test_a_small_manifest_of_endless_rows_is_refused_in_bounded_memory(
-    tmp_path: Path, rows: int, transcript: str, reason: str
+    tmp_path: Path, rows: int, transcript: str, warnings: int, reason: str
 ) -> None:
-    bloated_manifest(tmp_path / "manifest.parquet", rows=rows, transcript=transcript)
+    bloated_manifest(tmp_path / "manifest.parquet", rows=rows, transcript=transcript, warnings=warnings)
     assert (tmp_path / "manifest.parquet").stat().st_size < 1 << 20
     script = (
         "import sys, pyarrow.parquet; from crnet.data.manifest import *; from crnet.errors import FormatError\n"

@@ -41,6 +41,7 @@ SUBRIP = {
     f'1\n{FIRST}\n<font\ncolor="red">Hello</font><br/>in<i>cred</i>ible': "Hello incredible",
     f"1\n{FIRST}\n{{\\an8}}up {{y:i}}there {{really}}\\Nnew\\hline": "up there {really} new line",
     f"1\n{FIRST}\nR&D &copy I <3 you 1 < 2 > 0 &amp;#39;x&amp;#39;": "R&D &copy I <3 you 1 < 2 > 0 'x'",
+    f"1\n{FIRST}\nif a < b and c > d </ i> <> < / >it holds": "if a < b and c > d it holds",
     # speakers
     f"1\n{FIRST}\nJOHN: Hello\n- MAN 2: No.": "Hello No.",
     f"1\n{FIRST}\nJohn: Hello": "John: Hello",
@@ -276,12 +277,34 @@ def test_no_word_is_lost_added_or_moved(
 
 @pytest.mark.parametrize(
     "repeated",
-    ["-->", "1:1 ", "1 ", "<a", "{\\", "&a", "<rt>", "a\n", "1\n", "\n", "[", "(inaudible ", "00:00:01,000 "],
+    [
+        "-->",
+        "1:1 ",
+        "1 ",
+        "<a",
+        "< ",
+        "</ ",
+        "<br ",
+        " ",
+        "/",
+        "{\\",
+        "{a:",
+        "&a",
+        "&#",
+        "<rt>",
+        "a\n",
+        "1\n",
+        "\n",
+        "[",
+        "(inaudible ",
+        "00:00:01,000 ",
+    ],
 )
 def test_reading_takes_time_in_proportion_to_the_size(tmp_path: Path, repeated: str) -> None:
     # 200 kB take about 0.1 s; in quadratic time, they would take minutes.
-    path = write(tmp_path, f"1\n{FIRST}\nHello\n" + repeated * (200_000 // len(repeated)))
-    assert read_transcript(path).startswith("Hello")
+    for before in ("\n", " <"):
+        path = write(tmp_path, f"1\n{FIRST}\nHello{before}" + repeated * (200_000 // len(repeated)))
+        assert read_transcript(path).startswith("Hello")
 
 
 def test_overrides_of_substation_take_time_in_proportion_to_their_number(tmp_path: Path) -> None:
