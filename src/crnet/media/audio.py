@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +79,8 @@ def read_audio(path: Path | str, max_s: float = 60.0) -> NDArray[np.int16]:
 def read_sound(path: Path | str, timeline: Timeline | None, max_s: float = 60.0) -> Sound:
     """Read the sound: the mean of the track's channels, resampled to 16 kHz by soxr HQ.
 
-    `crnet.media.streams.audio_stream` chooses the track. Where the mean of all channels loses most of the sound, as in
-    opposite phase or with speech in one of six, it is read again from the channels of `channels_to_mix`.
+    `crnet.media.streams.audio_stream` chooses the track. Where the mean of all channels loses most of the sound or of
+    a second of it, as in opposite phase or with speech in one of six, it is read again from those of `channels_to_mix`.
 
     Presentation time stamps decide when each sample is heard. Gaps are silence; sound before the first picture is left
     out. Memory is bounded by `max_s`.
@@ -133,16 +133,16 @@ class _Placed:
     def pieces(self, timed: Iterator[Piece], mixer: Mixer) -> Iterator[tuple[int, Float32[np.ndarray, " m"]]]:
         """Yield sample rate and mixed samples, without gaps from zero on."""
         for timed_piece in timed:
-            rate_hz, piece = timed_piece.rate_hz, mixer.mono(timed_piece)
-            late = round(self._correction_s(timed_piece.time_s, len(piece) / rate_hz) * rate_hz)
+            rate_hz, length = timed_piece.rate_hz, timed_piece.samples.shape[1]
+            late = round(self._correction_s(timed_piece.time_s, length / rate_hz) * rate_hz)
             chunk = round(SILENCE_CHUNK_S * rate_hz)
             for start in range(0, late, chunk):
                 yield self._add(rate_hz, np.zeros(min(chunk, late - start), np.float32))
-            early = min(max(-late, 0), len(piece))
+            early = min(max(-late, 0), length)
             if not self._end_s:
                 self.before_s += early / rate_hz
-            if early < len(piece):
-                yield self._add(rate_hz, piece[early:])
+            if early < length:  # what is left out has no say in the choice of channels
+                yield self._add(rate_hz, mixer.mono(replace(timed_piece, samples=timed_piece.samples[:, early:])))
 
     def _add(self, rate_hz: int, piece: Float32[np.ndarray, " n"]) -> tuple[int, Float32[np.ndarray, " n"]]:
         self._end_s += len(piece) / rate_hz

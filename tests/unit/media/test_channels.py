@@ -13,6 +13,7 @@ from video_maker import write_video
 
 from crnet.media.audio import read_audio, read_sound
 from crnet.media.samples import channels_to_mix
+from crnet.media.video import probe
 
 GREY = [np.full((16, 16, 3), 128, np.uint8)] * 5
 READ = "import sys; from crnet.media.audio import read_audio; print(len(read_audio(sys.argv[1])))"
@@ -141,7 +142,80 @@ def test_a_constant_does_not_decide_which_channel_is_read(tmp_path: Path) -> Non
 
 def test_channels_with_a_signal_are_mixed_before_the_loudest_is_chosen() -> None:
     # Energies by hand. Two equal, independent ones of six: the mean of all keeps 2/36, that of the two 2/4.
-    assert channels_to_mix(np.diag([0.0, 4, 0, 4, 0, 0])).tolist() == [1, 3]
-    assert channels_to_mix(np.diag([4.0, 0])).tolist() == [0, 1]  # 4/4 of 4 is above 1/8
-    assert channels_to_mix(np.array([[4.0, -4], [-4, 5]])).tolist() == [1]  # 1/4 of 5 is below 1/8
-    assert channels_to_mix(np.zeros((3, 3))).tolist() == [0, 1, 2]
+    assert channels_to_mix(np.diag([0.0, 4, 0, 4, 0, 0])[None]).tolist() == [1, 3]
+    assert channels_to_mix(np.diag([4.0, 0])[None]).tolist() == [0, 1]  # 4/4 of 4 is above 1/8
+    assert channels_to_mix(np.array([[[4.0, -4], [-4, 5]]])).tolist() == [1]  # 1/4 of 5 is below 1/8
+    assert channels_to_mix(np.zeros((1, 3, 3))).tolist() == [0, 1, 2]
+
+
+def test_bass_in_digitally_silent_pauses_does_not_hide_speech(tmp_path: Path) -> None:
+    voice, rumble = tone(300.0, 2.0, 16_000, level=0.05), tone(50.0, 2.0, 16_000, level=0.8)
+    channels = np.zeros((6, 64_000), np.float32)
+    channels[3, :32_000], channels[2, 32_000:] = rumble, voice
+    sound = read_sound(write_video(tmp_path / "a.mov", GREY, sound=channels, layout="5.1"), None)
+    np.testing.assert_allclose(sound.samples / 32768, channels[2], atol=2 / 32768)
+
+
+@pytest.mark.parametrize("opposite_s", [0, 1, 3])
+def test_a_stretch_in_opposite_phase_is_heard(tmp_path: Path, opposite_s: int) -> None:
+    voice = tone(300.0, 4.0, 16_000)
+    right = 0.9 * voice  # quieter, so that channel 1 is the loudest
+    right[opposite_s * 16_000 : (opposite_s + 1) * 16_000] *= -1
+    sound = read_sound(write_video(tmp_path / "a.mkv", GREY, sound=np.stack([voice, right])), None)
+    np.testing.assert_allclose(sound.samples / 32768, voice, atol=2 / 32768)
+    assert sound.warnings == (
+        "the mean of the 2 channels of the sound loses most of a part of it; channel 1 was read instead",
+    )
+
+
+def test_a_nearly_silent_stretch_in_opposite_phase_does_not_decide(tmp_path: Path) -> None:
+    left, right = tone(300.0, 4.0, 16_000), tone(300.0, 4.0, 16_000)
+    left[16_000:32_000] *= 0.01  # 0.003 / sqrt(2) of full scale is -53 dB
+    right[16_000:32_000] *= -0.01
+    both = np.stack([left, right])
+    sound = read_sound(write_video(tmp_path / "a.mkv", GREY, sound=both), None)
+    np.testing.assert_allclose(sound.samples / 32768, both.mean(axis=0), atol=2 / 32768)
+    assert not sound.warnings
+
+
+def test_opposite_phase_before_the_first_picture_does_not_decide(tmp_path: Path) -> None:
+    voice = tone(300.0, 4.0, 16_000)
+    right = 0.5 * voice
+    right[:32_000] = -voice[:32_000]
+    times_ms = [2000 + 40 * i for i in range(len(GREY))]
+    path = write_video(tmp_path / "a.mkv", GREY, times_ms=times_ms, sound=np.stack([voice, right]))
+    sound = read_sound(path, probe(path).timeline)
+    assert sound.before_s == pytest.approx(2.0, abs=0.002) and not sound.warnings
+    assert rms(sound.samples) == pytest.approx(0.75 * 0.3 / 2**0.5, rel=0.001)
+
+
+def test_quiet_stereo_in_opposite_phase_throughout_is_heard(tmp_path: Path) -> None:
+    voice = tone(300.0, 2.0, 16_000, level=0.003)
+    sound = read_sound(write_video(tmp_path / "a.mkv", GREY, sound=np.stack([voice, -voice])), None)
+    np.testing.assert_allclose(sound.samples / 32768, voice, atol=2 / 32768)
+
+
+def test_quiet_speech_between_loud_music_is_heard(tmp_path: Path) -> None:
+    channels = np.zeros((6, 64_000), np.float32)
+    channels[0, :32_000] = channels[1, :32_000] = tone(200.0, 2.0, 16_000, level=0.5)
+    channels[2, 32_000:] = tone(300.0, 2.0, 16_000, level=0.03)
+    sound = read_sound(write_video(tmp_path / "a.mov", GREY, sound=channels, layout="5.1"), None)
+    np.testing.assert_allclose(sound.samples / 32768, channels[:3].mean(axis=0), atol=2 / 32768)
+    # Of six, the mean keeps 1/36 of the speech; of three, 1/9: more, but less than 1/8.
+    assert sound.warnings == (
+        "the mean of the 6 channels of the sound loses most of it; "
+        "the mean of channels 1, 2, 3 was read instead, which still loses most of a part",
+    )
+
+
+def test_two_people_in_a_channel_each_are_both_heard_despite_a_jingle_in_opposite_phase(tmp_path: Path) -> None:
+    first, second, jingle = (tone(hz, 2.0, 16_000) for hz in (200.0, 300.0, 400.0))
+    left = np.concatenate([first, 0 * second, jingle[:16_000]])
+    right = np.concatenate([0 * first, second, -jingle[:16_000]])
+    both = np.stack([left, right])
+    sound = read_sound(write_video(tmp_path / "a.mkv", GREY, sound=both), None)
+    np.testing.assert_allclose(sound.samples / 32768, both.mean(axis=0), atol=2 / 32768)
+    assert sound.warnings == (
+        "the mean of the 2 channels of the sound loses most of a part of it, "
+        "and no other choice of channels keeps more",
+    )
