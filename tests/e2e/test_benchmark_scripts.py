@@ -90,13 +90,14 @@ def test_a_few_clips_are_fitted(run: Callable[..., tuple[int, Rows]], demo: Demo
 def test_systems_on_weak_signal(run: Callable[..., tuple[int, Rows]], tmp_path: Path) -> None:
     _, rows = run("weak-signal", str(tmp_path), "--seeds", "1", "--clips", "100", "--system", "text alone")
     assert list(rows) == [
-        "weak-signal: text alone, network minus ridge",
+        "weak-signal: text alone, audio-text network minus ridge",
         "weak-signal: text alone, fusion minus best stream",
         "weak-signal: text alone, least system minus floor",
     ]
     for row in rows.values():
         (accuracies,) = row["detail"]["accuracies"]
         assert set(accuracies) >= {"audio-text", "fusion", "floor", "ridge"}
+        assert accuracies.pop("R2 of ridge") < 0.5
         assert all(0.5 < value < 1 for value in accuracies.values())
 
 

@@ -29,7 +29,7 @@ client = WorkerClient(run)
 print(client.pid, flush=True)
 folder.mkdir()
 shutil.copy(video, folder / VIDEO_FILE)
-asyncio.run(client.score(folder, ScoringJob("a.mp4", "hello", True, Limits(), 1), lambda _: None))
+asyncio.run(client.score(folder, ScoringJob("a.mp4", "hello", True, Limits(), 1, allow_no_face=True), lambda _: None))
 """
 
 
