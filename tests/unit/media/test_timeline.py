@@ -68,6 +68,17 @@ def test_avi_does_not_say_how_many_samples_its_encoder_added(tmp_path: Path, cod
     assert flash_s - FLASH_S in (pytest.approx(0), pytest.approx(2 / FPS))  # FFmpeg repeats frames to wait for them
 
 
+def test_a_start_that_the_header_of_avi_states_counts(tmp_path: Path) -> None:
+    path = write_flash_and_beep(tmp_path / "a.avi", Form("avi", "mpeg4", "pcm_s16le", options=(("bf", "0"),)))
+    content = bytearray(path.read_bytes())
+    header = content.index(b"auds")  # fccType; 20 bytes later dwScale, dwRate and dwStart, which counts in their units
+    scale, rate, start = struct.unpack_from("<3I", content, header + 20)
+    assert start == 0
+    struct.pack_into("<I", content, header + 28, rate // scale // 2)
+    path.write_bytes(content)
+    assert find_flash_and_beep(path) == pytest.approx((FLASH_S, FLASH_S + 0.5), abs=0.005)
+
+
 @pytest.mark.parametrize(
     ("form", "start_s"),
     [
