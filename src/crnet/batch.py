@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from crnet.errors import CrnetError, MissingDependencyError, StorageError, UsageError
+from crnet.data.video_files import refuse_folder
+from crnet.errors import CrnetError, MissingDependencyError, StorageError
 from crnet.media.limits import FileLimits, file_size
 from crnet.types import Clip, Prediction
 from crnet.utils.executors import WorkerDied, run_jobs
@@ -112,8 +113,7 @@ def _read(read: VideoReader, job: ReadJob) -> tuple[Transcript, Clip] | str:
     from crnet.text.transcripts import find_transcript
 
     def read_both() -> tuple[Transcript, Clip]:
-        if job.path.is_dir():
-            raise UsageError("a folder without videos", path=job.path, remedy="name a video")
+        refuse_folder(job.path)
         words = find_transcript(job.path, job.transcript)
         return words, read(job.path, job.settings, allow_still=job.allow_still)
 

@@ -16,8 +16,8 @@ from crnet.bundle.verify import BUNDLE_FILE
 from crnet.config import from_dict
 from crnet.data.extract import extract_clip, with_words
 from crnet.data.transforms import clip_batch
-from crnet.data.video_files import list_videos
-from crnet.errors import FormatError, NotScoredError, UsageError
+from crnet.data.video_files import list_videos, refuse_folder
+from crnet.errors import FormatError, NotScoredError
 from crnet.fusion.fusion import system_scores
 from crnet.media.frame_sampling import count_faces
 from crnet.media.limits import FileLimits
@@ -87,8 +87,7 @@ class Predictor:
             LabelError: The transcript cannot be read.
             UsageError: The path is a folder.
         """
-        if Path(path).is_dir():
-            raise UsageError("a folder without videos", path=path, remedy="name a video")
+        refuse_folder(path)
         words = find_transcript(path, transcript)
         clip = self.read(path, words, allow_no_face=allow_no_face)
         return self.predict_clip(clip, words.text)

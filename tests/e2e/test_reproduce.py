@@ -8,14 +8,12 @@ import re
 import runpy
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from process_state import is_running
+from process_state import becomes_true, is_running
 from synthetic import write_store
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reproduce.md"
@@ -33,13 +31,6 @@ def example(store: Path, out: Path) -> str:
 def children_of(process: int) -> set[int]:
     path = Path(f"/proc/{process}/task/{process}/children")
     return {int(number) for number in path.read_text().split()} if path.exists() else set()
-
-
-def wait_for(condition: Callable[[], bool], event: str) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"timed out waiting for {event}"
-        time.sleep(0.01)
 
 
 def epochs_logged(out: Path) -> int:
@@ -61,12 +52,12 @@ def test_a_custom_ablation_survives_a_kill(tmp_path: Path, monkeypatch: pytest.M
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for(lambda: epochs_logged(out) >= 3 or process.poll() is not None, "the start of training")
+        assert becomes_true(lambda: epochs_logged(out) >= 3 or process.poll() is not None, TIMEOUT_S)
         workers = children_of(process.pid)
     finally:
         process.kill()
     _, stderr = process.communicate()
-    wait_for(lambda: not any(map(is_running, workers)), "the end of the worker processes")
+    assert becomes_true(lambda: not any(map(is_running, workers)), TIMEOUT_S)
     assert 3 <= epochs_logged(out) < 4 * 13, stderr
     assert not (out / "README.md").exists()
 

@@ -19,11 +19,11 @@ from crnet.bundle.bundle import Bundle
 from crnet.bundle.verify import (
     BUNDLE_FILE,
     CALIBRATION_FILE,
-    COPY_AGAIN,
     BundleFiles,
     file_names,
     find_bundle,
     read_document,
+    require_file,
 )
 from crnet.config import Config, from_dict
 from crnet.data.splits import OFFICIAL, SplitProtocol
@@ -105,7 +105,7 @@ def _training_config(document: Mapping[str, Any], folder: Path) -> tuple[Config,
 
 def _load_net(stream: Stream, config: ModelConfig, folder: Path) -> StreamNet:
     path = folder / f"{stream}.safetensors"
-    _require_file(path)
+    require_file(path)
     with torch.device("meta"):  # no memory and no initial weights: the file has all of them
         net = StreamNet(stream, replace(config, init=None))
     try:
@@ -127,14 +127,8 @@ def _load_calibration(folder: Path) -> Calibration:
     return Calibration.from_dict(read_json(path, "a calibration"), path)
 
 
-def _require_file(path: Path) -> None:
-    """Refuse a pipe, which would be read forever, before the library opens it."""
-    if not path.is_file():
-        raise FormatError("a file of the bundle is missing", path=path, remedy=COPY_AGAIN)
-
-
 def _read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
-    _require_file(path)
+    require_file(path)
     try:
         return load_arrays(path)
     except (SafetensorError, OSError) as error:

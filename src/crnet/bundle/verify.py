@@ -65,8 +65,7 @@ class BundleFiles:
         """
         for name in names:
             path = self.folder / name
-            if not path.is_file():
-                raise FormatError("a file of the bundle is missing", path=path, remedy=COPY_AGAIN)
+            require_file(path)
             if not self._expected(name) or self._hashes[name].result() != self._expected(name):
                 raise FormatError("damaged: not the file that bundle.json names", path=path, remedy=COPY_AGAIN)
 
@@ -74,6 +73,16 @@ class BundleFiles:
         """Return the SHA-256 that `bundle.json` names."""
         expected = self.document["files"].get(name)
         return expected if isinstance(expected, str) else None
+
+
+def require_file(path: Path) -> None:
+    """Refuse a missing file of a bundle, and a pipe, which would be read forever, before anything opens it.
+
+    Raises:
+        FormatError: It is not a regular file.
+    """
+    if not path.is_file():
+        raise FormatError("a file of the bundle is missing", path=path, remedy=COPY_AGAIN)
 
 
 def document_sha256(document: Mapping[str, Any]) -> str:

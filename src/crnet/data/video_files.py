@@ -65,6 +65,16 @@ def find_files(root: Path, exclude: Path | None = None) -> list[Path]:
     return files
 
 
+def refuse_folder(path: Path | str) -> None:
+    """Refuse a folder in the place of one video; `list_videos` leaves those without videos in its list.
+
+    Raises:
+        UsageError: It is a folder.
+    """
+    if Path(path).is_dir():
+        raise UsageError("a folder without videos", path=path, remedy="name a video")
+
+
 def list_videos(paths: Iterable[Path | str]) -> list[Path]:
     """Return the given files and the videos below the given folders, in a stable order.
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from crnet.errors import ConfigError
-
-BYTES_PER_MB = 1 << 20
+from crnet.utils.job_limits import BYTES_PER_MB
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ import pytest
 from crnet.bundle.bundle import Bundle
 from crnet.bundle.save import save_bundle
 from grey_video import write_grey_video
-from process_state import is_running
+from process_state import becomes_true, is_running
 
 SERVER = """
 import asyncio, shutil, sys
@@ -31,15 +30,6 @@ folder.mkdir()
 shutil.copy(video, folder / VIDEO_FILE)
 asyncio.run(client.score(folder, ScoringJob("a.mp4", "hello", True, Limits(), 1, allow_no_face=True), lambda _: None))
 """
-
-
-def becomes_true(condition: Callable[[], object], seconds: float) -> bool:
-    deadline_s = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline_s:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def children(pid: int) -> list[int]:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from crnet.errors import StorageError, UsageError
 from crnet.utils.executors import WorkerDied, available_cores, run_jobs, worker_processes
 from crnet.utils.job_limits import JobLimits
-from process_state import is_running
+from process_state import becomes_true, is_running
 
 LONG_JOB_SCRIPT = """
 import os, re, sys, time
@@ -197,15 +197,6 @@ def test_stopping_early_ends_the_workers() -> None:
     started_s = time.monotonic()
     results.close()  # type: ignore[attr-defined]
     assert time.monotonic() - started_s < 5
-
-
-def becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline_s = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline_s:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
