@@ -8,6 +8,7 @@ MODULE_EXTRAS = {
     "mtcnn": "media",
     "joblib": "media",
     "lz4": "media",
+    "openvino": "media",
     "matplotlib": "report",
     "jinja2": "report",
     "cv2": "simulate",

@@ -1,0 +1,53 @@
+"""OpenVINO, which runs trained networks: the only module that imports it, because an import sends usage data.
+
+`import openvino` reports itself to its maker's web analytics, writes an identifier into the user's home folder, and
+takes a fifth longer for it, unless the package `openvino_telemetry` is missing. So it is hidden during the import.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+TELEMETRY = "openvino_telemetry"
+
+_installed = sys.modules.pop(TELEMETRY, None)
+sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # Python's own way to say: this module cannot be imported
+try:
+    import openvino
+    from openvino import opset13 as ops
+finally:
+    del sys.modules[TELEMETRY]
+    if _installed is not None:
+        sys.modules[TELEMETRY] = _installed
+
+if TYPE_CHECKING:
+    from openvino import CompiledModel, Core, Model
+
+__all__ = ["compile_model", "openvino", "ops"]
+
+
+@lru_cache(maxsize=1)
+def _core() -> Core:
+    return openvino.Core()
+
+
+def compile_model(model: Model, *, threads: int, **properties: Any) -> CompiledModel:
+    """Compile a graph for the CPU.
+
+    All processors compute in float32: by itself, OpenVINO would choose bfloat16 where there are instructions for it.
+
+    Args:
+        model: The graph.
+        threads: Number of compute threads. They are not bound to cores, or all worker processes would share the first.
+        properties: Further properties of OpenVINO's CPU plugin.
+    """
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,
+        **properties,
+    }
+    return _core().compile_model(model, "CPU", settings)

@@ -1,0 +1,35 @@
+"""OpenVINO is imported without its telemetry and computes in float32."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from crnet.utils.openvino_runtime import compile_model, openvino, ops
+
+IMPORT = """
+import sys
+import crnet.utils.openvino_runtime
+print([name for name in sys.modules if name.startswith("openvino_telemetry") or name in ("torch", "urllib.request")])
+"""
+
+
+def test_the_import_loads_no_telemetry_and_writes_nothing(tmp_path: Path) -> None:
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "[]"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_product_is_exact_in_float32() -> None:
+    """1 + 2 ** -12 has 13 bits: bfloat16 would round it to 1."""
+    x = ops.parameter([1, 64], np.float32)
+    weights = np.full((64, 64), 1 + 2.0**-12, np.float32)
+    product = ops.matmul(x, ops.constant(weights), False, False)
+    request = compile_model(openvino.Model([product], [x], "product"), threads=1).create_infer_request()
+    request.infer([np.ones((1, 64), np.float32)])
+    assert np.all(request.get_output_tensor().data == 64 * (1 + 2.0**-12))
