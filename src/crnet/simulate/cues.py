@@ -157,8 +157,25 @@ def sample_latents(
         rule: The rule by which the cues follow the scores.
     """
     share = np.where([cue.modality in silent for cue in CUES], 1.0, noise_shares(difficulty))
+    return mix_latents(scores, share, rng.standard_normal((len(scores), len(CUES))), rule)
+
+
+def mix_latents(
+    scores: Float64[np.ndarray, "count 6"],
+    share: Float64[np.ndarray, " cues"],
+    noise: Float64[np.ndarray, "count cues"],
+    rule: ScoreRule = "linear",
+) -> Float64[np.ndarray, "count cues"]:
+    """Return the latent of every cue: the scores that it shows, mixed with noise.
+
+    Args:
+        scores: Scores in [0, 1].
+        share: Share of noise in the variance of each latent.
+        noise: Noise with mean 0 and variance 1.
+        rule: The rule by which the cues follow the scores.
+    """
     signal = standardise(shown_scores(scores, rule)) @ cue_weights(rule).T
-    return np.sqrt(1.0 - share) * signal + np.sqrt(share) * rng.standard_normal(signal.shape)
+    return np.sqrt(1.0 - share) * signal + np.sqrt(share) * noise
 
 
 def cue_values(latents: Float64[np.ndarray, " cues"]) -> dict[str, float]:
