@@ -15,7 +15,7 @@ from benchmarks.inputs import Inputs
 from benchmarks.measurements import Measurement, alternate, cpu_ratio, medians, torch_threads
 from crnet.media.reader import read_video
 from crnet.media.settings import MediaSettings
-from crnet.utils.executors import THREAD_VARIABLES
+from crnet.utils.process_pool import THREAD_VARIABLES
 
 ALL_FRAMES_GOAL, FOUR_FRAMES_GOAL = 2.2, 1.6
 MEMORY_GOAL_MIB, GROWTH_GOAL = 400.0, 1.1

@@ -55,6 +55,14 @@ Workers = Annotated[
         "By default, crnet chooses."
     ),
 ]
+Engine = Annotated[
+    str,
+    option(
+        "Where the workers run: local (this machine), ray (the cluster of RAY_ADDRESS, or one that runs here) or "
+        "ray://HOST:PORT. Results do not depend on it (docs/scale.md).",
+        "local|ray[://HOST:PORT]",
+    ),
+]
 
 MaxTime = Annotated[
     float,

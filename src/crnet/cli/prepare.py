@@ -10,11 +10,12 @@ from typing import Annotated
 from tyro.conf import DisallowNone, Positional
 
 from crnet.cli.exit_codes import EXIT_DONE, EXIT_FAILURES
-from crnet.cli.options import Asr, Command, Json, MaxMemory, MaxTime, NewEncoder, Workers, option
+from crnet.cli.options import Asr, Command, Engine, Json, MaxMemory, MaxTime, NewEncoder, Workers, option
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import print_json
 from crnet.media.limits import FileLimits
 from crnet.text.encoders import DEFAULT_ENCODER
+from crnet.utils.executors import LOCAL
 
 FAILURES_SHOWN = 10
 CHANGES_SHOWN = 10  # clips
@@ -36,6 +37,7 @@ class Prepare(Command):
     source: Annotated[Positional[Path], option("The dataset: a folder, a CSV file, or a zip of the release.")]
     store: Annotated[Positional[Path], option("Folder for the new clip store.")]
     workers: Workers = None
+    engine: Engine = LOCAL
     frames_per_segment: Annotated[
         int | None, DisallowNone, option("Number of frames to keep from each of the 32 segments (default: all).")
     ] = None
@@ -65,6 +67,7 @@ class Prepare(Command):
                 recogniser=None if self.asr is None else FasterWhisper(self.asr),
                 progress=progress,
                 limits=FileLimits(self.max_time_s, self.max_memory_mb),
+                engine=self.engine,
             )
         failures = [vars(failure) for failure in report.failures]
         if self.json:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import DisallowNone, Positional
 
 from crnet.cli.exit_codes import EXIT_DONE
-from crnet.cli.options import Command, Flag, Seed, Workers, option
+from crnet.cli.options import Command, Engine, Flag, Seed, Workers, option
 from crnet.cli.progress import progress_display
 from crnet.errors import UsageError
+from crnet.utils.executors import LOCAL
 
 if TYPE_CHECKING:
     from crnet.simulate.planning import SimulationConfig
@@ -84,6 +85,7 @@ class Simulate(Command):
         int | None, option("With --to-store: frames to draw for each of a clip's 32 segments; None draws all.")
     ] = 4
     workers: Workers = None
+    engine: Engine = LOCAL
     sheet: Annotated[
         Path | None, option("Only draw sample people to this PNG file; do not write a dataset.", "FILE.png")
     ] = None
@@ -133,8 +135,9 @@ class Simulate(Command):
                     frames_per_segment=self.frames_per_segment,
                     workers=self.workers,
                     progress=progress,
+                    engine=self.engine,
                 )
             else:
                 from crnet.simulate.write_dataset import write_dataset
 
-                write_dataset(out, config, workers=self.workers, progress=progress)
+                write_dataset(out, config, workers=self.workers, progress=progress, engine=self.engine)

@@ -35,7 +35,7 @@ from crnet.text.asr import SpeechRecogniser
 from crnet.text.encoder_interface import TextEncoder, encoder_label
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import DataSource
-from crnet.utils.executors import WorkerDied, run_jobs, worker_processes
+from crnet.utils.executors import LOCAL, Executor, WorkerDied, choose_executor
 from crnet.utils.files import leaves_no_leftovers, remove_leftovers, write_bytes, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import ResumableFolder, short_fingerprint
@@ -147,6 +147,7 @@ def prepare(
     extract: ClipExtractor = extract_clip,
     recogniser: SpeechRecogniser | None = None,
     limits: FileLimits | None = None,
+    engine: str = LOCAL,
 ) -> PrepareReport:
     """Prepare a dataset: write the clip store that training and evaluation read.
 
@@ -167,6 +168,7 @@ def prepare(
         recogniser: Speech recogniser for clips without a transcript; None disables it.
         limits: What reading one video may take; None: the defaults. They need worker processes. With a recogniser,
             whose model may be large, the one on memory does not hold.
+        engine: See `choose_executor`. The store does not depend on it.
 
     Raises:
         ConfigError: `store` was prepared with other settings.
@@ -175,7 +177,7 @@ def prepare(
         StorageError: The disk is full or `store` cannot be written.
     """
     source, store = Path(source), Path(store)
-    processes = worker_processes(workers)
+    executor = choose_executor(engine, workers)
     if source.resolve() == store.resolve():
         raise UsageError("is both the dataset and the store", path=store, remedy="give another folder for the store")
     settings = _default_settings() if settings is None else settings
@@ -190,7 +192,8 @@ def prepare(
     )
     try:
         with leaves_no_leftovers(store):
-            tally = _extract_all(dataset, context, processes, limits or FileLimits(), progress)
+            tally = _extract_all(dataset, context, executor, limits or FileLimits(), progress, source)
+            remove_leftovers(store)  # of workers that were killed while they wrote
             return _finish(source, store, dataset, tally, recorded, encoder.name)
     finally:
         shutil.rmtree(store / WORK_NAME, ignore_errors=True)
@@ -233,14 +236,20 @@ def _log_space(dataset: Dataset, store: Path, settings: MediaSettings) -> None:
 
 
 def _extract_all(
-    dataset: Dataset, context: ExtractContext, workers: int, limits: FileLimits, progress: Progress
+    dataset: Dataset,
+    context: ExtractContext,
+    executor: Executor,
+    limits: FileLimits,
+    progress: Progress,
+    source: Path,
 ) -> _Tally:
     """Extract every clip that has a video; add the clips without one to the failures."""
     tally = _Tally()
     progress(TASK, 0, len(dataset.clips))
     jobs = _jobs(dataset, context.store / WORK_NAME, tally)
     job_limits = limits.of_jobs(_video_bytes, limit_memory=context.recogniser is None)
-    results = run_jobs(functools.partial(extract_to_store, context), jobs, workers, limits=job_limits)
+    function = functools.partial(extract_to_store, context)
+    results = executor.run(function, jobs, limits=job_limits, writes_to=context.store, reads=[source])
     for finished, (job, result) in enumerate(results, start=1):
         note = ""
         if isinstance(result, ExtractedClip):

@@ -15,11 +15,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import crnet
 from crnet.config import Config, to_dict
 from crnet.data.splits import OFFICIAL, SplitProtocol
 from crnet.errors import CrnetError, FormatError, StorageError, UsageError
@@ -34,8 +32,8 @@ from crnet.types import BACKBONES, SPLITS, Backbone
 from crnet.utils.device import choose_device
 from crnet.utils.files import read_json, remove_leftovers, write_json, write_text
 from crnet.utils.progress import Progress, no_progress
-from crnet.utils.provenance import git_revision, versions
-from crnet.utils.resumable import ResumableFolder, as_json, content_fingerprint, fingerprint
+from crnet.utils.provenance import code_fingerprint, git_revision, versions
+from crnet.utils.resumable import ResumableFolder, as_json, fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -243,15 +241,9 @@ def _section_fingerprint(workspace: Workspace, experiment: Experiment) -> str:
         for seed in workspace.seeds
     ]
     settings: list[Any] = [experiment.name, networks, list(workspace.seeds), workspace.data_fingerprint]
-    settings += [to_dict(workspace.base.fusion), list(workspace.backbones), source_fingerprint()]
+    settings += [to_dict(workspace.base.fusion), list(workspace.backbones), code_fingerprint()]
     if isinstance(experiment, Table):  # may be defined outside the package, whose code the hash does not cover
         fusions = [to_dict(row.override(workspace.base).fusion) for row in experiment.rows]
         words = [(row.label, row.resolved_method, row.published) for row in experiment.rows]
         settings += [experiment.title, experiment.notes, fusions, words, [asdict(claim) for claim in experiment.claims]]
     return fingerprint(settings)
-
-
-@cache
-def source_fingerprint() -> str:
-    """Return a hash of the package's code. A change of it renews tables and figures, but not networks."""
-    return content_fingerprint(path.read_bytes() for path in sorted(Path(crnet.__file__).parent.rglob("*.py")))

@@ -26,9 +26,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from crnet.errors import CrnetError, MediaError, NotScoredError
 from crnet.serve.limits import Limits
-from crnet.utils.executors import end_at_hangup
 from crnet.utils.files import read_json, write_json, write_text
 from crnet.utils.job_limits import BYTES_PER_MB
+from crnet.utils.process_pool import end_at_hangup
 
 if TYPE_CHECKING:
     from crnet.explain.explain import VideoExplanation

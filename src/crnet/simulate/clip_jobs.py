@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import cv2
 
 from crnet.errors import CrnetError
 from crnet.simulate.planning import ClipPlan
-from crnet.utils.executors import WorkerDied, run_jobs
+from crnet.utils.executors import Executor, WorkerDied
 from crnet.utils.progress import Progress
 
 TASK = "drawing synthetic people"
@@ -19,16 +20,22 @@ Result = TypeVar("Result")
 
 
 def run_clip_jobs(
-    job: Callable[[ClipPlan], Result], plans: Sequence[ClipPlan], workers: int, progress: Progress, total: int
+    job: Callable[[ClipPlan], Result],
+    plans: Sequence[ClipPlan],
+    executor: Executor,
+    progress: Progress,
+    total: int,
+    out: Path,
 ) -> list[Result]:
     """Run a job for each plan, and return the results in the order in which they are finished.
 
     Args:
         job: Writes one clip. Worker processes receive it pickled.
         plans: Clips to write.
-        workers: Number of worker processes; 0 works in this process.
+        executor: Where the jobs run.
         progress: Called after each clip.
         total: Number of clips in the dataset; those that are not in `plans` count as done.
+        out: The folder of the clips.
 
     Raises:
         CrnetError: A worker process died.
@@ -36,7 +43,7 @@ def run_clip_jobs(
     results: list[Result] = []
     done = total - len(plans)
     progress(TASK, done, total)
-    for plan, result in run_jobs(job, plans, workers):
+    for plan, result in executor.run(job, plans, writes_to=out):
         if isinstance(result, WorkerDied):
             reason, remedy = result.explain(f"drawing {plan.name}")
             raise CrnetError(reason, remedy=remedy)

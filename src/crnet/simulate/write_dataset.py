@@ -12,7 +12,7 @@ from crnet.simulate.encode_video import encode_video
 from crnet.simulate.labels import write_labels
 from crnet.simulate.planning import ClipPlan, SimulationConfig
 from crnet.types import SPLITS
-from crnet.utils.executors import worker_processes
+from crnet.utils.executors import LOCAL, choose_executor
 from crnet.utils.files import leaves_no_leftovers
 from crnet.utils.progress import Progress, no_progress
 
@@ -20,7 +20,12 @@ _log = logging.getLogger(__name__)
 
 
 def write_dataset(
-    out: str | Path, config: SimulationConfig, *, workers: int | None = None, progress: Progress = no_progress
+    out: str | Path,
+    config: SimulationConfig,
+    *,
+    workers: int | None = None,
+    progress: Progress = no_progress,
+    engine: str = LOCAL,
 ) -> Path:
     """Write a dataset of synthetic people in the layout of the official release.
 
@@ -32,6 +37,7 @@ def write_dataset(
         config: Configuration of the dataset.
         workers: See `worker_processes`.
         progress: Called after each clip.
+        engine: See `choose_executor`.
 
     Returns:
         `out` as a path.
@@ -42,7 +48,7 @@ def write_dataset(
         MissingDependencyError: The configuration needs the speech synthesiser, which is not installed.
         StorageError: The disk is full or the folder cannot be written.
     """
-    processes = worker_processes(workers)
+    executor = choose_executor(engine, workers)
     out = Path(out)
     plans = begin_folder(out, config)
     write_labels(out, plans)
@@ -52,7 +58,7 @@ def write_dataset(
     if len(missing) < len(plans):
         _log.info("%d of %d clips already exist", len(plans) - len(missing), len(plans))
     with leaves_no_leftovers(out):
-        run_clip_jobs(functools.partial(_encode_clip, out, config), missing, processes, progress, len(plans))
+        run_clip_jobs(functools.partial(_encode_clip, out, config), missing, executor, progress, len(plans), out)
     finish_folder(out, config)
     return out
 

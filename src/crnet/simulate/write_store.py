@@ -29,7 +29,7 @@ from crnet.simulate.performance import perform
 from crnet.simulate.planning import ClipPlan, SimulationConfig
 from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import SAMPLE_RATE_HZ, Clip
-from crnet.utils.executors import worker_processes
+from crnet.utils.executors import LOCAL, choose_executor
 from crnet.utils.files import leaves_no_leftovers
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import short_fingerprint
@@ -46,6 +46,7 @@ def write_store(
     pixels: int = 112,
     workers: int | None = None,
     progress: Progress = no_progress,
+    engine: str = LOCAL,
 ) -> Path:
     """Write synthetic people into a clip store, ready for training. The same call resumes a stopped one.
 
@@ -56,6 +57,7 @@ def write_store(
         pixels: Height and width of the stored frames.
         workers: See `worker_processes`.
         progress: Called after each clip.
+        engine: See `choose_executor`.
 
     Returns:
         `store` as a path.
@@ -66,7 +68,7 @@ def write_store(
         MissingDependencyError: The configuration needs the speech synthesiser, which is not installed.
         StorageError: The disk is full or the folder cannot be written.
     """
-    processes = worker_processes(workers)
+    executor = choose_executor(engine, workers)
     store = Path(store)
     media = MediaSettings(pixels=pixels, frames_per_segment=frames_per_segment)
     settings: dict[str, Any] = {
@@ -76,7 +78,7 @@ def write_store(
     fingerprint = short_fingerprint({**settings, "config": config.to_dict()})
     job = functools.partial(_write_clip, store, config, media, fingerprint)
     with leaves_no_leftovers(store):
-        rows = run_clip_jobs(job, plans, processes, progress, len(plans))
+        rows = run_clip_jobs(job, plans, executor, progress, len(plans), store)
     write_manifest(store, Manifest(tuple(rows), "simulated", settings["media"], fingerprint, HashedNgrams.name))
     finish_folder(store, config, **settings)
     return store

@@ -1,110 +1,138 @@
-"""Jobs in worker processes, one job at a time each. When a worker dies, only its current job fails.
+"""Where the jobs of a command run: in this process, in worker processes of this machine, or on a Ray cluster.
 
-Each worker has its own pipe, so a killed worker can neither block the others nor take their jobs with it.
-Maintained pools do not guarantee that. In `concurrent.futures` and loky, every pending job fails when one worker dies.
-Pebble (5.2.3) survives, but its workers share one pipe: if a worker is killed right after it takes a job while threads
-of the parent are busy, the whole pool gives up with "All workers expired". On two busy cores that took at most five
-killed workers; this module lost no other job in 160.
+A job works on one clip or trains one network. Its result does not depend on where it runs.
 """
 
 from __future__ import annotations
 
 import os
-import signal
-import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
-from importlib import import_module
-from multiprocessing import connection, get_context, parent_process
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
-from multiprocessing.reduction import ForkingPickler
-from types import ModuleType
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from crnet.errors import UsageError
-from crnet.utils.job_limits import Exceeded, JobLimits, JobWatch
-
-if sys.platform == "linux":
-    import fcntl
+from crnet.utils.job_limits import JobLimits
+from crnet.utils.process_pool import WorkerDied as WorkerDied
+from crnet.utils.process_pool import run_in_processes
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-SHUTDOWN_TIMEOUT_S = 10.0  # a worker that has not ended by then is killed
-MAX_FAILED_STARTS = 5  # if the first ones are all killed, so would be the others
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT})
-_READY, _DONE, _RAISED = range(3)
+LOCAL, RAY = "local", "ray"
 
 
 @dataclass(frozen=True)
-class WorkerDied:
-    """Stands for the result of a job whose process died.
+class Executor:
+    """One of three engines. `choose_executor` makes one from the options of a command.
 
     Attributes:
-        exit_code: Negative after a signal.
-        exceeded: The limit for which the process was killed; None if it died by itself.
-        starting: Whether it died before it could begin the job.
+        workers: Number of worker processes on this machine, or of workers on the cluster, each with one compute
+            thread. 0 works in this process. None, on a cluster: one per CPU (or GPU) that it has.
+        cluster: Address of a Ray cluster, "" for the one that Ray finds; None: this machine.
+        gpus: Number of GPUs that each worker of the cluster needs.
     """
 
-    exit_code: int | None
-    exceeded: Exceeded | None = None
-    starting: bool = False
+    workers: int | None
+    cluster: str | None = None
+    gpus: int = 0
 
-    def explain(self, task: str) -> tuple[str, str]:
-        """Return the reason and a remedy.
+    def run(
+        self,
+        function: Callable[[Job], Result],
+        jobs: Iterable[Job],
+        *,
+        limits: JobLimits[Job] | None = None,
+        preload: Sequence[str] = (),
+        finish: Callable[[Job, Any], Any] | None = None,
+        writes_to: Path | None = None,
+        reads: Sequence[Path] = (),
+    ) -> Iterator[tuple[Job, Any]]:
+        """Run jobs, and yield each job with its result as soon as it is finished, in any order.
+
+        All workers end with this generator and with this process, also in the middle of a job and after `kill -9`.
 
         Args:
-            task: What the process did, such as "reading it".
+            function: Runs one job. It is pickled once for each worker. An exception it raises ends the run and is
+                raised here.
+            jobs: Drawn one by one as workers become free; None is not a job.
+            limits: What a job may use. A worker process that uses more is killed, and `WorkerDied` is the job's result,
+                as after a crash. In this process there are no limits.
+            preload: Modules that a worker process imports while it starts.
+            finish: Turns the job and its result (or `WorkerDied`) into the final result. It runs outside the limited
+                process: on this machine in the calling process, on a cluster beside the worker. It is pickled there.
+            writes_to: Folder into which the jobs write. A node of the cluster that does not see it is refused.
+            reads: Files and folders that the jobs read; likewise.
+
+        Raises:
+            UsageError: Worker processes cannot be started, or the cluster is unreachable or unsuitable.
+            MissingDependencyError: Ray is not installed.
         """
-        number = -self.exit_code if self.exit_code is not None and self.exit_code < 0 else 0
-        name = (signal.strsignal(number) if number else None) or f"signal {number}"
-        if self.exceeded is not None:
-            return f"{task} {self.exceeded.reason}", self.exceeded.remedy
-        if self.starting:
-            reason = f"the worker process was killed while it started ({name.lower()})"
-            return reason, "run again, with fewer workers if memory is short"
-        if number in CRASHES:
-            return (
-                f"{task} crashed the worker process ({name.lower()})",
-                "report it as a bug, with the file if possible",
-            )
-        if number == signal.SIGKILL:
-            reason = "the worker process was killed, probably because memory was short"
-            return reason, "run again, with fewer workers"
-        if number:
-            return f"the worker process was ended from outside ({name.lower()})", "run again"
-        return f"{task} ended the worker process with exit code {self.exit_code}", "report it as a bug"
+        if self.cluster is None:
+            yield from _run_here(function, jobs, self.workers or 0, limits, preload, finish)
+        else:
+            from crnet.utils.ray_engine import run_on_ray
+            from crnet.utils.ray_node import ClusterTask
+
+            task = ClusterTask.of(function, finish, limits or JobLimits(), preload, reads)
+            yield from run_on_ray(self, task, jobs, limits or JobLimits(), writes_to)
 
 
-@dataclass(eq=False)
-class _Worker:
-    process: SpawnProcess
-    connection: Connection
-    job: Any = None
-    is_ready: bool = False
+def _run_here(
+    function: Callable[[Any], Any],
+    jobs: Iterable[Any],
+    workers: int,
+    limits: JobLimits[Any] | None,
+    preload: Sequence[str],
+    finish: Callable[[Any, Any], Any] | None,
+) -> Iterator[tuple[Any, Any]]:
+    results: Generator[tuple[Any, Any]] = (
+        run_in_processes(function, jobs, workers, limits=limits, preload=preload)
+        if workers
+        else ((job, function(job)) for job in jobs)
+    )
+    with closing(results):
+        for job, result in results:
+            yield job, result if finish is None else finish(job, result)
 
 
-@dataclass(eq=False)
-class _Pool:
-    """The workers by their connections, and what starting one takes.
+def run_jobs(
+    function: Callable[[Job], Result],
+    jobs: Iterable[Job],
+    workers: int,
+    *,
+    limits: JobLimits[Job] | None = None,
+    preload: Sequence[str] = (),
+) -> Iterator[tuple[Job, Result | WorkerDied]]:
+    """Run jobs on this machine; see `Executor.run`.
 
-    Attributes:
-        function: See `run_jobs`.
-        preload: See `run_jobs`.
-        watch: Watches the running jobs.
-        workers: The workers.
-        failed_starts: Number of workers that were killed while they started; None once one has started.
+    Args:
+        function, jobs, limits, preload: See `Executor.run`.
+        workers: Number of processes; 0 runs the jobs in this process (see `worker_processes`).
     """
+    return Executor(workers).run(function, jobs, limits=limits, preload=preload)
 
-    function: Callable[[Any], Any]
-    preload: Sequence[str]
-    watch: JobWatch
-    workers: dict[Connection, _Worker] = field(default_factory=dict)
-    failed_starts: int | None = 0
+
+def choose_executor(engine: str, workers: int | None, default: int | None = None) -> Executor:
+    """Return the executor that the options `--engine` and `--workers` ask for.
+
+    Args:
+        engine: "local"; "ray" (the cluster of RAY_ADDRESS, else one that runs on this machine, else a new one of this
+            machine alone); or "ray://HOST:PORT".
+        workers: See `worker_processes`. On a cluster, None means one worker per CPU.
+        default: What None means on this machine; None: one worker per core.
+
+    Raises:
+        UsageError: The engine is unknown, or the number negative.
+    """
+    if engine == LOCAL:
+        return Executor(worker_processes(default if workers is None else workers))
+    if engine != RAY and not engine.startswith(f"{RAY}://"):
+        raise UsageError(f"unknown engine {engine!r}", remedy=f"choose {LOCAL}, {RAY} or {RAY}://HOST:PORT")
+    if workers is not None and worker_processes(workers) == 0:
+        raise UsageError("no workers on a cluster", remedy="give 1 or more workers, or the engine local")
+    return Executor(workers, engine if engine != RAY else "")
 
 
 def available_cores() -> int:
@@ -113,7 +141,7 @@ def available_cores() -> int:
 
 
 def worker_processes(workers: int | None) -> int:
-    """Return the number of worker processes that a `workers` argument or `--workers` asks for.
+    """Return the number of worker processes that a `workers` argument or `--workers` asks for on this machine.
 
     The argument means the same everywhere: 0 works in this process, N starts N worker processes, and None starts one
     per core. Results do not depend on it.
@@ -126,200 +154,3 @@ def worker_processes(workers: int | None) -> int:
     if workers < 0:
         raise UsageError(f"{workers} workers", remedy="use 0 or more; 0 works in this process")
     return workers
-
-
-def run_jobs(
-    function: Callable[[Job], Result],
-    jobs: Iterable[Job],
-    workers: int,
-    *,
-    limits: JobLimits[Job] | None = None,
-    preload: Sequence[str] = (),
-) -> Iterator[tuple[Job, Result | WorkerDied]]:
-    """Run jobs in worker processes, and yield each job with its result as soon as it is finished, in any order.
-
-    All workers end with this generator and with this process, also in the middle of a job and also after `kill -9`.
-
-    Args:
-        function: Runs one job. It is pickled once for each worker. An exception it raises ends the run and is raised
-            here.
-        jobs: Drawn one by one as workers become free, the first one while the first worker starts; None is not a job.
-        workers: Number of processes, each with one compute thread; 0 runs the jobs in this process (see
-            `worker_processes`).
-        limits: What a job may use. A worker that uses more is killed, and `WorkerDied` says so. Without worker
-            processes there are no limits.
-        preload: Modules that a worker imports while it starts.
-
-    Raises:
-        UsageError: Worker processes cannot be started.
-    """
-    if workers == 0:
-        for job in jobs:
-            yield job, function(job)
-        return
-    remaining = iter(jobs)
-    pool = _Pool(function, preload, JobWatch(limits or JobLimits()))
-    try:
-        for _ in range(workers):
-            worker = _start_worker(pool)
-            if not _give_job(worker, next(remaining, None)):
-                break
-        while busy := [end for end, worker in pool.workers.items() if worker.job is not None]:
-            for ready in connection.wait(busy):
-                finished = _receive(pool, pool.workers[ready], remaining)  # type: ignore[index]  # a Connection
-                if finished is not None:
-                    yield finished
-    finally:
-        pool.watch.stop()
-        for worker in pool.workers.values():
-            worker.process.terminate()
-            _end_worker(worker)
-
-
-def _receive(pool: _Pool, worker: _Worker, remaining: Iterator[Any]) -> tuple[Any, Any] | None:
-    """Receive a worker's message and send it the next job. Return the job that it finished, if it did, and the result.
-
-    Raises:
-        UsageError: The worker did not start, and neither would others.
-    """
-    job = worker.job
-    try:
-        kind, answer = worker.connection.recv()
-    except (EOFError, OSError):  # OSError: in the middle of a message, or with something unread
-        return job, _replace(pool, worker, remaining)
-    if kind == _READY:
-        worker.is_ready, pool.failed_starts = True, None
-        pool.watch.begin(worker.process, worker.connection, job)
-        return None
-    if pool.watch.end(worker.process) is not None:  # killed just after it had answered
-        worker.process.join()
-        return job, _replace(pool, worker, remaining)
-    if kind == _RAISED:
-        raise answer
-    if _give_job(worker, next(remaining, None)):
-        pool.watch.begin(worker.process, worker.connection, worker.job)
-    else:
-        del pool.workers[worker.connection]
-        _end_worker(worker)
-    return job, answer
-
-
-def _replace(pool: _Pool, worker: _Worker, remaining: Iterator[Any]) -> WorkerDied:
-    """Start another worker with the next job in place of one that died, and return how that one died.
-
-    Raises:
-        UsageError: The worker did not start, and neither would others.
-    """
-    exceeded = pool.watch.end(worker.process)
-    del pool.workers[worker.connection]
-    _end_worker(worker)
-    exit_code = worker.process.exitcode
-    if not worker.is_ready and pool.failed_starts is not None:
-        pool.failed_starts += 1
-    if not worker.is_ready and ((exit_code or 0) >= 0 or (pool.failed_starts or 0) >= MAX_FAILED_STARTS):
-        raise UsageError(
-            "worker processes cannot be started",
-            remedy="in a script, call it below `if __name__ == '__main__':`, or use 0 workers",
-        )
-    job = next(remaining, None)
-    if job is not None:
-        _give_job(_start_worker(pool), job)
-    return WorkerDied(exit_code, exceeded, starting=not worker.is_ready)
-
-
-def _start_worker(pool: _Pool) -> _Worker:
-    context = get_context("spawn")  # fork would copy locks held by threads that it does not copy
-    parent_end, worker_end = context.Pipe()
-    process = context.Process(target=_serve, args=(worker_end, tuple(pool.preload)), daemon=True)
-    function = bytes(ForkingPickler.dumps(pool.function))
-    with nullcontext() if b"__main__" in function else _without_main():
-        process.start()
-    worker_end.close()
-    worker = pool.workers[parent_end] = _Worker(process, parent_end)
-    with suppress(BrokenPipeError, ConnectionResetError):
-        parent_end.send_bytes(function)
-    return worker
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep multiprocessing from running the user's script again in a worker that needs nothing of it."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-def _give_job(worker: _Worker, job: Any) -> bool:
-    """Send a worker its next job; return False if there is none."""
-    worker.job = job
-    if job is not None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # it died: waiting for its answer will tell
-            worker.connection.send(job)
-    return job is not None
-
-
-def _end_worker(worker: _Worker) -> None:
-    worker.connection.close()
-    worker.process.join(SHUTDOWN_TIMEOUT_S)
-    if worker.process.is_alive():
-        worker.process.kill()
-        worker.process.join()
-
-
-def _end_with_parent() -> None:
-    """Make this process end as soon as its parent does, even in the middle of a job that takes an hour.
-
-    A thread waits for the end of the parent. It needs the interpreter, which native code can hold for as long as it
-    runs; see `end_at_hangup`.
-    """
-    parent = parent_process()
-    assert parent is not None  # noqa: S101  # only workers call this
-
-    def wait() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    end_at_hangup(parent.sentinel)
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def end_at_hangup(pipe: int) -> None:
-    """Let the kernel kill this process when the last writer of a pipe closes it or ends, whatever runs here (Linux).
-
-    See man 2 fcntl. prctl's PR_SET_PDEATHSIG would instead fire at the end of the thread that started this process.
-
-    Args:
-        pipe: Descriptor of the end to read from, to which nothing is ever written.
-    """
-    if sys.platform != "linux":
-        return
-    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
-    if connection.wait([pipe], 0):  # it was closed before these calls
-        os._exit(1)
-
-
-def _serve(jobs: Connection, preload: Sequence[str]) -> None:
-    """Run jobs in a worker process until the parent closes the pipe or ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl+C the parent ends its workers
-    _end_with_parent()
-    for variable in THREAD_VARIABLES:
-        os.environ[variable] = "1"  # must be set before the function's modules are imported with it
-    try:
-        function = jobs.recv()
-        for module in preload:
-            import_module(module)
-        jobs.send((_READY, None))
-        while True:
-            job = jobs.recv()
-            try:
-                answer = (_DONE, function(job))
-            except Exception as error:
-                answer = (_RAISED, error)
-            jobs.send(answer)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return

@@ -18,6 +18,7 @@ MODULE_EXTRAS = {
     "faster_whisper": "asr",
     "sentence_transformers": "sentence",
     "stream_unzip": "release",
+    "ray": "ray",
 }
 """Modules of optional dependencies and the first extra that installs them; see `pyproject.toml`."""
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
+
+from crnet.utils.resumable import content_fingerprint
 
 RECORDED_PACKAGES = (
     "crnet",
@@ -35,6 +38,12 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return installed
+
+
+@cache
+def code_fingerprint() -> str:
+    """Return a hash of the code of this package."""
+    return content_fingerprint(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
 
 
 def git_revision() -> str | None:
