@@ -184,8 +184,13 @@ def split_group(row: ClipRow) -> str:
 
 def source_video(row: ClipRow) -> str:
     """Return the source video of a clip, or the clip itself if its name does not tell."""
-    match = _CLIP_OF_VIDEO.fullmatch(row.clip_id)
-    return f"video {match['video'] if match else row.clip_id}"
+    return f"video {video_of_clip(row.clip_id)}"
+
+
+def video_of_clip(clip_id: str) -> str:
+    """Return the source video that a clip's name tells, such as `VIDEO` of `VIDEO.003.mp4`, or the name itself."""
+    match = _CLIP_OF_VIDEO.fullmatch(clip_id)
+    return match["video"] if match else clip_id
 
 
 def group_clips(rows: Iterable[ClipRow], group_name: Callable[[ClipRow], str]) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crnet.data import csv_table
 from crnet.data.sources import csv_folder
 from crnet.data.sources.csv_folder import open_folder
 from crnet.data.sources.dataset import Dataset, Failure, VideoGroup
@@ -158,7 +159,7 @@ def test_a_table_in_another_encoding_names_the_line(tmp_path: Path) -> None:
 
 
 def test_a_huge_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_folder, "LARGEST_CSV_BYTES", 20)
+    monkeypatch.setattr(csv_table, "LARGEST_CSV_BYTES", 20)
     write(tmp_path, "clip\n" + "a.mp4\n" * 10, "a.mp4")
     with pytest.raises(LabelError, match="larger than"):
         open_folder(tmp_path)

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
 
+from crnet.data.csv_table import fail, parse_score, read_table
 from crnet.data.manifest import GROUP_PREFIX
 from crnet.data.sources.dataset import Dataset, Failure, LabelledClip, Video, VideoGroup
 from crnet.data.video_files import find_files, is_regular, is_video
 from crnet.errors import LabelError, UsageError
 from crnet.text.transcripts import clean_transcript, find_transcript
 from crnet.types import SPLITS, TARGETS, Split
-from crnet.utils.files import read_at_most
 
-LARGEST_CSV_BYTES = 256 << 20
-DELIMITERS = ",;\t"
 COLUMNS = ("clip", "split", "person", *TARGETS, "transcript")
-
-_NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE)
-"""A number as spreadsheets write it; `float` also takes 0_1, and digits of other scripts."""
 
 _log = logging.getLogger(__name__)
 
@@ -103,43 +95,21 @@ def read_csv(
         LabelError: Unusable; the error names the line and the remedy.
     """
     path = Path(path)
-    rows = _rows(path)
-    line, header = next(rows, (1, []))
-    names = [name.strip().lower() for name in header]
-    while len(names) > 1 and not names[-1]:  # spreadsheets end every line with the separators of empty columns
-        names.pop()
-    _check_header(path, names)
+    table = read_table(path, _check_header)
     clips: dict[str, LabelledClip] = {}
     lines: dict[str, int] = {}
-    for line, cells in rows:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if not any(cell.strip() for cell in cells[len(names) : len(header)]):
-            del cells[len(names) : len(header)]
-        if len(cells) != len(names):
-            _fail(path, line, f"has {len(cells)} cells, the header {len(names)}", _cells_remedy(cells, names))
-        values = {name: cell.strip() for name, cell in zip(names, cells, strict=True)}
+    line = 1
+    for line, values in table.rows:
         clip = _clip(path, line, values)
         if clip.clip_id in clips:
-            _fail(path, line, f"clip {clip.clip_id} is already in line {lines[clip.clip_id]}", "list each clip once")
-        if "transcript" not in names and (video := find_video(clip.clip_id)) is not None:
+            fail(path, line, f"clip {clip.clip_id} is already in line {lines[clip.clip_id]}", "list each clip once")
+        if "transcript" not in table.names and (video := find_video(clip.clip_id)) is not None:
             clip = _with_sidecar(clip, video)
         clips[clip.clip_id] = clip
         lines[clip.clip_id] = line
     if not clips:
-        _fail(path, line, "lists no clips", "add a row for each video")
+        fail(path, line, "lists no clips", "add a row for each video")
     return clips
-
-
-def _cells_remedy(cells: list[str], names: list[str]) -> str:
-    """Return what to do about a row that has another number of cells than the header."""
-    if len(cells) > len(names) and not any(cell.strip() for cell in cells[len(names) :]):
-        return "remove the separators at the end of the line"
-    if len(cells) == 1 and any(delimiter in cells[0] for delimiter in DELIMITERS):
-        return "separate all lines with the same character as the header"
-    if len(cells) > len(names) and sum(cell.strip().isdigit() for cell in cells) > 1:
-        return "write numbers with a decimal point, like 0.5, and quote cells that hold a separator"
-    return "quote cells that hold a separator"
 
 
 def _find_csv(folder: Path) -> Path | None:
@@ -152,44 +122,10 @@ def _find_csv(folder: Path) -> Path | None:
     return tables[0] if tables else None
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of each row's first line, and its cells."""
-    content = read_at_most(path, LARGEST_CSV_BYTES, "give a table with the clips only")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        _fail(path, line, "is not UTF-8", "save the CSV as UTF-8", error)
-    if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
-        _fail(path, line, "contains a zero byte", "save the CSV as UTF-8; it is UTF-16, or damaged")
-    header = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=header.count), strict=True)
-    while True:
-        try:
-            yield reader.line_num + 1, next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            _fail(path, reader.line_num, f"cannot be read: {error}", "check the quotes", error)
-
-
 def _check_header(path: Path, names: list[str]) -> None:
-    if not any(names):
-        _fail(path, 1, "is empty; it should name the columns", "begin the CSV with clip,split,...")
-    if "clip" not in names:
-        _fail(
-            path,
-            1,
-            f"has no column clip, only {', '.join(names)[:200]}",
-            "name the column with the paths of the videos: clip",
-        )
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        _fail(path, 1, f"has the column {repeated[0]} twice", "keep one of the two")
     missing = [target for target in TARGETS if target not in names]
     if 0 < len(missing) < len(TARGETS):
-        _fail(path, 1, f"lacks {', '.join(missing)}", "give all six targets, or none for prediction only")
+        fail(path, 1, f"lacks {', '.join(missing)}", "give all six targets, or none for prediction only")
     unknown = [name for name in names if name not in COLUMNS and not name.startswith(GROUP_PREFIX)]
     if unknown:
         _log.warning("%s: crnet does not use these columns: %s", path, ", ".join(unknown))
@@ -200,7 +136,7 @@ def _clip(path: Path, line: int, values: dict[str, str]) -> LabelledClip:
     split = _split(path, line, values.get("split", ""))
     scores = _scores(path, line, values)
     if split is not None and scores is None:
-        _fail(path, line, f"is in split {split} without scores", "leave the split empty for clips without scores")
+        fail(path, line, f"is in split {split} without scores", "leave the split empty for clips without scores")
     return LabelledClip(
         clip_id,
         split,
@@ -218,9 +154,9 @@ def _clip(path: Path, line: int, values: dict[str, str]) -> LabelledClip:
 def _clip_id(path: Path, line: int, text: str) -> str:
     inside = PurePosixPath(text.replace("\\", "/"))
     if not inside.parts:
-        _fail(path, line, "has no clip", "give the path of a video, relative to the CSV")
+        fail(path, line, "has no clip", "give the path of a video, relative to the CSV")
     if inside.is_absolute() or ".." in inside.parts or re.match("[A-Za-z]:", text) or not text.isprintable():
-        _fail(path, line, f"clip {text!r} is not inside the CSV's folder", "give a path relative to the CSV")
+        fail(path, line, f"clip {text!r} is not inside the CSV's folder", "give a path relative to the CSV")
     return inside.as_posix()
 
 
@@ -229,7 +165,7 @@ def _split(path: Path, line: int, text: str) -> Split | None:
         return None
     split = next((split for split in SPLITS if split == text.lower()), None)
     if split is None:
-        _fail(path, line, f"split {text!r} is unknown", f"use {', '.join(SPLITS)} or leave it empty")
+        fail(path, line, f"split {text!r} is unknown", f"use {', '.join(SPLITS)} or leave it empty")
     return split
 
 
@@ -239,21 +175,8 @@ def _scores(path: Path, line: int, values: dict[str, str]) -> tuple[float, ...] 
         return None
     missing = [target for target in TARGETS if target not in texts]
     if missing:
-        _fail(path, line, f"has no score for {', '.join(missing)}", "give all six targets, or none for prediction only")
-    scores = []
-    for target, text in texts.items():
-        if not _NUMBER.fullmatch(text):
-            _fail(path, line, f"{target} {text!r:.100} is not a number", "write numbers like 0.5, with a point")
-        score = float(text)
-        if not 0 <= score <= 1:  # NaN also fails this test
-            _fail(
-                path,
-                line,
-                f"{target} is {text}, not in [0, 1]",
-                "scale the scores so that 0 is the lowest and 1 the highest",
-            )
-        scores.append(score)
-    return tuple(scores)
+        fail(path, line, f"has no score for {', '.join(missing)}", "give all six targets, or none for prediction only")
+    return tuple(parse_score(path, line, target, text) for target, text in texts.items())
 
 
 def _with_sidecar(clip: LabelledClip, video: Path) -> LabelledClip:
@@ -264,7 +187,3 @@ def _with_sidecar(clip: LabelledClip, video: Path) -> LabelledClip:
         _log.warning("transcript ignored: %s", error)
         return clip
     return clip if transcript.is_missing else replace(clip, transcript=transcript.text, transcribed=True)
-
-
-def _fail(path: Path, line: int, reason: str, remedy: str, cause: Exception | None = None) -> NoReturn:
-    raise LabelError(f"line {line} {reason}", path=path, remedy=remedy) from cause

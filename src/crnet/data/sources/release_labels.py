@@ -67,7 +67,7 @@ def read_labels(labels: Mapping[str, list[Path | Member]]) -> dict[str, Labelled
                 if name == PERSONS_NAME:
                     persons[clip_name(row["VideoName"])] = row["Person"]
                 else:
-                    groups[clip_name(row["VideoName"])] = _group_names(row)
+                    groups[clip_name(row["VideoName"])] = group_names(row["Gender"], row["Ethnicity"])
         elif match[1] == "transcription":
             transcripts |= _read_copies(places, _read_transcriptions)
         else:
@@ -166,6 +166,7 @@ def _read_demographics(content: bytes, display_path: str) -> list[dict[str, str]
     return rows
 
 
-def _group_names(row: Mapping[str, str]) -> dict[str, str]:
-    names = {"gender": GENDERS.get(row["Gender"]), "ethnicity": ETHNICITIES.get(row["Ethnicity"])}
+def group_names(gender: str, ethnicity: str) -> dict[str, str]:
+    """Return the groups that the release's codes stand for; an undefined code gives none."""
+    names = {"gender": GENDERS.get(gender), "ethnicity": ETHNICITIES.get(ethnicity)}
     return {grouping: name for grouping, name in names.items() if name is not None}

@@ -1,0 +1,246 @@
+"""Tables of scores and groups of any system: predictions and labels by clip, and the groups of the people in them.
+
+Clips are joined by name, with or without `.mp4`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crnet.data.csv_table import CsvTable, fail, parse_score, read_table
+from crnet.data.manifest import GROUP_PREFIX, MOST_CLIPS
+from crnet.data.sources.release_labels import clip_name, group_names, read_labels
+from crnet.data.sources.release_names import DEMOGRAPHICS_COLUMNS, LABELS_PATTERN
+from crnet.errors import LabelError
+from crnet.types import TARGETS
+from crnet.utils.csv_cells import original_cell
+
+Floats = NDArray[np.float64]
+NAMES_SHOWN = 3  # of clips without a partner
+RELEASE_CLIP = DEMOGRAPHICS_COLUMNS[0].lower()
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTable:
+    """Scores of N clips.
+
+    Attributes:
+        path: The file.
+        clips: Names of the clips, without `.mp4`.
+        scores: float64 [N, 6]; NaN where there is no score.
+        low, high: float64 [N, 6], the ends of the intervals; None if the table has none.
+        persons: Name of the person in each clip; None if the table has no such column.
+    """
+
+    path: Path
+    clips: tuple[str, ...]
+    scores: Floats
+    low: Floats | None = None
+    high: Floats | None = None
+    persons: tuple[str, ...] | None = None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets that at least one clip has a score of."""
+        return tuple(t for t, column in zip(TARGETS, self.scores.T, strict=True) if not np.isnan(column).all())
+
+
+@dataclass(frozen=True, eq=False)
+class GroupTable:
+    """Groups of the people in clips, by the clip's name without `.mp4`.
+
+    Attributes:
+        groups: Group by the name of the grouping, such as {"gender": "female"}.
+        persons: Name of the person.
+    """
+
+    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    persons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedScores:
+    """Labels and predictions of the N clips that both tables name, in the order of the labels.
+
+    Attributes:
+        clips: Names of the clips, without `.mp4`.
+        truth, scores: float64 [N, 6]; NaN where there is no label or no prediction of a target.
+        low, high: float64 [N, 6], the ends of the predicted intervals; None if there are none.
+        persons: Name of the person in each clip, if a table has it.
+        warnings: What did not match, as sentences.
+    """
+
+    clips: tuple[str, ...]
+    truth: Floats
+    scores: Floats
+    low: Floats | None
+    high: Floats | None
+    persons: tuple[str, ...] | None
+    warnings: tuple[str, ...]
+
+
+def read_predictions(path: Path) -> ScoreTable:
+    """Read a table of predictions: `clip` and any of the six targets, optionally `TARGET.low` and `TARGET.high`.
+
+    Rows without any score are left out, such as the clips that `crnet predict --csv` could not score.
+
+    Raises:
+        LabelError: Unusable; the error names the line.
+    """
+    return _read_scores(path, bounded=False)
+
+
+def read_truth(path: Path) -> ScoreTable:
+    """Read a table of labels in [0, 1], or an annotation of First Impressions v2 (`annotation_test.pkl`).
+
+    Raises:
+        LabelError: Unusable; the error names the line.
+    """
+    if not LABELS_PATTERN.fullmatch(path.name):
+        return _read_scores(path, bounded=True)
+    labels = read_labels({path.name: [path]})
+    if not labels:
+        raise LabelError("not an annotation", path=path, remedy="give annotation_test.pkl, or a CSV of labels")
+    return ScoreTable(path, tuple(map(clip_name, labels)), np.array([clip.scores for clip in labels.values()]))
+
+
+def read_groups(paths: Sequence[Path]) -> GroupTable:
+    """Read tables of groups: `clip` and any `group_*`, optionally `person`; or FIv2's `eth_gender_annotations_*.csv`.
+
+    Raises:
+        LabelError: Unusable, or two tables disagree about a clip.
+    """
+    groups: dict[str, Mapping[str, str]] = {}
+    persons: dict[str, str] = {}
+    for path in paths:
+        table = read_table(path, _check_groups, ("clip", RELEASE_CLIP))
+        is_release = RELEASE_CLIP in table.names
+        for clip, (line, values) in _by_clip(path, table, RELEASE_CLIP if is_release else "clip").items():
+            own = group_names(values["gender"], values["ethnicity"]) if is_release else _named_groups(values)
+            if groups.setdefault(clip, own) != own:
+                fail(path, line, f"gives clip {clip} other groups than a table before", "keep one of the two")
+            if values.get("person"):
+                persons[clip] = values["person"]
+    return GroupTable(groups, persons)
+
+
+def join_scores(labels: ScoreTable, predictions: ScoreTable) -> JoinedScores:
+    """Join labels and predictions by the name of the clip.
+
+    Raises:
+        LabelError: No clip, or no target, is in both.
+    """
+    place = {clip: i for i, clip in enumerate(predictions.clips)}
+    rows = [i for i, clip in enumerate(labels.clips) if clip in place]
+    partners = [place[labels.clips[i]] for i in rows]
+    if not rows:
+        raise LabelError(
+            f"has none of the {len(labels.clips)} clips of {labels.path}, such as {labels.clips[0]}; its first clip is "
+            f"{predictions.clips[0]}",
+            path=predictions.path,
+            remedy="name clips alike in both, with or without .mp4",
+        )
+    if not set(labels.targets) & set(predictions.targets):
+        raise LabelError(f"has none of the targets of {labels.path}", path=predictions.path)
+    joined = set(labels.clips) & place.keys()
+    warnings = [
+        *_unmatched([clip for clip in labels.clips if clip not in joined], "labelled", "predictions"),
+        *_unmatched([clip for clip in predictions.clips if clip not in joined], "predicted", "labels"),
+    ]
+    return JoinedScores(
+        tuple(labels.clips[i] for i in rows),
+        labels.scores[rows],
+        predictions.scores[partners],
+        None if predictions.low is None else predictions.low[partners],
+        None if predictions.high is None else predictions.high[partners],
+        _pick(labels.persons, rows) or _pick(predictions.persons, partners),
+        tuple(warnings),
+    )
+
+
+def _pick(names: tuple[str, ...] | None, places: Sequence[int]) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names[i] for i in places)
+
+
+def _unmatched(clips: Sequence[str], kind: str, lacking: str) -> list[str]:
+    if not clips:
+        return []
+    names = ", ".join(clips[:NAMES_SHOWN]) + (", ..." if len(clips) > NAMES_SHOWN else "")
+    plural = "clip has" if len(clips) == 1 else "clips have"
+    return [f"{len(clips)} {kind} {plural} no {lacking} and {'is' if len(clips) == 1 else 'are'} left out: {names}"]
+
+
+def _read_scores(path: Path, *, bounded: bool) -> ScoreTable:
+    table = read_table(path, _check_scores)
+    rows = _by_clip(path, table, "clip")
+
+    def column(name: str) -> list[float]:
+        cells = ((line, values.get(name, "")) for line, values in rows.values())
+        return [parse_score(path, line, name, text, bounded=bounded) if _is_given(text) else np.nan
+                for line, text in cells]  # fmt: skip
+
+    def columns(suffix: str = "") -> Floats:
+        return np.array([column(target + suffix) for target in TARGETS], dtype=np.float64).T
+
+    scores = columns()
+    used = np.asarray(~np.isnan(scores).all(axis=1))
+    if not used.any():
+        raise LabelError("has no score of any clip", path=path, remedy=f"give at least one of {', '.join(TARGETS)}")
+    has_intervals = any(f"{target}.low" in table.names for target in TARGETS)
+    persons = [values.get("person", "") for _, values in rows.values()]
+    return ScoreTable(
+        path,
+        tuple(clip for clip, is_used in zip(rows, used, strict=True) if is_used),
+        scores[used],
+        columns(".low")[used] if has_intervals else None,
+        columns(".high")[used] if has_intervals else None,
+        tuple(p for p, is_used in zip(persons, used, strict=True) if is_used) if all(persons) else None,
+    )
+
+
+def _is_given(text: str) -> bool:
+    return text.lower() not in ("", "nan", "na", "null")
+
+
+def _by_clip(path: Path, table: CsvTable, key: str) -> dict[str, tuple[int, dict[str, str]]]:
+    """Return number and cells of each row by the clip's name without `.mp4`."""
+    rows: dict[str, tuple[int, dict[str, str]]] = {}
+    for line, values in table.rows:
+        clip = clip_name(original_cell(values[key]).replace("\\", "/"))
+        if not clip:
+            fail(path, line, "names no clip", "name the clip in each row, or remove the row")
+        if clip in rows:
+            fail(path, line, f"clip {clip} is already in line {rows[clip][0]}", "list each clip once")
+        if len(rows) == MOST_CLIPS:
+            fail(path, line, f"is one clip more than the limit of {MOST_CLIPS}", "give fewer clips")
+        rows[clip] = (line, values)
+    if not rows:
+        raise LabelError("lists no clips", path=path, remedy="add a row for each clip")
+    return rows
+
+
+def _check_scores(path: Path, names: list[str]) -> None:
+    if not set(TARGETS) & set(names):
+        fail(path, 1, "names no target", f"name at least one column {', '.join(TARGETS)}")
+
+
+def _check_groups(path: Path, names: list[str]) -> None:
+    if RELEASE_CLIP in names:
+        missing = sorted({"ethnicity", "gender"} - set(names))
+        if missing:
+            fail(path, 1, f"lacks {', '.join(missing)}", "use the file of the release, or columns clip and group_...")
+    elif not any(name.startswith(GROUP_PREFIX) and len(name) > len(GROUP_PREFIX) for name in names):
+        fail(path, 1, "has no column of groups", f"name it {GROUP_PREFIX}gender, {GROUP_PREFIX}age or alike")
+
+
+def _named_groups(values: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name.removeprefix(GROUP_PREFIX): original_cell(cell)
+        for name, cell in values.items()
+        if name.startswith(GROUP_PREFIX) and cell
+    }
