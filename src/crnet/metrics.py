@@ -9,7 +9,7 @@ An undefined metric is None, never NaN:
 * a prediction that is not finite makes every metric of its target undefined;
 * Pearson's r needs both sides to vary, R2 and the spread need the truth to vary, and Lin's coefficient is undefined
   only if both sides are the same constant;
-* an interval needs `MIN_CLIPS_FOR_INTERVAL` clips.
+* an interval needs `MIN_CLIPS_FOR_INTERVAL` clips, from as many persons or videos if the bootstrap draws those.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from crnet.errors import UsageError
 from crnet.types import TARGETS
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 METRICS = ("accuracy", "mae", "r2", "pearson", "ccc", "floor_accuracy", "error_removed", "spread")
 RESAMPLES = 1000
@@ -82,6 +83,7 @@ def describe(
     floor: ArrayLike,
     targets: Sequence[str] = TARGETS,
     *,
+    clusters: ArrayLike | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
@@ -93,7 +95,9 @@ def describe(
         floor: The constants of the floor [T], usually training medians; or [N, T] if clips have training splits of
             their own.
         targets: Names of the T columns.
-        resamples: Bootstrap resamples of the clips, the same for every target and every system of N clips.
+        clusters: [N], the number of each clip's person or video. The bootstrap then draws whole clusters, because clips
+            of one person are alike. None: it draws single clips.
+        resamples: Bootstrap resamples, the same for every target and every system of the same clips.
         seed: Seed of the resampling.
 
     Returns:
@@ -105,8 +109,10 @@ def describe(
         UsageError: The shapes do not match, or target names are not unique.
     """
     truths, predictions, floors = _checked(truth, prediction, floor, targets)
-    points, resampled = _bootstrapped(list(zip(truths.T, predictions.T, floors.T, strict=True)), resamples, seed)
-    enough = [_has_enough(column) for column in truths.T]
+    units = np.arange(len(truths)) if clusters is None else cluster_numbers(clusters)
+    columns = list(zip(truths.T, predictions.T, floors.T, strict=True))
+    points, resampled = _bootstrapped(columns, units, resamples, seed)
+    enough = [len(np.unique(units[~np.isnan(column)])) >= MIN_CLIPS_FOR_INTERVAL for column in truths.T]
     document = {target: _document(points[i], resampled[i], enough[i]) for i, target in enumerate(targets)}
     averaged = [i for i, target in enumerate(targets) if target != NOT_AVERAGED] or list(range(len(targets)))
     document[AVERAGE] = _document(
@@ -134,13 +140,13 @@ def _checked(
 
 
 def _bootstrapped(
-    columns: Sequence[tuple[Floats, Floats, Floats]], resamples: int, seed: int
+    columns: Sequence[tuple[Floats, Floats, Floats]], units: Integers, resamples: int, seed: int
 ) -> tuple[list[dict[str, Floats]], list[dict[str, Floats]]]:
     """Return the metrics [1] of each column (truth, prediction and floor [N]), and those of its resamples [R]."""
     points = [_metrics(_PopulationMoments.of(*column)) for column in columns]
     chunks = [
-        [_metrics(_PopulationMoments.of(*column, counts)) for column in columns]
-        for counts in _resampled_counts(len(columns[0][0]), resamples, seed)
+        [_metrics(_PopulationMoments.of(*column, counts[:, units])) for column in columns]
+        for counts in resampled_counts(units, resamples, seed)
     ]
     resampled = [
         {name: np.concatenate([chunk[i][name] for chunk in chunks]) if chunks else np.empty(0) for name in METRICS}
@@ -150,7 +156,13 @@ def _bootstrapped(
 
 
 def p_value_better(
-    truth: ArrayLike, better: ArrayLike, worse: ArrayLike, *, resamples: int = 10_000, seed: int = 0
+    truth: ArrayLike,
+    better: ArrayLike,
+    worse: ArrayLike,
+    *,
+    clusters: ArrayLike | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
 ) -> float | None:
     """Return the p-value of a one-sided paired bootstrap test that `better` has a smaller error than `worse`.
 
@@ -160,11 +172,13 @@ def p_value_better(
 
     Args:
         truth, better, worse: [N] or [N, targets]; a clip's mean ignores NaN truths.
+        clusters: [N], see `describe`.
         resamples: Number of resamples.
         seed: Seed of the resampling.
 
     Returns:
-        A number in (0, 1]; None for fewer than `MIN_CLIPS_FOR_INTERVAL` clips or if a prediction is not finite.
+        A number in (0, 1]; None for fewer than `MIN_CLIPS_FOR_INTERVAL` clips (or clusters) or if a prediction is not
+        finite.
 
     Raises:
         UsageError: The shapes do not match.
@@ -175,14 +189,20 @@ def p_value_better(
     gain = (np.abs(second - truths) - np.abs(first - truths)).reshape(len(truths), -1)
     annotated = ~np.isnan(truths).reshape(len(truths), -1)
     used = annotated.any(axis=1)
+    units = cluster_numbers(np.arange(len(truths))[used] if clusters is None else np.asarray(clusters)[used])
     gain, annotated = gain[used], annotated[used]
-    if len(gain) < MIN_CLIPS_FOR_INTERVAL or not np.isfinite(gain[annotated]).all():
+    if len(np.unique(units)) < MIN_CLIPS_FOR_INTERVAL or not np.isfinite(gain[annotated]).all():
         return None
     per_clip = np.where(annotated, gain, 0.0).sum(axis=1) / annotated.sum(axis=1)
-    not_better = sum(
-        int((counts @ per_clip <= 0).sum()) for counts in _resampled_counts(len(per_clip), resamples, seed)
-    )
+    per_unit = np.bincount(units, per_clip)
+    not_better = sum(int((counts @ per_unit <= 0).sum()) for counts in resampled_counts(units, resamples, seed))
     return (1 + not_better) / (1 + resamples)
+
+
+def cluster_numbers(clusters: ArrayLike) -> Integers:
+    """Return the clusters of N clips as numbers from 0, in the order of their first clips, so that order decides."""
+    _, first, numbers = np.unique(np.asarray(clusters), return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[numbers]
 
 
 @dataclass(frozen=True)
@@ -263,16 +283,23 @@ def _average(targets: list[dict[str, Floats]]) -> dict[str, Floats]:
     return average
 
 
-def _resampled_counts(clips: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """Yield how often each resample draws each clip, [chunk, N] at a time."""
-    if clips == 0:
+def resampled_counts(units: Integers, resamples: int, seed: int) -> Iterator[Floats]:
+    """Yield how often each resample draws each unit: [chunk, units] at a time.
+
+    Args:
+        units: [N], the number of each clip's unit, from `cluster_numbers`.
+        resamples: Number of resamples.
+        seed: Seed of the resampling.
+    """
+    if len(units) == 0:
         return
+    count = int(units.max()) + 1
     rng = np.random.default_rng(seed)
-    rows = max(1, CHUNK_NUMBERS // clips)
+    rows = max(1, CHUNK_NUMBERS // len(units))
     for start in range(0, resamples, rows):
         chunk = min(rows, resamples - start)
-        sampled = rng.integers(clips, size=(chunk, clips)) + np.arange(chunk)[:, None] * clips
-        yield np.bincount(sampled.ravel(), minlength=chunk * clips).reshape(chunk, clips).astype(np.float64)
+        sampled = rng.integers(count, size=(chunk, count)) + np.arange(chunk)[:, None] * count
+        yield np.bincount(sampled.ravel(), minlength=chunk * count).reshape(chunk, count).astype(np.float64)
 
 
 def _document(point: dict[str, Floats], resampled: dict[str, Floats], enough: bool) -> dict[str, Any]:
@@ -291,10 +318,6 @@ def _interval(values: Floats) -> list[float] | None:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return [float(low), float(high)]
-
-
-def _has_enough(truth: Floats) -> bool:
-    return int((~np.isnan(truth)).sum()) >= MIN_CLIPS_FOR_INTERVAL
 
 
 def _metric(name: str, truth: ArrayLike, prediction: ArrayLike, floor: float = np.nan) -> float | None:

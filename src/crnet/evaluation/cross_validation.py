@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crnet.bundle.load import read_training_config
 from crnet.data.failures import missing_clips
@@ -23,6 +24,7 @@ from crnet.errors import UsageError
 from crnet.evaluation.clip_selection import official_splits, refuse_missing
 from crnet.evaluation.evaluate import evaluate_run, ranking_warnings
 from crnet.evaluation.evaluation import EVALUATION_FOLDER, FLOOR, Evaluation, write_evaluation
+from crnet.fusion.conformal import interval_coverage
 from crnet.metrics import describe
 from crnet.train import train_system
 from crnet.types import Split
@@ -126,6 +128,7 @@ def pool(evaluations: Sequence[Evaluation], protocol: SplitProtocol) -> Evaluati
         for system in first.predictions
     }
     systems = {system: describe(truth, scores, predictions[FLOOR]) for system, scores in predictions.items()}
+    bounds = _pool_bounds(evaluations)
     conditions = (w for each in evaluations for w in each.warnings if w not in set(ranking_warnings(each.systems)))
     return replace(
         first,
@@ -137,18 +140,18 @@ def pool(evaluations: Sequence[Evaluation], protocol: SplitProtocol) -> Evaluati
         warnings=(*dict.fromkeys(conditions), *ranking_warnings(systems)),
         fusion="; ".join(f"{evaluation.protocol}: {evaluation.fusion}" for evaluation in evaluations),
         systems=systems,
-        intervals=_pool_intervals(evaluations),
+        intervals=None if bounds is None else interval_coverage(truth, *bounds),
+        bounds=bounds,
         protocol=protocol,
     )
 
 
-def _pool_intervals(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]] | None:
-    """Return coverage and mean width over all clips; None if a fold has no intervals."""
-    intervals = [evaluation.intervals for evaluation in evaluations if evaluation.intervals is not None]
-    if len(intervals) < len(evaluations):
+def _pool_bounds(
+    evaluations: Sequence[Evaluation],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return the ends of the intervals of all clips; None if a fold has no intervals."""
+    bounds = [evaluation.bounds for evaluation in evaluations if evaluation.bounds is not None]
+    if len(bounds) < len(evaluations):
         return None
-    clips = [len(evaluation.rows) for evaluation in evaluations]
-    return {
-        target: {name: float(np.average([fold[target][name] for fold in intervals], weights=clips)) for name in names}
-        for target, names in intervals[0].items()
-    }
+    low, high = (np.concatenate(ends) for ends in zip(*bounds, strict=True))
+    return low, high

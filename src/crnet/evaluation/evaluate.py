@@ -21,6 +21,7 @@ from crnet.data.manifest import ClipRow
 from crnet.data.splits import OFFICIAL, overlap_with_other_splits, training_fingerprint
 from crnet.evaluation.clip_selection import EvaluationClips, select_clips
 from crnet.evaluation.evaluation import EVALUATION_FOLDER, FLOOR, FUSION, SCENE_FACE, Evaluation, write_evaluation
+from crnet.fusion.conformal import interval_coverage
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.metrics import AVERAGE, RESAMPLES, describe
 from crnet.models.inference import extract_all
@@ -85,6 +86,7 @@ def _compare(
     truth = np.array([row.scores for row in clips.rows], dtype=np.float64)
     applies = bundle.applies_to(clips.manifest.source == "simulated")
     calibration = bundle.calibration if applies else None
+    bounds = None if calibration is None else calibration.bounds(predictions[FUSION])
     systems = {
         system: describe(truth, prediction, bundle.train_medians, resamples=resamples, seed=seed)
         for system, prediction in predictions.items()
@@ -104,7 +106,8 @@ def _compare(
         fusion=bundle.fusion.summary,
         systems=systems,
         ceiling=ceiling,
-        intervals=None if calibration is None else calibration.coverage(truth, predictions[FUSION]),
+        intervals=None if bounds is None else interval_coverage(truth, *bounds),
+        bounds=bounds,
         protocol=bundle.protocol,
         split_overlap=_split_overlap(bundle, clips, truth, predictions),
     )

@@ -58,6 +58,7 @@ class Evaluation:
         ceiling: The ceiling document of a simulated data set; None if there is no such file.
         intervals: How often the fused system's intervals contain the true score, and their mean width:
             `{target or "average": {"coverage", "width"}}`; None if the system gives no intervals for such clips.
+        bounds: The lower and upper ends of the fused system's intervals, float64 [N, 6] each; None without intervals.
         protocol: The protocol that assigned the clips to splits.
         split_overlap: The average metrics of every system on clips whose video or person also appears in another split
             (seen), and on the other clips (unseen):
@@ -80,6 +81,7 @@ class Evaluation:
     systems: dict[str, dict[str, dict[str, Any]]]
     ceiling: dict[str, Any] | None = None
     intervals: dict[str, dict[str, float]] | None = None
+    bounds: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     protocol: SplitProtocol = OFFICIAL
     split_overlap: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 

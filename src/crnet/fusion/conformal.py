@@ -63,6 +63,22 @@ def intervals(scores: ArrayLike, half_width: ArrayLike) -> tuple[NDArray[np.floa
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
 
 
+def interval_coverage(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> dict[str, dict[str, float]]:
+    """Return how often the intervals of N clips hold the true score, and their mean width.
+
+    Args:
+        truth, low, high: [N, 6].
+
+    Returns:
+        `{target: {"coverage", "width"}}` and the same under "average", the mean of the five traits.
+    """
+    true, lower, upper = (np.asarray(values, dtype=np.float64) for values in (truth, low, high))
+    inside, width = ((lower <= true) & (true <= upper)).mean(axis=0), (upper - lower).mean(axis=0)
+    figures = {t: {"coverage": float(inside[i]), "width": float(width[i])} for i, t in enumerate(TARGETS)}
+    means = {name: float(np.mean([figures[trait][name] for trait in TRAITS])) for name in ("coverage", "width")}
+    return {**figures, "average": means}
+
+
 @dataclass(frozen=True)
 class Calibration:
     """What the errors of a system on unseen clips say about its scores; `calibration.json` of a bundle.
@@ -109,8 +125,12 @@ class Calibration:
 
     def intervals(self, scores: Mapping[str, float]) -> dict[str, tuple[float, float]]:
         """Return the interval of each target's score."""
-        low, high = intervals([scores[target] for target in TARGETS], self.half_width)
+        low, high = self.bounds([scores[target] for target in TARGETS])
         return {t: (float(a), float(b)) for t, a, b in zip(TARGETS, low, high, strict=True)}
+
+    def bounds(self, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the lower and upper ends [N, 6] of the intervals of N clips with these scores [N, 6]."""
+        return intervals(scores, self.half_width)
 
     def unlike_training(self, distances: Mapping[Stream, ArrayLike], transcript: str) -> Iterator[str]:
         """Yield a sentence for each way in which one clip differs from the training clips.
@@ -127,22 +147,6 @@ class Calibration:
             if distance > limit:
                 share = f"{percent(NEAR_LEVEL, 0)} of calibration clips are within {limit:.2f}"
                 yield f"{UNLIKE_TRAINING[stream]} (distance {distance:.2f}; {share})"
-
-    def coverage(self, truth: ArrayLike, scores: ArrayLike) -> dict[str, dict[str, float]]:
-        """Return how often the intervals of N clips hold the true score, and their mean width.
-
-        Args:
-            truth, scores: [N, 6].
-
-        Returns:
-            `{target: {"coverage", "width"}}` and the same under "average", the mean of the five traits.
-        """
-        true = np.asarray(truth, dtype=np.float64)
-        low, high = intervals(scores, self.half_width)
-        inside, width = ((low <= true) & (true <= high)).mean(axis=0), (high - low).mean(axis=0)
-        figures = {t: {"coverage": float(inside[i]), "width": float(width[i])} for i, t in enumerate(TARGETS)}
-        means = {name: float(np.mean([figures[trait][name] for trait in TRAITS])) for name in ("coverage", "width")}
-        return {**figures, "average": means}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of `calibration.json`."""

@@ -14,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnet.errors import FormatError
-from crnet.fusion.conformal import FEWEST_CALIBRATION_CLIPS, INTERVAL_LEVEL, Calibration, conformal_quantile, intervals
+from crnet.fusion.conformal import (
+    FEWEST_CALIBRATION_CLIPS,
+    INTERVAL_LEVEL,
+    Calibration,
+    conformal_quantile,
+    interval_coverage,
+    intervals,
+)
 from crnet.types import STREAMS, TARGETS
 
 SPLITS, NOMINAL_WITHIN = 100, 0.01
@@ -103,7 +110,7 @@ def test_a_calibration_covers_its_own_clips() -> None:
     calibration = fitted()
     assert calibration.clips == 200
     truth, predictions = simulated(200)
-    figures = calibration.coverage(truth, predictions)
+    figures = interval_coverage(truth, *calibration.bounds(predictions))
     assert list(figures) == [*TARGETS, "average"]
     for target in TARGETS:
         assert figures[target]["coverage"] == pytest.approx(181 / 200)  # ceil(201 x 0.9) of its own clips
