@@ -24,6 +24,9 @@ TARGETS = (*TRAITS, "interview")
 """The order of every array of scores. `neuroticism` keeps the name in the dataset, but a high score means perceived
 emotional *stability*: on FIv2 it correlates +.88 with the interview score."""
 
+SCALE = {"neuroticism": "reversed: high = emotionally stable"}
+"""What a reader of the scores, person or program, must know about a target; part of every document with scores."""
+
 TRAIT_INDICES = [TARGETS.index(trait) for trait in TRAITS]
 """Places of the five traits in arrays over the six targets."""
 

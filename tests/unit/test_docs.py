@@ -26,7 +26,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 NAMES_OF_OTHERS = {
     *("group_ethnicity", "group_gender"),  # columns: group_ and the name of a grouping
-    *("eth_gender_annotations_dev", "training80_01", "presenter_outdoors"),  # files of data sets
+    *(
+        "eth_gender_annotations_dev",
+        "eth_gender_annotations_test",
+        "training80_01",
+        "presenter_outdoors",
+    ),  # files of data sets
     *("AppError", "LayerGradientXActivation", "IntegratedGradients", "TreebankWordTokenizer"),  # classes of libraries
     *("libtorch_cpu", "RssAnon", "CRNET_FIV2_KEY_TEST_1E"),  # a library, a field of Linux, a variable for one archive
 }

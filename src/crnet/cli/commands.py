@@ -18,6 +18,7 @@ COMMANDS = {
     "embed": "Replace the text vectors of a clip store.",
     "train": "Train the streams and the fusion on a clip store.",
     "evaluate": "Evaluate a trained system and compare it with a constant.",
+    "audit": "Compare a system's scores between groups of people.",
     "predict": "Score videos with a trained system.",
     "explain": "Explain a video's scores, or compute a split's key-point ratio.",
     "serve": "Serve a web page that scores videos.",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from crnet.cli.exit_codes import EXIT_DONE
-from crnet.cli.options import Command, DeviceOption, Flag, Json, RunFolder, SplitOption, Store, option
+from crnet.cli.options import AllowMissing, Command, DeviceOption, Json, RunFolder, SplitOption, Store, option
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import console, print_json
 from crnet.utils.extras import install_command
@@ -49,9 +49,7 @@ class Evaluate(Command):
             "PROTOCOL",
         ),
     ] = None
-    allow_missing: Annotated[
-        Flag, option("Continue even if some annotated clips could not be prepared, and show n next to every number.")
-    ] = False
+    allow_missing: AllowMissing = False
     device: DeviceOption = "auto"
     json: Json = False
 

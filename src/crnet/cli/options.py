@@ -101,6 +101,9 @@ Asr = Annotated[
     str | None,
     option("Speech recognition for videos without a transcript: name or folder of a faster-whisper model.", "MODEL"),
 ]
+AllowMissing = Annotated[
+    Flag, option("Continue even if some annotated clips could not be prepared, and show n next to every number.")
+]
 AllowNoFace = Annotated[Flag, option("Also score still pictures, and videos without a face in any frame.")]
 NewEncoder = Annotated[
     str,

@@ -11,6 +11,7 @@ MODULE_EXTRAS = {
     "openvino": "media",
     "matplotlib": "report",
     "jinja2": "report",
+    "fairlearn": "audit",
     "cv2": "simulate",
     "espeakng_loader": "simulate",
     "tensorboard": "tensorboard",

@@ -1,0 +1,72 @@
+"""Tables of an audit for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crnet.audit.impact_ratios import SOURCES
+from crnet.cli.evaluation_tables import REVERSED
+from crnet.evaluation.evaluation import SHORT_NAMES
+from crnet.utils.number_format import decimal, difference, p_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from crnet.audit.audit import Audit
+
+MOST_ROWS = 20
+
+
+def ratio_tables(audit: Audit) -> list[Table]:
+    """Return a table of impact ratios for each grouping, of labels and of scores."""
+    return [_ratio_table(audit, grouping) for grouping in audit.clips.groupings]
+
+
+def difference_table(audit: Audit) -> Table:
+    """Return the largest differences that chance does not explain."""
+    found = audit.differences.found
+    more = f"; the largest {MOST_ROWS} of {len(found)}" if len(found) > MOST_ROWS else ""
+    table = _new_table(f"differences larger than chance{more}")
+    for name in ("comparison", "target", "in"):
+        table.add_column(name)
+    for name in ("difference", "95% interval", "p", "detectable"):
+        table.add_column(name, justify="right")
+    for row in found[:MOST_ROWS]:
+        interval = f"{difference(row.low)} to {difference(row.high)}"
+        cells = (difference(row.value), interval, p_text(row.p), decimal(row.detectable, digits=3))
+        table.add_row(f"{row.group} − {row.against}", SHORT_NAMES[row.target], row.quantity, *cells)
+    return table
+
+
+def _ratio_table(audit: Audit, grouping: str) -> Table:
+    unknown = audit.unknown[grouping]
+    others = f"; {unknown} clips of unknown group" if unknown else ""
+    table = _new_table(f"impact ratios by {grouping}{others}")
+    table.add_column("group")
+    table.add_column("clips", justify="right")
+    table.add_column("of")
+    for target in audit.clips.targets:
+        table.add_column(SHORT_NAMES[target], justify="right")
+    for group, targets in audit.ratios[grouping].items():
+        clips = max((ratio.clips for ratios in targets.values() for ratio in ratios.values()), default=0)
+        for source in SOURCES:
+            ratios = [targets.get(target, {}).get(source) for target in audit.clips.targets]
+            cells = [decimal(None if ratio is None else ratio.ratio, digits=2) for ratio in ratios]
+            is_first = source == SOURCES[0]
+            table.add_row(group if is_first else "", str(clips) if is_first else "", source, *cells)
+    return table
+
+
+def _new_table(title: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(
+        title=f"\n{title}",
+        caption=REVERSED,
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        title_justify="left",
+        caption_justify="left",
+    )

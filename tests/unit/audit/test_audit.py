@@ -1,0 +1,293 @@
+"""Audit of a system by group: values worked by hand, differences planted in the labels, and the files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crnet.audit.audit import Audit, audit, write_audit
+from crnet.audit.clips import AuditClips, clip_clusters, clips_of_run, clips_of_tables
+from crnet.audit.differences import FEWEST_CLUSTERS, differences
+from crnet.audit.group_metrics import ALL, metrics_by_group
+from crnet.audit.impact_ratios import impact_ratios, scoring_rates
+from crnet.bundle.bundle import Bundle
+from crnet.bundle.save import save_bundle
+from crnet.cli.main import main
+from crnet.data.manifest import read_manifest, write_manifest
+from crnet.errors import LabelError
+from crnet.report.audit_page import headline, render_audit_page
+from crnet.types import TARGETS
+
+
+def small(truth: list[float], scores: list[float], groups: list[str], **changes: object) -> AuditClips:
+    """Return clips with labels and scores of the interview alone."""
+    table = np.full((2, len(truth), 6), np.nan)
+    table[0, :, 5], table[1, :, 5] = truth, scores
+    names = tuple(f"c{i}" for i in range(len(truth)))
+    clips = AuditClips("s", names, *table, {"gender": tuple(groups)}, np.arange(len(truth)), "source video")
+    return replace(clips, **changes)
+
+
+def planted(count: int = 400, shift: float = 0.0, seed: int = 0, *, passes_on: float = 0.0) -> AuditClips:
+    """Return clips of two people each, with a shift in the labels of one gender and a part of it in the scores."""
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(0.5, 0.1, (count, 6))
+    scores = 0.5 + 0.6 * (truth - 0.5) + rng.normal(0, 0.05, (count, 6))
+    persons = np.arange(count) // 2
+    female = rng.random(count // 2)[persons] < 0.5
+    truth[female, 2] += shift
+    scores[female, 2] += passes_on * shift
+    return AuditClips(
+        "planted",
+        tuple(f"c{i}" for i in range(count)),
+        truth,
+        scores,
+        {"gender": tuple(np.where(female, "female", "male").tolist())},
+        persons,
+        "person",
+    )
+
+
+def test_metrics_of_a_group_are_those_of_its_clips() -> None:
+    clips = small([0.2, 0.4, 0.6, 0.5], [0.3, 0.5, 0.6, 0.1], ["a", "a", "a", ""])
+    clips = replace(clips, low=clips.scores - 0.05, high=clips.scores + 0.1)
+    table = metrics_by_group(clips, "gender")
+    assert list(table) == [ALL, "a"]
+    values = table["a"]["interview"]
+    # Errors .1, .1 and 0; the best constant is the median .4, whose errors are .2, 0 and .2.
+    assert values["clips"] == 3
+    assert values["mean_truth"] == pytest.approx(0.4)
+    assert values["mean_score"] == pytest.approx(1.4 / 3)
+    assert values["bias"] == pytest.approx(0.2 / 3)
+    assert values["mae"] == pytest.approx(0.2 / 3)
+    assert values["error_removed"] == pytest.approx(0.5)
+    # [.25, .4] misses .2 and [.45, .6] misses .4; [.55, .7] holds .6.
+    assert values["coverage"] == pytest.approx(1 / 3)
+    assert table[ALL]["interview"]["clips"] == 4
+    assert set(table["a"]) == {"interview"}
+
+
+def test_a_metric_that_is_undefined_is_none() -> None:
+    values = metrics_by_group(small([0.5, 0.4, 0.6], [0.5, 0.4, 0.7], ["a", "b", "b"]), "gender")["a"]["interview"]
+    assert values["spread"] is None
+    assert values["coverage"] is None
+
+
+def test_the_scoring_rate_is_the_share_above_the_median_of_all() -> None:
+    members = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float64)
+    values = np.array([0.1, 0.5, 0.9, 0.5, 0.8])
+    # The median is .5, and a score of .5 is not above it: 1 of 3, and 1 of 2.
+    np.testing.assert_allclose(scoring_rates(values, members, np.ones((1, 5))), [[1 / 3, 1 / 2]])
+    # An even number: the median of .1 .5 .5 .9 is .5; of .1, .5, .8, .9 it is .65, between two scores.
+    weights = np.array([[1.0, 1, 1, 1, 0], [1, 1, 1, 0, 1]])
+    np.testing.assert_allclose(scoring_rates(values, members, weights), [[1 / 3, 0], [1 / 3, 1]])
+
+
+def test_the_impact_ratio_is_relative_to_the_highest_group() -> None:
+    # Medians: labels .45, scores .5. Above it: labels a 1 of 4 and b 3 of 4, scores a 2 of 4 and b 1 of 4.
+    clips = small(
+        [0.1, 0.2, 0.3, 0.8, 0.4, 0.5, 0.6, 0.7], [0.1, 0.2, 0.6, 0.8, 0.4, 0.5, 0.5, 0.7], [*"aaaa", *"bbbb"]
+    )
+    ratios = impact_ratios(clips, "gender", resamples=0)
+    assert ratios["a"]["interview"]["labels"].rate == 0.25
+    assert ratios["a"]["interview"]["labels"].ratio == pytest.approx(1 / 3)
+    assert ratios["b"]["interview"]["labels"].ratio == 1
+    assert ratios["a"]["interview"]["scores"].ratio == 1
+    assert ratios["b"]["interview"]["scores"].ratio == pytest.approx(1 / 2)
+
+
+def test_a_group_below_two_per_cent_has_a_rate_and_a_reason_but_no_ratio() -> None:
+    values = np.linspace(0, 1, 100).tolist()
+    small_group = impact_ratios(small(values, values, ["a"] * 99 + ["b"]), "gender", resamples=0)["b"]["interview"]
+    assert small_group["scores"].rate == 1
+    assert small_group["scores"].ratio is None
+    assert small_group["scores"].left_out == "1 of 100 clips are less than 2% of the data"
+    kept = impact_ratios(small(values, values, ["a"] * 98 + ["b"] * 2), "gender", resamples=0)["b"]["interview"]
+    assert kept["scores"].ratio == 1
+
+
+def test_clips_of_an_unknown_group_count_for_the_median_only() -> None:
+    clips = small([0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4], ["a", "a", "", ""])
+    ratios = impact_ratios(clips, "gender", resamples=0)
+    assert list(ratios) == ["a"]
+    assert ratios["a"]["interview"]["scores"].rate == 0
+
+
+def test_a_planted_bias_is_found_where_it_is_and_nowhere_else() -> None:
+    result = differences(planted(shift=-0.06, passes_on=1.0), resamples=500)
+    found = {(row.target, row.quantity) for row in result.found}
+    assert found == {("agreeableness", "label"), ("agreeableness", "score")}
+    label = next(row for row in result.found if row.quantity == "label")
+    assert (label.group, label.against) == ("female", "male")
+    assert label.low < -0.06 < label.high < 0
+    assert label.p < 0.01
+
+
+def test_a_system_that_does_not_pass_a_bias_on_differs_in_bias_instead() -> None:
+    found = {(row.target, row.quantity) for row in differences(planted(shift=-0.08), resamples=500).found}
+    assert found >= {("agreeableness", "label"), ("agreeableness", "bias")}
+    assert ("agreeableness", "score") not in found
+
+
+def test_a_difference_is_that_of_the_means() -> None:
+    clips = planted(shift=0.03)
+    female = np.array(clips.groupings["gender"]) == "female"
+    rows = {(row.target, row.quantity): row.value for row in differences(clips, resamples=100).rows}
+    error = np.abs(clips.scores - clips.truth)
+    for i, target in enumerate(TARGETS):
+        label = clips.truth[female, i].mean() - clips.truth[~female, i].mean()
+        score = clips.scores[female, i].mean() - clips.scores[~female, i].mean()
+        assert rows[target, "label"] == pytest.approx(label)
+        assert rows[target, "bias"] == pytest.approx(score - label)
+        assert rows[target, "mae"] == pytest.approx(error[female, i].mean() - error[~female, i].mean())
+
+
+def test_several_clips_of_a_person_make_intervals_wider() -> None:
+    clips = planted()
+    twins = replace(clips, truth=np.repeat(clips.truth[::2], 2, axis=0))  # both clips of a person have the same label
+
+    def margin(system: AuditClips) -> float:
+        (row,) = (r for r in differences(system, resamples=500).rows if (r.target, r.quantity) == ("openness", "label"))
+        return row.detectable
+
+    # With half as many independent labels the deviation is sqrt(2) times as large.
+    assert margin(twins) == pytest.approx(2**0.5 * margin(replace(twins, clusters=np.arange(400))), rel=0.15)
+
+
+def test_small_groups_are_listed_but_not_compared() -> None:
+    clips = planted(100)
+    groups = ["rare"] * (2 * FEWEST_CLUSTERS - 2) + ["common"] * (100 - 2 * FEWEST_CLUSTERS + 2)
+    result = differences(replace(clips, groupings={"g": tuple(groups)}), resamples=100)
+    assert result.rows == ()
+    assert result.too_small == (("g", "rare", FEWEST_CLUSTERS - 1),)
+
+
+def test_each_pair_of_groupings_is_crossed() -> None:
+    clips = replace(planted(4), groupings={"a": ("x", "y", "x", ""), "b": ("p", "q", "p", "q")}).with_intersections()
+    assert clips.groupings["a and b"] == ("x, p", "y, q", "x, p", "")
+
+
+def test_a_column_of_names_is_no_grouping() -> None:
+    with pytest.raises(LabelError, match="name has 400 groups"):
+        replace(planted(), groupings={"name": tuple(map(str, range(400)))})
+
+
+def test_clusters_are_persons_if_all_are_known_and_videos_otherwise() -> None:
+    clips = ["v.000", "v.001", "w.000"]
+    kind, clusters = clip_clusters(clips, ["p", "q", "q"])
+    assert (kind, clusters.tolist()) == ("person", [0, 1, 1])
+    kind, clusters = clip_clusters(clips, ["p", "", "q"])
+    assert (kind, clusters.tolist()) == ("source video", [0, 0, 1])
+
+
+def write_tables(folder: Path, clips: AuditClips) -> list[str]:
+    """Write the three tables of a foreign system, the groups as the release has them; return the arguments."""
+    with (folder / "p.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["clip", "agreeableness", "interview"])
+        table.writerows([f"v.{i:03d}", *scores] for i, scores in enumerate(clips.scores[:, [2, 5]].tolist()))
+        table.writerow(["=1+1.mp4", 0.5, 0.5])
+    with (folder / "l.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["clip", *TARGETS])
+        table.writerows([f"v.{i:03d}.mp4", *np.clip(row, 0, 1)] for i, row in enumerate(clips.truth.tolist()))
+    codes = {"female": 2, "male": 1}
+    rows = [f"v.{i:03d}.mp4;v;{1 + i % 3};{codes[g]}" for i, g in enumerate(clips.groupings["gender"])]
+    path = folder / "eth_gender_annotations_test.csv"
+    path.write_text("\n".join(["VideoName;YouTubeID;Ethnicity;Gender", *rows]) + "\n")
+    return ["--predictions", str(folder / "p.csv"), "--labels", str(folder / "l.csv"), "--groups", str(path)]
+
+
+def test_the_command_audits_a_foreign_system(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = write_tables(tmp_path, planted(40))
+    assert main(["audit", *arguments, "--resamples", "100", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document == json.loads((tmp_path / "audit" / "audit.json").read_text())
+    assert document["clips"] == 40
+    assert document["warnings"] == ["1 predicted clip has no labels and is left out: =1+1"]
+    assert document["scale"] == {"neuroticism": "reversed: high = emotionally stable"}
+    assert set(document["metrics"]) == {"gender", "ethnicity", "ethnicity and gender"}
+    assert set(document["metrics"]["ethnicity"]) == {ALL, "asian", "caucasian", "african-american"}
+    assert set(document["metrics"]["gender"]["female"]) == {"agreeableness", "interview"}
+    assert "Audit of p.csv" in (tmp_path / "audit" / "report.html").read_text()
+
+
+def test_a_wrong_mix_of_arguments_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "run"]) == 2
+    assert "needs a run with a store, or three tables" in capsys.readouterr().err
+
+
+def test_a_table_of_an_audit_runs_no_formula_and_names_the_reversed_scale(tmp_path: Path) -> None:
+    clips = replace(planted(), groupings={"=g": tuple(["=HYPERLINK(1)"] * 200 + ["b"] * 200)})
+    write_audit(audit(clips, resamples=100), tmp_path)
+    rows = list(csv.DictReader((tmp_path / "audit.csv").open(newline="")))
+    assert {row["group"] for row in rows} == {ALL, "'=HYPERLINK(1)", "b"}
+    assert {row["grouping"] for row in rows} == {"'=g"}
+    scales = {row["target"]: row["scale"] for row in rows}
+    assert scales == dict.fromkeys(TARGETS, "") | {"neuroticism": "reversed: high = emotionally stable"}
+
+
+@pytest.fixture(scope="module")
+def result() -> Audit:
+    clips = planted(shift=-0.08, passes_on=1.0)
+    hostile = ["<script>alert(1)</script>"] * 200 + ["b"] * 200
+    return audit(replace(clips, groupings={**clips.groupings, "g": tuple(hostile)}), resamples=200)
+
+
+def test_the_page_escapes_groups_and_says_that_neuroticism_is_reversed(result: Audit) -> None:
+    page = render_audit_page(result)
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "Neuroticism is reversed" in page
+    assert "(high = stable)" in page
+
+
+def test_the_headline_counts_what_was_found(result: Audit) -> None:
+    found = [row.quantity for row in result.differences.found]
+    labels, scores = found.count("label"), found.count("score")
+    assert labels
+    assert f"{labels} in the raters' labels and {scores} in the system's scores" in headline(result)
+    nothing = audit(planted(seed=1), resamples=200)
+    assert not nothing.differences.found
+    assert headline(nothing).startswith("None of 24 comparisons shows a difference")
+
+
+@pytest.fixture(scope="module")
+def bundle_folder(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    save_bundle(bundle, folder / "bundle")
+    return folder
+
+
+def test_a_run_is_audited_by_the_groups_of_its_store(bundle_folder: Path, store_maker: Callable[..., Path]) -> None:
+    store = store_maker()
+    manifest = read_manifest(store)
+    rows = [replace(row, groups={"gender": "female" if i % 2 else "male"}) for i, row in enumerate(manifest.clips)]
+    write_manifest(store, replace(manifest, clips=tuple(rows)))
+    clips = clips_of_run(bundle_folder, store, "test")
+    assert len(clips.clips) == 12
+    assert set(clips.groupings) == {"gender"}
+    np.testing.assert_array_equal(clips.truth, [row.scores for row in manifest.rows("test") if row.scores])
+    table = store / "g.csv"
+    table.write_text(
+        "clip,group_age\n" + "".join(f"clip{i}.mp4,{'old' if i < 20 else 'young'}\n" for i in range(16, 28))
+    )
+    assert set(clips_of_run(bundle_folder, store, "test", [table]).groupings) == {"age"}
+
+
+def test_a_store_without_groups_is_refused(bundle_folder: Path, store: Path) -> None:
+    with pytest.raises(LabelError, match="no groups are known"):
+        clips_of_run(bundle_folder, store, "test")
+
+
+def test_tables_without_a_common_clip_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("clip,interview\na,.5\n")
+    (tmp_path / "l.csv").write_text("clip,interview\nb,.5\n")
+    with pytest.raises(LabelError, match="has none of the 1 clips"):
+        clips_of_tables(tmp_path / "p.csv", tmp_path / "l.csv", [])
