@@ -67,7 +67,7 @@ def _jpegs_of_epoch(clips: ClipDataset) -> list[bytes]:
     for row in clips.rows:
         source = ClipFile(clips.store / row.file)
         rng = derived_rng(clips.seed, clips.epoch, f"frames of {row.clip_id}")
-        files += [source.jpeg("scene", frame) for frame in choose_frames(source, clips.config.frames, rng).tolist()]
+        files += source.jpegs("scene", choose_frames(source, clips.config.frames, rng).tolist())
     return files
 
 

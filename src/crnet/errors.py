@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class CrnetError(Exception):
@@ -10,13 +11,13 @@ class CrnetError(Exception):
 
     Args:
         reason: What is wrong, in one line without a full stop.
-        path: The file or folder, if any.
+        path: The file, folder or object, if any.
         remedy: What the user can do, in one line without a full stop.
     """
 
-    def __init__(self, reason: str, *, path: Path | str | None = None, remedy: str | None = None) -> None:
+    def __init__(self, reason: str, *, path: object = None, remedy: str | None = None) -> None:
         self.reason = reason
-        self.path = None if path is None else Path(path)
+        self.path: Any = Path(path) if isinstance(path, str) and "://" not in path else path
         self.remedy = remedy
         super().__init__(reason, path, remedy)
 
@@ -29,7 +30,7 @@ class CrnetError(Exception):
         return _rebuild, (type(self), self.reason, self.path, self.remedy)
 
 
-def _rebuild(kind: type[CrnetError], reason: str, path: Path | None, remedy: str | None) -> CrnetError:
+def _rebuild(kind: type[CrnetError], reason: str, path: object, remedy: str | None) -> CrnetError:
     return kind(reason, path=path, remedy=remedy)
 
 

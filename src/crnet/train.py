@@ -53,6 +53,7 @@ from crnet.utils.files import remove_leftovers, write_arrays, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
 from crnet.utils.resumable import ResumableFolder
+from crnet.utils.storage import as_path
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
@@ -102,7 +103,7 @@ def train_system(
         ConfigError: `run_dir` holds a run of another configuration, or the configuration does not fit the data.
         CrnetError: A file cannot be read or written; see `crnet.training.parallel_streams.train_streams`.
     """
-    store, run_dir = Path(store), Path(run_dir)
+    store, run_dir = as_path(store), Path(run_dir)
     manifest = assign_splits(read_manifest(store), protocol)
     _require_labels(store, manifest)
     config = _with_audio_length(config, store, manifest)

@@ -11,6 +11,7 @@ from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, arg
 
 from crnet.text.encoders import supported_names
 from crnet.utils.device import Device, Precision
+from crnet.utils.storage import as_path
 
 GLOBAL_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--debug")
 HELP_FLAGS = ("-h", "--help")
@@ -132,6 +133,11 @@ class Command:
     verbose: Annotated[Flag, option("Log details.", short="-v")] = False
     quiet: Annotated[Flag, option("Log only warnings and show no progress.", short="-q")] = False
     debug: Annotated[Flag, option("Show the traceback of an error.")] = False
+
+    def __post_init__(self) -> None:
+        for name in ("source", "store"):  # the only arguments that may be URLs
+            if isinstance(value := getattr(self, name, None), Path):
+                object.__setattr__(self, name, as_path(value))
 
     @classmethod
     def defaults(cls, words: Sequence[str]) -> Self | None:

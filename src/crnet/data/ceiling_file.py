@@ -12,6 +12,7 @@ from typing import Any
 
 from crnet.errors import FormatError
 from crnet.utils.files import read_json
+from crnet.utils.storage import as_path
 
 CEILING_NAME = "ceiling.json"
 CEILING_FORMAT = 1
@@ -32,7 +33,7 @@ def read_ceiling(folder: Path | str) -> dict[str, Any] | None:
     Raises:
         FormatError: The file is damaged or has another format.
     """
-    path = Path(folder) / CEILING_NAME
+    path = as_path(folder) / CEILING_NAME
     if not path.is_file():
         return None
     document = read_json(path, "the ceiling of simulated data")

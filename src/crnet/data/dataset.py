@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from crnet.data.clip_rows import ClipRows, light_rows, place_of, scores_or_nan
 from crnet.data.manifest import ClipRow
 from crnet.data.store import ClipFile
 from crnet.data.transforms import VISUAL_STREAMS, Sample, TransformConfig, collate, derived_rng, read_sample
 from crnet.errors import ConfigError, CrnetError, LabelError
-from crnet.types import STREAMS, TARGETS, Batch, Stream, VisualStream
+from crnet.types import STREAMS, Batch, Stream, VisualStream
+from crnet.utils.storage import as_path
 
 if TYPE_CHECKING:
     from jaxtyping import Float64, Int64, UInt8
@@ -30,23 +32,26 @@ def stack_scores(rows: Sequence[ClipRow]) -> Float64[np.ndarray, "N 6"]:
     Raises:
         LabelError: A clip has no scores.
     """
-    missing = [row.clip_id for row in rows if row.scores is None]
-    if missing:
+    scores = scores_or_nan(rows)
+    missing = np.flatnonzero(np.isnan(scores).any(axis=1))
+    if len(missing):
         raise LabelError(
-            f"{len(missing)} of {len(rows)} clips have no scores, the first is {missing[0]}",
+            f"{len(missing)} of {len(rows)} clips have no scores, the first is {place_of(rows, int(missing[0]))[0]}",
             remedy="give their scores and prepare again, or take them out of the split",
         )
-    return np.array([row.scores for row in rows], dtype=np.float64).reshape(len(rows), len(TARGETS))
+    return scores
 
 
 def longest_audio_samples(store: Path | str, rows: Sequence[ClipRow]) -> int:
     """Return the length of the longest sound among `rows` at 16 kHz, at least 1; see `TransformConfig`."""
-    return max((len(ClipFile(Path(store) / row.file, row.clip_id).read_audio()) for row in rows), default=1) or 1
+    files = (ClipFile(as_path(store) / row.file, row.clip_id) for row in light_rows(rows))
+    return max((file.audio_samples for file in files), default=1) or 1
 
 
 def read_texts(store: Path | str, rows: Sequence[ClipRow]) -> Float64[np.ndarray, "N 4800"]:
     """Return the text vectors of the clips."""
-    return np.stack([ClipFile(Path(store) / row.file, row.clip_id).read_text() for row in rows]).astype(np.float64)
+    files = (ClipFile(as_path(store) / row.file, row.clip_id) for row in light_rows(rows))
+    return np.stack([file.read_text() for file in files]).astype(np.float64)
 
 
 class ClipDataset(Dataset[Sample]):
@@ -78,8 +83,8 @@ class ClipDataset(Dataset[Sample]):
         classes: Int64[np.ndarray, "N 6"] | None = None,
         training: bool = False,
     ) -> None:
-        self.store = Path(store)
-        self.rows = tuple(rows)
+        self.store = as_path(store)
+        self.rows = rows if isinstance(rows, ClipRows) else tuple(rows)
         self.config = config
         self.streams = tuple(streams)
         self.seed = seed
@@ -92,11 +97,11 @@ class ClipDataset(Dataset[Sample]):
         """Choose the epoch, from 0, that decides order and frames of the next pass."""
         self.epoch = epoch
 
-    def order(self) -> list[int]:
+    def order(self) -> Int64[np.ndarray, " N"]:
         """Return the indices of all clips in the order of this epoch."""
         if not self.training:
-            return list(range(len(self.rows)))
-        return derived_rng(self.seed, self.epoch, "order of clips").permutation(len(self.rows)).tolist()
+            return np.arange(len(self.rows))
+        return derived_rng(self.seed, self.epoch, "order of clips").permutation(len(self.rows))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -123,13 +128,13 @@ class ClipDataset(Dataset[Sample]):
         Raises:
             FormatError, ConfigError: As for indexing.
         """
-        row = self.rows[index]
-        rng = derived_rng(self.seed, epoch, f"frames of {row.clip_id}") if self.training else None
+        clip_id, name = place_of(self.rows, index)
+        rng = derived_rng(self.seed, epoch, f"frames of {clip_id}") if self.training else None
         try:
-            file = ClipFile(self.store / row.file, row.clip_id)
-            sample = read_sample(file, self.config, rng, self.streams, row.clip_id, out)
+            file = ClipFile(self.store / name, clip_id)
+            sample = read_sample(file, self.config, rng, self.streams, clip_id, out)
         except CrnetError as error:
-            error.path = error.path or self.store / row.file
+            error.path = error.path or self.store / name
             raise
         if self.scores is None or self.classes is None:
             return sample
@@ -196,13 +201,12 @@ class _GlobalBatches(Sampler[list[EpochIndex]]):
     def __iter__(self) -> Iterator[list[EpochIndex]]:
         epoch, order = self.dataset.epoch, self.dataset.order()
         if self.dataset.training:
-            batches = [order[start : start + self.size] for start in range(0, len(self) * self.size, self.size)]
-            batches = [batch[self.rank * self.share : (self.rank + 1) * self.share] for batch in batches]
+            starts = range(self.rank * self.share, len(self) * self.size, self.size)
         else:
-            own = order[self.rank :: self.ranks]
-            batches = [own[start : start + self.share] for start in range(0, len(own), self.share)]
-        for batch in batches:
-            yield [(epoch, index) for index in batch]
+            order = order[self.rank :: self.ranks]
+            starts = range(0, len(order), self.share)
+        for start in starts:
+            yield [(epoch, index) for index in order[start : start + self.share].tolist()]
 
 
 class Batches:

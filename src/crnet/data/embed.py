@@ -25,6 +25,7 @@ from crnet.text.encoder_interface import TextEncoder, encoder_label, is_same_enc
 from crnet.utils.files import read_json, remove_leftovers, write_error_remedy, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import short_fingerprint
+from crnet.utils.storage import as_path
 
 CLIPS_PER_BATCH = 64  # transcripts encoded together
 TASK = "embedding transcripts"
@@ -60,7 +61,7 @@ def embed(store: Path | str, encoder: TextEncoder, progress: Progress = no_progr
         FormatError: Not a store, or a clip file is damaged.
         StorageError: The disk is full or the store cannot be written.
     """
-    store = Path(store)
+    store = as_path(store)
     manifest = _read_manifest(store)
     if is_same_encoder(manifest.encoder, encoder.name) and (store / MANIFEST_NAME).is_file():
         # The vectors are right; only the path of the encoder's weights may have changed.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from crnet.data.manifest import ClipRow
+from crnet.data.sources.archives import Member
 from crnet.data.sources.dataset import Failure, LabelledClip, Video
 from crnet.data.store import RECOGNISED, clip_path, open_if_current, read_clip, write_clip
 from crnet.errors import ConfigError, CrnetError, FormatError, MediaError, MissingDependencyError, StorageError
@@ -22,11 +24,13 @@ from crnet.text.encoder_interface import TextEncoder
 from crnet.types import Clip
 from crnet.utils.files import CHUNK_BYTES
 from crnet.utils.resumable import short_fingerprint
+from crnet.utils.storage import RemotePath
 
 if TYPE_CHECKING:
     from crnet.media.settings import MediaSettings
 
 WORK_NAME = ".tmp-work"  # folder in a store for unpacked videos and archives
+LARGEST_DOWNLOAD_BYTES = 8 << 30  # of a video in object storage; a clip of FIv2 has about 3 MB
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +85,13 @@ class ExtractedClip:
     reused: bool
     changed: bool
     simulated: bool
+
+
+def work_folder(store: Path) -> Path:
+    """Return the local folder for unpacked videos and archives; for a store in object storage, one of this machine."""
+    if isinstance(store, RemotePath):
+        return Path(tempfile.gettempdir(), f"crnet-{os.getuid()}-{short_fingerprint(str(store))}")
+    return store / WORK_NAME
 
 
 def extract_clip(
@@ -156,7 +167,7 @@ def _extract(context: ExtractContext, job: ExtractJob) -> ExtractedClip:
     if not _is_utf8(job.clip.clip_id):
         raise MediaError("its name is not UTF-8", path=job.video.display_path, remedy="rename it")
     file = clip_path(job.clip.clip_id)
-    with _LocalVideo(job.video, context.store / WORK_NAME / PurePosixPath(file).stem) as video:
+    with _LocalVideo(job.video, work_folder(context.store) / PurePosixPath(file).stem) as video:
         content = video.size_and_crc32()
         fingerprint = _clip_fingerprint(context.fingerprint, job.clip, content)
         finished = _read_extracted(context.store, file, job.clip, fingerprint)
@@ -242,7 +253,9 @@ def _read_extracted(store: Path, file: str, clip: LabelledClip, fingerprint: str
 
 
 class _LocalVideo:
-    """A video as a local file. A member of an archive is unpacked when its path is first needed, and deleted on exit.
+    """A video as a local file.
+
+    A member of an archive is unpacked, and an object fetched, when its path is first needed, and deleted on exit.
 
     Args:
         video: The video.
@@ -250,31 +263,47 @@ class _LocalVideo:
     """
 
     def __init__(self, video: Video, temporary: Path) -> None:
-        self._location = video.location
+        self._location: Any = video.location
+        self._is_in_place = not isinstance(video.location, (Member, RemotePath))
         self._temporary = temporary
 
     @cached_property
     def path(self) -> Path:
         """The file."""
-        if isinstance(self._location, Path):
+        if self._is_in_place:
             return self._location
         unpacked = self._temporary.with_name(self._temporary.name + PurePosixPath(self._location.name).suffix)
         self._temporary = unpacked
-        self._location.extract(unpacked)
+        if isinstance(self._location, Member):
+            self._location.extract(unpacked)
+        else:
+            _download(self._location, unpacked)
         return unpacked
 
     def size_and_crc32(self) -> list[int]:
         """Return size in bytes and CRC-32 of the content, if possible from the archive's own directory."""
-        if isinstance(self._location, Path) or self._location.crc32 == 0:
-            return _size_and_crc32(self.path)
-        return [self._location.bytes_unpacked, self._location.crc32]
+        if isinstance(self._location, Member) and self._location.crc32 != 0:
+            return [self._location.bytes_unpacked, self._location.crc32]
+        return _size_and_crc32(self.path)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not isinstance(self._location, Path):
+        if not self._is_in_place:
             self._temporary.unlink(missing_ok=True)
+
+
+def _download(video: RemotePath, target: Path) -> None:
+    """Copy a video from object storage to a temporary file. All of it is read in any case: it is hashed and decoded."""
+    try:
+        video.download(target, LARGEST_DOWNLOAD_BYTES)
+    except FileNotFoundError as error:
+        raise MediaError("no longer exists", path=video, remedy="restore it") from error
+    except OSError as error:
+        raise MediaError(
+            f"cannot be read: {error.strerror or error}", path=video, remedy="copy it to a disk"
+        ) from error
 
 
 def _size_and_crc32(path: Path) -> list[int]:

@@ -7,12 +7,14 @@ import io
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from crnet.data.clip_rows import light_rows
 from crnet.data.manifest import Manifest
 from crnet.data.sources.dataset import Failure, LabelledClip
 from crnet.errors import FormatError
 from crnet.types import Split
 from crnet.utils.csv_cells import neutral_cell, original_cell
 from crnet.utils.files import write_text
+from crnet.utils.storage import as_path
 
 FAILURES_NAME = "failures.csv"
 LOCKED_NAME = "locked.csv"
@@ -60,9 +62,12 @@ def missing_clips(manifest: Manifest, splits: Collection[Split], store: Path | s
     Raises:
         FormatError: The list of failures or of locked clips is damaged.
     """
-    rows = [row for name in (FAILURES_NAME, LOCKED_NAME) for row in _read_rows(Path(store) / name)]
+    rows = [row for name in (FAILURES_NAME, LOCKED_NAME) for row in _read_rows(as_path(store) / name)]
     missing = {clip for clip, split in rows if split in splits}
-    return tuple(sorted(missing - {row.clip_id for row in manifest.clips} - {""}))
+    missing -= {""}
+    if missing:
+        missing.difference_update(row.clip_id for row in light_rows(manifest.clips))
+    return tuple(sorted(missing))
 
 
 def _read_rows(path: Path) -> list[tuple[str, str]]:

@@ -1,72 +1,38 @@
-"""The manifest of a store: `manifest.parquet`, one row for each clip, with labels, transcript and statistics."""
+"""The manifest of a store: `manifest.parquet`, one row for each clip, with labels, transcript and statistics.
+
+Above 65,536 clips, `manifest.parquet` lists parts that hold the rows (`crnet.data.manifest_parts`), and the rows stay
+in columns (`crnet.data.clip_rows`) instead of one Python object each.
+"""
 
 from __future__ import annotations
 
+import io
 import json
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from crnet.data.clip_row import GROUP_PREFIX as GROUP_PREFIX
+from crnet.data.clip_row import ClipRow as ClipRow
+from crnet.data.clip_row import check_columns, row_from, sort_key, table_of
+from crnet.data.clip_rows import ClipRows, rows_of_split
+from crnet.data.manifest_parts import ROWS_PER_PART, Part, delete_other_parts, read_parts, write_parts
 from crnet.errors import FormatError
-from crnet.types import DATA_SOURCES, SPLITS, TARGETS, DataSource, Split
+from crnet.types import DATA_SOURCES, DataSource, Split
 from crnet.utils.files import atomic_write, parse_json, require_regular_file
 from crnet.utils.resumable import fingerprint
+from crnet.utils.storage import RemotePath, as_path
 
 MANIFEST_FORMAT = 1
+PARTS_FORMAT = 2  # the manifest lists the parts that hold the rows
 MANIFEST_NAME = "manifest.parquet"
 EMBEDDING_NAME = "embedding.parquet"  # name of the manifest while `crnet embed` changes the clips
-GROUP_PREFIX = "group_"
 CONTENT_KEY = "crnet.sha256"  # entry of the schema's metadata with the hash of everything else
-MOST_CLIPS = 200_000  # First Impressions v2 has 10,000
+MOST_CLIPS = 200_000  # of a manifest without parts; First Impressions v2 has 10,000
 LARGEST_BYTES = 256 << 20  # of all values in Python; the transcripts of First Impressions v2 have about 3 MB
 ROWS_AT_ONCE = 256
 BYTES_PER_OBJECT = 48  # of a short text in Python, beside its letters
-
-
-@dataclass(frozen=True)
-class ClipRow:
-    """One clip of a store.
-
-    Attributes:
-        clip_id: Name of the clip, as in the annotation or the CSV.
-        file: Path of the clip file inside the store, with `/`.
-        split: Train, val or test; None for a clip without annotation.
-        scores: The six targets in [0, 1], in the order of `TARGETS`, as annotated (float64); None without annotation.
-        person: Name of the person in the clip, if the dataset gives it.
-        groups: Group of the clip by name of the grouping, such as {"gender": "female"}.
-        transcript: The words; "" if there are none or they are unknown.
-        duration_s: Length in seconds.
-        frames: Number of stored frames.
-        faces_found: Number of segments whose middle frame shows the face.
-        faces_looked_at: Number of segments.
-        warnings: What a user should know about the clip.
-    """
-
-    clip_id: str
-    file: str
-    split: Split | None = None
-    scores: tuple[float, ...] | None = None
-    person: str | None = None
-    groups: Mapping[str, str] = field(default_factory=dict)
-    transcript: str = ""
-    duration_s: float = 0.0
-    frames: int = 0
-    faces_found: int = 0
-    faces_looked_at: int = 0
-    warnings: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.split is not None and self.split not in SPLITS:
-            raise FormatError(f"clip {self.clip_id}: split {self.split!r} is not one of {', '.join(SPLITS)}")
-        if self.scores is not None and (
-            len(self.scores) != len(TARGETS) or not all(0 <= score <= 1 for score in self.scores)
-        ):
-            raise FormatError(f"clip {self.clip_id}: scores are not {len(TARGETS)} numbers in [0, 1]")
-        inside = PurePosixPath(self.file)
-        if not self.file or inside.is_absolute() or ".." in inside.parts or "\\" in self.file:
-            raise FormatError(f"clip {self.clip_id}: file {self.file!r} is not inside the store")
 
 
 @dataclass(frozen=True)
@@ -74,14 +40,14 @@ class Manifest:
     """The content of a store.
 
     Attributes:
-        clips: The rows. They are sorted by split (train, val, test, none) and clip id.
+        clips: The rows, as a tuple or as `ClipRows`. They are sorted by split (train, val, test, none) and clip id.
         source: The kind of dataset that the clips come from.
         settings: The settings they were prepared with, as JSON values.
         fingerprint: Fingerprint of settings and encoder; stores with equal fingerprints can be mixed.
         encoder: Name of the text encoder.
     """
 
-    clips: tuple[ClipRow, ...]
+    clips: Sequence[ClipRow]
     source: DataSource
     settings: dict[str, Any]
     fingerprint: str
@@ -90,40 +56,24 @@ class Manifest:
     def __post_init__(self) -> None:
         if self.source not in DATA_SOURCES:
             raise FormatError(f"unknown source {self.source!r}")
+        if isinstance(self.clips, ClipRows):
+            return  # checked and sorted
         if len({row.clip_id for row in self.clips}) != len(self.clips):
             raise FormatError("a clip is listed twice")
-        object.__setattr__(self, "clips", tuple(sorted(self.clips, key=_sort_key)))
+        object.__setattr__(self, "clips", tuple(sorted(self.clips, key=sort_key)))
 
-    def rows(self, split: Split | None) -> tuple[ClipRow, ...]:
+    def rows(self, split: Split | None) -> Sequence[ClipRow]:
         """Return the rows of one split; None: the rows without a split."""
-        return tuple(row for row in self.clips if row.split == split)
+        return rows_of_split(self.clips, split)
 
 
-# pyarrow is imported where it is used: the workers of `prepare` and prediction never need it, which saves 40 MB and a
-# tenth of a second.
-
-
-def _columns() -> list[tuple[str, Any]]:
-    """Return the columns that every manifest has, and their types."""
-    import pyarrow as pa
-
-    return [
-        ("clip", pa.string()),
-        ("file", pa.string()),
-        ("split", pa.string()),
-        *((target, pa.float64()) for target in TARGETS),
-        ("person", pa.string()),
-        ("transcript", pa.string()),
-        ("duration_s", pa.float64()),
-        ("frames", pa.int32()),
-        ("faces_found", pa.int32()),
-        ("faces_looked_at", pa.int32()),
-        ("warnings", pa.list_(pa.string())),
-    ]
-
-
-def write_manifest(store: Path | str, manifest: Manifest) -> None:
+def write_manifest(store: Path | str, manifest: Manifest, rows_per_part: int = ROWS_PER_PART) -> None:
     """Write `manifest.parquet` in one step. Equal manifests give equal bytes (with the same version of pyarrow).
+
+    Args:
+        store: The clip store.
+        manifest: Its manifest.
+        rows_per_part: The rows of a larger manifest go into parts of this size.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
@@ -131,30 +81,26 @@ def write_manifest(store: Path | str, manifest: Manifest) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = manifest.clips
-    columns: dict[str, list[Any]] = {
-        "clip": [row.clip_id for row in rows],
-        **{name: [getattr(row, name) for row in rows] for name in ("file", "split", "person", "transcript")},
-        **{t: [None if row.scores is None else row.scores[i] for row in rows] for i, t in enumerate(TARGETS)},
-        **{name: [getattr(row, name) for row in rows] for name in ("duration_s", "frames")},
-        **{name: [getattr(row, name) for row in rows] for name in ("faces_found", "faces_looked_at")},
-        "warnings": [list(row.warnings) for row in rows],
-    }
-    groups = sorted({name for row in rows for name in row.groups})
-    types = [*_columns(), *((GROUP_PREFIX + name, pa.string()) for name in groups)]
-    columns |= {GROUP_PREFIX + name: [row.groups.get(name) for row in rows] for name in groups}
+    store = as_path(store)
     metadata = {
-        "crnet.format": str(MANIFEST_FORMAT),
         "crnet.source": manifest.source,
         "crnet.settings": json.dumps(manifest.settings, sort_keys=True, allow_nan=False),
         "crnet.fingerprint": manifest.fingerprint,
         "crnet.encoder": manifest.encoder,
-        CONTENT_KEY: _content_sha256(manifest),
     }
-    schema = pa.schema(types, metadata=metadata)
-    table = pa.Table.from_arrays([pa.array(columns[name], kind) for name, kind in types], schema=schema)
-    with atomic_write(Path(store) / MANIFEST_NAME) as temporary:
+    parts: list[Part] = []
+    if len(manifest.clips) <= rows_per_part:
+        metadata = {"crnet.format": str(MANIFEST_FORMAT), **metadata, CONTENT_KEY: _content_sha256(manifest)}
+        table = table_of(manifest.clips, metadata)
+    else:
+        parts = write_parts(store, manifest.clips, rows_per_part)
+        listed = [asdict(part) for part in parts]
+        metadata = {"crnet.format": str(PARTS_FORMAT), **metadata}
+        metadata[CONTENT_KEY] = fingerprint([metadata, listed])
+        table = pa.Table.from_pylist(listed).replace_schema_metadata(metadata)
+    with atomic_write(store / MANIFEST_NAME) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+    delete_other_parts(store, parts)
 
 
 def read_manifest(store: Path | str) -> Manifest:
@@ -163,7 +109,7 @@ def read_manifest(store: Path | str) -> Manifest:
     Raises:
         FormatError: Missing (the folder is an unfinished store or no store), damaged, or of another format version.
     """
-    store = Path(store)
+    store = as_path(store)
     path = store / MANIFEST_NAME
     if not path.is_file() and (store / EMBEDDING_NAME).is_file():
         raise FormatError(
@@ -192,39 +138,53 @@ def read_manifest_file(path: Path) -> Manifest:
 
     try:
         require_regular_file(path)
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(io.BytesIO(path.read_bytes()) if isinstance(path, RemotePath) else path)
         metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
-        _check_table(metadata, file.schema_arrow)
+        version = _check_version(metadata)
         _check_size(file.metadata)
+        if version == PARTS_FORMAT:
+            clips: Sequence[ClipRow] = _read_listed_parts(path.parent, file, metadata)
+        else:
+            check_columns(file.schema_arrow)
+            clips = tuple(map(row_from, _read_rows(file)))
         manifest = Manifest(
-            clips=tuple(map(_clip_row, _read_rows(file))),
+            clips=clips,
             source=metadata["crnet.source"],
             settings=parse_json(metadata["crnet.settings"]),
             fingerprint=metadata["crnet.fingerprint"],
             encoder=metadata["crnet.encoder"],
         )
-        _check_content(metadata, manifest)
+        if version == MANIFEST_FORMAT:
+            _check_content(metadata, manifest)
         return manifest
     except FormatError as error:
-        raise FormatError(error.reason, path=path, remedy=error.remedy or "run `crnet prepare` again") from error
+        remedy = error.remedy or "run `crnet prepare` again"
+        raise FormatError(error.reason, path=error.path or path, remedy=remedy) from error
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         reason = f"not a manifest, or damaged: {type(error).__name__}: {error}"
         raise FormatError(reason, path=path, remedy="run `crnet prepare` again") from error
 
 
-def _check_table(metadata: Mapping[str, str], schema: Any) -> None:
+def _check_version(metadata: Mapping[str, str]) -> int:
     version = metadata.get("crnet.format")
     if version is None:
         raise FormatError("a Parquet file, but not a manifest of crnet")
-    if version != str(MANIFEST_FORMAT):
-        newer = version.isdecimal() and int(version) > MANIFEST_FORMAT
+    if version not in (str(MANIFEST_FORMAT), str(PARTS_FORMAT)):
+        newer = version.isdecimal() and int(version) > PARTS_FORMAT
         raise FormatError(
-            f"a manifest of format {version}; this version of crnet reads format {MANIFEST_FORMAT}",
+            f"a manifest of format {version}; this version of crnet reads formats {MANIFEST_FORMAT} and {PARTS_FORMAT}",
             remedy="use a newer crnet" if newer else None,
         )
-    for name, kind in _columns():
-        if name not in schema.names or schema.field(name).type != kind:
-            raise FormatError(f"column {name} is missing or not of type {kind}")
+    return int(version)
+
+
+def _read_listed_parts(store: Path, file: Any, metadata: Mapping[str, str]) -> ClipRows:
+    """Read the parts that a manifest lists."""
+    parts = [Part(**values) for values in _read_rows(file)]
+    recorded = {name: value for name, value in metadata.items() if name.startswith("crnet.") and name != CONTENT_KEY}
+    if metadata.get(CONTENT_KEY) != fingerprint([recorded, [asdict(part) for part in parts]]):
+        raise FormatError("damaged or edited: its parts are not those that were written")
+    return read_parts(store, parts)
 
 
 def _content_sha256(manifest: Manifest) -> str:
@@ -274,32 +234,3 @@ def _read_rows(file: Any) -> Iterator[dict[str, Any]]:
 def _count_values(column: Any) -> int:
     """Return the number of values in a column, counting each element of its lists."""
     return len(column) + (len(column.flatten()) if hasattr(column, "offsets") else 0)
-
-
-def _clip_row(values: dict[str, Any]) -> ClipRow:
-    scores = tuple(values[target] for target in TARGETS)
-    is_known = [score is not None and math.isfinite(score) for score in scores]
-    if any(is_known) and not all(is_known):
-        raise FormatError(f"clip {values['clip']}: some targets have no score")
-    return ClipRow(
-        clip_id=values["clip"],
-        file=values["file"],
-        split=values["split"],
-        scores=scores if all(is_known) else None,
-        person=values["person"],
-        groups={
-            name.removeprefix(GROUP_PREFIX): group
-            for name, group in values.items()
-            if name.startswith(GROUP_PREFIX) and group is not None
-        },
-        transcript=values["transcript"],
-        duration_s=values["duration_s"],
-        frames=values["frames"],
-        faces_found=values["faces_found"],
-        faces_looked_at=values["faces_looked_at"],
-        warnings=tuple(values["warnings"]),
-    )
-
-
-def _sort_key(row: ClipRow) -> tuple[int, str]:
-    return (len(SPLITS) if row.split is None else SPLITS.index(row.split), row.clip_id)

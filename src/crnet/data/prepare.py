@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from crnet.data.ceiling_file import CEILING_NAME
 from crnet.data.extract import (
-    WORK_NAME,
     ClipExtractor,
     ExtractContext,
     ExtractedClip,
     ExtractJob,
     extract_clip,
     extract_to_store,
+    work_folder,
 )
 from crnet.data.failures import FAILURES_NAME, LOCKED_NAME, write_failures, write_locked
 from crnet.data.manifest import EMBEDDING_NAME, MANIFEST_NAME, Manifest, write_manifest
 from crnet.data.missing_videos import sort_missing
 from crnet.data.sources.archive_keys import KeyLookup, ask_for_key
-from crnet.data.sources.archives import NO_KEY
+from crnet.data.sources.archives import NO_KEY, Member
 from crnet.data.sources.dataset import Dataset, Failure, LabelledClip, LockedArchive
 from crnet.data.sources.open_dataset import open_dataset
 from crnet.data.store import CLIP_FORMAT
@@ -39,6 +39,8 @@ from crnet.utils.executors import LOCAL, Executor, WorkerDied, choose_executor
 from crnet.utils.files import leaves_no_leftovers, remove_leftovers, write_bytes, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import ResumableFolder, short_fingerprint
+from crnet.utils.storage import RemotePath, as_path
+from crnet.utils.storage_lock import folder_lock
 
 if TYPE_CHECKING:
     from crnet.media.settings import MediaSettings
@@ -176,7 +178,7 @@ def prepare(
         LabelError, ArchiveError: Labels or archives are unusable.
         StorageError: The disk is full or `store` cannot be written.
     """
-    source, store = Path(source), Path(store)
+    source, store = as_path(source), as_path(store)
     executor = choose_executor(engine, workers)
     if source.resolve() == store.resolve():
         raise UsageError("is both the dataset and the store", path=store, remedy="give another folder for the store")
@@ -185,18 +187,20 @@ def prepare(
     recorded = store_settings(settings, encoder, recogniser)
     earlier = store_settings(settings, encoder, recogniser, earlier=True)
     dataset = open_dataset(source, keys, exclude=store)
-    _begin(store, recorded, earlier)
-    _log_space(dataset, store, settings)
     context = ExtractContext(
         store, encoder, settings, recorded["fingerprint"], earlier["fingerprint"], extract, recogniser
     )
-    try:
-        with leaves_no_leftovers(store):
-            tally = _extract_all(dataset, context, executor, limits or FileLimits(), progress, source)
-            remove_leftovers(store)  # of workers that were killed while they wrote
-            return _finish(source, store, dataset, tally, recorded, encoder.name)
-    finally:
-        shutil.rmtree(store / WORK_NAME, ignore_errors=True)
+    with folder_lock(store) as check_lock:
+        _begin(store, recorded, earlier)
+        _log_space(dataset, store, settings)
+        try:
+            with leaves_no_leftovers(store):
+                tally = _extract_all(dataset, context, executor, limits or FileLimits(), progress, source)
+                remove_leftovers(store)  # of workers that were killed while they wrote
+                check_lock()
+                return _finish(source, store, dataset, tally, recorded, encoder.name)
+        finally:
+            shutil.rmtree(work_folder(store), ignore_errors=True)
 
 
 def _default_settings() -> MediaSettings:
@@ -208,14 +212,14 @@ def _default_settings() -> MediaSettings:
 def _begin(store: Path, settings: dict[str, Any], earlier: dict[str, Any]) -> None:
     """Create the store's folder, or check that its work can be resumed; delete what a killed run left."""
     begun = STORE_FOLDER.check(store, settings, earlier)
-    shutil.rmtree(store / WORK_NAME, ignore_errors=True)
+    shutil.rmtree(work_folder(store), ignore_errors=True)
     try:
         remove_leftovers(store)
         # Without a manifest the store is unfinished.
         (store / MANIFEST_NAME).unlink(missing_ok=True)
         (store / LOCKED_NAME).unlink(missing_ok=True)
         (store / EMBEDDING_NAME).unlink(missing_ok=True)
-        (store / WORK_NAME).mkdir(parents=True)
+        work_folder(store).mkdir(mode=0o700, parents=True)
     except OSError as error:
         raise StorageError(
             f"cannot be written: {error.strerror}", path=store, remedy="choose another folder"
@@ -225,6 +229,8 @@ def _begin(store: Path, settings: dict[str, Any], earlier: dict[str, Any]) -> No
 
 
 def _log_space(dataset: Dataset, store: Path, settings: MediaSettings) -> None:
+    if isinstance(store, RemotePath):
+        return
     frames = TYPICAL_FRAMES
     if settings.frames_per_segment is not None:
         frames = min(frames, settings.segments * settings.frames_per_segment)
@@ -246,7 +252,7 @@ def _extract_all(
     """Extract every clip that has a video; add the clips without one to the failures."""
     tally = _Tally()
     progress(TASK, 0, len(dataset.clips))
-    jobs = _jobs(dataset, context.store / WORK_NAME, tally)
+    jobs = _jobs(dataset, work_folder(context.store), tally)
     job_limits = limits.of_jobs(_video_bytes, limit_memory=context.recogniser is None)
     function = functools.partial(extract_to_store, context)
     results = executor.run(function, jobs, limits=job_limits, writes_to=context.store, reads=[source])
@@ -296,7 +302,7 @@ def _dead_worker_failure(job: ExtractJob, death: WorkerDied) -> Failure:
 
 def _video_bytes(job: ExtractJob) -> int:
     location = job.video.location
-    return file_size(location) if isinstance(location, Path) else location.bytes_unpacked
+    return location.bytes_unpacked if isinstance(location, Member) else file_size(location)
 
 
 def _finish(

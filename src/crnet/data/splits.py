@@ -13,8 +13,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal, Self, TypeVar
 
+import numpy as np
+
+from crnet.data.clip_rows import ClipRows, light_rows, scores_or_nan, select_rows
 from crnet.data.manifest import ClipRow, Manifest
 from crnet.errors import LabelError, UsageError
 from crnet.types import SPLITS, Split
@@ -110,19 +114,22 @@ def assign_splits(manifest: Manifest, protocol: SplitProtocol) -> Manifest:
     """
     if protocol.kind == "official":
         return manifest
-    rows = tuple(row for row in manifest.clips if row.scores is not None)
+    clips = manifest.clips
+    rows = select_rows(clips, ~np.isnan(scores_or_nan(clips)[:, 0]))
     groups = _protocol_groups(rows, protocol)
     if protocol.kind == "grouped-kfold":
         split_by_clip = _assign_folds(groups, protocol)
     else:
-        sizes = Counter(row.split for row in rows if row.split is not None)
+        sizes = Counter(row.split for row in light_rows(rows) if row.split is not None)
         split_by_clip = _assign_shares(groups, sizes if all(sizes[split] for split in SPLITS) else DEFAULT_SHARES)
     if len(groups) < max(len(SPLITS), protocol.folds) or set(split_by_clip.values()) != set(SPLITS):
         raise LabelError(f"{protocol}: too few videos or persons: {len(groups)}", remedy="choose another protocol")
-    return replace(manifest, clips=tuple(replace(row, split=split_by_clip.get(row.clip_id)) for row in manifest.clips))
+    if isinstance(clips, ClipRows):
+        return replace(manifest, clips=clips.with_splits(split_by_clip.get))
+    return replace(manifest, clips=tuple(replace(row, split=split_by_clip.get(row.clip_id)) for row in clips))
 
 
-def split_validation(rows: Sequence[ClipRow]) -> tuple[tuple[ClipRow, ...], tuple[ClipRow, ...]]:
+def split_validation(rows: Sequence[ClipRow]) -> tuple[Sequence[ClipRow], Sequence[ClipRow]]:
     """Divide the validation clips, in the same way every time.
 
     Args:
@@ -139,11 +146,9 @@ def split_validation(rows: Sequence[ClipRow]) -> tuple[tuple[ClipRow, ...], tupl
         if len(calibration) + len(groups[name]) <= len(rows) // 2:
             calibration.update(groups[name])
     if len(calibration) < FEWEST_CALIBRATION_CLIPS:
-        return tuple(rows), ()
-    return (
-        tuple(row for row in rows if row.clip_id not in calibration),
-        tuple(row for row in rows if row.clip_id in calibration),
-    )
+        return rows if isinstance(rows, ClipRows) else tuple(rows), ()
+    calibrates = np.array([row.clip_id in calibration for row in light_rows(rows)], dtype=bool)
+    return select_rows(rows, ~calibrates), select_rows(rows, calibrates)
 
 
 def training_fingerprint(manifest: Manifest) -> str:
@@ -151,8 +156,12 @@ def training_fingerprint(manifest: Manifest) -> str:
 
     If it differs between a system and a store, some test clips of the store may have trained the system.
     """
-    names = [f"{row.split}/{row.clip_id}" for row in manifest.clips if row.split in ("train", "val") and row.scores]
-    return content_fingerprint(["\n".join(sorted(names)).encode()])
+    training_splits: tuple[Split, ...] = ("train", "val")
+    # The names are sorted, because the rows of a split are.
+    rows = (row for split in training_splits for row in light_rows(manifest.rows(split)))
+    names = (f"{row.split}/{row.clip_id}" for row in rows if row.scores)
+    first = next(names, "")
+    return content_fingerprint(chain([first.encode()], (f"\n{name}".encode() for name in names)))
 
 
 def overlap_with_other_splits(manifest: Manifest, split: Split) -> dict[str, frozenset[str]]:
@@ -162,7 +171,9 @@ def overlap_with_other_splits(manifest: Manifest, split: Split) -> dict[str, fro
         Clip ids under "video" and "person". "person" is present only if every annotated clip names its person, and
         "video" only if it differs from "person".
     """
-    rows = tuple(row for row in manifest.clips if row.scores is not None and row.split is not None)
+    clips = manifest.clips
+    annotated = select_rows(clips, ~np.isnan(scores_or_nan(clips)[:, 0]))
+    rows = tuple(row for row in light_rows(annotated) if row.split is not None)
     groupings: dict[str, Callable[[ClipRow], str]] = {"video": source_video}
     if rows and all(row.person is not None for row in rows):
         groupings["person"] = lambda row: str(row.person)
@@ -193,10 +204,10 @@ def video_of_clip(clip_id: str) -> str:
     return match["video"] if match else clip_id
 
 
-def group_clips(rows: Iterable[ClipRow], group_name: Callable[[ClipRow], str]) -> dict[str, list[str]]:
+def group_clips(rows: Sequence[ClipRow], group_name: Callable[[ClipRow], str]) -> dict[str, list[str]]:
     """Return the clip ids of each group, in the order of `rows`."""
     groups: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
+    for row in light_rows(rows):
         groups[group_name(row)].append(row.clip_id)
     return groups
 
@@ -229,7 +240,7 @@ def _protocol_groups(rows: Sequence[ClipRow], protocol: SplitProtocol) -> dict[s
         return groups
     if protocol.kind == "grouped-kfold":
         return _group_by_video_and_person(rows)
-    nameless = [row.clip_id for row in rows if row.person is None]
+    nameless = [row.clip_id for row in light_rows(rows) if row.person is None]
     if nameless:
         raise LabelError(
             f"{protocol}: {len(nameless)} of {len(rows)} clips name no person, the first is {nameless[0]}",
@@ -247,7 +258,7 @@ def _group_by_video_and_person(rows: Sequence[ClipRow]) -> dict[str, list[str]]:
             name = parent[name]
         return name
 
-    for row in rows:
+    for row in light_rows(rows):
         names = [source_video(row)] if row.person is None else [source_video(row), f"person {row.person}"]
         first, last = sorted((root(names[0]), root(names[-1])))
         parent[last] = first

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
@@ -22,6 +22,7 @@ from crnet.data.tensor_file import TensorFile, write_tensor_file
 from crnet.errors import FormatError
 from crnet.types import LONGEST_S, TEXT_DIMENSIONS, Clip, VisualStream
 from crnet.utils.resumable import content_fingerprint
+from crnet.utils.storage import RemotePath, as_path
 
 CLIP_FORMAT = 1
 """Version of the clip file. It increases when a reader of the older version could misread the newer one."""
@@ -68,8 +69,8 @@ class ClipSource(Protocol):
     def duration_s(self) -> float:
         """Length of the video in seconds."""
 
-    def jpeg(self, stream: VisualStream, frame: int) -> bytes:
-        """Return the JPEG file of one frame."""
+    def jpegs(self, stream: VisualStream, frames: Sequence[int]) -> list[bytes]:
+        """Return the JPEG files of some frames."""
 
     def read_audio(self) -> NDArray[np.int16]:
         """Return the sound: int16 [n], mono, 16 kHz."""
@@ -88,9 +89,9 @@ class _ClipInMemory:
         self.segments = clip.segments
         self.duration_s = clip.duration_s
 
-    def jpeg(self, stream: VisualStream, frame: int) -> bytes:
-        """Return the JPEG file of one frame."""
-        return self.clip.jpeg(stream, frame)
+    def jpegs(self, stream: VisualStream, frames: Sequence[int]) -> list[bytes]:
+        """Return the JPEG files of some frames."""
+        return [self.clip.jpeg(stream, frame) for frame in frames]
 
     def read_audio(self) -> NDArray[np.int16]:
         """Return the sound: int16 [n], mono, 16 kHz."""
@@ -124,7 +125,7 @@ class ClipFile:
     """
 
     def __init__(self, path: Path | str, clip_id: str | None = None) -> None:
-        self.path = path = Path(path)
+        self.path = path = as_path(path)
         with _format_errors(path):
             self._file = TensorFile(path)
             self.metadata = self._file.metadata
@@ -152,13 +153,20 @@ class ClipFile:
         """Fingerprint of everything the clip was made from; "" if it was written without one."""
         return self.metadata.get(FINGERPRINT_ENTRY, "")
 
-    def jpeg(self, stream: VisualStream, frame: int) -> bytes:
-        """Return the JPEG file of one frame."""
-        start, end = self._offsets[stream][frame : frame + 2].tolist()
+    def jpegs(self, stream: VisualStream, frames: Sequence[int]) -> list[bytes]:
+        """Return the JPEG files of some frames."""
+        offsets = self._offsets[stream]
         try:
-            return self._file.read(start, end)
+            return self._file.read_ranges([(int(offsets[frame]), int(offsets[frame + 1])) for frame in frames])
         except OSError as error:
             raise FormatError(f"cannot be read: {error.strerror}", path=self.path, remedy=PREPARE_AGAIN) from error
+
+    @property
+    def audio_samples(self) -> int:
+        """Length of the sound at 16 kHz, from the header alone."""
+        with _format_errors(self.path):
+            start, end = self._file.byte_range("audio")
+            return (end - start) // np.dtype(TENSORS["audio"][1]).itemsize
 
     def read_audio(self) -> NDArray[np.int16]:
         """Return the sound: int16 [n], mono, 16 kHz."""
@@ -186,14 +194,18 @@ class ClipFile:
 
 
 def open_if_current(path: Path, fingerprint: str) -> ClipFile | None:
-    """Open a clip file that is complete, undamaged and has this fingerprint; return None if there is none."""
-    if not path.is_file():
+    """Open a clip file that is complete, undamaged and has this fingerprint; return None if there is none.
+
+    Object storage checks the content itself when it is written, so an object's content is not fetched.
+    """
+    if not isinstance(path, RemotePath) and not path.is_file():
         return None
     try:
         file = ClipFile(path)
         if file.fingerprint != fingerprint:
             return None
-        file.check()
+        if not isinstance(path, RemotePath):
+            file.check()
     except FormatError:
         return None
     return file
@@ -227,7 +239,7 @@ def write_clip(path: Path | str, clip: Clip, fingerprint: str = "") -> None:
     }
     metadata = _clip_metadata(clip, fingerprint)
     metadata[CONTENT_ENTRY] = _content_sha256(metadata, arrays.__getitem__)
-    write_tensor_file(Path(path), arrays, {name: kind for name, (kind, _) in TENSORS.items()}, metadata)
+    write_tensor_file(as_path(path), arrays, {name: kind for name, (kind, _) in TENSORS.items()}, metadata)
 
 
 def read_clip(path: Path | str, clip_id: str | None = None) -> Clip:
@@ -240,7 +252,7 @@ def read_clip(path: Path | str, clip_id: str | None = None) -> Clip:
     Raises:
         FormatError: Missing, damaged, foreign, of another clip or of another format version.
     """
-    path = Path(path)
+    path = as_path(path)
     with _format_errors(path):
         file = TensorFile(path)
         _check_version(file.metadata)

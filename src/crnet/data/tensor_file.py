@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from crnet.utils.files import atomic_write, require_regular_file
+from crnet.data.byte_source import open_bytes
+from crnet.utils.files import atomic_write
 
 MAX_HEADER_BYTES = 1 << 20  # a clip's header names eleven arrays and has a few lines of metadata
 MAX_FILE_BYTES = 2 << 30  # an hour of clip with every frame has about 1.2 GB
@@ -41,9 +41,8 @@ class TensorFile:
     """
 
     def __init__(self, path: Path) -> None:
-        require_regular_file(path)
-        self._file = os.open(path, os.O_RDONLY)
-        self._size = os.fstat(self._file).st_size
+        self._source = open_bytes(path)
+        self._size = self._source.size
         if self._size > MAX_FILE_BYTES:
             raise ValueError(f"it has {self._size} bytes, the limit is {MAX_FILE_BYTES}")
         self._start = LENGTH_BYTES + int.from_bytes(self.read(0, LENGTH_BYTES), "little")
@@ -54,13 +53,13 @@ class TensorFile:
         if self._size != max(self.byte_range(name)[1] for name in self._header):
             raise ValueError("it is longer than its header says")
 
-    def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            os.close(self._file)
-
     def read(self, start: int, end: int) -> bytes:
         """Return the bytes of the file from `start` to before `end`."""
-        return os.pread(self._file, end - start, start)
+        return self._source.read(start, end)
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return several parts of the file; object storage fetches them together."""
+        return self._source.read_ranges(ranges)
 
     def byte_range(self, name: str) -> tuple[int, int]:
         """Return where an array begins and ends in the file."""
@@ -87,8 +86,8 @@ class TensorFile:
             raise ValueError(f"{name} is {entry['dtype']}{stored_shape}")
         if math.prod(stored_shape) * np.dtype(kind[1]).itemsize != end - start:
             raise ValueError(f"the size of {name} does not match its shape")
-        content = bytearray(end - start)
-        if os.preadv(self._file, [content], start) != len(content):
+        content = bytearray(self.read(start, end))  # arrays of it can be written
+        if len(content) != end - start:
             raise ValueError(f"{name} is cut short")
         return np.frombuffer(content, kind[1]).reshape(stored_shape)
 

@@ -251,7 +251,7 @@ def _read_frames(
     for stream in streams:
         # The memory stays channels-last, as JPEG decodes it and as 2-D convolutions prefer it. Reordering it would
         # take the loader a tenth longer, and the network would undo it.
-        jpeg_files = [source.jpeg(stream, index) for index in indices]
+        jpeg_files = source.jpegs(stream, indices)
         pictures = decode_frames(jpeg_files, config.pixels, out=None if out is None else out[stream])
         frames = pictures.transpose(0, 3, 1, 2)  # [T, H, W, 3] -> [T, 3, H, W]
         visual[stream] = frames if rng is None else augment(frames, config, rng)

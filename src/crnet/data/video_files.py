@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from crnet.errors import UsageError
+from crnet.utils.storage import RemotePath
 
 VIDEO_SUFFIXES = frozenset(
     (
@@ -30,6 +31,8 @@ def is_video(name: str) -> bool:
 
 def is_regular(path: Path) -> bool:
     """Whether the path, after links, is a regular file. Reading a pipe or a device could block forever."""
+    if isinstance(path, RemotePath):
+        return path.is_file()
     return os.path.isfile(path)  # noqa: PTH113  # unlike Path.is_file, returns False for any inaccessible path
 
 
@@ -45,6 +48,8 @@ def find_files(root: Path, exclude: Path | None = None) -> list[Path]:
     """
     if root.is_file():
         return [root]
+    if isinstance(root, RemotePath):
+        return _find_objects(root, exclude)
     files: list[Path] = []
     visited: set[Path] = set()
     excluded = None if exclude is None else exclude.resolve()
@@ -63,6 +68,20 @@ def find_files(root: Path, exclude: Path | None = None) -> list[Path]:
         if len(files) > MOST_FILES:
             raise UsageError(f"holds more than {MOST_FILES} files", path=root, remedy="give the dataset's own folder")
     return files
+
+
+def _find_objects(root: RemotePath, exclude: Path | None) -> list[Path]:
+    """Return all objects below a folder, with the same exceptions as `find_files`."""
+    found = root.find()
+    if len(found) > MOST_FILES:
+        raise UsageError(f"holds more than {MOST_FILES} files", path=root, remedy="give the dataset's own folder")
+    excluded = f"{exclude}/" if isinstance(exclude, RemotePath) else None
+    return [
+        path
+        for path in found
+        if not any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(root).parts)
+        and not (excluded and str(path).startswith(excluded))
+    ]
 
 
 def refuse_folder(path: Path | str) -> None:

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from crnet.bundle.bundle import Bundle
+from crnet.data.clip_rows import scores_or_nan, select_rows
 from crnet.data.failures import FAILURES_NAME, LOCKED_NAME, missing_clips
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.data.splits import OFFICIAL, SplitProtocol, assign_splits, training_fingerprint
@@ -29,7 +32,7 @@ class EvaluationClips:
 
     split: Split
     manifest: Manifest
-    rows: tuple[ClipRow, ...]
+    rows: Sequence[ClipRow]
     missing: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -50,15 +53,19 @@ def select_clips(bundle: Bundle, store: Path, split: Split, allow_missing: bool)
     return EvaluationClips(split, manifest, rows, missing, warnings)
 
 
-def annotated_rows(manifest: Manifest, split: Split, store: Path) -> tuple[ClipRow, ...]:
+def _annotated(rows: Sequence[ClipRow]) -> Sequence[ClipRow]:
+    return select_rows(rows, ~np.isnan(scores_or_nan(rows)[:, 0]))
+
+
+def annotated_rows(manifest: Manifest, split: Split, store: Path) -> Sequence[ClipRow]:
     """Return the annotated clips of a split.
 
     Raises:
         LabelError: There are none.
     """
-    rows = tuple(row for row in manifest.rows(split) if row.scores is not None)
+    rows = _annotated(manifest.rows(split))
     if not rows:
-        annotated = [name for name in SPLITS if any(row.scores is not None for row in manifest.rows(name))]
+        annotated = [name for name in SPLITS if _annotated(manifest.rows(name))]
         raise LabelError(
             f"no annotated clips in the {split} split",
             path=store,

@@ -30,6 +30,7 @@ from crnet.train import train_system
 from crnet.types import Split
 from crnet.utils.device import Device
 from crnet.utils.progress import Progress, no_progress
+from crnet.utils.storage import as_path
 
 PROTOCOLS_FOLDER = "protocols"
 
@@ -78,7 +79,7 @@ def evaluate_protocol(
         UsageError: The training split of a grouped-kfold, which holds every clip several times.
         CrnetError: See `crnet.train.train_system` and `crnet.evaluation.evaluate.evaluate`.
     """
-    run_dir, store = Path(run_dir), Path(store)
+    run_dir, store = Path(run_dir), as_path(store)
     if split == "train" and len(protocol.single_folds) > 1:
         raise UsageError("the folds' training splits overlap", remedy="evaluate test or val")
     _refuse_before_training(store, protocol, split, allow_missing)

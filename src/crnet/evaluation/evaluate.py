@@ -17,6 +17,7 @@ from crnet.bundle.bundle import Bundle
 from crnet.bundle.load import load_bundle, load_visual_fusion
 from crnet.config import reads_words
 from crnet.data.ceiling_file import read_ceiling
+from crnet.data.dataset import stack_scores
 from crnet.data.manifest import ClipRow
 from crnet.data.splits import OFFICIAL, overlap_with_other_splits, training_fingerprint
 from crnet.evaluation.clip_selection import EvaluationClips, select_clips
@@ -31,6 +32,7 @@ from crnet.utils.device import choose_device
 from crnet.utils.files import remove_leftovers
 from crnet.utils.number_format import decimal
 from crnet.utils.progress import Progress, no_progress
+from crnet.utils.storage import as_path
 
 Predictions = dict[str, NDArray[np.float64]]
 """float64 [N, 6] of each system."""
@@ -67,8 +69,8 @@ def evaluate(
             training.
         FormatError: A clip file is damaged.
     """
-    clips = select_clips(bundle, Path(store), split, allow_missing)
-    predictions = _predict(bundle, Path(store), clips.rows, scene_face, device, progress)
+    clips = select_clips(bundle, as_path(store), split, allow_missing)
+    predictions = _predict(bundle, as_path(store), clips.rows, scene_face, device, progress)
     simulated = clips.manifest.source == "simulated"
     ceiling = read_ceiling(store) if simulated and bundle.protocol == OFFICIAL else None
     return _compare(bundle, clips, predictions, ceiling, resamples, seed)
@@ -83,7 +85,7 @@ def _compare(
     seed: int,
 ) -> Evaluation:
     """Compare the predictions of every system with the truth."""
-    truth = np.array([row.scores for row in clips.rows], dtype=np.float64)
+    truth = stack_scores(clips.rows)
     applies = bundle.applies_to(clips.manifest.source == "simulated")
     calibration = bundle.calibration if applies else None
     bounds = None if calibration is None else calibration.bounds(predictions[FUSION])

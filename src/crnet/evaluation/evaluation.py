@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ class Evaluation:
     """
 
     split: Split
-    rows: tuple[ClipRow, ...]
+    rows: Sequence[ClipRow]
     truth: NDArray[np.float64]
     predictions: dict[str, NDArray[np.float64]]
     train_medians: NDArray[np.float64]

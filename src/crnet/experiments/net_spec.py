@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -82,7 +83,7 @@ class NetSpec:
         ids = {row.clip_id for row in self.training_rows(whole)}
         return replace(whole, clips=tuple(row for row in whole.clips if row.split != "train" or row.clip_id in ids))
 
-    def training_rows(self, whole: Manifest) -> tuple[ClipRow, ...]:
+    def training_rows(self, whole: Manifest) -> Sequence[ClipRow]:
         """Return the clips that this network is trained on, in the manifest's order.
 
         Raises:

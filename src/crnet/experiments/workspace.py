@@ -34,6 +34,7 @@ from crnet.utils.device import choose_device
 from crnet.utils.files import write_arrays
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import fingerprint, short_fingerprint
+from crnet.utils.storage import as_path
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Float64
@@ -151,7 +152,7 @@ class Workspace:
             raise UsageError(f"{protocol} is a single fold", remedy=f"use all folds: {protocol.all_folds}")
         # The tables and figures of the paper fit the trees as the paper does; the held-out fusion has rows of its own.
         base = replace(base, fusion=replace(base.fusion, fit_on="training"))
-        store = Path(store)
+        store = as_path(store)
         workspace = cls(store, Path(out), base, seeds, backbones, progress, protocol.single_folds[0])
         for name in SPLITS:
             workspace.truth(name)
@@ -200,7 +201,7 @@ class Workspace:
         missing = missing_clips(self.manifest, SPLITS, self.store)
         return f" {len(missing)} annotated clips could not be prepared and are left out." if missing else ""
 
-    def rows(self, split: Split) -> tuple[ClipRow, ...]:
+    def rows(self, split: Split) -> Sequence[ClipRow]:
         """Return the clips of a split, in the order of every array."""
         return self.manifest.rows(split)
 
@@ -317,7 +318,7 @@ class Workspace:
             [split_group(rows[i]) for i in kept],
         )
 
-    def _clips_fingerprint(self, rows: tuple[ClipRow, ...]) -> str:
+    def _clips_fingerprint(self, rows: Sequence[ClipRow]) -> str:
         """Return a short hash of the clips of an outputs file."""
         return fingerprint([OUTPUTS_FORMAT, self.manifest.fingerprint, *(row.clip_id for row in rows)])[:8]
 

@@ -27,6 +27,7 @@ from crnet.models.crnet import StreamNet
 from crnet.types import Clip, Split
 from crnet.utils.device import Device, choose_device
 from crnet.utils.progress import Progress, no_progress
+from crnet.utils.storage import as_path
 
 HIGHLIGHTED_SHARE = 0.3  # Sec. 5.6
 PAPER_RATIO = 0.7396  # Sec. 5.6, on 2,000 test clips of 32 frames
@@ -112,13 +113,13 @@ def ratio_of_net(
     Raises:
         LabelError, FormatError: See `key_point_ratio`.
     """
-    rows = read_manifest(Path(store)).rows(split)
+    rows = read_manifest(as_path(store)).rows(split)
     device = next(net.parameters()).device
     net.eval()
     disc = centred_disc(config.pixels)
     hits = disc_hits = frames = clips = 0
     for done, row in enumerate(rows, start=1):
-        clip = read_clip(Path(store) / row.file, row.clip_id)
+        clip = read_clip(as_path(store) / row.file, row.clip_id)
         points = crop_points(clip, choose_frames(as_clip_source(clip), config.frames, None), margin) * config.pixels
         with_face = np.flatnonzero(np.isfinite(points).all(axis=(1, 2)))
         if len(with_face):
@@ -129,7 +130,7 @@ def ratio_of_net(
             frames, clips = frames + len(with_face), clips + 1
         progress("key points", done, len(rows))
     if not frames:
-        raise LabelError(f"no face in any clip of the {split} split", path=Path(store))
+        raise LabelError(f"no face in any clip of the {split} split", path=as_path(store))
     total = POINTS * frames
     used_layer = layer or default_layer(config.pixels)
     return KeyPointRatio(split, used_layer, clips, frames, total, hits / total, disc_hits / total)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from crnet.errors import ConfigError
 from crnet.utils.job_limits import BYTES_PER_MB, JobLimits
+from crnet.utils.storage import RemotePath
 
 Job = TypeVar("Job")
 
@@ -55,6 +56,8 @@ class FileLimits:
 
 def file_size(path: Path) -> int:
     """Return the size of a file in bytes; 0 if there is none, which reading it will report."""
+    if isinstance(path, RemotePath):
+        return path.listed_bytes or 0
     try:
         return path.stat().st_size
     except (OSError, ValueError):

@@ -24,7 +24,7 @@ from crnet.report.page_templates import MEANINGS, NEUROTICISM, data_uri, environ
 from crnet.report.run_figures import RUN_FIGURES
 from crnet.report.training_figures import Log
 from crnet.text.encoder_interface import encoder_label
-from crnet.types import DATA_SOURCES, TARGETS, TRAIT_INDICES, Stream
+from crnet.types import DATA_SOURCES, TARGETS, TRAIT_INDICES, VISUAL_STREAMS, Stream
 from crnet.utils.number_format import decimal, error_removed_text, interval_text, percent, score_text
 
 CLIPS_SHOWN = 3  # with the largest errors, and as many with the smallest
@@ -272,7 +272,7 @@ def _middle_pictures(path: Path, clip_id: str) -> tuple[tuple[str, str], ...]:
     """Return scene and face of a clip's middle frame."""
     clip = ClipFile(path, clip_id)
     middle = middle_frame(clip)
-    scene, face = clip.jpeg("scene", middle), clip.jpeg("face", middle)
+    scene, face = (clip.jpegs(stream, [middle])[0] for stream in VISUAL_STREAMS)
     return (("scene", data_uri("image/jpeg", scene)), ("face", data_uri("image/jpeg", face)))
 
 

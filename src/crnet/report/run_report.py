@@ -15,6 +15,7 @@ from crnet.report.run_page import render_run_page
 from crnet.report.training_figures import read_logs
 from crnet.utils.files import read_json, write_bytes, write_text
 from crnet.utils.progress import Progress, no_progress
+from crnet.utils.storage import as_path
 
 
 def write_run_report(
@@ -78,7 +79,7 @@ def write_run_page(
         run_dir.resolve().name,
         read_json(bundle / BUNDLE_FILE, "a bundle"),
         evaluation,
-        Path(store),
+        as_path(store),
         figures,
         logs=read_logs(run_dir),
         calibration_clips=_calibration_clips(bundle),

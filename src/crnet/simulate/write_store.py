@@ -33,6 +33,7 @@ from crnet.utils.executors import LOCAL, choose_executor
 from crnet.utils.files import leaves_no_leftovers
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import short_fingerprint
+from crnet.utils.storage import as_path
 
 CLIP_VERSION = 2
 """Increase it if the same configuration gives other clips than before."""
@@ -69,7 +70,7 @@ def write_store(
         StorageError: The disk is full or the folder cannot be written.
     """
     executor = choose_executor(engine, workers)
-    store = Path(store)
+    store = as_path(store)
     media = MediaSettings(pixels=pixels, frames_per_segment=frames_per_segment)
     settings: dict[str, Any] = {
         "media": media.to_dict(), "encoder": HashedNgrams.name, "store format": CLIP_FORMAT, "storing": CLIP_VERSION,

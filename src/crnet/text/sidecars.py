@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from crnet.utils.storage import RemotePath
+
 SUFFIXES = (".txt", ".srt", ".vtt", ".ass", ".ssa")  # in capitals, too
 SETTLED_NS = 2_000_000_000  # a folder changed longer ago than this has another time after its next change
 
@@ -71,6 +73,8 @@ class _Folder:
 
 def _list_folder(folder: Path) -> _Folder:
     """Return the names in a folder, none if it cannot be read. One folder may hold all videos of a data set."""
+    if isinstance(folder, RemotePath):
+        return _list_objects(folder)
     try:
         changed_ns = folder.stat().st_mtime_ns
         if time.time_ns() - changed_ns > SETTLED_NS:
@@ -86,8 +90,20 @@ def _list_settled_folder(folder: Path, changed_ns: int) -> _Folder:
     return _list_now(folder)
 
 
+@lru_cache(maxsize=4)
+def _list_objects(folder: RemotePath) -> _Folder:
+    """Return the names in a folder of object storage. A command lists it once."""
+    try:
+        return _transcripts_among(frozenset(path.name for path in folder.iterdir()))
+    except FileNotFoundError:
+        return _Folder()
+
+
 def _list_now(folder: Path) -> _Folder:
-    names = frozenset(os.listdir(folder))  # noqa: PTH208  # names, not paths
+    return _transcripts_among(frozenset(os.listdir(folder)))  # noqa: PTH208  # names, not paths
+
+
+def _transcripts_among(names: frozenset[str]) -> _Folder:
     transcripts: dict[str, list[tuple[str, str]]] = {}
     for name in sorted(names):
         stem, suffix = os.path.splitext(name)  # noqa: PTH122

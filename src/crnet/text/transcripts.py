@@ -16,6 +16,7 @@ from crnet.text.sidecars import SUFFIXES, find_sidecars
 from crnet.text.subtitles import Cue, Subtitles, looks_like_subtitles, parse_subtitles, without_invisible
 from crnet.text.transcriber_notes import without_notes
 from crnet.utils.files import read_at_most
+from crnet.utils.storage import as_path
 
 LARGEST_FILE_BYTES = 4 << 20  # subtitles of a whole day
 LONGEST_FILE_NAME = 255  # characters; file systems allow no more, so a longer text is not a path
@@ -90,7 +91,7 @@ def find_sidecar(video: Path | str) -> Path | None:
 
     The log says which one is used: a warning if another one has other words, else a message for debugging.
     """
-    found = find_sidecars(Path(video))
+    found = find_sidecars(as_path(video))
     if not found:
         return None
     used, *others = found
@@ -125,7 +126,7 @@ def read_transcript(path: Path | str) -> str:
     Raises:
         LabelError: The file is missing, unreadable, too large, of another kind, damaged, or not text.
     """
-    subtitles = _read(Path(path))
+    subtitles = _read(as_path(path))
     return clean_transcript(subtitles.text or " ".join(cue.text for cue in subtitles.cues))
 
 

@@ -20,11 +20,13 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from crnet.data.clip_rows import light_rows
 from crnet.data.dataset import ClipDataset, stack_scores
 from crnet.data.manifest import Manifest
 from crnet.data.splits import split_validation
@@ -43,7 +45,7 @@ from crnet.types import Split, Stream
 from crnet.utils.files import remove_leftovers, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
-from crnet.utils.resumable import ResumableFolder, as_json, fingerprint
+from crnet.utils.resumable import ResumableFolder, as_json, list_fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -223,7 +225,8 @@ def open_split(name: Split, stream: Stream, job: TrainingJob) -> ClipDataset | N
 def describe(stream: Stream, job: TrainingJob) -> dict[str, Any]:
     """Return all settings that affect the result, as JSON values: the configuration and the labelled clips."""
     manifest = job.manifest
-    labelled = [(row.clip_id, row.split, row.scores) for row in (*manifest.rows("train"), *manifest.rows("val"))]
+    rows = chain(light_rows(manifest.rows("train")), light_rows(manifest.rows("val")))
+    labelled = ((row.clip_id, row.split, row.scores) for row in rows)
     document = {
         "stream": stream,
         "model": asdict(job.model),
@@ -236,7 +239,7 @@ def describe(stream: Stream, job: TrainingJob) -> dict[str, Any]:
             "train_clips": len(manifest.rows("train")),
             "val_clips": len(manifest.rows("val")),
             "choosing_clips": len(split_validation(manifest.rows("val"))[0]),
-            "labels_sha256": fingerprint(labelled),
+            "labels_sha256": list_fingerprint(labelled),
         },
     }
     plain: dict[str, Any] = as_json(document)

@@ -20,6 +20,9 @@ MODULE_EXTRAS = {
     "sentence_transformers": "sentence",
     "stream_unzip": "release",
     "ray": "ray",
+    "s3fs": "s3",
+    "gcsfs": "gcs",
+    "submitit": "slurm",
 }
 """Modules of optional dependencies and the first extra that installs them; see `pyproject.toml`."""
 

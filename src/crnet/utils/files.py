@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from crnet.errors import FormatError, LabelError, StorageError
+from crnet.utils.storage import RemotePath
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,10 +39,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success, rename it to `path` in one step.
 
     After an exception or a kill, `path` is unchanged. A kill leaves the temporary file behind; see `remove_leftovers`.
+    An object is written to a local file first and then stored in one step.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
     """
+    if isinstance(path, RemotePath):
+        with path.upload() as local:
+            yield local
+        return
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,9 +75,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files that killed processes left in a folder and the folders below it.
 
+    Object storage has none: an object appears whole.
+
     Raises:
         OSError: A file cannot be deleted.
     """
+    if isinstance(folder, RemotePath):
+        return
     for path in folder.rglob(f"{TEMPORARY_PREFIX}*"):
         if path.is_file():
             path.unlink(missing_ok=True)
@@ -121,6 +131,8 @@ def require_regular_file(path: Path) -> None:
     Raises:
         OSError: The path, after links, is something else, or does not exist.
     """
+    if isinstance(path, RemotePath):
+        return  # an object is nothing else, and opening it says whether it exists
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "not a regular file")
 
@@ -199,6 +211,8 @@ def sha256(path: Path) -> str:
         OSError: It is missing, not a regular file, or unreadable.
     """
     require_regular_file(path)
+    if isinstance(path, RemotePath):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     content_hash = hashlib.sha256()
     # Large pieces, because a thread waits for the GIL after each one: long, while other threads import modules.
     piece = memoryview(bytearray(min(HASH_PIECE_BYTES, path.stat().st_size)))

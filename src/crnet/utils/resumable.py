@@ -26,6 +26,18 @@ def fingerprint(document: Any) -> str:
     return content_fingerprint([json.dumps(document, sort_keys=True).encode()])
 
 
+def list_fingerprint(items: Iterable[Any]) -> str:
+    """Return the `fingerprint` of the list of some items, with one of them in memory at a time."""
+
+    def parts() -> Iterator[bytes]:
+        yield b"["
+        for index, item in enumerate(items):
+            yield f"{', ' if index else ''}{json.dumps(item, sort_keys=True)}".encode()
+        yield b"]"
+
+    return content_fingerprint(parts())
+
+
 def short_fingerprint(document: Any) -> str:
     """Return the first 16 digits of `fingerprint`, for names and metadata."""
     return fingerprint(document)[:SHORT_DIGITS]

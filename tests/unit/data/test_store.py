@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from crnet.data.manifest import ClipRow, Manifest, _columns, read_manifest, read_manifest_file, write_manifest
+from crnet.data.clip_row import column_types
+from crnet.data.manifest import ClipRow, Manifest, read_manifest, read_manifest_file, write_manifest
 from crnet.data.store import ClipFile, as_clip_source, clip_path, read_clip, write_clip
 from crnet.data.transforms import decode_frame
 from crnet.errors import FormatError, StorageError
@@ -81,8 +82,8 @@ def test_the_safetensors_package_reads_the_file(path: Path, clip: Clip) -> None:
 
 def test_a_clip_file_reads_its_parts_on_request(path: Path, clip: Clip) -> None:
     for source in (ClipFile(path), as_clip_source(clip)):
-        assert source.jpeg("scene", 0) == clip.scene_jpeg[:5].tobytes()
-        assert source.jpeg("face", 11) == clip.face_jpeg[55:60].tobytes()
+        assert source.jpegs("scene", [0])[0] == clip.scene_jpeg[:5].tobytes()
+        assert source.jpegs("face", [11])[0] == clip.face_jpeg[55:60].tobytes()
         np.testing.assert_array_equal(source.read_audio(), clip.audio)
         np.testing.assert_array_equal(source.read_text(), clip.text)
         np.testing.assert_array_equal(source.time_s, clip.time_s)
@@ -152,7 +153,7 @@ def test_the_error_of_a_damaged_file_names_it(path: Path, kind: str) -> None:
     with pytest.raises(FormatError) as caught:
         file = ClipFile(path)
         file.read_text()
-        file.jpeg("scene", 0)
+        file.jpegs("scene", [0])
         file.check()
     assert caught.value.path == path and "\n" not in str(caught.value)
 
@@ -275,13 +276,13 @@ def test_a_bad_row_is_refused(arguments: dict[str, object]) -> None:
 
 def bloated_manifest(path: Path, *, rows: int, transcript: str, warnings: int) -> None:
     """Write a small file that stands for many rows, each with the same values."""
-    columns = {name: pa.array([0.5], kind) for name, kind in _columns() if pa.types.is_floating(kind)}
-    columns |= {name: pa.array([1], kind) for name, kind in _columns() if pa.types.is_integer(kind)}
+    columns = {name: pa.array([0.5], kind) for name, kind in column_types() if pa.types.is_floating(kind)}
+    columns |= {name: pa.array([1], kind) for name, kind in column_types() if pa.types.is_integer(kind)}
     columns |= {name: pa.array([transcript if name == "transcript" else "train"]) for name in TEXT_COLUMNS}
     columns["warnings"] = pa.array([["a"] * warnings], pa.list_(pa.string()))
     metadata = {"crnet.format": "1", "crnet.source": "folder", "crnet.settings": "{}"}
-    schema = pa.schema(_columns(), metadata={**metadata, "crnet.fingerprint": "", "crnet.encoder": ""})
-    one = pa.Table.from_arrays([columns[name] for name, _ in _columns()], schema=schema)
+    schema = pa.schema(column_types(), metadata={**metadata, "crnet.fingerprint": "", "crnet.encoder": ""})
+    one = pa.Table.from_arrays([columns[name] for name, _ in column_types()], schema=schema)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         group = 2_000_000 // (len(transcript) + 5 * warnings + 9)
         for start in range(0, rows, group):
@@ -362,7 +363,7 @@ def test_the_error_of_a_damaged_manifest_names_it(tmp_path: Path, kind: str) -> 
     assert caught.value.path == tmp_path / "manifest.parquet" and caught.value.remedy
 
 
-@pytest.mark.parametrize(("version", "remedy"), [("0", "crnet prepare"), ("x", "crnet prepare"), ("2", "newer crnet")])
+@pytest.mark.parametrize(("version", "remedy"), [("0", "crnet prepare"), ("x", "crnet prepare"), ("3", "newer crnet")])
 def test_the_error_of_another_manifest_format_names_the_version_to_use(
     tmp_path: Path, version: str, remedy: str
 ) -> None:

@@ -38,9 +38,9 @@ class Source:
     duration_s: float
     read: list[object] = field(default_factory=list)
 
-    def jpeg(self, stream: str, frame: int) -> bytes:
-        self.read.append((stream, frame))
-        return jpeg_of(np.full((8, 8, 3), frame, np.uint8))
+    def jpegs(self, stream: str, frames: list[int]) -> list[bytes]:
+        self.read += [(stream, frame) for frame in frames]
+        return [jpeg_of(np.full((8, 8, 3), frame, np.uint8)) for frame in frames]
 
     def read_audio(self) -> np.ndarray:
         self.read.append("audio")

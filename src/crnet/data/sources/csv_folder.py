@@ -16,6 +16,7 @@ from crnet.data.video_files import find_files, is_regular, is_video
 from crnet.errors import LabelError, UsageError
 from crnet.text.transcripts import clean_transcript, find_transcript
 from crnet.types import SPLITS, TARGETS, Split
+from crnet.utils.storage import RemotePath, as_path
 
 COLUMNS = ("clip", "split", "person", *TARGETS, "transcript")
 
@@ -44,7 +45,7 @@ def open_folder(path: Path | str, files: list[Path] | None = None) -> Dataset:
         LabelError: The CSV is unusable; the error names the line.
         UsageError: The folder has neither a CSV nor a video.
     """
-    path = Path(path)
+    path = as_path(path)
     table = path if path.is_file() else _find_csv(path)
     root = path.parent if path.is_file() else path
     files_by_name = {file.relative_to(root).as_posix(): file for file in (find_files(root) if files is None else files)}
@@ -76,8 +77,11 @@ def _video_finder(root: Path, files_by_name: Mapping[str, Path]) -> Callable[[st
     normalised = {unicodedata.normalize("NFC", clip_id): file for clip_id, file in files_by_name.items()}
 
     def find_video(clip_id: str) -> Path | None:
+        listed = normalised.get(unicodedata.normalize("NFC", clip_id))
+        if isinstance(root, RemotePath):
+            return listed  # a request for each clip would take long
         file = root / clip_id
-        return file if is_regular(file) else normalised.get(unicodedata.normalize("NFC", clip_id))
+        return file if is_regular(file) else listed
 
     return find_video
 
@@ -94,7 +98,7 @@ def read_csv(
     Raises:
         LabelError: Unusable; the error names the line and the remedy.
     """
-    path = Path(path)
+    path = as_path(path)
     table = read_table(path, _check_header)
     clips: dict[str, LabelledClip] = {}
     lines: dict[str, int] = {}

@@ -21,6 +21,7 @@ from crnet.errors import ArchiveError, DamagedArchiveError, LabelError
 from crnet.types import SPLITS, DataSource
 from crnet.utils.files import parse_json
 from crnet.utils.resumable import SHORT_DIGITS, content_fingerprint
+from crnet.utils.storage import RemotePath, as_path
 
 KNOWN_WITHOUT_ANNOTATION = frozenset({"xyWpSrfFlQw.004"})
 MOST_NESTED = 3  # levels of nested archives; the release has two
@@ -72,7 +73,7 @@ def open_release(root: Path | str, keys: KeyLookup, files: list[Path] | None = N
         LabelError: Annotations are missing or unusable.
         ArchiveError: An archive is damaged or dangerous, its key is wrong, or all annotations are locked.
     """
-    root = Path(root)
+    root = as_path(root)
     inventory = _take_inventory(find_files(root) if files is None else files, keys)
     clips = read_labels(inventory.labels)
     if not clips:
@@ -121,6 +122,8 @@ def _take_inventory(files: list[Path], keys: KeyLookup) -> _Inventory:
     damaged: list[DamagedArchiveError] = []
     for file in files:
         if file.suffix.lower() == ".zip":
+            if isinstance(file, RemotePath):
+                raise ArchiveError("archives are read from a disk only", path=file, remedy="copy the data set to one")
             try:
                 archives.append(Archive(file, keys))
             except DamagedArchiveError as error:

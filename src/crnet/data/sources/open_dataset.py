@@ -12,6 +12,7 @@ from crnet.data.sources.dataset import Dataset
 from crnet.data.sources.first_impressions import is_release, open_release
 from crnet.data.video_files import find_files
 from crnet.errors import UsageError
+from crnet.utils.storage import as_path
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def open_dataset(path: Path | str, keys: KeyLookup = ask_for_key, exclude: Path 
         UsageError: The path does not exist or is no dataset of these kinds.
         LabelError, ArchiveError: Labels or archives are unusable.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.exists():
         raise UsageError("no such file or folder", path=path, remedy="check the name of the dataset")
     files = find_files(path.parent if is_csv(path) else path, exclude)

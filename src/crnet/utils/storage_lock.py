@@ -1,0 +1,139 @@
+"""One run at a time on a folder of object storage.
+
+A lock is an object that may only be created, never replaced, so that of two runs one wins. It names when it expires,
+and its owner writes it again before that. A run that was killed leaves a lock that expires; the next run then creates
+the lock with the next number. A run that finds a higher number than its own has lost the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+from crnet.errors import CrnetError, StorageError
+from crnet.utils.files import TEMPORARY_PREFIX, parse_json
+from crnet.utils.storage import RemotePath
+
+LOCK_FOLDER = f"{TEMPORARY_PREFIX}lock"
+EXPIRES_S = 120.0
+MOST_CLOCK_SKEW_S = 10.0  # between the clocks of two machines
+
+
+@contextmanager
+def folder_lock(folder: Path, expires_s: float = EXPIRES_S) -> Iterator[Callable[[], None]]:
+    """Hold the lock of a folder in object storage; a folder on a disk has none, because its files cannot be mixed.
+
+    Args:
+        folder: The folder that the run writes.
+        expires_s: How long a killed run keeps others out, in seconds.
+
+    Yields:
+        A function that raises StorageError once another run has taken the folder.
+
+    Raises:
+        StorageError: Another run holds the lock.
+    """
+    if not isinstance(folder, RemotePath):
+        yield lambda: None
+        return
+    lock = _Lock(folder, expires_s)
+    lock.take()
+    stop = threading.Event()
+    renewal = threading.Thread(target=lock.keep, args=(stop,), daemon=True)
+    renewal.start()
+    try:
+        yield lock.check
+    finally:
+        stop.set()
+        renewal.join()
+        lock.release()
+
+
+class _Lock:
+    """The lock of a folder; see the module."""
+
+    def __init__(self, folder: RemotePath, expires_s: float) -> None:
+        self._folder, self._expires_s = folder, expires_s
+        self._owner = uuid4().hex
+        self._number = 0
+        self._is_lost = False
+
+    def take(self) -> None:
+        """Create the lock with the next number.
+
+        Raises:
+            StorageError: Another run holds the folder.
+        """
+        number, expires = self._highest()
+        left_s = expires + MOST_CLOCK_SKEW_S - time.time()
+        if left_s > 0:
+            raise self._taken(f"its lock ends in {left_s:.0f} s unless that run renews it")
+        self._number = number + 1
+        try:
+            self._path(self._number).put(self._content(), exclusive=True)
+        except FileExistsError:
+            # A repeated request may find the object of its own first try.
+            if self._owner_of(self._number) != self._owner:
+                raise self._taken("it began at the same moment") from None
+
+    def keep(self, stop: threading.Event) -> None:
+        """Write the lock again before it expires, until `stop` is set."""
+        while not stop.wait(self._expires_s / 4):
+            # A failed renewal may succeed next time, and `check` notices a lost folder.
+            with suppress(CrnetError, OSError):
+                if self._highest()[0] > self._number:
+                    self._is_lost = True
+                    return
+                self._path(self._number).put(self._content())
+
+    def check(self) -> None:
+        """Raise StorageError if another run has taken the folder."""
+        if self._is_lost or self._highest()[0] > self._number:
+            self._is_lost = True
+            raise self._taken("it took over because this run did not renew its lock in time")
+
+    def release(self) -> None:
+        """Delete the lock, and those of killed runs before it."""
+        if not self._is_lost:
+            with suppress(CrnetError, OSError):
+                for number in sorted(self._numbers()):
+                    if number <= self._number:
+                        self._path(number).unlink(missing_ok=True)
+
+    def _content(self) -> bytes:
+        return json.dumps({"owner": self._owner, "expires": time.time() + self._expires_s}).encode()
+
+    def _path(self, number: int) -> RemotePath:
+        return self._folder / LOCK_FOLDER / f"{number}.json"
+
+    def _numbers(self) -> set[int]:
+        try:
+            return {int(path.stem) for path in (self._folder / LOCK_FOLDER).iterdir() if path.stem.isdecimal()}
+        except FileNotFoundError:
+            return set()
+
+    def _highest(self) -> tuple[int, float]:
+        """Return the highest number and when that lock expires, in seconds since 1970; 0 and 0 without a lock."""
+        number = max(self._numbers(), default=0)
+        try:
+            return number, float(parse_json(self._path(number).read_bytes())["expires"]) if number else 0.0
+        except (FileNotFoundError, KeyError, TypeError, ValueError):
+            return number, 0.0  # released in the meantime, or not a lock
+
+    def _owner_of(self, number: int) -> str:
+        try:
+            return str(parse_json(self._path(number).read_bytes()).get("owner"))
+        except (FileNotFoundError, AttributeError, ValueError):
+            return ""
+
+    def _taken(self, reason: str) -> StorageError:
+        return StorageError(
+            f"another run writes this store: {reason}",
+            path=self._folder,
+            remedy="wait until it ends, or stop it; then run the same command again",
+        )

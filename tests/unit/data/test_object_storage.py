@@ -1,0 +1,192 @@
+"""Sources and stores in object storage, against a real S3 server that fails on demand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from fake_clips import FakeSettings, fake_clip
+
+from crnet.data.dataset import ClipDataset, load_batches
+from crnet.data.manifest import read_manifest
+from crnet.data.prepare import PrepareReport, prepare
+from crnet.data.store import ClipFile, clip_path, write_clip
+from crnet.errors import FormatError, StorageError
+from crnet.utils import storage
+from crnet.utils.storage import as_path
+from crnet.utils.storage_lock import LOCK_FOLDER
+from s3_server import BUCKET, DENIED, FULL, INTERNAL, SLOW_DOWN, TIMEOUT, FaultyApp, s3_server
+from synthetic import make_clip, write_store
+from tiny_training import TINY_TRANSFORMS, train_tiny
+
+VIDEOS = {f"{i}.mp4": bytes([i]) * 3 for i in range(4)}
+CSV = "clip,split,extraversion,neuroticism,agreeableness,conscientiousness,openness,interview\n" + "".join(
+    f"{name},{split},.1,.2,.3,.4,.5,.6\n" for name, split in zip(VIDEOS, ("train", "train", "val", "test"), strict=True)
+)
+SOURCE = {**VIDEOS, "labels.csv": CSV.encode(), "1.srt": b"1\n00:00:00,0 --> 00:00:01,0\nsaid\n"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FaultyApp]:
+    with s3_server() as app:
+        yield app
+
+
+@pytest.fixture
+def s3(server: FaultyApp, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyApp]:
+    """The server without faults and with an empty bucket; repeated requests do not wait."""
+    monkeypatch.setattr(storage, "RETRY_WAITS_S", (0.0, 0.0, 0.0))
+    yield server
+    server.faults = lambda number, method, path: None
+    files = fsspec.filesystem("s3")
+    for name in files.find(BUCKET):
+        files.rm_file(name)
+
+
+def put_source(url: str) -> None:
+    for name, content in SOURCE.items():
+        (as_path(url) / name).put(content)
+
+
+def prepare_fake(source: str, store: str) -> PrepareReport:
+    return prepare(source, store, workers=0, settings=FakeSettings(), extract=fake_clip)  # type: ignore[arg-type]
+
+
+def files_of(store: Path) -> dict[str, bytes]:
+    found = store.find() if isinstance(store, storage.RemotePath) else filter(Path.is_file, store.rglob("*"))
+    return {path.relative_to(store).as_posix(): path.read_bytes() for path in found}
+
+
+def upload(folder: Path, url: str) -> None:
+    for path in filter(Path.is_file, folder.rglob("*")):
+        (as_path(url) / path.relative_to(folder).as_posix()).put(path.read_bytes())
+
+
+def every(count: int, *faults: object) -> object:
+    """Return a function that lets every `count`-th request fail, with each of some faults in turn."""
+    return lambda number, method, path: faults[number // count % len(faults)] if number % count == 0 else None
+
+
+def test_prepare_through_faults_gives_the_bytes_of_a_run_on_disk(s3: FaultyApp, tmp_path: Path) -> None:
+    put_source("s3://bucket/videos")
+    upload_at = len(s3.requests)
+    s3.faults = every(9, INTERNAL, SLOW_DOWN, TIMEOUT)  # type: ignore[assignment]
+    report = prepare_fake("s3://bucket/videos", "s3://bucket/store")
+    assert (report.done, report.failures) == (4, ()) and s3.failed > (len(s3.requests) - upload_at) // 10 > 3
+    s3.faults = lambda number, method, path: None
+    for name, content in SOURCE.items():
+        (tmp_path / "videos").mkdir(exist_ok=True)
+        (tmp_path / "videos" / name).write_bytes(content)
+    prepare_fake(str(tmp_path / "videos"), str(tmp_path / "store"))
+    written = files_of(as_path("s3://bucket/store"))
+    assert written == files_of(tmp_path / "store")  # no lock is left either
+    assert read_manifest("s3://bucket/store").clips[1].clip_id == "1.mp4"
+    again = prepare_fake("s3://bucket/videos", "s3://bucket/store")
+    assert (again.done, again.skipped) == (0, 4)
+    assert files_of(as_path("s3://bucket/store")) == written
+
+
+def test_training_through_faults_gives_the_weights_of_a_store_on_disk(s3: FaultyApp, tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", clips=5, pixels=24, duration_s=0.25)
+    upload(store, "s3://bucket/store")
+    s3.faults = every(10, INTERNAL, SLOW_DOWN)  # type: ignore[assignment]
+    remote = train_tiny(as_path("s3://bucket/store"), tmp_path / "remote", epochs=(1, 1), batch_size=3)
+    assert s3.failed > 5
+    assert remote.read_bytes() == train_tiny(store, tmp_path / "local", epochs=(1, 1), batch_size=3).read_bytes()
+
+
+def test_a_clip_is_read_in_parts(s3: FaultyApp, tmp_path: Path) -> None:
+    clip = make_clip("a.mp4", pixels=112, duration_s=8.0)  # some MB, far more than the first request fetches
+    write_clip(tmp_path / "clip", clip)
+    write_clip("s3://bucket/clip", clip)
+    size = (tmp_path / "clip").stat().st_size
+    assert size > 10 * (64 << 10)
+    before = len(s3.requests)
+    file = ClipFile("s3://bucket/clip", "a.mp4")
+    jpegs = file.jpegs("scene", [0, 1, 63])
+    requests = s3.requests[before:]
+    assert jpegs == [clip.jpeg("scene", frame) for frame in (0, 1, 63)]
+    # Size; the first 64 kB; the segments; frames 0 and 1 together; frame 63.
+    assert [method for method, _ in requests] == ["HEAD", "GET", "GET", "GET", "GET"]
+    np.testing.assert_array_equal(file.read_audio(), clip.audio)
+    assert file.audio_samples == len(clip.audio)
+
+
+def test_a_cut_or_missing_object_is_no_clip(s3: FaultyApp, tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip", make_clip("a.mp4"))
+    content = (tmp_path / "clip").read_bytes()
+    path = as_path("s3://bucket/clip")
+    path.put(content[:-1])  # type: ignore[attr-defined]
+    for broken in (path, path.with_name("none")):
+        with pytest.raises(FormatError) as caught:
+            ClipFile(broken)
+        assert caught.value.path == broken and caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "remedy"),
+    [
+        (DENIED, "refuses access", "credentials"),
+        (FULL, "is full", "free some space"),
+        (INTERNAL, "cannot be used", "run the same command again"),
+    ],
+)
+def test_the_error_of_a_storage_that_cannot_be_written_names_reason_and_remedy(
+    s3: FaultyApp, tmp_path: Path, fault: object, reason: str, remedy: str
+) -> None:
+    source = tmp_path / "videos"
+    source.mkdir()
+    for name, content in VIDEOS.items():
+        (source / name).write_bytes(content)
+    s3.faults = lambda number, method, path: fault if method == "PUT" and "clips" in path else None
+    with pytest.raises(StorageError, match=reason) as caught:
+        prepare_fake(str(source), "s3://bucket/store")
+    assert remedy in str(caught.value) and "\n" not in str(caught.value)
+    assert str(caught.value).startswith("s3://bucket/store/clips/")
+    with pytest.raises(FormatError, match=r"unfinished|not a clip store"):
+        read_manifest("s3://bucket/store")
+    s3.faults = lambda number, method, path: None
+    assert prepare_fake(str(source), "s3://bucket/store").done == len(VIDEOS)
+
+
+def test_a_missing_bucket_and_an_unreachable_server_are_named(s3: FaultyApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_source("s3://bucket/videos")
+    with pytest.raises(StorageError, match=r"s3://nowhere/.*no such bucket"):
+        prepare_fake("s3://bucket/videos", "s3://nowhere/store")
+    monkeypatch.setattr(storage.RemotePath, "_filesystem", lambda path: fsspec.filesystem("s3", **CLOSED))
+    with pytest.raises(StorageError, match=r"cannot be used.*check the network"):
+        read_manifest("s3://bucket/store")
+
+
+CLOSED = {
+    "endpoint_url": "http://127.0.0.1:9",
+    "config_kwargs": {"connect_timeout": 0.2, "retries": {"max_attempts": 0}},
+}
+
+
+def test_a_second_run_on_a_store_is_refused_until_the_lock_of_a_killed_run_expires(s3: FaultyApp) -> None:
+    put_source("s3://bucket/videos")
+    lock = as_path("s3://bucket/store") / LOCK_FOLDER / "3.json"
+    lock.put(json.dumps({"owner": "another", "expires": 4e9}).encode())  # type: ignore[attr-defined]
+    with pytest.raises(StorageError, match="another run writes this store"):
+        prepare_fake("s3://bucket/videos", "s3://bucket/store")
+    assert not (as_path("s3://bucket/store") / "prepare.json").exists()
+    lock.put(json.dumps({"owner": "another", "expires": 0}).encode())  # type: ignore[attr-defined]
+    assert prepare_fake("s3://bucket/videos", "s3://bucket/store").done == len(VIDEOS)
+    assert not (as_path("s3://bucket/store") / LOCK_FOLDER).exists()
+
+
+def test_a_store_in_memory_feeds_the_loader(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", clips=5, pixels=24, duration_s=0.25)
+    upload(store, "memory://test/store")
+    shutil.rmtree(store)
+    rows = read_manifest("memory://test/store").rows("train")
+    dataset = ClipDataset("memory://test/store", rows, TINY_TRANSFORMS, ["scene", "audio-text"])
+    (batch,) = load_batches(dataset, len(rows))
+    assert batch.scene is not None and len(batch.scene) == 3
+    assert (as_path("memory://test/store") / clip_path("clip0000.mp4")).is_file()
