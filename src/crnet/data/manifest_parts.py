@@ -7,7 +7,7 @@ time. A part's name contains its hash, so that writing a manifest again never ch
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -26,10 +26,11 @@ ROWS_PER_PART = 65_536
 ROWS_PER_GROUP = 4_096  # of a Parquet row group: what a reader decodes at once
 LARGEST_PART_BYTES = 256 << 20
 LARGEST_GROUP_BYTES = 64 << 20  # decoded: 16 kB a row; transcripts of First Impressions v2 have 0.3 kB
+WRITTEN_PART_BYTES = 128 << 20  # of texts in one part and in one row group, so that a reader never refuses them
+WRITTEN_GROUP_BYTES = 16 << 20
 MOST_PARTS = 10_000
 UNLIMITED_RATIO_BYTES = 16 << 20  # of the columns in memory; below this size a high ratio is harmless
 LARGEST_RATIO = 100  # of the columns in memory to the size of the parts; real ones have about 4
-TEXT_COLUMNS = ("clip", "file", "split", "person", "transcript")
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,23 @@ def write_parts(store: Path, rows: Sequence[ClipRow], rows_per_part: int) -> lis
     """
     parts: list[Part] = []
     for _, of_split in groupby(rows, key=lambda row: split_number(row.split)):
-        buffer: list[ClipRow] = []
-        for row in of_split:
-            buffer.append(row)
-            if len(buffer) == rows_per_part:
-                parts.append(_write_part(store, len(parts), buffer))
-                buffer = []
-        if buffer:
-            parts.append(_write_part(store, len(parts), buffer))
+        for rows_of_part in _chunks(of_split, rows_per_part, WRITTEN_PART_BYTES):
+            parts.append(_write_part(store, len(parts), rows_of_part))
     return parts
+
+
+def _chunks(rows: Iterable[ClipRow], most_rows: int, most_bytes: int) -> Iterator[list[ClipRow]]:
+    """Divide rows so that each chunk has few enough of them, and texts of not many more bytes than it may have."""
+    chunk: list[ClipRow] = []
+    size = 0
+    for row in rows:
+        chunk.append(row)
+        size += len(row.transcript.encode()) + sum(len(warning.encode()) + 4 for warning in row.warnings)
+        if len(chunk) == most_rows or size >= most_bytes:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def delete_other_parts(store: Path, parts: Sequence[Part]) -> None:
@@ -81,8 +90,11 @@ def _write_part(store: Path, number: int, rows: Sequence[ClipRow]) -> Part:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    sink = pa.BufferOutputStream()
-    pq.write_table(table_of(rows), sink, compression="zstd", row_group_size=ROWS_PER_GROUP)
+    sink, table, start = pa.BufferOutputStream(), table_of(rows), 0
+    with pq.ParquetWriter(sink, table.schema, compression="zstd") as writer:
+        for group in _chunks(rows, ROWS_PER_GROUP, WRITTEN_GROUP_BYTES):
+            writer.write_table(table.slice(start, len(group)))
+            start += len(group)
     content = sink.getvalue()
     content_hash = hashlib.sha256(content).hexdigest()
     name = f"{rows[0].split or 'none'}-{number:05}-{content_hash[:12]}.parquet"
@@ -116,7 +128,8 @@ def read_parts(store: Path, parts: Sequence[Part]) -> ClipRows:
             raise FormatError(f"has {rows} rows instead of {part.rows}", path=store / part.file)
     core = pa.concat_tables(tables) if tables else table_of(()).select(CORE_COLUMNS)
     del tables
-    read_block = partial(_read_block, store, [(part, group) for part, group, _ in blocks])
+    places = [(store / part.file, group) for part, group, _ in blocks]
+    read_block = partial(_read_block, lru_cache(maxsize=2)(_open), places)
     return ClipRows(RowTable(core, [rows for *_, rows in blocks], read_block))
 
 
@@ -141,37 +154,32 @@ def _core_tables(store: Path, part: Part) -> Iterator[tuple[int, Any]]:
     if size != part.size or content_hash != part.sha256:
         raise FormatError("damaged or edited: its clips and labels are not those that were written", path=path)
     file = _open(path)
-    check_columns(file.schema_arrow)
     for group in range(file.metadata.num_row_groups):
         yield group, _read_group(file, group, CORE_COLUMNS, path)
 
 
-def _read_block(store: Path, blocks: Sequence[tuple[Part, int]], number: int) -> Any:
+def _read_block(opened: Callable[[Path], Any], places: Sequence[tuple[Path, int]], number: int) -> Any:
     import pyarrow as pa
 
-    part, group = blocks[number]
-    path = store / part.file
+    path, group = places[number]
     try:
-        return _read_group(_open(path), group, None, path)
+        return _read_group(opened(path), group, None, path)
     except (pa.ArrowException, OSError) as error:
         raise FormatError(f"cannot be read: {error}", path=path, remedy="run `crnet prepare` again") from error
 
 
 def _open(path: Path) -> Any:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    # A part in object storage is fetched once for all its row groups.
+    source = pa.py_buffer(path.read_bytes()) if isinstance(path, RemotePath) else path
+    plain = pq.ParquetFile(source)
+    check_columns(plain.schema_arrow)
     # Texts stay in Parquet's dictionaries until their size is known: a few bytes can stand for the same long text in
     # every row.
-    source = _object(path) if isinstance(path, RemotePath) else path
-    return pq.ParquetFile(source, read_dictionary=list(TEXT_COLUMNS))
-
-
-@lru_cache(maxsize=2)
-def _object(path: RemotePath) -> Any:
-    """Return a part in object storage. It is fetched once for its row groups; its name contains its hash."""
-    import pyarrow as pa
-
-    return pa.py_buffer(path.read_bytes())
+    texts = [field.name for field in plain.schema_arrow if pa.types.is_string(field.type)]
+    return pq.ParquetFile(source, read_dictionary=texts, metadata=plain.metadata)
 
 
 def _read_group(file: Any, group: int, columns: Sequence[str] | None, path: Path) -> Any:
@@ -188,7 +196,6 @@ def _read_group(file: Any, group: int, columns: Sequence[str] | None, path: Path
     table = file.read_row_group(group, columns=[name for name in columns if name != "warnings"], use_threads=False)
     size = sum(_decoded_bytes(column) for column in table.columns)
     if size <= LARGEST_GROUP_BYTES and "warnings" in columns:
-        warnings = pa.chunked_array([], pa.list_(pa.string()))
         chunks = []
         for batch in file.iter_batches(256, row_groups=[group], columns=["warnings"], use_threads=False):
             size += batch.nbytes
