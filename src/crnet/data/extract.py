@@ -296,6 +296,7 @@ class _LocalVideo:
 
 def _download(video: RemotePath, target: Path) -> None:
     """Copy a video from object storage to a temporary file. All of it is read in any case: it is hashed and decoded."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # on another node of a cluster it may be missing
     try:
         video.download(target, LARGEST_DOWNLOAD_BYTES)
     except FileNotFoundError as error:

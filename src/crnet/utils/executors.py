@@ -16,6 +16,7 @@ from crnet.errors import UsageError
 from crnet.utils.job_limits import JobLimits
 from crnet.utils.process_pool import WorkerDied as WorkerDied
 from crnet.utils.process_pool import run_in_processes
+from crnet.utils.storage import RemotePath
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -75,8 +76,11 @@ class Executor:
             from crnet.utils.ray_engine import run_on_ray
             from crnet.utils.ray_node import ClusterTask
 
-            task = ClusterTask.of(function, finish, limits or JobLimits(), preload, reads)
-            yield from run_on_ray(self, task, jobs, limits or JobLimits(), writes_to)
+            # Every node sees object storage.
+            on_disks = [path for path in reads if not isinstance(path, RemotePath)]
+            folder = None if isinstance(writes_to, RemotePath) else writes_to
+            task = ClusterTask.of(function, finish, limits or JobLimits(), preload, on_disks)
+            yield from run_on_ray(self, task, jobs, limits or JobLimits(), folder)
 
 
 def _run_here(
