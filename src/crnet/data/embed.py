@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from crnet.data.clip_rows import light_rows
 from crnet.data.manifest import (
     EMBEDDING_NAME,
     MANIFEST_NAME,
@@ -20,7 +21,7 @@ from crnet.data.manifest import (
 )
 from crnet.data.prepare import SETTINGS_NAME, settings_fingerprint
 from crnet.data.store import ClipFile, read_clip, write_clip
-from crnet.errors import FormatError, StorageError
+from crnet.errors import FormatError, StorageError, UsageError
 from crnet.text.encoder_interface import TextEncoder, encoder_label, is_same_encoder
 from crnet.utils.files import read_json, remove_leftovers, write_error_remedy, write_json
 from crnet.utils.progress import Progress, no_progress
@@ -58,11 +59,15 @@ def embed(store: Path | str, encoder: TextEncoder, progress: Progress = no_progr
         progress: Called after every batch of clips.
 
     Raises:
+        UsageError: The clips are in shards.
         FormatError: Not a store, or a clip file is damaged.
         StorageError: The disk is full or the store cannot be written.
     """
     store = as_path(store)
     manifest = _read_manifest(store)
+    if any(".tar#" in row.file for row in light_rows(manifest.clips)):
+        remedy = "embed the stores that it was merged from, then merge them again"
+        raise UsageError("its clips are packed into shards, which are never changed", path=store, remedy=remedy)
     if is_same_encoder(manifest.encoder, encoder.name) and (store / MANIFEST_NAME).is_file():
         # The vectors are right; only the path of the encoder's weights may have changed.
         write_manifest(store, replace(manifest, encoder=encoder.name))

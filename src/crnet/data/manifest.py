@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,21 @@ def write_manifest(store: Path | str, manifest: Manifest, rows_per_part: int = R
     Raises:
         StorageError: The disk is full or the folder cannot be written.
     """
+    write_manifest_rows(store, manifest, manifest.clips, len(manifest.clips), rows_per_part)
+
+
+def write_manifest_rows(
+    store: Path | str, manifest: Manifest, rows: Iterable[ClipRow], count: int, rows_per_part: int = ROWS_PER_PART
+) -> None:
+    """Write a manifest with other rows, which need not fit into memory; otherwise as `write_manifest`.
+
+    Args:
+        store: The clip store.
+        manifest: Everything but the rows.
+        rows: The rows, sorted as in `Manifest`.
+        count: Number of rows.
+        rows_per_part: As for `write_manifest`.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -89,11 +104,12 @@ def write_manifest(store: Path | str, manifest: Manifest, rows_per_part: int = R
         "crnet.encoder": manifest.encoder,
     }
     parts: list[Part] = []
-    if len(manifest.clips) <= rows_per_part:
+    if count <= rows_per_part:
+        manifest = replace(manifest, clips=tuple(rows))
         metadata = {"crnet.format": str(MANIFEST_FORMAT), **metadata, CONTENT_KEY: _content_sha256(manifest)}
         table = table_of(manifest.clips, metadata)
     else:
-        parts = write_parts(store, manifest.clips, rows_per_part)
+        parts = write_parts(store, rows, rows_per_part)
         listed = [asdict(part) for part in parts]
         metadata = {"crnet.format": str(PARTS_FORMAT), **metadata}
         metadata[CONTENT_KEY] = fingerprint([metadata, listed])

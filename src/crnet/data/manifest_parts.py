@@ -50,7 +50,7 @@ class Part:
     sha256: str
 
 
-def write_parts(store: Path, rows: Sequence[ClipRow], rows_per_part: int) -> list[Part]:
+def write_parts(store: Path, rows: Iterable[ClipRow], rows_per_part: int) -> list[Part]:
     """Write the rows of a manifest, at most one part of them as Python objects at a time.
 
     Raises:

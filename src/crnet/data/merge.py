@@ -1,0 +1,210 @@
+"""Merge clip stores that were prepared apart into one, as clip files or packed into shards."""
+
+from __future__ import annotations
+
+import csv
+import heapq
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from crnet.data.clip_row import ClipRow, sort_key
+from crnet.data.clip_rows import light_rows
+from crnet.data.failures import FAILURES_NAME, LOCKED_NAME
+from crnet.data.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest_rows
+from crnet.data.shards import evenly, read_whole, shard_name, write_shard
+from crnet.data.store import ClipFile, clip_path
+from crnet.errors import ConfigError, FormatError, LabelError, StorageError, UsageError
+from crnet.types import SPLITS, Split
+from crnet.utils.files import (
+    leaves_no_leftovers,
+    remove_leftovers,
+    write_bytes,
+    write_error_remedy,
+    write_json,
+    write_text,
+)
+from crnet.utils.progress import Progress, no_progress
+from crnet.utils.resumable import ResumableFolder
+from crnet.utils.storage import as_path
+from crnet.utils.storage_lock import folder_lock
+
+MERGE_NAME = "merge.json"
+MERGED_FOLDER = ResumableFolder("a merged clip store", MERGE_NAME)
+TASK = "merging clips"
+NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class MergeReport:
+    """Result of `merge`.
+
+    Attributes:
+        clips: Number of clips in the merged store.
+        shards: Number of shards; 0: each clip has its own file.
+    """
+
+    clips: int
+    shards: int
+
+
+def merge(
+    out: Path | str, stores: Sequence[Path | str], shards: int | None = None, progress: Progress = no_progress
+) -> MergeReport:
+    """Merge stores into a new one. An interrupted call resumes; the manifest is written last.
+
+    Args:
+        out: The new store.
+        stores: Finished stores with equal settings and no clip in common; one store is packed or copied.
+        shards: Pack the clips into about this many tar files (`crnet.data.shards`); None: one file for each clip.
+        progress: Called after every clip or shard.
+
+    Raises:
+        UsageError: There is no store, `out` is one of them, or a clip is in two of them.
+        ConfigError: The stores were prepared with different settings, or `out` is another merge.
+        FormatError: A store or a clip file is damaged.
+        StorageError: The disk is full or `out` cannot be written.
+    """
+    out, sources = as_path(out), [as_path(store) for store in stores]
+    if not sources or any(out.resolve() == store.resolve() for store in sources):
+        raise UsageError("is not a new folder", path=out, remedy="name a new folder, then the stores to merge")
+    if shards is not None and shards < 1:
+        raise UsageError(f"{shards} shards", remedy="choose 1 or more")
+    manifests = [read_manifest(store) for store in sources]
+    _require_same_settings(sources, manifests)
+    _refuse_duplicates(sources, manifests)
+    count = sum(len(manifest.clips) for manifest in manifests)
+    described = {"stores": [str(store) for store in sources], "clips": count, "shards": shards}
+    with folder_lock(out) as check_lock:
+        _begin(out, {**described, "fingerprint": manifests[0].fingerprint})
+        with leaves_no_leftovers(out):
+            files = _write_shards if shards else _copy_clips
+            written = list(files(out, sources, manifests, shards or 0, progress))
+            _merge_lists(out, sources)
+            check_lock()
+            located = zip(_rows(sources, manifests), _flat(written), strict=True)
+            rows = (replace(row, file=file) for (_, row), file in located)
+            write_manifest_rows(out, replace(manifests[0], clips=()), rows, count)
+    return MergeReport(count, len(written) if shards else 0)
+
+
+def _flat(files: Sequence[Sequence[str]]) -> Iterator[str]:
+    for group in files:
+        yield from group
+
+
+def _require_same_settings(stores: Sequence[Path], manifests: Sequence[Manifest]) -> None:
+    first = manifests[0]
+    for store, manifest in zip(stores, manifests, strict=True):
+        for name in ("fingerprint", "encoder", "source"):
+            if getattr(manifest, name) != getattr(first, name):
+                raise ConfigError(
+                    f"its {name} is {getattr(manifest, name)!r}, that of {stores[0]} is {getattr(first, name)!r}",
+                    path=store,
+                    remedy="prepare all stores with the same settings and the same version of crnet",
+                )
+
+
+def _refuse_duplicates(stores: Sequence[Path], manifests: Sequence[Manifest]) -> None:
+    names = [_names(store, manifest) for store, manifest in zip(stores, manifests, strict=True)]
+    found: list[str] = []
+    before: tuple[str, Path] | None = None
+    for clip_id, store in heapq.merge(*names, key=lambda entry: entry[0]):
+        if before is not None and clip_id == before[0]:
+            found.append(f"{clip_id} (in {before[1]} and {store})")
+        before = clip_id, store
+    if found:
+        more = f" and {len(found) - NAMES_SHOWN} more" if len(found) > NAMES_SHOWN else ""
+        raise UsageError(
+            f"{len(found)} clips are in two stores: {', '.join(found[:NAMES_SHOWN])}{more}",
+            remedy="prepare one of the stores again without them",
+        )
+
+
+def _names(store: Path, manifest: Manifest) -> Iterator[tuple[str, Path]]:
+    """Yield the clips of a store by name, with the store."""
+    splits: tuple[Split | None, ...] = (*SPLITS, None)
+    rows = [light_rows(manifest.rows(split)) for split in splits]  # each is sorted
+    for row in heapq.merge(*rows, key=lambda row: row.clip_id):
+        yield row.clip_id, store
+
+
+def _begin(out: Path, described: dict[str, Any]) -> None:
+    begun = MERGED_FOLDER.check(out, described)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(out)
+        (out / MANIFEST_NAME).unlink(missing_ok=True)  # without a manifest the store is unfinished
+    except OSError as error:
+        reason = f"cannot be written: {error.strerror or error}"
+        raise StorageError(reason, path=out, remedy=write_error_remedy(error)) from error
+    if not begun:
+        write_json(out / MERGE_NAME, described)
+
+
+def _rows(stores: Sequence[Path], manifests: Sequence[Manifest]) -> Iterator[tuple[Path, ClipRow]]:
+    """Yield the rows of all stores, with their stores, in the order of a manifest."""
+    rows = [_with_store(store, manifest) for store, manifest in zip(stores, manifests, strict=True)]
+    return heapq.merge(*rows, key=lambda entry: sort_key(entry[1]))
+
+
+def _with_store(store: Path, manifest: Manifest) -> Iterator[tuple[Path, ClipRow]]:
+    for row in manifest.clips:
+        yield store, row
+
+
+def _copy_clips(
+    out: Path, stores: Sequence[Path], manifests: Sequence[Manifest], shards: int, progress: Progress
+) -> Iterator[tuple[str]]:
+    count = sum(len(manifest.clips) for manifest in manifests)
+    for number, (store, row) in enumerate(_rows(stores, manifests), start=1):
+        name = clip_path(row.clip_id)
+        source = ClipFile(store / row.file, row.clip_id)
+        if not _is_copied(out / name, source):
+            source.check()
+            write_bytes(out / name, read_whole(store / row.file))
+        progress(TASK, number, count)
+        yield (name,)
+
+
+def _is_copied(path: Path, source: ClipFile) -> bool:
+    try:
+        return ClipFile(path).metadata == source.metadata  # which contains the hash of the content
+    except FormatError:
+        return False
+
+
+def _write_shards(
+    out: Path, stores: Sequence[Path], manifests: Sequence[Manifest], shards: int, progress: Progress
+) -> Iterator[list[str]]:
+    splits: tuple[Split | None, ...] = (*SPLITS, None)
+    sizes = [sum(len(manifest.rows(split)) for manifest in manifests) for split in splits]
+    numbers = [min(size, max(1, round(shards * size / sum(sizes)))) for size in sizes]
+    rows, done = _rows(stores, manifests), 0
+    for split, size, parts in zip(splits, sizes, numbers, strict=True):
+        for number, part in enumerate(evenly(size, parts)):
+            clips = [(store / row.file, row) for store, row in islice(rows, len(part))]
+            yield write_shard(out, shard_name(split, number), clips)
+            done += 1
+            progress(TASK, done, sum(numbers))
+
+
+def _merge_lists(out: Path, stores: Sequence[Path]) -> None:
+    """Write the failures and the locked clips of all stores."""
+    for name in (FAILURES_NAME, LOCKED_NAME):
+        lines: list[list[str]] = []
+        for store in stores:
+            if (store / name).is_file():
+                try:
+                    with (store / name).open(newline="", encoding="utf-8") as file:
+                        header, *rows = list(csv.reader(file)) or [[]]
+                except (OSError, UnicodeDecodeError, csv.Error) as error:
+                    raise LabelError(f"cannot be read: {error}", path=store / name) from error
+                lines += rows if lines else [header, *rows]
+        if lines:
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows(lines)
+            write_text(out / name, text.getvalue())

@@ -1,0 +1,106 @@
+"""Shards: tar files of many clip files, for storage that dislikes small files.
+
+A shard follows the naming of WebDataset (https://github.com/webdataset/webdataset): `shards/train-000000.tar` holds
+`KEY.safetensors` and `KEY.json` (name, split, scores, person, groups, transcript) for each clip. crnet itself reads a
+clip file in place, at the position that the manifest names, and never unpacks a shard or trusts a name in it; what it
+finds there must be a clip file of exactly that length with the name of that clip.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from crnet.data.byte_source import open_bytes, part_name
+from crnet.data.clip_row import ClipRow
+from crnet.data.store import ClipFile, clip_path
+from crnet.errors import FormatError
+from crnet.utils.files import atomic_write, read_json, write_json
+from crnet.utils.resumable import fingerprint
+
+SHARDS_FOLDER = "shards"
+
+
+def shard_name(split: str | None, number: int) -> str:
+    """Return the path of a shard in a store."""
+    return f"{SHARDS_FOLDER}/{split or 'none'}-{number:06}.tar"
+
+
+def write_shard(store: Path, name: str, clips: Sequence[tuple[Path, ClipRow]]) -> list[str]:
+    """Write a shard, unless an earlier call wrote it from the same clips. Equal clips give equal bytes.
+
+    Args:
+        store: The store to write.
+        name: Path of the shard in it.
+        clips: The clip file and the row of each clip, in the order of the shard.
+
+    Returns:
+        The `ClipRow.file` of each clip.
+
+    Raises:
+        FormatError: A clip file is damaged.
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    index_path = store / PurePosixPath(name).with_suffix(".json").as_posix()
+    files = [ClipFile(path, row.clip_id) for path, row in clips]
+    made_from = fingerprint([[_labels(row), file.metadata] for file, (_, row) in zip(files, clips, strict=True)])
+    positions = _finished(store / name, index_path, made_from, len(clips))
+    if positions is None:
+        positions = _write_tar(store / name, clips, files)
+        write_json(index_path, {"made_from": made_from, "bytes": (store / name).stat().st_size, "clips": positions})
+    return [f"{SHARDS_FOLDER}/{part_name(PurePosixPath(name).name, start, size)}" for start, size in positions]
+
+
+def _finished(tar: Path, index_path: Path, made_from: str, count: int) -> list[tuple[int, int]] | None:
+    """Return the positions of the clips in a finished shard; None if there is none of these clips."""
+    if not index_path.is_file() or not tar.is_file():
+        return None
+    index = read_json(index_path, "the index of a shard")
+    try:
+        positions = [(int(start), int(size)) for start, size in index["clips"]]
+        is_same = index["made_from"] == made_from and index["bytes"] == tar.stat().st_size and len(positions) == count
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError("not the index of a shard", path=index_path, remedy="delete it and run again") from error
+    return positions if is_same else None
+
+
+def _write_tar(path: Path, clips: Sequence[tuple[Path, ClipRow]], files: Sequence[ClipFile]) -> list[tuple[int, int]]:
+    positions = []
+    with atomic_write(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for (source, row), file in zip(clips, files, strict=True):
+            file.check()
+            # WebDataset ends the key at the first point.
+            key = PurePosixPath(clip_path(row.clip_id)).stem.replace(".", "_")
+            content = read_whole(source)
+            positions.append((_add(tar, f"{key}.safetensors", content), len(content)))
+            _add(tar, f"{key}.json", json.dumps(_labels(row), sort_keys=True, ensure_ascii=False).encode())
+    return positions
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
+    """Add a member and return where its content begins."""
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+    return tar.offset - len(content) - (-len(content) % tarfile.BLOCKSIZE)
+
+
+def read_whole(path: Path) -> bytes:
+    """Return a clip file, also one in a shard."""
+    source = open_bytes(path)
+    return source.read(0, source.size)
+
+
+def _labels(row: ClipRow) -> dict[str, Any]:
+    names = ("clip_id", "split", "scores", "person", "groups", "transcript")
+    return {name: dict(value) if name == "groups" else value for name in names for value in [getattr(row, name)]}
+
+
+def evenly(count: int, parts: int) -> Iterator[range]:
+    """Yield ranges of similar length that divide `count` numbers."""
+    for part in range(parts):
+        yield range(part * count // parts, (part + 1) * count // parts)
