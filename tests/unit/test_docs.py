@@ -25,6 +25,7 @@ from crnet.types import Prediction
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 NAMES_OF_OTHERS = {
+    *("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "GOOGLE_APPLICATION_CREDENTIALS", "FSSPEC_S3_ENDPOINT_URL"),  # environment
     *("group_ethnicity", "group_gender"),  # columns: group_ and the name of a grouping
     *(
         "eth_gender_annotations_dev",

@@ -15,7 +15,7 @@ COMMANDS = {
     "demo": "Run the whole pipeline on synthetic people.",
     "simulate": "Make a dataset of synthetic people with known scores.",
     "prepare": "Turn a dataset into a clip store of frames, faces, sound and text.",
-    "merge": "Merge clip stores that were prepared apart, or pack one into shards.",
+    "merge": "Merge clip stores prepared apart, or pack one into shards.",
     "embed": "Replace the text vectors of a clip store.",
     "train": "Train the streams and the fusion on a clip store.",
     "evaluate": "Evaluate a trained system and compare it with a constant.",

@@ -12,11 +12,12 @@ from crnet.cli.exit_codes import EXIT_DONE
 from crnet.cli.options import Command, Json, option
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import print_json
+from crnet.utils.storage import as_path
 
 
 @dataclass(frozen=True)
 class Merge(Command):
-    """Merge clip stores that were prepared apart, or pack one into shards.
+    """Merge clip stores prepared apart, or pack one into shards.
 
     The stores must have been prepared with the same settings, and no clip may be in two of them. With --shards, the
     clips are packed into tar files (WebDataset's naming), which training reads in place. If it is interrupted, run the
@@ -25,22 +26,21 @@ class Merge(Command):
 
     resumes = True
 
-    store: Annotated[Positional[Path], option("Folder or URL for the merged clip store.", "OUT")]
-    stores: Annotated[Positional[tuple[Path, ...]], option("Clip stores made by `crnet prepare`.", "STORE")]
-    shards: Annotated[
-        int | None, DisallowNone, option("Pack the clips into about this many tar files (default: one file per clip).")
-    ] = None
+    out: Annotated[Positional[Path], option("Folder or URL for the merged clip store.")]
+    stores: Annotated[Positional[tuple[Path, ...]], option("Clip stores made by `crnet prepare`.", "STORES")]
+    shards: Annotated[int | None, DisallowNone, option("Pack the clips into about this many tar files.")] = None
     json: Json = False
 
     def __call__(self) -> int:
         """Merge the stores and print how many clips there are."""
         from crnet.data.merge import merge
 
+        out = as_path(self.out)
         with progress_display(self.quiet) as progress:
-            report = merge(self.store, self.stores, self.shards, progress)
+            report = merge(out, self.stores, self.shards, progress)
         if self.json:
-            print_json({"store": str(self.store), **vars(report)})
+            print_json({"store": str(out), **vars(report)})
         else:
             shards = f" in {report.shards} shards" if report.shards else ""
-            print(f"{self.store}: {report.clips} clips{shards} from {len(self.stores)} stores")
+            print(f"{out}: {report.clips} clips{shards} from {len(self.stores)} stores")
         return EXIT_DONE
