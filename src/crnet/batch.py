@@ -1,19 +1,26 @@
-"""Score many videos: worker processes read them, and the networks score each one here while the next is read."""
+"""Score many videos: worker processes read them, and the networks score each one while the next is read.
+
+On one machine the networks are in the calling process; on a cluster each worker has its own.
+"""
 
 from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from crnet.data.score_sources import ScoreSource
 from crnet.data.video_files import refuse_folder
 from crnet.errors import CrnetError, MissingDependencyError, StorageError
 from crnet.media.limits import FileLimits, file_size
 from crnet.types import Clip, Prediction
-from crnet.utils.executors import WorkerDied, run_jobs
+from crnet.utils.executors import Executor, WorkerDied
+from crnet.utils.files import sha256
+from crnet.utils.resumable import short_fingerprint
 
 if TYPE_CHECKING:
     from crnet.media.settings import MediaSettings
@@ -43,17 +50,89 @@ class ReadJob:
 
     Attributes:
         number: Its place in the batch.
-        path: The video.
-        transcript: See `Predictor.predict`.
+        source: The video.
         settings: How videos are read.
-        allow_still: Also read a still picture.
+        options: Identifies the options that change scores.
+        allow_no_face: Also read and score a still picture, and a video without a face.
+        known: Input fingerprints for which this video needs no scores.
     """
 
     number: int
-    path: Path
-    transcript: str | Path | None
+    source: ScoreSource
     settings: MediaSettings
-    allow_still: bool
+    options: str
+    allow_no_face: bool
+    known: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ScoredVideo:
+    """The result of a video.
+
+    Attributes:
+        prediction: The scores, or why there are none; None if its input fingerprint was known.
+        seconds: How long it took to read and score.
+        file_sha256: SHA-256 of the video; "" if it cannot be read.
+        input_fingerprint: Identifies the video's content, its transcript and the options that change scores.
+    """
+
+    prediction: Prediction | None
+    seconds: float
+    file_sha256: str
+    input_fingerprint: str
+
+
+@dataclass(frozen=True)
+class _ReadVideo:
+    """What a worker found out: words and clip, or the reason why there is no clip; neither if the input is known."""
+
+    words: Transcript | None
+    clip: Clip | None
+    reason: str
+    seconds: float
+    file_sha256: str
+    input_fingerprint: str
+
+
+@dataclass
+class Scoring:
+    """Scores the clips that workers have read, with a system that it loads once in each process.
+
+    Attributes:
+        load: Returns the system.
+    """
+
+    load: Callable[[], VideoScorer]
+    _system: VideoScorer | None = None
+
+    def system(self) -> VideoScorer:
+        """Return the system."""
+        if self._system is None:
+            self._system = self.load()
+        return self._system
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"load": self.load, "_system": None}
+
+    def __call__(self, job: ReadJob, result: _ReadVideo | WorkerDied) -> ScoredVideo:
+        """Score a clip, or turn the reason why there is none into a prediction."""
+        started_s = time.perf_counter()
+        if isinstance(result, WorkerDied):
+            reason, remedy = result.explain("reading it")
+            error = str(CrnetError(reason, path=job.source.path, remedy=remedy))
+            result = _ReadVideo(None, None, error, 0.0, _sha256(job.source.path), "")
+        prediction = self._prediction(job, result)
+        seconds = result.seconds + time.perf_counter() - started_s
+        return ScoredVideo(prediction, seconds, result.file_sha256, result.input_fingerprint)
+
+    def _prediction(self, job: ReadJob, result: _ReadVideo) -> Prediction | None:
+        words, clip = result.words, result.clip
+        if result.reason:
+            return _failed(job, result.reason)
+        if words is None or clip is None:
+            return None
+        scored = _or_reason(job.source.path, lambda: self.system().score(clip, words, allow_no_face=job.allow_no_face))
+        return replace(scored, clip=job.source.clip) if isinstance(scored, Prediction) else _failed(job, scored)
 
 
 def read_video(path: Path, settings: MediaSettings, *, allow_still: bool) -> Clip:
@@ -65,75 +144,115 @@ def read_video(path: Path, settings: MediaSettings, *, allow_still: bool) -> Cli
 
 def predict_videos(
     load: Callable[[], VideoScorer],
-    paths: Iterable[Path],
-    transcript: str | Path | None = None,
+    sources: Iterable[ScoreSource],
     *,
     allow_no_face: bool = False,
-    workers: int = 1,
+    executor: Executor | None = None,
     limits: FileLimits | None = None,
     read: VideoReader = read_video,
 ) -> Iterator[Prediction]:
-    """Score videos, and yield the predictions in the order of the paths; see `Predictor.predict_many`.
+    """Score videos, and yield the predictions in the order of the sources; see `Predictor.predict_many`.
 
     Args:
-        load: Returns the system. It is called once, while the first worker starts.
-        paths: The videos.
-        transcript, allow_no_face, workers, limits: See `Predictor.predict_many`.
-        read: Reads a video in a worker.
+        load, sources, allow_no_face, executor, limits, read: See `score_videos`.
 
     Raises:
         CrnetError: The system cannot be loaded, or every further video would fail for the same reason.
     """
-    system = functools.cache(load)
-
-    def jobs() -> Iterator[ReadJob]:
-        settings = system().media_settings()
-        for number, path in enumerate(paths):
-            yield ReadJob(number, path, transcript, settings, allow_no_face)
-
-    limits = limits or FileLimits()
-    job_limits = limits.of_jobs(_video_bytes)
-    preload = (READER,) if read is read_video else ()
-    results = run_jobs(functools.partial(_read, read), jobs(), workers, limits=job_limits, preload=preload)
     finished: dict[int, Prediction] = {}  # a prediction is small, unlike a clip, and may wait for its turn
     upcoming = 0
-    for job, result in results:
-        finished[job.number] = _score(system(), job, result)
+    results = score_videos(Scoring(load), sources, allow_no_face=allow_no_face, executor=executor, limits=limits,
+                           read=read)  # fmt: skip
+    for job, scored in results:
+        assert scored.prediction is not None  # noqa: S101  # no fingerprint was known
+        finished[job.number] = scored.prediction
         while upcoming in finished:
             yield finished.pop(upcoming)
             upcoming += 1
 
 
+def score_videos(
+    scoring: Scoring,
+    sources: Iterable[ScoreSource],
+    *,
+    options: str = "",
+    known: Callable[[str], frozenset[str]] = lambda clip: frozenset(),
+    allow_no_face: bool = False,
+    executor: Executor | None = None,
+    limits: FileLimits | None = None,
+    read: VideoReader = read_video,
+) -> Iterator[tuple[ReadJob, ScoredVideo]]:
+    """Score videos, and yield each result as soon as it is there.
+
+    Args:
+        scoring: Scores the clips. On this machine, its system is loaded while the first worker starts.
+        sources: The videos.
+        options: Identifies the options of the system that change scores; part of the input fingerprints.
+        known: Returns the input fingerprints for which a clip needs no scores. Its video is then only hashed.
+        allow_no_face: See `Predictor.predict`.
+        executor: Where videos are read; None: in one worker process.
+        limits: See `Predictor.predict_many`.
+        read: Reads a video in a worker.
+
+    Raises:
+        CrnetError: The system cannot be loaded, or every further video would fail for the same reason.
+    """
+    options = short_fingerprint({"options": options, "allow no face": allow_no_face})
+
+    def jobs() -> Iterator[ReadJob]:
+        settings = scoring.system().media_settings()
+        for number, source in enumerate(sources):
+            yield ReadJob(number, source, settings, options, allow_no_face, known(source.clip))
+
+    job_limits = (limits or FileLimits()).of_jobs(_video_bytes)
+    preload = (READER,) if read is read_video else ()
+    function = functools.partial(_read, read)
+    return (executor or Executor(1)).run(function, jobs(), limits=job_limits, preload=preload, finish=scoring)
+
+
 def _video_bytes(job: ReadJob) -> int:
-    return file_size(job.path)
+    return file_size(job.source.path)
 
 
-def _read(read: VideoReader, job: ReadJob) -> tuple[Transcript, Clip] | str:
-    """Read a video and its transcript in a worker; return the reason if that fails."""
-    from crnet.text.transcripts import find_transcript
+def _read(read: VideoReader, job: ReadJob) -> _ReadVideo:
+    """Read a video and its transcript in a worker, unless its input is known."""
+    from crnet.text.transcripts import Transcript, find_transcript
 
-    def read_both() -> tuple[Transcript, Clip]:
-        refuse_folder(job.path)
-        words = find_transcript(job.path, job.transcript)
-        return words, read(job.path, job.settings, allow_still=job.allow_still)
+    started_s = time.perf_counter()
+    path, given = job.source.path, job.source.transcript
+    words: Transcript | None = None
 
-    return _or_reason(job.path, read_both)
+    def read_both() -> Clip | None:
+        nonlocal words
+        refuse_folder(path)
+        words = given if isinstance(given, Transcript) else find_transcript(path, given)
+        if job.known and _input_fingerprint(job, words, _sha256(path)) in job.known:
+            return None
+        return read(path, job.settings, allow_still=job.allow_no_face)
+
+    clip = _or_reason(path, read_both)
+    reason = clip if isinstance(clip, str) else ""
+    clip = clip if isinstance(clip, Clip) else None
+    file_sha256 = (clip and clip.source_sha256) or _sha256(path)
+    fingerprint = _input_fingerprint(job, words, file_sha256)
+    return _ReadVideo(words, clip, reason, time.perf_counter() - started_s, file_sha256, fingerprint)
 
 
-def _score(system: VideoScorer, job: ReadJob, result: tuple[Transcript, Clip] | str | WorkerDied) -> Prediction:
-    """Score a clip, or turn the reason why there is none into a prediction."""
-    if isinstance(result, WorkerDied):
-        reason, remedy = result.explain("reading it")
-        result = str(CrnetError(reason, path=job.path, remedy=remedy))
-    if isinstance(result, str):
-        return _failed(job.path, result)
-    words, clip = result
-    scored: Prediction | str = _or_reason(job.path, lambda: system.score(clip, words, allow_no_face=job.allow_still))
-    return scored if isinstance(scored, Prediction) else _failed(job.path, scored)
+def _input_fingerprint(job: ReadJob, words: Transcript | None, file_sha256: str) -> str:
+    text = None if words is None or words.is_missing else words.text
+    return short_fingerprint({"file": file_sha256, "transcript": text, "options": job.options})
 
 
-def _failed(path: Path, reason: str) -> Prediction:
-    return Prediction(str(path), None, None, error=reason)
+def _sha256(path: Path) -> str:
+    """Return the SHA-256 of a file; "" if it cannot be read, which reading it as a video will report."""
+    try:
+        return sha256(path)
+    except OSError:
+        return ""
+
+
+def _failed(job: ReadJob, reason: str) -> Prediction:
+    return Prediction(job.source.clip, None, None, error=reason)
 
 
 def _or_reason(path: Path, work: Callable[[], Any]) -> Any:

@@ -15,6 +15,7 @@ from crnet.bundle.bundle import Bundle
 from crnet.bundle.verify import BUNDLE_FILE
 from crnet.config import from_dict
 from crnet.data.extract import extract_clip, with_words
+from crnet.data.score_sources import ScoreSource
 from crnet.data.transforms import clip_batch
 from crnet.data.video_files import list_videos, refuse_folder
 from crnet.errors import FormatError, NotScoredError
@@ -28,6 +29,7 @@ from crnet.text.encoders import find_encoder
 from crnet.text.transcripts import Transcript, find_transcript
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Batch, Clip, Faces, Prediction, Stream
 from crnet.utils.device import Precision
+from crnet.utils.executors import Executor, worker_processes
 
 NO_TRANSCRIPT = "no transcript: the audio-text stream used sound only"
 LONGER_BY_S = 0.5  # a clip may exceed the longest training clip by this much without a warning
@@ -122,10 +124,9 @@ class Predictor:
         videos = (video for path in paths for video in list_videos([path]))
         return predict_videos(
             lambda: self,
-            videos,
-            transcript,
+            (ScoreSource(str(video), video, transcript) for video in videos),
             allow_no_face=allow_no_face,
-            workers=workers,
+            executor=Executor(worker_processes(workers)),
             limits=limits,
             read=read,
         )

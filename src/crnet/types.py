@@ -262,7 +262,7 @@ PREDICTION_COLUMNS = (
     "warnings",
     "error",
 )
-"""Columns of a table of predictions: the CSV file of `crnet predict --csv`, and `Prediction.to_row`."""
+"""Columns of a table of predictions: `Prediction.to_row`, and the first columns of `crnet predict --out`."""
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def test_a_bad_file_among_many_becomes_a_row(
     shutil.copy(demo.video, tmp_path / "good one.mp4")
     (tmp_path / "bad.mp4").write_text("this is text")
     table = tmp_path / "out.csv"
-    assert cli.main(["predict", str(demo.out), str(tmp_path), "--json", "--csv", str(table)]) == 1
+    assert cli.main(["predict", str(demo.out), str(tmp_path), "--json", "--out", str(table)]) == 1
     documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [Path(document["clip"]).name for document in documents] == ["bad.mp4", "good one.mp4"]
     assert documents[0]["scores"] is None

@@ -23,7 +23,7 @@ POLL_S = 0.02
 WHILE_WRITING = 0.5  # share of the kills
 EARLIEST = 0.1  # share of the command's time; before that, it imports libraries
 HEADER_SIZE_BYTES = 8
-TIMED_KEYS = frozenset({"seconds", "samples_per_s", "waiting_share"})  # what a training log says about speed
+TIMED_KEYS = frozenset({"seconds", "samples_per_s", "waiting_share", "scored_at"})  # differ from run to run
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ COMMANDS = (
         ("reproduce", "table6", "--store", "inputs/store", "--out", "out", *TRAINED, "--seeds", "1", "--workers", "1"),
         6,
     ),
-    LongCommand("predict", ("predict", "inputs/run", "inputs/people", "--csv", "out/scores.csv"), 6),
+    LongCommand("predict", ("predict", "inputs/run", "inputs/people", "--out", "out/scores.jsonl"), 6),
     LongCommand("explain", ("explain", "inputs/run", "inputs/video.mp4", "--out", "out"), 4),
     LongCommand("demo", ("demo", "out", "--clips", "30", "--workers", "2"), 2),
 )

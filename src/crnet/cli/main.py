@@ -51,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module = error.name or str(error)
         return _fail(f"the Python module {module} is not installed ({install_command(module)})", debug)
     except KeyboardInterrupt:
-        resumes = command is not None and command.resumes
-        print("stopped" + ("; run the same command again to continue" if resumes else ""), file=sys.stderr)
+        print("stopped" if command is None else command.stopped(), file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _discard_stdout()

@@ -147,3 +147,7 @@ class Command:
     def __call__(self) -> int:
         """Do the work and return the exit code."""
         raise NotImplementedError
+
+    def stopped(self) -> str:
+        """Return what to say after Ctrl-C."""
+        return "stopped" + ("; run the same command again to continue" if self.resumes else "")

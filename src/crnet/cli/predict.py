@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
+import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +18,7 @@ from crnet.cli.options import (
     Command,
     DeviceOption,
     EncoderLocation,
+    Engine,
     Flag,
     MaxMemory,
     MaxTime,
@@ -33,11 +33,14 @@ from crnet.cli.terminal import print_json, show_prediction
 from crnet.cli.usage_errors import missing_arguments
 from crnet.errors import UsageError
 from crnet.media.limits import FileLimits
-from crnet.utils.executors import worker_processes
+from crnet.utils.executors import LOCAL, Executor, choose_executor
 
 if TYPE_CHECKING:
+    from crnet.data.score_sources import ScoreSource
     from crnet.predict import Predictor
     from crnet.types import Prediction
+
+FAILURES_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,16 @@ class Predict(Command):
 
     Folders are searched for videos. If a file cannot be scored, the reason is reported, the other files are still
     scored, and the exit code is 1 (2 if there was only one video). Files are read in a worker process, so that one that
-    crashes a decoder, or exceeds the limits on time and memory, costs no other. Scores are strangers' impressions, not
-    facts. A high neuroticism score means that the person seems emotionally stable.
+    crashes a decoder, or exceeds the limits on time and memory, costs no other. With --out, the same command resumes
+    after an interruption, and scores only what is new or changed the next time (docs/scale.md). Scores are strangers'
+    impressions, not facts. A high neuroticism score means that the person seems emotionally stable.
     """
 
     run: RunFolder
-    videos: Annotated[Positional[tuple[Path, ...]], option("Video files and folders.", "VIDEO")] = ()
+    videos: Annotated[
+        Positional[tuple[Path, ...]],
+        option("Video files, folders of videos, and CSVs of clips and transcripts.", "VIDEO"),
+    ] = ()
     transcript: Transcript = None
     asr: Asr = None
     encoder: EncoderLocation = None
@@ -59,58 +66,107 @@ class Predict(Command):
     precision: PrecisionOption = "float32"
     allow_no_face: AllowNoFace = False
     workers: Workers = None
+    engine: Engine = LOCAL
     max_time_s: MaxTime = FileLimits.max_time_s
     max_memory_mb: MaxMemory = FileLimits.max_memory_mb
     json: Annotated[
         Flag, option("Print JSON on stdout: one document for one video, one line per video for several.")
     ] = False
-    csv: Annotated[Path | None, option("Also write the scores to this CSV file, one row per video.", "FILE.csv")] = None
+    out: Annotated[
+        str | None,
+        option(
+            "Add the scores to this table, one row per clip, and skip the clips whose scores it holds: a name ending "
+            "with .csv, .jsonl or .parquet, or sqlite:///FILE (docs/scale.md).",
+            "FILE",
+        ),
+    ] = None
+    watch: Annotated[
+        Path | None, option("With --out: also score the videos that come into this folder, until stopped.", "FOLDER")
+    ] = None
 
     def __call__(self) -> int:
-        """Score each video and print its scores as soon as they are known."""
-        from crnet.data.video_files import list_videos
-        from crnet.report.prediction_csv import open_prediction_csv
+        """Score each video, and print its scores as soon as they are known or add them to a table."""
+        from crnet.data.score_sources import list_sources
 
-        if not self.videos:
+        if self.watch is not None and self.out is None:
+            raise UsageError("--watch needs a table to add to", remedy="give --out FILE")
+        if not self.videos and self.watch is None:
             raise missing_arguments("predict", type(self), ())
-        paths = list_videos(self.videos)
-        if self.transcript is not None and len(paths) != 1:
+        sources = list_sources(self.videos, self.transcript)
+        if self.transcript is not None and len(sources) != 1:
             raise UsageError(
-                f"one transcript for {len(paths)} videos", remedy="put a .txt file beside each video instead"
+                f"one transcript for {len(sources)} videos", remedy="put a .txt file beside each video instead"
             )
-        predictions = self._begin(paths)
+        return self._print(sources) if self.out is None else self._add(sources, self.out)
+
+    def stopped(self) -> str:
+        """See `Command.stopped`."""
+        if self.out is None:
+            return "stopped"
+        return f"stopped; {self.out} has the scores so far; run the same command again to continue"
+
+    def _print(self, sources: Sequence[ScoreSource]) -> int:
+        """Score the videos and print the scores."""
+        from crnet.batch import predict_videos
+
+        predictions = predict_videos(
+            self._load,
+            sources,
+            allow_no_face=self.allow_no_face,
+            executor=self._executor(),
+            limits=FileLimits(self.max_time_s, self.max_memory_mb),
+        )
         failures, error = 0, None
-        table = contextlib.nullcontext(lambda _: None) if self.csv is None else open_prediction_csv(self.csv)
-        with table as write_row, progress_display(self.quiet) as progress:
+        with progress_display(self.quiet) as progress:
             for number, prediction in enumerate(predictions, start=1):
-                write_row(prediction)
                 error = prediction.error
                 failures += error is not None
-                if len(paths) > 1:
-                    progress("scoring", number, len(paths), prediction.error or "")
+                if len(sources) > 1:
+                    progress("scoring", number, len(sources), prediction.error or "")
                 if self.json:
-                    print_json(prediction.to_dict(), indent=None if len(paths) > 1 else 2)
+                    print_json(prediction.to_dict(), indent=None if len(sources) > 1 else 2)
                 else:
                     show_prediction(prediction)
-        if len(paths) == 1 and error is not None:
+        if len(sources) == 1 and error is not None:
             print(f"crnet: {error}", file=sys.stderr)
             return EXIT_ERROR
         return EXIT_FAILURES if failures else EXIT_DONE
 
-    def _begin(self, paths: Sequence[Path]) -> Iterator[Prediction]:
-        """Load the system and score the first video; return all predictions. Only then is a table worth opening."""
-        import crnet
-        from crnet.batch import predict_videos
+    def _add(self, sources: Sequence[ScoreSource], out: str) -> int:
+        """Score the videos and add the scores to a table."""
+        from crnet.batch import Scoring
+        from crnet.score_batch import TableRun, model_fingerprint, score_to_table
 
-        def load() -> Predictor:
-            return crnet.load(self.run, self.device, encoder=self.encoder, asr=self.asr, precision=self.precision)
-
-        predictions = predict_videos(
-            load,
-            paths,
-            self.transcript,
-            allow_no_face=self.allow_no_face,
-            workers=1 if self.workers is None else worker_processes(self.workers),
-            limits=FileLimits(self.max_time_s, self.max_memory_mb),
+        run = TableRun(
+            Scoring(self._load),
+            model_fingerprint(self.run),
+            f"precision {self.precision}, asr {self.asr}",
+            self._executor(),
+            FileLimits(self.max_time_s, self.max_memory_mb),
+            self.allow_no_face,
         )
-        return itertools.chain([next(predictions)], predictions)
+
+        def report(prediction: Prediction) -> None:
+            if self.json:
+                print_json(prediction.to_dict(), indent=None)
+
+        with progress_display(self.quiet) as progress:
+            done = score_to_table(run, sources, out, watch=self.watch, progress=progress, report=report)
+        if not self.json:
+            print(f"{out}: {done.scored} clips scored, {done.skipped} already were, {len(done.failures)} failed")
+        for reason in list(done.failures.values())[:FAILURES_SHOWN]:
+            print(f"failed: {reason}", file=sys.stderr)
+        if done.failures:
+            print(f"all {len(done.failures)} failures: column error of {out}", file=sys.stderr)
+        return EXIT_FAILURES if done.failures else EXIT_DONE
+
+    @property
+    def _load(self) -> Callable[[], Predictor]:
+        import crnet
+
+        return functools.partial(
+            crnet.load, self.run, self.device, encoder=self.encoder, asr=self.asr, precision=self.precision
+        )
+
+    def _executor(self) -> Executor:
+        return choose_executor(self.engine, self.workers, default=1)

@@ -13,7 +13,12 @@ from crnet.errors import UsageError
 from crnet.utils.suggestions import did_you_mean
 from crnet.utils.text_format import join_words
 
-RENAMED_OPTIONS = {"--data": "--store", "--a-sentence-a-line": "--sentence-per-line", "--keep-min": "--keep-minutes"}
+RENAMED_OPTIONS = {
+    "--data": "--store",
+    "--a-sentence-a-line": "--sentence-per-line",
+    "--keep-min": "--keep-minutes",
+    "--csv": "--out",
+}
 MISSING_TITLE = "Required options"
 WRONG_CHOICE = re.compile(r"^invalid choice (?P<value>.*) for argument '(?P<option>\S+)'.*one of \((?P<choices>.*)\)")
 CLEARER_SENTENCES = {

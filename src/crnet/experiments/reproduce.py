@@ -12,15 +12,14 @@ The results folder holds:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from crnet.config import Config, to_dict
 from crnet.data.splits import OFFICIAL, SplitProtocol
-from crnet.errors import CrnetError, FormatError, StorageError, UsageError
+from crnet.errors import CrnetError, FormatError, StorageError
 from crnet.experiments.plan import experiment_folds, networks_at_once, plan, require_initial_weights, train_plan
 from crnet.experiments.registry import EXPERIMENTS
 from crnet.experiments.rendering.index import INDEX_FILE, SECTION_FILE, RunInfo, write_index
@@ -30,6 +29,7 @@ from crnet.training.old_names import with_current_fields
 from crnet.training.stream import result_settings
 from crnet.types import BACKBONES, SPLITS, Backbone
 from crnet.utils.device import choose_device
+from crnet.utils.file_lock import exclusive
 from crnet.utils.files import read_json, remove_leftovers, write_json, write_text
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import code_fingerprint, git_revision, versions
@@ -103,7 +103,7 @@ def reproduce(
     out = Path(out)
     at_once = networks_at_once(base.training, workers)
     workspace = Workspace.open(store, out, base, seeds, backbones, progress, protocol)
-    with _exclusive(out):
+    with exclusive(out / LOCK_FILE, out, "wait until it has finished, or choose another folder"):
         planned = plan(workspace, experiments)
         require_initial_weights(planned)
         _check_settings(workspace)
@@ -131,32 +131,6 @@ def _run_info(workspace: Workspace, command: str, preset: str) -> RunInfo:
         versions=versions(),
         git_revision=git_revision(),
     )
-
-
-@contextmanager
-def _exclusive(out: Path) -> Iterator[None]:
-    """Lock the folder, because a second run would train the same networks and overwrite their files.
-
-    Raises:
-        UsageError: Another run holds the lock.
-        OSError: The folder cannot be written.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such lock
-        yield
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK_FILE).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                "another `crnet reproduce` uses this folder",
-                path=out,
-                remedy="wait until it has finished, or choose another folder",
-            ) from error
-        yield
 
 
 def _check_settings(workspace: Workspace) -> None:

@@ -101,7 +101,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["predict", "nowhere", "video.mp4"], "nowhere"),
         (["predict"], "crnet predict: RUN and VIDEO are missing (usage: crnet predict RUN VIDEO ...)"),
         (["predict", "nowhere"], "crnet predict: VIDEO is missing (usage: crnet predict RUN VIDEO ...)"),
-        (["predict", "--csv", "a.csv", "nowhere"], "crnet predict: VIDEO is missing (usage: crnet predict RUN VIDEO"),
+        (["predict", "--out", "a.csv", "nowhere"], "crnet predict: VIDEO is missing (usage: crnet predict RUN VIDEO"),
         (["serve", "nowhere", "--keep-min", "5"], "no option --keep-min (did you mean --keep-minutes?)"),
         (["prepare", "nowhere", "store"], "nowhere"),
     ],

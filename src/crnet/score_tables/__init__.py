@@ -1,0 +1,1 @@
+"""Tables of scores that nightly batches add to: CSV, JSON lines, Parquet and SQLite."""
