@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.faces import best_overlap
-from benchmarks.measurements import Measurement, torch_threads
+from benchmarks.measurements import Measurement
 from crnet.media.mtcnn import Mtcnn
 from crnet.media.settings import DetectionSettings
 from crnet.simulate.drawing import PersonRenderer
@@ -36,12 +36,11 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
     """Yield the share of frames with a found face, over all people and for each group."""
     config = SimulationConfig(5 * options.people, options.seed, seconds=3.0, fps=2.0, difficulty="fivalike")
     detector, hits, frames = Mtcnn(), Counter[str](), Counter[str]()
-    with torch_threads(1):
-        for plan in one_clip_per_person(config, options.people):
-            hits_of_person = count_found(plan, config, detector, options.frames)
-            for group in groups(plan):
-                hits[group] += hits_of_person
-                frames[group] += options.frames
+    for plan in one_clip_per_person(config, options.people):
+        hits_of_person = count_found(plan, config, detector, options.frames)
+        for group in groups(plan):
+            hits[group] += hits_of_person
+            frames[group] += options.frames
     for group in sorted(frames):
         goal = None if group.startswith("hair") else OVERALL_GOAL if group == "all" else GROUP_GOAL
         share = hits[group] / frames[group]
@@ -62,10 +61,10 @@ def one_clip_per_person(config: SimulationConfig, count: int) -> Iterator[ClipPl
 def count_found(plan: ClipPlan, config: SimulationConfig, detector: Mtcnn, frames: int) -> int:
     """Return in how many of the first frames the detector finds the synthetic face."""
     motion, renderer = perform(plan, config).motion, PersonRenderer(plan.look, plan.cues, config.width, config.height)
-    images = np.stack([renderer.render(motion, index) for index in range(frames)])
     min_face_pixels = DetectionSettings().min_face * config.height
     hits = 0
-    for index, detections in enumerate(detector.detect(images, min_face_pixels)):
+    for index in range(frames):
+        detections = detector.detect(renderer.render(motion, index), min_face_pixels)
         true_box, _ = renderer.locate_face(motion, index)
         hits += best_overlap(detections.boxes, np.asarray(true_box, np.float32)) >= MIN_IOU
     return hits

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from benchmarks.inputs import Inputs
-from benchmarks.measurements import Measurement, Usage, medians, timed, torch_threads
+from benchmarks.measurements import Measurement, Usage, medians, timed
 from crnet.media.boxes import overlaps
 from crnet.media.mtcnn import Mtcnn
 from crnet.media.reader import face_tracker, read_video
@@ -25,11 +25,10 @@ SAME_FACE_IOU = 0.5
 def measure(inputs: Inputs) -> Iterator[Measurement]:
     """Yield the rows for evenly spaced frames of the clip."""
     clip, effort = inputs.clip, inputs.effort
-    with torch_threads(1):
-        media = read_video(clip)
-        tracking = [_track(clip) for _ in range(effort.few_repeats)]
-        indices = np.unique(np.linspace(0, len(media.time_s) - 1, effort.face_frames).round().astype(int))
-        detected, detecting = _detect(clip, set(indices.tolist()))
+    media = read_video(clip)
+    tracking = [_track(clip) for _ in range(effort.few_repeats)]
+    indices = np.unique(np.linspace(0, len(media.time_s) - 1, effort.face_frames).round().astype(int))
+    detected, detecting = _detect(clip, set(indices.tolist()))
     with_face = {index: boxes for index, boxes in detected.items() if len(boxes)}
     # The detector may also find a second person, or a face in a hand: compare with the box nearest to the tracked one.
     ious = np.array([best_overlap(boxes, media.face_box[index]) for index, boxes in with_face.items()])
@@ -65,7 +64,7 @@ def _detect(clip: Path, indices: set[int]) -> tuple[dict[int, Float32[np.ndarray
     boxes: dict[int, Float32[np.ndarray, "n 4"]] = {}
 
     def detect(index: int, image: UInt8[np.ndarray, "H W 3"]) -> None:
-        boxes[index] = detector.detect(image[None], DEFAULT_MIN_FACE_PIXELS).pop().boxes
+        boxes[index] = detector.detect(image, DEFAULT_MIN_FACE_PIXELS).boxes
 
     usages = [timed(partial(detect, frame.index, frame.rgb_full()))
               for frame in decode(clip, probe(clip)) if frame.index in indices]  # fmt: skip

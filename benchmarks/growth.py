@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.clips import bare_decode, standard_clip
 from benchmarks.forest import random_task
 from benchmarks.inputs import ForestSize
-from benchmarks.measurements import Measurement, alternate, medians, timed, torch_threads
+from benchmarks.measurements import Measurement, alternate, medians, timed
 from crnet.data.prepare import prepare
 from crnet.fusion.forest import Forest
 from crnet.media.reader import read_video
@@ -55,8 +55,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
 
 def clip_rows(name: str, clip: Path, repeats: int) -> Iterator[Measurement]:
     """Yield the CPU time, in one thread, of decoding a clip and of reading it with all frames kept."""
-    with torch_threads(1):
-        decoding_costs, reading_costs = alternate(repeats, partial(bare_decode, clip), partial(read_video, clip))
+    decoding_costs, reading_costs = alternate(repeats, partial(bare_decode, clip), partial(read_video, clip))
     size = {"mb": round(clip.stat().st_size / 1e6, 2)}
     for work, usages in (("decoding", decoding_costs), ("preparing", reading_costs)):
         cpu_s = statistics.median(usage.cpu_s for usage in usages)

@@ -124,7 +124,7 @@ def exact_face(frame: Frame, detector: Mtcnn, tracked: np.ndarray) -> tuple[byte
     width, height = frame.stored_size
     displayed = np.array([frame.info.width / width, frame.info.height / height] * 2, np.float32)
     image = frame.rgb_full()
-    detections = detector.detect(image[None], SMALLEST_FACE_PIXELS)[0]
+    detections = detector.detect(image, SMALLEST_FACE_PIXELS)
     if not len(detections):
         return None
     boxes = detections.boxes

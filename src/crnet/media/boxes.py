@@ -23,10 +23,10 @@ def pixel_squares(boxes: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4
 
 def overlaps(boxes: Float32[np.ndarray, "n 4"], *, over_smaller: bool) -> Float32[np.ndarray, "n n"]:
     """Return the intersection of every two boxes over their union, or over the smaller of their areas."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    intersection = np.prod(np.maximum(high - low, 0), axis=2)
-    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    x0, y0, x1, y1 = np.ascontiguousarray(boxes.T)
+    width = np.maximum(np.minimum(x1[:, None], x1) - np.maximum(x0[:, None], x0), 0)
+    height = np.maximum(np.minimum(y1[:, None], y1) - np.maximum(y0[:, None], y0), 0)
+    intersection, area = width * height, (x1 - x0) * (y1 - y0)
     divisor = np.minimum(area[:, None], area) if over_smaller else area[:, None] + area - intersection
     return intersection / np.maximum(divisor, np.finfo(np.float32).tiny)
 
@@ -57,15 +57,3 @@ def nms(
         if keep[i]:
             keep[i + 1 :] &= ~covers[i, i + 1 :]
     return order[keep]
-
-
-def nms_per_image(
-    image: Int64[np.ndarray, " n"],
-    boxes: Float32[np.ndarray, "n 4"],
-    scores: Float32[np.ndarray, " n"],
-    threshold: float,
-) -> Int64[np.ndarray, " m"]:
-    """Apply `nms` within each image; the indices are in order of the images."""
-    groups = [np.flatnonzero(image == i) for i in np.unique(image)]
-    keep = [group[nms(boxes[group], scores[group], threshold)] for group in groups]
-    return np.concatenate(keep) if keep else np.zeros(0, np.int64)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import simplejpeg
-import torch
-import torch.nn.functional as functional
 from jaxtyping import Float32, Int64, UInt8
 
 from crnet.media.boxes import square_boxes
+from crnet.utils.resize import resize
 
 if TYPE_CHECKING:
     from crnet.media.video import Frame, VideoInfo
@@ -82,9 +81,7 @@ def crop_resize(
         crop = image[y0:y1, x0:x1]
     else:
         crop = image[np.clip(np.arange(y0, y1), 0, height - 1)][:, np.clip(np.arange(x0, x1), 0, width - 1)]
-    tensor = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)[None]  # [h, w, 3] -> [1, 3, h, w]
-    scaled = functional.interpolate(tensor, (pixels, pixels), mode="bilinear", antialias=True)
-    return np.ascontiguousarray(scaled[0].permute(1, 2, 0).numpy())
+    return resize(crop, pixels, pixels)
 
 
 def encode_jpeg(image: UInt8[np.ndarray, "h w 3"], quality: int) -> bytes:

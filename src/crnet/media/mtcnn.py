@@ -1,37 +1,21 @@
-"""The MTCNN face detector (Zhang et al. 2016) in PyTorch: three small networks, each refining the results of the last.
+"""The MTCNN face detector (Zhang et al. 2016): three small networks, each refining the results of the last.
 
-The weights are read as data from the installed `mtcnn` package (MIT licence), which is located but not imported:
-an import would need TensorFlow. Coordinates are continuous: pixel (i, j) covers [j, j + 1] x [i, i + 1].
+Coordinates are continuous: pixel (i, j) covers [j, j + 1] x [i, i + 1].
 """
 
 from __future__ import annotations
 
-import importlib.util
-import io
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as functional
-from jaxtyping import Float, Float32, Int64, UInt8
-from torch import Tensor, nn
+from jaxtyping import Float32, Int64, UInt8
 
-from crnet.errors import FormatError, MissingDependencyError
-from crnet.media.boxes import nms, nms_per_image, square_boxes
-from crnet.utils.extras import install_command
-from crnet.utils.resumable import content_fingerprint
-
-INSTALL_REMEDY = install_command("mtcnn")
-WEIGHTS_SHA256 = {
-    "pnet": "ea6b0c3e685ebee3165326ad6484acc95f2ef78f1c94fbf40a55704fa989f7b5",
-    "rnet": "cb00e6460f3c98b0bfafaba3c0a0ded4bdf6e62cee7174d969e8670d7e757fee",
-    "onet": "94f6ea2f4cf985275ee958cdd762d17b6009348a4fb9d8c6be39ba73ffd22ca3",
-}
-"""SHA-256 of the weights of mtcnn 1.0.0. The files contain pickles, so no other content is ever unpacked."""
+from crnet.media.boxes import nms, square_boxes
+from crnet.utils.resize import resize
 
 PNET_CELL, PNET_STRIDE = 12, 2  # P-Net judges 12x12 windows, two pixels apart
 RNET_PIXELS, ONET_PIXELS = 24, 48
+MEAN_LEVEL, LEVEL_RANGE = 127.5, 128.0  # the networks see (level - mean) / range
 PYRAMID_FACTOR = 0.709  # each level has half the area of the last
 PNET_THRESHOLD, RNET_THRESHOLD, ONET_THRESHOLD = 0.6, 0.7, 0.7
 NMS_WITHIN_LEVEL, NMS_BETWEEN_LEVELS, NMS_AFTER_REFINING = 0.5, 0.5, 0.7
@@ -55,138 +39,34 @@ class Detections:
         return len(self.boxes)
 
 
-class _FlattenByColumns(nn.Module):
-    """[B, C, H, W] -> [B, W * H * C], the order in which the first dense layers were trained."""
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B n"]:
-        return x.permute(0, 3, 2, 1).flatten(1)
-
-
-class _Network(nn.Module):
-    """A trunk and its heads, with parameters in the order of the weight files."""
-
-    def __init__(self, trunk: list[nn.Module], heads: list[nn.Module]) -> None:
-        super().__init__()
-        self.trunk = nn.Sequential(*trunk)
-        self.heads = nn.ModuleList(heads)
-
-    def forward(self, x: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
-        x = self.trunk(x)
-        return [head(x) for head in self.heads]
-
-
-def _conv(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
-    return [nn.Conv2d(inputs, outputs, kernel), nn.PReLU(outputs)]
-
-
-def _pool(kernel: int, *, pad_end: bool) -> nn.Module:
-    return nn.MaxPool2d(kernel, stride=2, ceil_mode=pad_end)
-
-
-def _pnet() -> _Network:
-    """Build P-Net: window [12, 12] -> box offsets [4], face or not [2]; fully convolutional."""
-    trunk = [*_conv(3, 10, 3), _pool(2, pad_end=True), *_conv(10, 16, 3), *_conv(16, 32, 3)]
-    return _Network(trunk, [nn.Conv2d(32, 4, 1), nn.Conv2d(32, 2, 1)])
-
-
-def _rnet() -> _Network:
-    """Build R-Net: patch [24, 24] -> box offsets [4], face or not [2]."""
-    trunk = [*_conv(3, 28, 3), _pool(3, pad_end=True), *_conv(28, 48, 3), _pool(3, pad_end=False), *_conv(48, 64, 2)]
-    trunk += [_FlattenByColumns(), nn.Linear(576, 128), nn.PReLU(128)]
-    return _Network(trunk, [nn.Linear(128, 4), nn.Linear(128, 2)])
-
-
-def _onet() -> _Network:
-    """Build O-Net: patch [48, 48] -> box offsets [4], landmarks [10] (five x, then five y), face or not [2]."""
-    trunk = [*_conv(3, 32, 3), _pool(3, pad_end=True), *_conv(32, 64, 3), _pool(3, pad_end=False)]
-    trunk += [*_conv(64, 64, 3), _pool(2, pad_end=True), *_conv(64, 128, 2)]
-    trunk += [_FlattenByColumns(), nn.Linear(1152, 256), nn.PReLU(256)]
-    return _Network(trunk, [nn.Linear(256, 4), nn.Linear(256, 10), nn.Linear(256, 2)])
-
-
-def weights_folder() -> Path:
-    """Return the folder of the weights in the installed `mtcnn` package, without importing it.
-
-    Raises:
-        MissingDependencyError: The package is not installed.
-    """
-    spec = importlib.util.find_spec("mtcnn")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingDependencyError("face detection needs the weights of the package mtcnn", remedy=INSTALL_REMEDY)
-    return Path(spec.submodule_search_locations[0]) / "assets" / "weights"
-
-
-def read_weights(folder: Path, name: str) -> list[np.ndarray]:
-    """Read the arrays of one network, in Keras layout, from `folder/name.lz4`.
-
-    Raises:
-        MissingDependencyError: The file, joblib or lz4 is missing.
-        FormatError: The file is not the one that this code expects; it is not unpacked.
-    """
-    path = folder / f"{name}.lz4"
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise MissingDependencyError(
-            "face detection weights cannot be read", path=path, remedy=INSTALL_REMEDY
-        ) from error
-    if content_fingerprint([content]) != WEIGHTS_SHA256[name]:
-        raise FormatError(
-            "not the weights of mtcnn 1.0.0", path=path, remedy='pip install --force-reinstall "mtcnn==1.0.0"'
-        )
-    try:
-        import joblib
-        import lz4.frame  # noqa: F401  (joblib imports it only when it meets such a file)
-    except ImportError as error:
-        raise MissingDependencyError(f"face detection needs {error.name}", remedy=INSTALL_REMEDY) from error
-    arrays: list[np.ndarray] = joblib.load(io.BytesIO(content))
-    return arrays
-
-
-def _load(network: _Network, arrays: list[np.ndarray]) -> _Network:
-    """Copy Keras arrays into a network: kernels HWIO -> OIHW, dense IO -> OI, PReLU (1, 1, C) -> (C,)."""
-    for parameter, array in zip(network.parameters(), arrays, strict=True):
-        squeezed = array.reshape(-1) if array.ndim == 3 else array
-        axes = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}[squeezed.ndim]
-        parameter.data.copy_(torch.from_numpy(squeezed.transpose(axes).copy()))
-    return network.eval().requires_grad_(False)
-
-
 class Mtcnn:
-    """The three networks with their weights, on one device.
+    """The three networks with their weights.
 
     Raises:
-        MissingDependencyError: The package with the weights is not installed.
+        MissingDependencyError: OpenVINO or the package with the weights is not installed.
         FormatError: Its weights are not those of mtcnn 1.0.0.
     """
 
-    def __init__(self, device: str | torch.device = "cpu") -> None:
-        folder = weights_folder()
-        self.device = torch.device(device)
-        self.pnet, self.rnet, self.onet = (
-            _load(network, read_weights(folder, name)).to(self.device)
-            for name, network in (("pnet", _pnet()), ("rnet", _rnet()), ("onet", _onet()))
-        )
+    def __init__(self) -> None:
+        # OpenVINO takes longer to import than everything else that reads a video, and not every caller detects faces.
+        from crnet.media.mtcnn_networks import load_networks
 
-    @torch.inference_mode()
-    def detect(self, images: UInt8[np.ndarray, "B H W 3"], min_face_pixels: float) -> list[Detections]:
-        """Detect all faces of each image.
+        self._networks = load_networks()
+
+    def detect(self, image: UInt8[np.ndarray, "H W 3"], min_face_pixels: float) -> Detections:
+        """Detect all faces of an RGB image.
 
         Args:
-            images: RGB images of one size.
+            image: The image.
             min_face_pixels: Side of the smallest face to detect; the cost grows with 1 / side squared.
         """
-        pixels = self._channels_first(images)
-        batch = _normalised(pixels)
-        image_of_box, boxes = self._propose(pixels, min_face_pixels)
-        image_of_box, boxes = self._refine(batch, image_of_box, boxes)
-        results = []
-        for i in range(len(images)):
-            image_boxes = boxes[image_of_box == i]
-            results.append(_confident(self._judge(_patches(batch[i], image_boxes, ONET_PIXELS), image_boxes)))
-        return results
+        boxes = self._propose(image, min_face_pixels)
+        if len(boxes):
+            framed = _framed(image)
+            boxes = self._refine(_patches(framed, boxes, RNET_PIXELS), boxes)
+            return _confident(self._judge(_patches(framed, boxes, ONET_PIXELS), boxes))
+        return _confident(self._judge(np.zeros((0, ONET_PIXELS, ONET_PIXELS, 3), np.float32), boxes))
 
-    @torch.inference_mode()
     def judge(self, patches: UInt8[np.ndarray, "n 48 48 3"], boxes: Float32[np.ndarray, "n 4"]) -> Detections:
         """Run O-Net alone: return its confidence, landmarks and corrected box of each patch, in the given order.
 
@@ -194,7 +74,7 @@ class Mtcnn:
             patches: The content of the squared boxes, RGB.
             boxes: Where the patches were cropped.
         """
-        return self._judge(_normalised(self._channels_first(patches)), boxes)
+        return self._judge(_normalised(patches), boxes)
 
     def follow(self, patches: UInt8[np.ndarray, "n 48 48 3"], boxes: Float32[np.ndarray, "n 4"]) -> Detections:
         """Follow faces that were at `boxes` a moment ago: return those that O-Net alone still detects.
@@ -205,69 +85,53 @@ class Mtcnn:
         """
         return _confident(self.judge(patches, boxes))
 
-    def _channels_first(self, images: UInt8[np.ndarray, "B H W 3"]) -> UInt8[Tensor, "B 3 H W"]:
-        # A view: the channels stay last in memory, which makes pooling much faster.
-        return torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
-
-    def _propose(
-        self, pixels: UInt8[Tensor, "B 3 H W"], min_face_pixels: float
-    ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n 4"]]:
-        """Run P-Net over an image pyramid: return the image and the squared box of each proposal."""
-        images, boxes, scores = [np.zeros(0, np.int64)], [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
-        height, width = pixels.shape[2:]
+    def _propose(self, image: UInt8[np.ndarray, "H W 3"], min_face_pixels: float) -> Float32[np.ndarray, "n 4"]:
+        """Run P-Net over an image pyramid: return the squared boxes of the proposals."""
+        boxes, scores = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
+        height, width = image.shape[:2]
         scale = PNET_CELL / min_face_pixels
         while min(height, width) * scale >= PNET_CELL:
-            size = (round(height * scale), round(width * scale))
-            # Resizing bytes takes a quarter of the time of resizing floats.
-            level = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
-            image, box, score = self._windows(_normalised(level), (width / size[1], height / size[0]))
-            keep = nms_per_image(image, box, score, NMS_WITHIN_LEVEL)
-            images.append(image[keep])
+            level = resize(image, round(height * scale), round(width * scale))
+            box, score = self._windows(level, (width / level.shape[1], height / level.shape[0]))
+            keep = nms(box, score, NMS_WITHIN_LEVEL)
             boxes.append(box[keep])
             scores.append(score[keep])
             scale *= PYRAMID_FACTOR
-        image, box, score = np.concatenate(images), np.concatenate(boxes), np.concatenate(scores)
-        keep = nms_per_image(image, box, score, NMS_BETWEEN_LEVELS)
-        return image[keep], square_boxes(box[keep])
+        box, score = np.concatenate(boxes), np.concatenate(scores)
+        return square_boxes(box[nms(box, score, NMS_BETWEEN_LEVELS)])
 
     def _windows(
-        self, level: Float32[Tensor, "B 3 h w"], pixels_per_cell: tuple[float, float]
-    ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n 4"], Float32[np.ndarray, " n"]]:
-        """Return image, box and confidence of the windows of one pyramid level in which P-Net detects a face.
+        self, level: UInt8[np.ndarray, "h w 3"], pixels_per_cell: tuple[float, float]
+    ) -> tuple[Float32[np.ndarray, "n 4"], Float32[np.ndarray, " n"]]:
+        """Return box and confidence of the windows of one pyramid level in which P-Net detects a face.
 
         Boxes are in pixels of the whole image.
         """
-        offsets, logits = self.pnet(level)
-        face = logits.softmax(1)[:, 1]  # [B, h', w']
-        image, row, column = torch.nonzero(face > PNET_THRESHOLD, as_tuple=True)
-        corner = torch.stack([column, row, column, row], 1) * float(PNET_STRIDE)
+        offsets, probabilities = self._networks.pnet(level[None])
+        face = probabilities[0, 1]  # [h', w']
+        row, column = np.nonzero(face > PNET_THRESHOLD)
+        corner = np.stack([column, row, column, row], axis=1).astype(np.float32) * PNET_STRIDE
         corner[:, 2:] += PNET_CELL
-        box = corner + offsets[image, :, row, column] * PNET_CELL  # [n, 4]
-        scale = np.array(pixels_per_cell * 2, dtype=np.float32)
-        return image.cpu().numpy(), box.cpu().numpy() * scale, face[image, row, column].cpu().numpy()
+        box = corner + offsets[0, :, row, column] * PNET_CELL  # [n, 4]
+        return box * np.array(pixels_per_cell * 2, dtype=np.float32), face[row, column]
 
     def _refine(
-        self, batch: Float32[Tensor, "B 3 H W"], image: Int64[np.ndarray, " n"], boxes: Float32[np.ndarray, "n 4"]
-    ) -> tuple[Int64[np.ndarray, " m"], Float32[np.ndarray, "m 4"]]:
-        """Run R-Net: return fewer and better boxes, squared, and the image of each."""
-        if not len(boxes):
-            return image, boxes
-        patches = [_patches(batch[i], boxes[image == i], RNET_PIXELS) for i in np.unique(image)]
-        offsets, logits = self.rnet(torch.cat(patches))
-        score = logits.softmax(1)[:, 1].cpu().numpy()
-        boxes = _corrected(boxes, offsets.cpu().numpy())
+        self, patches: Float32[np.ndarray, "n 24 24 3"], boxes: Float32[np.ndarray, "n 4"]
+    ) -> Float32[np.ndarray, "m 4"]:
+        """Run R-Net: return fewer and better boxes, squared."""
+        offsets, probabilities = self._networks.rnet(patches)
+        boxes, score = _corrected(boxes, offsets), probabilities[:, 1]
         confident = np.flatnonzero(score > RNET_THRESHOLD)
-        keep = confident[nms_per_image(image[confident], boxes[confident], score[confident], NMS_AFTER_REFINING)]
-        return image[keep], square_boxes(boxes[keep])
+        return square_boxes(boxes[confident[nms(boxes[confident], score[confident], NMS_AFTER_REFINING)]])
 
-    def _judge(self, patches: Float32[Tensor, "n 3 48 48"], boxes: Float32[np.ndarray, "n 4"]) -> Detections:
+    def _judge(self, patches: Float32[np.ndarray, "n 48 48 3"], boxes: Float32[np.ndarray, "n 4"]) -> Detections:
         if not len(boxes):
             return Detections(boxes, np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
-        offsets, points, logits = self.onet(patches)
+        offsets, points, probabilities = self._networks.onet(patches)
         side = boxes[:, 2:] - boxes[:, :2]  # [n, 2]
-        relative = points.cpu().numpy().reshape(-1, 2, 5).transpose(0, 2, 1)  # [n, 5, 2]
+        relative = points.reshape(-1, 2, 5).transpose(0, 2, 1)  # [n, 5, 2]
         landmarks = boxes[:, None, :2] + relative * side[:, None]
-        return Detections(_corrected(boxes, offsets.cpu().numpy()), logits.softmax(1)[:, 1].cpu().numpy(), landmarks)
+        return Detections(_corrected(boxes, offsets), probabilities[:, 1], landmarks)
 
 
 def _confident(detections: Detections) -> Detections:
@@ -278,8 +142,16 @@ def _confident(detections: Detections) -> Detections:
     return Detections(detections.boxes[keep], detections.scores[keep], detections.landmarks[keep])
 
 
-def _normalised(pixels: UInt8[Tensor, "B 3 H W"]) -> Float32[Tensor, "B 3 H W"]:
-    return (pixels.float() - 127.5) / 128
+def _normalised(pixels: UInt8[np.ndarray, "... 3"]) -> Float32[np.ndarray, "... 3"]:
+    return (pixels.astype(np.float32) - np.float32(MEAN_LEVEL)) / np.float32(LEVEL_RANGE)
+
+
+def _framed(image: UInt8[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H_plus_2 W_plus_2 3"]:
+    """Normalise an image, and put a frame of mid-grey around it, one pixel wide."""
+    height, width = image.shape[:2]
+    framed = np.zeros((height + 2, width + 2, 3), np.float32)
+    framed[1:-1, 1:-1] = _normalised(image)
+    return framed
 
 
 def _corrected(boxes: Float32[np.ndarray, "n 4"], offsets: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
@@ -288,14 +160,36 @@ def _corrected(boxes: Float32[np.ndarray, "n 4"], offsets: Float32[np.ndarray, "
 
 
 def _patches(
-    image: Float32[Tensor, "3 H W"], boxes: Float32[np.ndarray, "n 4"], size: int
-) -> Float32[Tensor, "n 3 s s"]:
-    """Crop the boxes at `size` pixels by bilinear sampling, with mid-grey outside the image."""
-    height, width = image.shape[1:]
-    corners = torch.from_numpy(boxes).to(image.device)
-    step = (torch.arange(size, device=image.device) + 0.5) / size
-    x = (corners[:, :1] + step * (corners[:, 2:3] - corners[:, :1])) * 2 / width - 1  # [n, size], from -1 to 1
-    y = (corners[:, 1:2] + step * (corners[:, 3:] - corners[:, 1:2])) * 2 / height - 1
-    grid = torch.stack([x[:, None].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=-1)
-    patches = functional.grid_sample(image[None].expand(len(boxes), -1, -1, -1), grid, align_corners=False)
-    return patches.contiguous(memory_format=torch.channels_last)
+    framed: Float32[np.ndarray, "H_plus_2 W_plus_2 3"], boxes: Float32[np.ndarray, "n 4"], size: int
+) -> Float32[np.ndarray, "n s s 3"]:
+    """Crop the boxes at `size` pixels by bilinear sampling; it is mid-grey outside the image.
+
+    Args:
+        framed: The image in its frame; see `_framed`.
+        boxes: The boxes, in pixels of the image.
+        size: Side of a patch.
+    """
+    height, width = framed.shape[:2]
+    column, right = _neighbours(boxes[:, 0], boxes[:, 2], size, width)
+    row, below = _neighbours(boxes[:, 1], boxes[:, 3], size, height)
+    upper_left = row[:, :, None] * width + column[:, None, :]  # [n, s, s]
+    right, below = right[:, None, :, None], below[:, :, None, None]
+    pixels = framed.reshape(-1, 3)
+    upper, lower = (
+        pixels[start] + (pixels[start + 1] - pixels[start]) * right for start in (upper_left, upper_left + width)
+    )
+    return upper + (lower - upper) * below
+
+
+def _neighbours(
+    start: Float32[np.ndarray, " n"], end: Float32[np.ndarray, " n"], size: int, framed_pixels: int
+) -> tuple[Int64[np.ndarray, "n s"], Float32[np.ndarray, "n s"]]:
+    """Return the first of the two pixels between which each sample lies, along one side, and the second's weight.
+
+    Pixels are counted from the frame. Samples outside the image lie on the frame.
+    """
+    step = ((np.arange(size) + 0.5) / size).astype(np.float32)
+    centre = start[:, None] + step * (end - start)[:, None] + np.float32(0.5)  # framed pixel i has its centre at i
+    position = np.clip(centre, 0, framed_pixels - 1)
+    first = np.minimum(position.astype(np.int64), framed_pixels - 2)
+    return first, (position - first).astype(np.float32)

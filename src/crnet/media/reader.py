@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import simplejpeg
-import torch
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
@@ -60,8 +58,7 @@ def read_video(path: Path | str, settings: MediaSettings | None = None, *, allow
     """
     path = Path(path)
     settings = settings or MediaSettings()
-    with _one_thread():
-        info, selection, pictures = _read_frames(path, settings, allow_still=allow_still)
+    info, selection, pictures = _read_frames(path, settings, allow_still=allow_still)
     release_free_memory()
     sound = read_sound(path, info.timeline, settings.max_audio_s)
     arrays = _frame_arrays(pictures, info, settings)
@@ -107,21 +104,6 @@ class _Pictures:
 @lru_cache(maxsize=1)
 def _detector() -> Mtcnn:
     return Mtcnn()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch compute with one thread: the detector's networks are too small for more.
-
-    A second thread gains nothing on an idle machine. On a busy one the threads wait for each other at every layer,
-    which multiplies the CPU time.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def face_tracker(detector: Mtcnn, info: VideoInfo, settings: MediaSettings) -> FaceTracker:

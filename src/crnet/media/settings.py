@@ -11,7 +11,11 @@ from crnet.types import SEGMENTS
 from crnet.utils.resumable import short_fingerprint
 
 READER_VERSION = 4
-"""Part of every fingerprint. Raise it when the same settings give other clips than before."""
+"""Part of every fingerprint. Raise it when the same settings give other clips than before.
+
+It stayed the same when the face detector moved from PyTorch to OpenVINO. In eight real clips of 891 frames every stored
+picture had the same bytes as before, and boxes moved by at most 0.0001 pixels: two processors differ by as much.
+"""
 
 EARLIER_VERSION = 3
 """The version before: `prepare` keeps those of its clips that this version would read in the same way."""

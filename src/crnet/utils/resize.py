@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 
 BILINEAR = ResizeOptions(resize_alg=ResizeAlg.convolution(FilterType.bilinear), use_alpha=False)
 
-_resizer = Resizer()
+
+def resize(picture: UInt8[np.ndarray, "h w 3"], height: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
+    """Resize an RGB picture; shrinking averages over all the pixels that a new pixel covers."""
+    old_height, old_width = picture.shape[:2]
+    image = ImageData(old_width, old_height, PixelType.U8x3, picture.tobytes())
+    for size in ((width, old_height), (width, height)):
+        resized = ImageData(*size, PixelType.U8x3)
+        Resizer().resize(image, resized, BILINEAR)
+        image = resized
+    return np.frombuffer(image.get_buffer(), dtype=np.uint8).reshape(height, width, 3)
 
 
-def resize(pictures: UInt8[np.ndarray, "T h w 3"], height: int, width: int) -> UInt8[np.ndarray, "T height width 3"]:
-    """Resize RGB pictures of one size; shrinking averages over all the pixels that a new pixel covers."""
-    count, old_height, old_width, _ = pictures.shape
-    columns = _resize(pictures.reshape(count * old_height, old_width, 3), count * old_height, width)
-    columns = columns.reshape(count, old_height, width, 3)
-    return np.stack([_resize(picture, height, width) for picture in columns])
-
-
-def _resize(picture: UInt8[np.ndarray, "h w 3"], height: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
-    source = ImageData(picture.shape[1], picture.shape[0], PixelType.U8x3, picture.tobytes())
-    resized = ImageData(width, height, PixelType.U8x3)
-    _resizer.resize(source, resized, BILINEAR)
-    return np.frombuffer(resized.get_buffer(), dtype=np.uint8).reshape(height, width, 3)
+def resize_all(
+    pictures: UInt8[np.ndarray, "T h w 3"], height: int, width: int
+) -> UInt8[np.ndarray, "T height width 3"]:
+    """Resize RGB pictures of one size; see `resize`."""
+    return np.stack([resize(picture, height, width) for picture in pictures])

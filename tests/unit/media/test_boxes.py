@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crnet.media.boxes import boxes_of_new_faces, nms, nms_per_image, pixel_squares, square_boxes
+from crnet.media.boxes import boxes_of_new_faces, nms, pixel_squares, square_boxes
 
 
 def test_square_boxes() -> None:
@@ -38,9 +38,3 @@ def test_non_maximum_suppression() -> None:
 def test_a_suppressed_box_suppresses_nothing() -> None:
     boxes = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]], np.float32)  # neighbours share 6 / 14
     assert nms(boxes, np.array([0.9, 0.8, 0.7], np.float32), 0.4).tolist() == [0, 2]
-
-
-def test_non_maximum_suppression_within_each_image() -> None:
-    boxes = np.zeros((4, 4), np.float32) + np.array([0, 0, 10, 10], np.float32)
-    keep = nms_per_image(np.array([1, 0, 1, 0]), boxes, np.array([0.5, 0.6, 0.9, 0.8], np.float32), 0.5)
-    assert keep.tolist() == [3, 2]

@@ -39,21 +39,18 @@ class ScriptedDetector:
     far_searches: list[int] = field(default_factory=list)
 
     def follow(self, patches: np.ndarray, boxes: np.ndarray) -> Detections:
-        detections = self.detect(patches[:1], NEAR_PIXELS)[0]
+        detections = self.detect(patches[0], NEAR_PIXELS)
         self.searches.pop()
         if len(detections) <= len(boxes):
             return detections
         return Detections(*(array[: len(boxes)] for array in vars(detections).values()))
 
-    def detect(self, images: np.ndarray, min_face_pixels: float) -> list[Detections]:
-        results = []
-        for image in images:
-            number = int(image[0, 0, 0])
-            (self.searches if min_face_pixels == NEAR_PIXELS else self.far_searches).append(number)
-            self.passes += [number] if number not in self.passes[-1:] else []
-            boxes = np.array(self.boxes_at(number), np.float32).reshape(-1, 4)
-            results.append(Detections(boxes, np.ones(len(boxes), np.float32), np.zeros((len(boxes), 5, 2), np.float32)))
-        return results
+    def detect(self, image: np.ndarray, min_face_pixels: float) -> Detections:
+        number = int(image[0, 0, 0])
+        (self.searches if min_face_pixels == NEAR_PIXELS else self.far_searches).append(number)
+        self.passes += [number] if number not in self.passes[-1:] else []
+        boxes = np.array(self.boxes_at(number), np.float32).reshape(-1, 4)
+        return Detections(boxes, np.ones(len(boxes), np.float32), np.zeros((len(boxes), 5, 2), np.float32))
 
     def judge(self, patches: np.ndarray, boxes: np.ndarray) -> Detections:
         count = len(boxes)
@@ -145,9 +142,9 @@ class BlindDetector:
 
     looks = 0
 
-    def detect(self, images: np.ndarray, min_face_pixels: float) -> list[Detections]:
+    def detect(self, image: np.ndarray, min_face_pixels: float) -> Detections:
         self.looks += 1
-        return [Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))]
+        return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
 
 
 @dataclass(frozen=True)
@@ -335,12 +332,12 @@ class SquareDetector:
 
     searches: list[tuple[int, int]] = field(default_factory=list)  # width of the picture, smallest face
 
-    def detect(self, images: np.ndarray, min_face_pixels: float) -> list[Detections]:
-        self.searches.append((images.shape[2], round(min_face_pixels)))
-        detections = self.judge(images, np.array([[0, 0, images.shape[2], images.shape[1]]], np.float32))
+    def detect(self, image: np.ndarray, min_face_pixels: float) -> Detections:
+        self.searches.append((image.shape[1], round(min_face_pixels)))
+        detections = self.judge(image[None], np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32))
         heights = detections.boxes[:, 3] - detections.boxes[:, 1]
         large = (heights >= min_face_pixels) & (detections.scores > 0.5)
-        return [Detections(detections.boxes[large], detections.scores[large], detections.landmarks[large])]
+        return Detections(detections.boxes[large], detections.scores[large], detections.landmarks[large])
 
     def follow(self, patches: np.ndarray, boxes: np.ndarray) -> Detections:
         detections = self.judge(patches, boxes)

@@ -6,22 +6,31 @@ import importlib.util
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import simplejpeg
-import torch
 
 from crnet.errors import FormatError, MissingDependencyError
-from crnet.media import mtcnn
+from crnet.media import mtcnn, mtcnn_networks
 from crnet.media.boxes import pixel_squares, square_boxes
 from crnet.media.crops import crop_resize
-from crnet.media.mtcnn import Mtcnn, read_weights, weights_folder
+from crnet.media.mtcnn import Detections, Mtcnn
+from crnet.media.mtcnn_networks import GraphBuilder, Network, read_weights, weights_folder
+from crnet.utils.openvino_runtime import openvino, ops
+from crnet.utils.resize import resize
+from torch_mtcnn import TorchMtcnn
 
 
 @pytest.fixture(scope="module")
 def detector() -> Mtcnn:
     return Mtcnn()
+
+
+@pytest.fixture(scope="module")
+def reference() -> TorchMtcnn:
+    return TorchMtcnn()
 
 
 def photo(path: Path, step: int) -> np.ndarray:
@@ -65,35 +74,86 @@ class TestWeights:
         assert caught.value.remedy == 'pip install "crnet[media]"'
 
     def test_keras_layout(self) -> None:
-        """A convolution and a dense layer in NumPy, channels last, give the output of the loaded network."""
+        """A convolution and a dense layer in NumPy, channels last, give the output of the graph."""
         rng = np.random.default_rng(0)
         kernel, bias, slope = rng.normal(size=(2, 3, 3, 4)), rng.normal(size=4), rng.uniform(size=(1, 1, 4))
         dense, dense_bias = rng.normal(size=(24, 5)), rng.normal(size=5)
-        trunk = [torch.nn.Conv2d(3, 4, (2, 3)), torch.nn.PReLU(4), mtcnn._FlattenByColumns()]
-        network = mtcnn._Network(trunk, [torch.nn.Linear(24, 5)])
-        mtcnn._load(network, [a.astype(np.float32) for a in (kernel, bias, slope, dense, dense_bias)])
+
+        def build(size: int, weights: list[np.ndarray]) -> Any:
+            builder, image = GraphBuilder(weights), ops.parameter([size, 4, 4, 3], np.float32)
+            x = mtcnn_networks._flatten_by_columns(builder.convolution(mtcnn_networks._channels_first(image)))
+            return openvino.Model([builder.dense(x)], [image], "")
+
+        weights = [a.astype(np.float32) for a in (kernel, bias, slope, dense, dense_bias)]
+        network = Network(build, weights, (1,))
         image = rng.normal(size=(4, 4, 3)).astype(np.float32)
         windows = np.array([[image[i : i + 2, j : j + 3] for j in range(2)] for i in range(3)])  # [3, 2, 2, 3, 3]
         convolved = np.einsum("ijhwc,hwco->ijo", windows, kernel) + bias
         activated = np.where(convolved > 0, convolved, convolved * slope)
         expected = activated.transpose(1, 0, 2).reshape(-1) @ dense + dense_bias  # columns first
-        (output,) = network(torch.from_numpy(image).permute(2, 0, 1)[None])
-        np.testing.assert_allclose(output[0].numpy(), expected, rtol=1e-4, atol=1e-4)
+        (output,) = network(image[None])
+        np.testing.assert_allclose(output[0], expected, rtol=1e-4, atol=1e-4)
 
     def test_the_networks_have_the_published_shapes(self, detector: Mtcnn) -> None:
-        with torch.inference_mode():
-            assert [tuple(o.shape) for o in detector.pnet(torch.zeros(2, 3, 12, 14))] == [(2, 4, 1, 2), (2, 2, 1, 2)]
-            assert [tuple(o.shape) for o in detector.rnet(torch.zeros(2, 3, 24, 24))] == [(2, 4), (2, 2)]
-            assert [tuple(o.shape) for o in detector.onet(torch.zeros(2, 3, 48, 48))] == [(2, 4), (2, 10), (2, 2)]
+        pnet, rnet, onet = detector._networks
+        assert [o.shape for o in pnet(np.zeros((1, 12, 14, 3), np.uint8))] == [(1, 4, 1, 2), (1, 2, 1, 2)]
+        assert [o.shape for o in rnet(np.zeros((3, 24, 24, 3), np.float32))] == [(3, 4), (3, 2)]
+        assert [o.shape for o in onet(np.zeros((3, 48, 48, 3), np.float32))] == [(3, 4), (3, 10), (3, 2)]
+
+    def test_a_face_gets_the_same_numbers_in_every_batch(self, detector: Mtcnn) -> None:
+        """11 faces are a batch of 8, one of 2, and one that is filled up."""
+        rng = np.random.default_rng(0)
+        for network, side in ((detector._networks.onet, 48), (detector._networks.rnet, 24)):
+            faces = rng.normal(size=(11, side, side, 3)).astype(np.float32)
+            for count in (1, 2, 7, 9, 11):
+                for part, whole in zip(network(faces[-count:]), network(faces), strict=True):
+                    assert np.array_equal(part, whole[-count:])
+
+    def test_networks_compute_in_float32_with_one_thread(self, detector: Mtcnn) -> None:
+        compiled = detector._networks.pnet._requests[0][1].get_compiled_model()
+        assert compiled.get_property("INFERENCE_PRECISION_HINT") == openvino.Type.f32
+        assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
 
 
 class TestPatches:
     def test_patches_sample_the_image_and_are_grey_outside(self) -> None:
-        ramp = torch.arange(20.0).repeat(10, 1)[None].repeat(3, 1, 1)  # the value of pixel (i, j) is j
-        patches = mtcnn._patches(ramp, np.array([[4, 2, 8, 6], [-8, 0, -4, 4]], np.float32), 4)
-        assert patches.shape == (2, 3, 4, 4)
-        torch.testing.assert_close(patches[0, 0, 0], torch.tensor([4.0, 5, 6, 7]))
-        assert not patches[1].any()  # grey outside the image
+        ramp = np.repeat(np.tile(np.arange(20), (10, 1))[..., None], 3, axis=2).astype(np.uint8)  # pixel (i, j) is j
+        boxes = np.array([[4, 2, 8, 6], [-8, 0, -4, 4], [30, -9, 40, 1], [18, 0, 22, 4]], np.float32)
+        patches = mtcnn._patches(mtcnn._framed(ramp), boxes, 4) * 128 + 127.5
+        assert patches.shape == (4, 4, 4, 3)
+        np.testing.assert_allclose(patches[0, 0, :, 0], [4, 5, 6, 7], atol=1e-4)
+        assert np.all(patches[1:3] == 127.5)  # grey outside the image
+        np.testing.assert_allclose(patches[3, 0, :, 0], [18, 19, 127.5, 127.5], atol=1e-4)
+
+    def test_samples_between_pixels_are_weighted(self) -> None:
+        """A patch of one sample in the middle of 2x2 pixels is their mean."""
+        image = np.zeros((2, 2, 3), np.uint8)
+        image[0, 0], image[1, 1] = 100, 40
+        (patch,) = mtcnn._patches(mtcnn._framed(image), np.array([[0, 0, 2, 2]], np.float32), 1)
+        np.testing.assert_allclose(patch[0, 0] * 128 + 127.5, 35, atol=1e-4)
+
+
+class TestReference:
+    @pytest.mark.parametrize(("name", "step"), [("photo_one_face", 5), ("photo_five_faces", 3)])
+    def test_detections_are_those_of_the_reference(
+        self, detector: Mtcnn, reference: TorchMtcnn, media_dir: Path, name: str, step: int
+    ) -> None:
+        image = photo(media_dir / f"{name}.jpg", step)
+        for picture in (image, image[:, ::-1].copy(), image[::2, ::2].copy()):
+            (expected,) = reference.detect(picture[None], 20)
+            assert_same(detector.detect(picture, 20), expected)
+
+    def test_judged_patches_are_those_of_the_reference(self, detector: Mtcnn, reference: TorchMtcnn) -> None:
+        patches = np.random.default_rng(0).integers(0, 256, (5, 48, 48, 3), dtype=np.uint8)
+        boxes = np.array([[0, 0, 48, 48]] * 5, np.float32)
+        assert_same(detector.judge(patches, boxes), reference.judge(patches, boxes))
+
+
+def assert_same(detections: Detections, expected: Detections) -> None:
+    assert len(detections) == len(expected) > 0
+    np.testing.assert_allclose(detections.boxes, expected.boxes, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(detections.scores, expected.scores, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(detections.landmarks, expected.landmarks, rtol=0, atol=1e-3)
 
 
 class TestDetect:
@@ -102,7 +162,7 @@ class TestDetect:
         self, detector: Mtcnn, media_dir: Path, name: str, step: int, faces: int
     ) -> None:
         image = photo(media_dir / f"{name}.jpg", step)
-        (detections,) = detector.detect(image[None], 20)
+        detections = detector.detect(image, 20)
         assert len(detections) == faces and detections.scores.min() > 0.95
         assert np.all(np.diff(detections.scores) <= 0)
         for box, points in zip(detections.boxes, detections.landmarks, strict=True):
@@ -111,32 +171,19 @@ class TestDetect:
             assert left_eye[0] < nose[0] < right_eye[0] and left_mouth[0] < right_mouth[0]
             assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
 
-    def test_a_batch_gives_the_detections_of_its_images(self, detector: Mtcnn, media_dir: Path) -> None:
-        image = photo(media_dir / "photo_five_faces.jpg", 3)
-        images = np.stack([image, np.zeros_like(image), image[:, ::-1]])
-        batch = detector.detect(images, 24)
-        assert [len(detections) for detections in batch] == [5, 0, 5]
-        for i in (0, 2):
-            (alone,) = detector.detect(images[i : i + 1], 24)
-            np.testing.assert_allclose(batch[i].boxes, alone.boxes, atol=0.01)
-        mirrored = image.shape[1] - batch[2].boxes[:, [2, 1, 0, 3]]
-        for box in batch[0].boxes[:, [0, 2]]:
-            assert np.abs(mirrored[:, [0, 2]] - box).max(axis=1).min() < 8
-
     def test_judge_confirms_a_detected_face(self, detector: Mtcnn, media_dir: Path) -> None:
         image = photo(media_dir / "photo_one_face.jpg", 4)
-        (detections,) = detector.detect(image[None], 20)
+        detections = detector.detect(image, 20)
         x0, y0, x1, y1 = np.rint(square_boxes(detections.boxes)[0]).astype(int)
-        face = torch.from_numpy(image[y0:y1, x0:x1].copy()).permute(2, 0, 1)[None]
-        patch = torch.nn.functional.interpolate(face, (48, 48), mode="bilinear", antialias=True)
-        judged = detector.judge(patch.permute(0, 2, 3, 1).numpy(), np.array([[x0, y0, x1, y1]], np.float32))
+        patch = resize(image[y0:y1, x0:x1], 48, 48)
+        judged = detector.judge(patch[None], np.array([[x0, y0, x1, y1]], np.float32))
         assert judged.scores[0] > 0.95
         np.testing.assert_allclose(judged.landmarks[0], detections.landmarks[0], atol=0.06 * (x1 - x0))
         assert detector.judge(np.full((1, 48, 48, 3), 90, np.uint8), np.zeros((1, 4), np.float32)).scores[0] < 0.5
 
     def test_following_converges_to_one_box_from_any_start(self, detector: Mtcnn, media_dir: Path) -> None:
         image = photo(media_dir / "photo_one_face.jpg", 4)
-        start = detector.detect(image[None], 20)[0].boxes[0]
+        start = detector.detect(image, 20).boxes[0]
         ends = []
         for grow, right, down in [
             (0, 0, 0),
@@ -157,8 +204,8 @@ class TestDetect:
 
     @pytest.mark.parametrize("shape", [(1, 1), (5, 400), (11, 11), (12, 12), (40, 60)])
     def test_tiny_or_plain_pictures_have_no_faces(self, detector: Mtcnn, shape: tuple[int, int]) -> None:
-        assert [len(detections) for detections in detector.detect(np.full((2, *shape, 3), 77, np.uint8), 12)] == [0, 0]
+        assert len(detector.detect(np.full((*shape, 3), 77, np.uint8), 12)) == 0
 
     def test_noise_gives_few_detections(self, detector: Mtcnn) -> None:
-        noise = np.random.default_rng(0).integers(0, 256, (1, 200, 300, 3), dtype=np.uint8)
-        assert len(detector.detect(noise, 12)[0]) < 5
+        noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+        assert len(detector.detect(noise, 12)) < 5

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from cykooz_resizer import CpuExtensions
+from cykooz_resizer import CpuExtensions, Resizer
 
 from crnet.utils import resize as module
-from crnet.utils.resize import resize
+from crnet.utils.resize import resize, resize_all
 
 
 def random_pictures(*shape: int) -> np.ndarray:
@@ -26,7 +26,7 @@ def test_halving_averages_triangles() -> None:
     line = np.array([0, 80, 160, 240], np.uint8)
     picture = np.repeat(np.repeat(line[None], 2, axis=0)[..., None], 3, axis=2)
     left, right = (3 * 0 + 3 * 80 + 160) / 7, (80 + 3 * 160 + 3 * 240) / 7
-    assert resize(picture[None], 2, 2)[0, 0, :, 0].tolist() == [round(left), round(right)]
+    assert resize(picture, 2, 2)[0, :, 0].tolist() == [round(left), round(right)]
 
 
 @pytest.mark.parametrize(
@@ -36,20 +36,20 @@ def test_halving_averages_triangles() -> None:
 )  # fmt: skip
 def test_the_bits_are_those_of_torch(old: tuple[int, int], new: tuple[int, int]) -> None:
     pictures = random_pictures(2, *old)
-    resized = resize(pictures, *new)
+    resized = resize_all(pictures, *new)
     assert resized.shape == (2, *new, 3) and np.array_equal(resized, torch_resize(pictures, *new))
 
 
 def test_pictures_that_are_views_are_resized_as_they_look() -> None:
     pictures = random_pictures(1, 60, 50)
     cut = pictures[:, 5:45, 10:50][:, ::-1]
-    assert np.array_equal(resize(cut, 20, 30), torch_resize(cut.copy(), 20, 30))
+    assert np.array_equal(resize_all(cut, 20, 30), torch_resize(cut.copy(), 20, 30))
 
 
 def test_older_instruction_sets_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = random_pictures(1, 321, 250)
-    expected = resize(pictures, 48, 48)
-    plain = type(module._resizer)()
+    expected = resize_all(pictures, 48, 48)
+    plain = Resizer()
     plain.cpu_extensions = CpuExtensions.none
-    monkeypatch.setattr(module, "_resizer", plain)
-    assert np.array_equal(resize(pictures, 48, 48), expected)
+    monkeypatch.setattr(module, "Resizer", lambda: plain)
+    assert np.array_equal(resize_all(pictures, 48, 48), expected)

@@ -1,0 +1,42 @@
+"""Preparing a data set works where PyTorch is not installed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from crnet.data.manifest import read_manifest
+from unit.media.video_maker import quadrants, write_video
+
+PROGRAM = """
+import json, sys
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise ModuleNotFoundError("torch is hidden", name=name)
+sys.meta_path.insert(0, NoTorch())
+from crnet.cli.main import main
+for arguments in json.loads(sys.argv[1]):
+    assert main(arguments) == 0
+"""
+
+
+def test_a_store_is_prepared_and_embedded_without_torch(tmp_path: Path) -> None:
+    source, store = tmp_path / "source", tmp_path / "store"
+    source.mkdir()
+    tone = 0.1 * np.sin(np.arange(16_000, dtype=np.float32))[None]
+    write_video(source / "a.mp4", [quadrants(96, 128)] * 20 + [quadrants(96, 128)[::-1]] * 5, sound=tone)
+    (source / "clips.csv").write_text("clip,transcript\na.mp4,hello there\n")
+    prepare = ["prepare", str(source), str(store), "--workers", "0", "--json"]
+    embed = ["embed", str(store), "--encoder", "hashed-ngrams-v1", "--json"]
+    command = [sys.executable, "-c", PROGRAM, json.dumps([prepare, embed])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    prepared, end = json.JSONDecoder().raw_decode(done.stdout)
+    assert prepared["done"] == 1 and json.loads(done.stdout[end:])["skipped"] == 1
+    (row,) = read_manifest(store).clips
+    assert row.frames >= 25 and row.faces_looked_at == 32
