@@ -92,9 +92,12 @@ def _table_rows(options: argparse.Namespace) -> Iterator[Measurement]:
 
 def _machine_line(machine: dict[str, Any]) -> str:
     versions = machine["versions"]
-    listed = ", ".join(f"{name} {versions[name]}" for name in ("python", "crnet", "torch", "av") if name in versions)
+    listed = ", ".join(
+        f"{name} {versions[name]}" for name in ("python", "crnet", "torch", "openvino", "av") if name in versions
+    )
     gpu = "" if machine["gpu"] is None else f", {machine['gpu']}"
-    processor = f"{machine['processor']}, {machine['cores']} cores{gpu}"
+    sets = f" ({machine['instruction_sets']})" if machine["instruction_sets"] else ""
+    processor = f"{machine['processor']}{sets}, {machine['cores']} cores{gpu}"
     return f"{processor}, {machine['system']}; load {machine['load_average']}; {listed}"
 
 

@@ -19,6 +19,18 @@ from crnet.utils.executors import available_cores
 from crnet.utils.process_memory import peak_mib, reset_peak
 from crnet.utils.provenance import versions
 
+INSTRUCTION_SETS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "AVX-512 VNNI",
+    "avx512_bf16": "AVX-512 BF16",
+    "amx_tile": "AMX",
+}
+"""Names of flags of /proc/cpuinfo."""
+
+ISA_VARIABLE = "ONEDNN_MAX_CPU_ISA"
+"""Limits PyTorch and OpenVINO to older instruction sets: AVX2 stands for a CPU without AVX-512."""
+
 BUSY_PER_CORE = 0.3
 """Load average per core above which other programs disturb the measurements."""
 
@@ -139,9 +151,10 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def machine_info() -> dict[str, Any]:
-    """Return the machine's processor, cores, GPU, system, package versions and load."""
+    """Return the machine's processor, instruction sets, cores, GPU, system, package versions and load."""
     return {
         "processor": _processor_name(),
+        "instruction_sets": instruction_sets(_cpu_info("flags").split(), os.environ.get(ISA_VARIABLE)),
         "cores": available_cores(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": platform.platform(terse=True),
@@ -160,8 +173,23 @@ def busy_warning(load_average: float, cores: int) -> str | None:
     )
 
 
+def instruction_sets(flags: Sequence[str], limit: str | None) -> str:
+    """Return the instruction sets that decide the speed of networks, such as "AVX2, AVX-512"; "" if they are unknown.
+
+    Args:
+        flags: Flags of the processor, as Linux names them.
+        limit: What the libraries of networks may use at most: the value of `ISA_VARIABLE`.
+    """
+    names = ", ".join(name for flag, name in INSTRUCTION_SETS.items() if flag in flags)
+    return f"{names}; networks use {limit} at most" if limit else names
+
+
 def _processor_name() -> str:
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_info(name: str) -> str:
+    """Return what Linux tells about the first core under this name; "" elsewhere."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.is_file() else []
-    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return name or platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

@@ -21,6 +21,7 @@ from benchmarks.measurements import (
     alternate,
     busy_warning,
     cpu_ratio,
+    instruction_sets,
     machine_info,
     medians,
     timed,
@@ -89,6 +90,13 @@ def test_a_busy_machine_gives_a_warning() -> None:
     assert busy_warning(0.5, 2) is None
     assert "2 cores" in (busy_warning(1.9, 2) or "")
     assert machine_info()["cores"] >= 1 and "torch" in machine_info()["versions"]
+
+
+def test_instruction_sets_are_named_with_their_limit() -> None:
+    flags = ["fpu", "avx2", "avx512f", "avx512_bf16"]
+    assert instruction_sets(flags, None) == "AVX2, AVX-512, AVX-512 BF16"
+    assert instruction_sets(flags, "AVX2") == "AVX2, AVX-512, AVX-512 BF16; networks use AVX2 at most"
+    assert instruction_sets([], None) == ""
 
 
 @settings(max_examples=20, deadline=None)
