@@ -28,6 +28,7 @@ except ImportError as error:
 logger = logging.getLogger(__name__)
 
 GAP_S = 0.015  # time stamps further than this from where the sound is are a gap or an overlap: codec frames are longer
+MOST_OVERLAP_S = 0.05  # of sound that is left out: two codec frames
 DRIFT_S = 0.003  # nearer ones are jitter, unless their mean is off by more than this
 DRIFT_WINDOW_S = 0.5  # time constant of that mean
 SILENCE_CHUNK_S = 1.0  # a long gap is filled in chunks of this length
@@ -42,12 +43,14 @@ class Sound:
             track or none of it can be decoded.
         lost_packets: Number of packets that cannot be decoded, replaced by silence.
         before_s: Seconds of sound before the first picture, which are left out.
+        late_s: How much later than its time stamp says a piece of it comes at most, because these overlap.
         warnings: What a user should know about the channels.
     """
 
     samples: NDArray[np.int16]
     lost_packets: int = 0
     before_s: float = 0.0
+    late_s: float = 0.0
     warnings: tuple[str, ...] = ()
 
 
@@ -111,21 +114,25 @@ def _read_mixed(path: Path, timeline: Timeline | None, max_s: float, mixer: Mixe
         pieces = list(_resampled(placed.pieces(read_pieces(frames, losses), mixer), max_s))
     sound = np.concatenate([np.zeros(0, np.float32), *pieces])[: round(max_s * SAMPLE_RATE_HZ)]
     samples = np.clip(np.rint(sound * INT16_FULL_SCALE), -INT16_FULL_SCALE, INT16_FULL_SCALE - 1).astype(np.int16)
-    return Sound(samples, losses.packets, placed.before_s, tuple(mixer.warnings()))
+    return Sound(samples, losses.packets, placed.before_s, placed.late_s, tuple(mixer.warnings()))
 
 
 class _Placed:
-    """Places pieces of sound at their times: silence in gaps, and only the new part of what overlaps.
+    """Places pieces of sound at their times: silence in gaps, and only the new part of what overlaps a little.
+
+    What overlaps more follows on, and comes late until the next gap: wrong time stamps are likelier than sound that was
+    recorded twice.
 
     Args:
         zero_s: Time stamp at which the sound begins; None: that of the first piece.
 
     Attributes:
         before_s: Seconds of sound before zero that were left out.
+        late_s: How much later than its time stamp says a piece was placed at most.
     """
 
     def __init__(self, zero_s: float | None) -> None:
-        self.before_s = 0.0
+        self.before_s = self.late_s = 0.0
         self._zero_s = zero_s
         self._end_s = 0.0  # of the sound so far
         self._drift_s: float | None = None  # mean deviation of the time stamps; None before the first piece
@@ -155,6 +162,9 @@ class _Placed:
         if self._zero_s is None:
             self._zero_s = time_s
         deviation_s = time_s - self._zero_s - self._end_s
+        if self._end_s and deviation_s < -MOST_OVERLAP_S:
+            self.late_s = max(self.late_s, -deviation_s)
+            return 0.0
         if self._drift_s is None or abs(deviation_s) > GAP_S or not self._end_s:
             self._drift_s = 0.0
             return deviation_s

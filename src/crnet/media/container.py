@@ -22,6 +22,9 @@ MAX_SIDE = 16_384
 FORMATS_THAT_OPEN_OTHER_FILES = frozenset({"hls", "applehttp", "dash", "concat", "imf", "sdp", "rtsp", "rtp", "sap"})
 """Playlists and similar formats: a file from outside must not make us read another file, or the network."""
 
+EDITED_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2"})
+"""Formats with edit lists."""
+
 FORMATS_WITH_ONE_LENGTH = frozenset({"matroska,webm", "flv"})
 """Containers that state one length for sound and picture together, and none for each."""
 
@@ -124,7 +127,8 @@ class Losses:
 def read_packets(container: Any, streams: Sequence[Any], losses: Losses) -> Iterator[Any]:
     """Yield the packets of these streams up to the end, or to where the file is damaged; the last ones are empty."""
     try:
-        yield from container.demux(*streams)
+        for packet in container.demux(*streams):
+            yield _shown(packet) if packet.is_discard and container.format.name in EDITED_FORMATS else packet
     except (av.FFmpegError, OSError) as error:
         logger.debug("%s: reading stops early: %s", container.name, error)
         losses.stopped = True
@@ -132,6 +136,20 @@ def read_packets(container: Any, streams: Sequence[Any], losses: Losses) -> Iter
         # PyAV 18 fails at the very end if tracks have begun within the file: it then looks for their last packets too,
         # in memory that it did not reserve. The packets of our tracks have all come before.
         logger.debug("%s: tracks begin within the file", container.name)
+
+
+def _shown(packet: Any) -> Any:
+    """Return a packet that is not hidden if its file is fragmented.
+
+    Edit lists hide packets of other files. Here, FFmpeg hides those whose times are not later than all before them, as
+    in joined recordings; and it hides all of a fragment if the first of them is.
+    """
+    if packet.stream.frames:
+        return packet
+    shown = av.Packet(bytes(packet))
+    shown.stream, shown.is_keyframe = packet.stream, packet.is_keyframe
+    shown.pts, shown.dts, shown.duration, shown.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
+    return shown
 
 
 def decode_packet(packet: Any, losses: Losses) -> list[Any]:

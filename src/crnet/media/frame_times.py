@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from crnet.media.timeline import Shifts, Track
+from crnet.media.track import Shifts, Track, is_joined
 
 LONGEST_LAST_FRAME_S = 10.0  # of a file that states no duration: a longer last frame is damage
 ROUNDING_S = 0.1  # a duration that the file states may be this much shorter than its frames
@@ -44,9 +44,9 @@ def frame_times(
     """
     stamps = [track.pts[number] for number in track.shown()]
     known = sorted({stamp for stamp in stamps if stamp is not None})
-    if not known or len(known) < len(stamps) or max(track.parts) > 0:
+    if not known or len(known) < len(stamps) or is_joined(shifts):
         return None
-    if first_frame is None or first_frame + sum(ticks for _, ticks in shifts) != known[0]:
+    if first_frame is None or first_frame + sum(ticks or 0 for _, ticks in shifts) != known[0]:
         return None
     times_s = (np.array(known, dtype=np.int64) - known[0]) * float(track.time_base)
     decoding = [stamp for number in track.shown() if (stamp := track.dts[number]) is not None]

@@ -272,3 +272,5 @@ def _warnings(
     yield from sound.warnings
     if sound.before_s > SOUND_BEFORE_S:
         yield f"the first {sound.before_s:.1f} s of the sound come before the first picture; they are left out"
+    if sound.late_s:
+        yield f"time stamps of the sound overlap: parts of it come up to {sound.late_s:.2f} s later than they say"

@@ -7,14 +7,15 @@ here, each continues where the one before it ends, with picture and sound in ste
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from crnet.errors import MediaError
 from crnet.media.container import (
+    EDITED_FORMATS,
     FORMATS_WITH_ONE_LENGTH,
     Losses,
     check_size,
@@ -23,71 +24,12 @@ from crnet.media.container import (
     open_media,
     read_packets,
 )
+from crnet.media.recordings import lacking_s, shifts_of
+from crnet.media.track import Shifts, Track, shift
 
 DEFAULT_TIME_BASE = Fraction(1, 90_000)
-EDITED_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2"})
-"""Formats whose decoding times may go back without a restart, because of their edit lists."""
-BROADCAST_FORMATS = frozenset({"mpegts", "mpeg"})
-"""Formats whose clock may be set anew in the middle."""
-
-RESTART_S = 0.5  # decoding times that go back by more than this have been restarted
-LONGEST_REORDER_S = 5.0  # no frame is decoded this long before it is shown
 MAX_PACKETS = 2_000_000
 """Files with more packets of picture and sound are refused: five hours have that many, at 60 frames a second."""
-LONGEST_PAUSE_S = 60.0  # in broadcast formats, a longer time without any packet is a new clock
-
-Shifts = tuple[tuple[int, int], ...]
-"""(number of a packet, ticks to add to its time stamps and those of all later packets of the track), ascending."""
-
-
-@dataclass(eq=False)
-class Track:
-    """What the packets of a track say; times in ticks of `time_base`.
-
-    Attributes:
-        time_base: Seconds per tick.
-        pts, dts: Presentation and decoding time of each packet; None if it carries none.
-        durations: 0 if a packet carries none.
-        positions: Where each packet is in the file; None if unknown.
-        is_hidden: Whether an edit list hides the packet.
-        parts: Number of the recording that each packet belongs to, from 0, in a file of joined recordings.
-        repeats_end: End of the last empty packet, which repeats the frame before it; None without such packets. Empty
-            packets are not among the others.
-    """
-
-    time_base: Fraction
-    pts: list[int | None] = field(default_factory=list)
-    dts: list[int | None] = field(default_factory=list)
-    durations: list[int] = field(default_factory=list)
-    positions: list[int | None] = field(default_factory=list)
-    is_hidden: list[bool] = field(default_factory=list)
-    parts: list[int] = field(default_factory=list)
-    repeats_end: int | None = None
-
-    def add(self, packet: Any, part: int) -> None:
-        """Append a packet of a recording."""
-        if not packet.size:
-            self.repeats_end = packet.pts + max(packet.duration or 0, 0)
-            return
-        self.parts.append(part)
-        self.pts.append(packet.pts)
-        self.dts.append(packet.dts)
-        self.durations.append(max(packet.duration or 0, 0))
-        self.positions.append(packet.pos)
-        self.is_hidden.append(packet.is_discard)
-
-    def shifted(self, shifts: Shifts) -> Track:
-        """Return the track with these shifts added to its time stamps."""
-        ends = [first for first, _ in shifts[1:]] + [len(self.pts)]
-        pts, dts = list(self.pts), list(self.dts)
-        for (first, ticks), end in zip(shifts, ends, strict=False):
-            for stamps in (pts, dts):
-                stamps[first:end] = [None if stamp is None else stamp + ticks for stamp in stamps[first:end]]
-        return replace(self, pts=pts, dts=dts)
-
-    def shown(self) -> list[int]:
-        """Return the numbers of the packets that no edit list hides."""
-        return [number for number, is_hidden in enumerate(self.is_hidden) if not is_hidden]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +58,7 @@ class PacketScan:
         first_frame: The first frame that can be decoded (`av.VideoFrame`).
         end_s: End of the last packet of any track, in seconds, if the container states one length for all tracks;
             else 0.
+        lacking_s: How much time the stamps of the picture lack where they go far back or stand still without a reason.
         losses: What could not be read.
     """
 
@@ -124,6 +67,7 @@ class PacketScan:
     audio_shifts: Shifts
     first_frame: Any
     end_s: float
+    lacking_s: float
     losses: Losses
 
 
@@ -135,7 +79,6 @@ def scan_packets(container: Any, video: Any, audio: Any | None, path: Path) -> P
     """
     streams = [video] if audio is None else [video, audio]
     tracks = {stream.index: Track(stream.time_base or DEFAULT_TIME_BASE) for stream in streams}
-    recordings = Recordings(container.format.name)
     first_frame, end_s, losses, packets = None, 0.0, Losses(), 0
     has_one_length = container.format.name in FORMATS_WITH_ONE_LENGTH
     for packet in read_packets(container, container.streams if has_one_length else streams, losses):
@@ -145,7 +88,7 @@ def scan_packets(container: Any, video: Any, audio: Any | None, path: Path) -> P
         if track is None:
             continue
         if packet.size or packet.pts is not None:
-            track.add(packet, recordings.part_of(packet))
+            track.add(packet, packets)
             packets += 1
         if packets > MAX_PACKETS:
             reason = f"more than {MAX_PACKETS:,} packets of picture and sound are too many"
@@ -155,11 +98,13 @@ def scan_packets(container: Any, video: Any, audio: Any | None, path: Path) -> P
     if first_frame is None:
         raise no_frame_error(video, path)
     check_size(first_frame.width, first_frame.height, path)  # the container may not state a size
-    video_shifts, *others = shifts_of(list(tracks.values()))
-    if container.format.name in EDITED_FORMATS and any(tracks[video.index].is_hidden):
+    video_shifts, *others = shifts_of(list(tracks.values()), container.format.name)
+    if not video_shifts and container.format.name in EDITED_FORMATS and any(tracks[video.index].is_hidden):
         video_shifts = _edit_shift(tracks[video.index], video.index, path)
     shifted = tracks[video.index].shifted(video_shifts)
-    return PacketScan(shifted, video_shifts, others[0] if others else (), first_frame, end_s, losses)
+    return PacketScan(
+        shifted, video_shifts, others[0] if others else (), first_frame, end_s, lacking_s(shifted), losses
+    )
 
 
 def _edit_shift(track: Track, stream_index: int, path: Path) -> Shifts:
@@ -178,87 +123,15 @@ def _edit_shift(track: Track, stream_index: int, path: Path) -> Shifts:
     return ()
 
 
-class Recordings:
-    """Notices where one recording ends and the next begins in a file of joined recordings.
-
-    Args:
-        format_name: FFmpeg's name of the container format.
-    """
-
-    def __init__(self, format_name: str) -> None:
-        self._can_restart = format_name not in EDITED_FORMATS
-        self._longest_pause_s = LONGEST_PAUSE_S if format_name in BROADCAST_FORMATS else float("inf")
-        self._end_s: dict[int, float] = {}
-        self._part: dict[int, int] = {}
-        self._newest = 0
-
-    def part_of(self, packet: Any) -> int:
-        """Return the number of the recording that a packet belongs to, from 0; call this once for each packet."""
-        stream = packet.stream_index
-        part = self._part.setdefault(stream, 0)
-        if packet.dts is None or not self._can_restart:
-            return part
-        time_s = float(packet.dts * packet.time_base)
-        shown_s = time_s if packet.pts is None else float(packet.pts * packet.time_base)
-        if abs(shown_s - time_s) > LONGEST_REORDER_S:  # FFmpeg has continued the decoding times of the recording before
-            time_s = shown_s
-        if self._is_new(stream, time_s):
-            # The other track may have reached the newest recording before this one does.
-            part = self._part[stream] = self._newest if part < self._newest else part + 1
-            self._newest = max(self._newest, part)
-        self._end_s[stream] = time_s + float((packet.duration or 0) * packet.time_base)
-        return part
-
-    def _is_new(self, stream: int, time_s: float) -> bool:
-        if stream not in self._end_s:
-            return False
-        if time_s < self._end_s[stream] - RESTART_S:
-            return True
-        is_behind = self._part[stream] < self._newest
-        latest_s = self._end_s[stream] if is_behind else max(self._end_s.values())
-        return time_s - latest_s > self._longest_pause_s
-
-
-def shifts_of(tracks: Sequence[Track]) -> list[Shifts]:
-    """Return, for each track, what makes every recording begin where the one before it ends.
-
-    Args:
-        tracks: The tracks of a file, as read.
-    """
-    parts = 1 + max((part for track in tracks for part in track.parts), default=0)
-    if parts == 1:
-        return [() for _ in tracks]
-    starts, ends = [float("inf")] * parts, [-float("inf")] * parts
-    for track in tracks:
-        for stamp, duration, part in zip(track.pts, track.durations, track.parts, strict=True):
-            if stamp is not None:
-                starts[part] = min(starts[part], float(stamp * track.time_base))
-                ends[part] = max(ends[part], float((stamp + duration) * track.time_base))
-    shift_s = [0.0] * parts
-    end_s = ends[0]
-    for part in range(1, parts):
-        if ends[part] > starts[part] and end_s > -float("inf"):
-            shift_s[part] = end_s - starts[part]
-        end_s = max(end_s, ends[part] + shift_s[part])
-    return [
-        tuple(
-            (number, round(shift_s[part] / track.time_base))
-            for number, part in enumerate(track.parts)
-            if part != (track.parts[number - 1] if number else 0)
-        )
-        for track in tracks
-    ]
-
-
 def read_shifted(container: Any, stream: Any, shifts: Shifts, losses: Losses) -> Iterator[Any]:
     """Yield the packets of a track with time stamps that continue across joined recordings; the last ones are empty."""
-    upcoming, ticks, number = list(shifts)[::-1], 0, 0
+    upcoming, number = list(shifts)[::-1], 0
+    ticks: int | None = 0
     for packet in read_packets(container, [stream], losses):
         if packet.size:
             if upcoming and upcoming[-1][0] == number:
                 ticks = upcoming.pop()[1]
             number += 1
-            if ticks:
-                packet.pts = None if packet.pts is None else packet.pts + ticks
-                packet.dts = None if packet.dts is None else packet.dts + ticks
+            if ticks != 0:
+                packet.pts, packet.dts = shift(packet.pts, ticks), shift(packet.dts, ticks)
         yield packet

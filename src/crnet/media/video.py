@@ -25,7 +25,8 @@ from crnet.media.orientation import Orientation
 from crnet.media.planes import can_cut, cut
 from crnet.media.pyav import VideoReformatter
 from crnet.media.streams import audio_stream, track_warnings_of, video_stream
-from crnet.media.timeline import Shifts, Timeline, Track, read_shifted, scan_packets
+from crnet.media.timeline import Timeline, read_shifted, scan_packets
+from crnet.media.track import Shifts, Track, is_joined
 from crnet.types import LONGEST_S
 
 SIMULATED_COMMENT = "crnet simulate: drawn person"
@@ -115,7 +116,7 @@ def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
         times = frame_times(scan.video, first.pts, scan.video_shifts, lacks_pts=lacks_pts)
     if times is None:
         times, lost = _counted(path, scan.video_shifts, scan.video, rate, lacks_pts=lacks_pts)
-    if max(scan.video.parts) > 0:
+    if is_joined(scan.video_shifts):
         stated_s = 0.0  # at most, the length of one of the joined recordings
     duration_s = float(times.times_s[-1]) + last_frame_s(scan.video, times, stated_s, rate)
     if not len(times.times_s) / MOST_FPS < duration_s <= LONGEST_S:
@@ -141,8 +142,14 @@ def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
         lost_frames=lost,
         frame_bytes=_bytes(first),
         is_still=len(times.times_s) + lost == 1 and (stated_frames == 1 or not truncated),
-        warnings=tuple(filter(None, (*track_warnings, colour_warning(first)))),
+        warnings=tuple(filter(None, (*track_warnings, colour_warning(first), _lacking_warning(scan.lacking_s)))),
     )
+
+
+def _lacking_warning(lacking_s: float) -> str | None:
+    if not lacking_s:
+        return None
+    return f"time stamps of the picture lack {lacking_s:.1f} s: it may be out of step with the sound"
 
 
 def _counted(path: Path, shifts: Shifts, track: Track, rate: float, *, lacks_pts: bool) -> tuple[FrameTimes, int]:

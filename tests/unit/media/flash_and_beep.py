@@ -50,6 +50,7 @@ def write_flash_and_beep(
     *,
     start_s: float = 0.0,
     silent_s: Sequence[tuple[float, float]] = (),
+    cut_s: float = 0.0,
 ) -> Path:
     """Write a grey picture that turns white when a tone begins, both until the end.
 
@@ -59,6 +60,7 @@ def write_flash_and_beep(
         sound_delay_s: How much later than the picture the sound track begins; negative: the picture is late.
         start_s: Time stamp of the earlier track.
         silent_s: Parts of the sound, from the earlier track's start on, that the file lacks.
+        cut_s: How much of the grey and silent start is left out.
     """
     late_picture_s, late_sound_s = max(-sound_delay_s, 0.0), max(sound_delay_s, 0.0)
     with av.open(str(path), "w", format=form.format, options=dict(form.container_options)) as container:
@@ -67,13 +69,13 @@ def write_flash_and_beep(
         picture.pix_fmt = "yuv420p"
         sound = container.add_stream(form.audio, form.sound_hz, layout=form.layout)
         packets = []
-        for number in range(round(late_picture_s * FPS), round(END_S * FPS)):
+        for number in range(round((late_picture_s + cut_s) * FPS), round(END_S * FPS)):
             level = 255 if number >= FLASH_S * FPS else 90
             frame = av.VideoFrame.from_ndarray(np.full((SIZE, SIZE, 3), level, np.uint8), "rgb24")
-            frame.pts, frame.time_base = number + round(start_s * FPS), Fraction(1, FPS)
+            frame.pts, frame.time_base = number + round((start_s - cut_s) * FPS), Fraction(1, FPS)
             packets += picture.encode(frame)
         packets += picture.encode(None)
-        packets += _sound_packets(sound, form, late_sound_s, start_s, silent_s)
+        packets += _sound_packets(sound, form, late_sound_s + cut_s, start_s - cut_s, silent_s)
         packets.sort(key=lambda packet: packet.dts * packet.time_base)
         for packet in packets:
             container.mux(packet)

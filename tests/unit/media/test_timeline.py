@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from flash_and_beep import END_S, FLASH_S, FPS, Form, beep, find_flash_and_beep,
 
 from crnet.media.audio import read_audio, read_sound
 from crnet.media.frame_times import display_times, frame_times
-from crnet.media.timeline import Recordings, Track, shifts_of
+from crnet.media.recordings import shifts_of
+from crnet.media.track import Shifts, Track
 from crnet.media.video import decode, probe
 
 X264 = (("preset", "ultrafast"), ("qp", "10"), ("bf", "3"), ("b_strategy", "0"))
@@ -118,24 +120,65 @@ def test_sound_before_the_first_picture_is_counted(tmp_path: Path) -> None:
     assert (read_audio(path) == read_sound(path, probe(path).timeline).samples).all()
 
 
-@pytest.mark.parametrize("form", FORMS[-3:], ids=str)
-@pytest.mark.parametrize("starts_s", [(0.0, 0.0), (0.0, 1000.0), (1000.0, 0.0)])
+FRAGMENTED = replace(MP4, container_options=(("movflags", "frag_keyframe+empty_moov+default_base_moof"),))
+JOINED = [
+    *((form, starts_s) for form in FORMS[-3:] for starts_s in ((0.0, 0.0), (0.0, 1000.0), (1000.0, 0.0))),
+    (TRANSPORT_STREAM_H264, (0.0, END_S - 0.3)),  # the second one starts before the first one ends
+    (PROGRAM_STREAM, (0.0, END_S - 0.2)),
+    (FRAGMENTED, (0.0, 0.0)),
+    (replace(FRAGMENTED, options=(*X264, ("g", "10"))), (0.0, 0.0)),
+]
+
+
+@pytest.mark.parametrize(("form", "starts_s"), JOINED)
 def test_joined_recordings_play_one_after_the_other(tmp_path: Path, form: Form, starts_s: tuple[float, float]) -> None:
+    check_joined(join(tmp_path, form, starts_s))
+
+
+def squeezed_copy(path: Path, copy: Path) -> Path:
+    """Copy the packets of a file as FFmpeg does: time stamps that go back become the first that the format allows."""
+    with av.open(str(path)) as source, av.open(str(copy), "w") as container:
+        streams = {stream.index: container.add_stream_from_template(stream) for stream in source.streams}
+        latest: dict[int, int] = {}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.dts = max(packet.dts, latest.get(packet.stream_index, packet.dts - 2) + 2)  # a tick of MP4
+                packet.pts = max(packet.pts, packet.dts)
+                latest[packet.stream_index] = packet.dts
+                packet.stream = streams[packet.stream_index]
+                container.mux(packet)
+    return copy
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+@pytest.mark.parametrize("first_s", [END_S, 1.2])  # the later stamps are squeezed to the end, or until they catch up
+def test_a_copy_of_joined_recordings_plays_all_of_them(tmp_path: Path, suffix: str, first_s: float) -> None:
+    joined = join(tmp_path, TRANSPORT_STREAM_H264, (0.0, 0.0), first_s)
+    # Nothing in the copy tells how much later than the sound the second picture began: within a frame.
+    check_joined(squeezed_copy(joined, tmp_path / f"copy.{suffix}"), first_s, within_s=1 / FPS)
+
+
+def join(folder: Path, form: Form, starts_s: tuple[float, float], first_s: float = END_S) -> Path:
+    """Join two recordings, the first of which begins `first_s` before the end of a grey picture that turns white."""
     parts = [
-        write_flash_and_beep(tmp_path / f"{number}.{form.suffix}", form, start_s=start_s)
-        for number, start_s in enumerate(starts_s)
+        write_flash_and_beep(folder / f"{number}.{form.suffix}", form, start_s=start_s, cut_s=cut_s)
+        for number, (start_s, cut_s) in enumerate(zip(starts_s, (END_S - first_s, 0.0), strict=True))
     ]
-    path = tmp_path / f"joined.{form.suffix}"
+    path = folder / f"joined.{form.suffix}"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+def check_joined(path: Path, first_s: float = END_S, within_s: float = 0.005) -> None:
     info = probe(path)
-    assert len(info.frame_times_s) == 2 * END_S * FPS and np.all(np.diff(info.frame_times_s) > 0)
-    assert info.duration_s == pytest.approx(2 * END_S, abs=0.06) and not info.truncated
+    assert len(info.frame_times_s) == (first_s + END_S) * FPS and np.all(np.diff(info.frame_times_s) > 0)
+    assert info.duration_s == pytest.approx(first_s + END_S, abs=0.06) and not info.truncated
     levels = np.array([frame.rgb(8, 8).mean() for frame in decode(path, info)])
     second = info.frame_times_s[np.flatnonzero((levels[1:] > 180) & (levels[:-1] < 120))[1] + 1]
     sound = np.abs(read_sound(path, info.timeline).samples / 32768)
-    silent_s = END_S + 0.5  # in the second recording, before its tone
+    silent_s = first_s + 0.5  # in the second recording, before its tone
     beep_s = silent_s + np.argmax(sound[round(silent_s * 16_000) :] > 0.2) / 16_000
-    assert second == pytest.approx(END_S + FLASH_S, abs=0.06) and beep_s == pytest.approx(second, abs=0.005)
+    assert second == pytest.approx(first_s + FLASH_S, abs=0.06) and beep_s == pytest.approx(second, abs=within_s)
 
 
 def edit(path: Path, start_s: float) -> Path:
@@ -227,7 +270,13 @@ class TestFrameTimes:
     def track(self, pts: list[int | None], durations: list[int] | None = None) -> Track:
         count = len(pts)
         return Track(
-            Fraction(1, 10), pts, list(pts), durations or [1] * count, [None] * count, [False] * count, [0] * count
+            Fraction(1, 10),
+            pts,
+            list(pts),
+            durations or [1] * count,
+            [None] * count,
+            [False] * count,
+            list(range(count)),
         )
 
     def test_packets_with_a_time_each(self) -> None:
@@ -257,37 +306,67 @@ class TestFrameTimes:
 
 
 class TestRecordings:
-    def parts(self, format_name: str, packets: list[tuple[int, float]]) -> list[int]:
-        class Packet:
-            duration, time_base = 0, Fraction(1, 1000)
+    """Times are in seconds, and a tick is a millisecond."""
 
-            def __init__(self, stream_index: int, time_s: float) -> None:
-                self.stream_index, self.dts = stream_index, round(1000 * time_s)
-                self.pts = self.dts
+    def shifts(self, video: list[tuple[int, float]], audio: list[tuple[int, float]], name: str = "nut") -> list[Shifts]:
+        """Return the shifts of tracks of packets that last a second each, given as (place in the file, time)."""
+        return shifts_of([self.track(packets) for packets in (video, audio) if packets], name)
 
-        recordings = Recordings(format_name)
-        return [recordings.part_of(Packet(*packet)) for packet in packets]
+    def track(self, packets: list[tuple[int, float]]) -> Track:
+        stamps = [round(1000 * time_s) for _, time_s in packets]
+        count = len(stamps)
+        orders = [order for order, _ in packets]
+        return Track(Fraction(1, 1000), [*stamps], [*stamps], [1000] * count, [None] * count, [False] * count, orders)
 
     def test_both_tracks_restart(self) -> None:
         # The last packet of the first recording's sound comes after the second recording's first picture.
-        packets = [(0, 1), (1, 1), (0, 2), (0, 0), (1, 2), (1, 0), (0, 1)]
-        assert self.parts("mpegts", packets) == [0, 0, 0, 1, 0, 1, 1]
+        video, audio = [(0, 1), (2, 2), (4, 3), (6, 0), (8, 1)], [(1, 1), (3, 2), (7, 3.2), (9, 0), (11, 1)]
+        # The first recording lasts to 4.2 s, and the second one starts at 0.
+        assert self.shifts(video, audio) == [((3, 4200),), ((3, 4200),)]
 
     def test_a_jump_of_one_track_is_no_restart(self) -> None:
-        assert self.parts("mpegts", [(0, 1), (1, 1), (1, 50), (1, 100), (0, 101)]) == [0] * 5
-        assert self.parts("mpegts", [(0, 1), (1, 1), (0, 101), (1, 101), (0, 102)]) == [0, 0, 1, 1, 1]
-        assert self.parts("matroska,webm", [(0, 1), (0, 101)]) == [0, 0]
+        video, audio = [(0, 1), (5, 101)], [(1, 1), (2, 50), (3, 100), (4, 101), (6, 102)]
+        assert self.shifts(video, audio, "mpegts") == [(), ()]
+        # Behind a pause of both, the clock is new.
+        video, audio = [(0, 1), (2, 2), (4, 102), (6, 103)], [(1, 1), (3, 2), (5, 102), (7, 103)]
+        assert self.shifts(video, audio, "mpegts") == [((2, -99_000),), ((2, -99_000),)]
+        assert self.shifts(video, audio, "matroska,webm") == [(), ()]
 
-    def test_edit_lists_may_go_back(self) -> None:
-        assert self.parts("mov,mp4,m4a,3gp,3g2,mj2", [(0, 5), (0, 1)]) == [0, 0]
+    def test_a_time_stamp_that_is_off_is_no_restart(self) -> None:
+        times = [1, 2, 3, 4, 5, 6]
+        for wrong in (1.5, 9.0):
+            video = [(2 * i, wrong if i == 3 else time_s) for i, time_s in enumerate(times)]
+            audio = [(2 * i + 1, wrong if i == 2 else time_s) for i, time_s in enumerate(times)]
+            assert self.shifts(video, audio) == [(), ()]
 
-    def test_a_recording_starts_where_the_longest_track_of_the_one_before_ends(self) -> None:
-        tick = Fraction(1, 10)
-        video = Track(tick, [10, 20, 5, 15], [10, 20, 5, 15], [10] * 4, [None] * 4, [False] * 4, [0, 0, 1, 1])
-        audio = Track(tick, [10, 22, 7, 17], [10, 22, 7, 17], [10] * 4, [None] * 4, [False] * 4, [0, 0, 1, 1])
-        # The first recording lasts to 3.2 s, the second one starts at 0.5 s: 2.7 s are added.
-        assert shifts_of([video, audio]) == [((2, 27),), ((2, 27),)]
-        assert video.shifted(((2, 27),)).pts == [10, 20, 32, 42]
+    def test_a_track_that_goes_back_alone_is_no_restart(self) -> None:
+        video = [(2 * i, float(i)) for i in range(9)]
+        audio = [(2 * i + 1, float(i if i < 5 else i - 3)) for i in range(9)]
+        assert self.shifts(video, audio) == [(), ()]
+        assert self.shifts(audio, []) == [((5, 3000),)]
+
+    def test_sound_that_begins_in_the_second_recording_moves_with_its_picture(self) -> None:
+        video = [(0, 0), (1, 1), (2, 2), (3, 0), (5, 1), (7, 2)]
+        assert self.shifts(video, [(4, 0), (6, 1), (8, 2)]) == [((3, 3000),), ((0, 3000),)]
+
+    def test_sound_that_begins_late_in_the_second_recording_moves_with_its_picture(self) -> None:
+        video = [(0, 0), (2, 1), (4, 2), (6, 0), (7, 1), (8, 2), (9, 3), (10, 4), (12, 5)]
+        audio = [(1, 0), (3, 1), (5, 2), (11, 4), (13, 5)]
+        assert self.shifts(video, audio) == [((3, 3000),), ((3, 3000),)]
+
+    def test_squeezed_time_stamps_are_given_back(self) -> None:
+        # The second recording starts at 0 and 0.2 s, but these times were raised to the end of the first until they
+        # catch up at 3 s.
+        video = [(2 * i, t) for i, t in enumerate([0, 1, 2, 2.001, 2.001, 2.002, 3, 4])]
+        audio = [(2 * i + 1, t) for i, t in enumerate([0, 1, 2, 2.001, 2.001, 2.002, 3.2, 4.2])]
+        expected = [((3, 3000 - 2001), (4, None), (6, 3000)), ((3, 3200 - 2001), (4, None), (6, 3000))]
+        assert self.shifts(video, audio) == expected
+
+    def test_squeezed_time_stamps_to_the_end_follow_on(self) -> None:
+        # No time tells when the second recording starts: as the first, with its sound 0.5 s late.
+        video = [(2 * i, t) for i, t in enumerate([0, 1, 2, 2, 2, 2])]
+        audio = [(2 * i + 1, t) for i, t in enumerate([0.5, 1.5, 2.5, 2.5, 2.5, 2.5])]
+        assert self.shifts(video, audio) == [((3, 1500), (4, None)), ((3, 1500), (4, None))]
 
 
 def write_pcm(path: Path, sound: np.ndarray, stamp: Callable[[int], int]) -> Path:
