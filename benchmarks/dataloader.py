@@ -16,7 +16,7 @@ from crnet.data.dataset import ClipDataset, load_batches, stack_scores
 from crnet.data.manifest import read_manifest
 from crnet.data.store import ClipFile
 from crnet.data.transforms import TransformConfig, choose_frames, derived_rng
-from crnet.models.cr_block import class_indices
+from crnet.models.classes import class_indices
 from crnet.utils.executors import available_cores
 
 PER_CORE_GOAL, SCALING_GOAL = 0.85, 0.9

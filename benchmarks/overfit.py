@@ -25,7 +25,7 @@ from crnet.config import PRESET_NAMES, PRESETS, Config
 from crnet.data.dataset import ClipDataset, stack_scores
 from crnet.data.manifest import ClipRow, read_manifest
 from crnet.errors import UsageError
-from crnet.models.cr_block import class_indices
+from crnet.models.classes import class_indices
 from crnet.models.crnet import StreamNet
 from crnet.models.losses import LossName
 from crnet.simulate.planning import SimulationConfig

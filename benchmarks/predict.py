@@ -13,7 +13,8 @@ from pathlib import Path
 from benchmarks.clips import bare_decode
 from benchmarks.inputs import Inputs
 from benchmarks.measurements import Measurement, alternate, medians, timed, wall_ratio
-from crnet.bundle.load import load_bundle
+from crnet.bundle.load import open_bundle
+from crnet.bundle.runtime import open_networks
 from crnet.predict import Predictor
 
 WARM_GOAL, COLD_GOAL_S = 2.5, 2.5
@@ -21,9 +22,11 @@ WARM_GOAL, COLD_GOAL_S = 2.5, 2.5
 
 def measure(inputs: Inputs) -> Iterator[Measurement]:
     """Yield the rows of warm prediction in both precisions, and of a cold start."""
-    system = load_bundle(inputs.bundle)
+    system = open_bundle(inputs.bundle)
     predictor = Predictor(system)
-    yield from warm_rows(inputs.clip, predictor, Predictor(system, precision="bfloat16"), inputs.effort.repeats)
+    yield from warm_rows(
+        inputs.clip, predictor, Predictor(system, open_networks(system, "cpu", "bfloat16")), inputs.effort.repeats
+    )
     yield cold_row(inputs.clip, inputs.bundle, predictor, inputs.effort.few_repeats)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.config import ModelConfig
+from crnet.models.crnet import StreamNet
 from crnet.models.score_head import LinearScoreHead
 from crnet.types import Stream
 

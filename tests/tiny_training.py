@@ -8,7 +8,7 @@ from typing import Any
 
 from crnet.data.manifest import read_manifest
 from crnet.data.transforms import TransformConfig
-from crnet.models.crnet import ModelConfig
+from crnet.models.config import ModelConfig
 from crnet.training.config import TrainingConfig
 from crnet.training.stream import TrainingJob, train_stream
 from crnet.types import Stream

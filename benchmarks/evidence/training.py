@@ -13,7 +13,8 @@ from jaxtyping import Float, Float32, Float64
 from torch import Tensor, nn
 
 from benchmarks.evidence.worlds import Clips
-from crnet.models.cr_block import CRBlock, class_indices
+from crnet.models.classes import class_indices
+from crnet.models.cr_block import CRBlock
 from crnet.models.losses import LossName, loss_terms
 from crnet.models.score_head import HeadOutput, LinearScoreHead, ScoreHead
 from crnet.simulate.cues import CUES

@@ -11,7 +11,7 @@ import cattrs
 from crnet.data.transforms import TransformConfig
 from crnet.errors import ConfigError, FormatError
 from crnet.fusion.fusion import FusionConfig
-from crnet.models.crnet import ModelConfig
+from crnet.models.config import ModelConfig
 from crnet.training.config import CLASSIFICATION, JOINT, TrainingConfig
 from crnet.training.old_names import with_current_fields
 from crnet.types import STREAMS, Stream

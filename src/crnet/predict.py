@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from crnet.batch import VideoReader, predict_videos, read_video
 from crnet.bundle.bundle import Bundle
+from crnet.bundle.stored_networks import graphs
 from crnet.bundle.verify import BUNDLE_FILE
 from crnet.config import from_dict
 from crnet.data.extract import extract_clip, with_words
@@ -23,12 +23,11 @@ from crnet.fusion.fusion import system_scores
 from crnet.media.frame_sampling import count_faces
 from crnet.media.limits import FileLimits
 from crnet.media.settings import MediaSettings, with_attribute_names
-from crnet.models.inference import run_networks
+from crnet.models.openvino_networks import Networks, OpenVinoNetworks
 from crnet.text.asr import SpeechRecogniser
 from crnet.text.encoders import find_encoder
 from crnet.text.transcripts import Transcript, find_transcript
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Batch, Clip, Faces, Prediction, Stream
-from crnet.utils.device import Precision
 from crnet.utils.executors import Executor, worker_processes
 
 NO_TRANSCRIPT = "no transcript: the audio-text stream used sound only"
@@ -43,13 +42,11 @@ class Predictor:
 
     Args:
         bundle: The trained system.
-        device: Where the networks compute. None leaves them where they are (the CPU, after loading).
+        networks: What runs the networks; None runs them on the CPU by OpenVINO. `crnet.models.inference.TorchNetworks`
+            runs them on a GPU.
         encoder: Where the weights of the bundle's text encoder are now, in the form that `encoder_by_name` accepts.
             None looks where they were during training.
         recogniser: Speech recogniser for videos without a transcript; None disables it.
-        precision: What the backbones compute in. bfloat16 halves their time where the processor or GPU has
-            instructions for it (docs/performance.md). It moves scores by up to 0.003 (for a system trained on 480 clips
-            or more), and scores then differ between machines.
 
     Raises:
         ConfigError, FormatError: The text encoder is missing, or has other weights than in training.
@@ -58,17 +55,14 @@ class Predictor:
     def __init__(
         self,
         bundle: Bundle,
-        device: torch.device | None = None,
+        networks: Networks | None = None,
         encoder: str | None = None,
         recogniser: SpeechRecogniser | None = None,
-        precision: Precision = "float32",
     ) -> None:
         self.bundle = bundle
-        self.precision = precision
+        self.networks = networks or OpenVinoNetworks(graphs(bundle.networks, bundle.config))
         self.encoder = find_encoder(bundle.encoder, encoder)
         self.recogniser = recogniser
-        for net in bundle.networks.values():
-            net.to(device or torch.device("cpu")).eval()
 
     def predict(
         self, path: Path | str, transcript: str | Path | None = None, *, allow_no_face: bool = False
@@ -197,7 +191,7 @@ class Predictor:
         Raises:
             FormatError: The batch lacks a stream that the system needs.
         """
-        return run_networks(self.bundle.networks, batch, self.precision)
+        return self.networks.run(batch)
 
     def report(
         self,

@@ -48,7 +48,7 @@ from crnet.training.old_names import with_current_fields
 from crnet.training.parallel_streams import train_streams
 from crnet.training.stream import TrainingJob, result_settings
 from crnet.types import VISUAL_STREAMS, Stream
-from crnet.utils.device import choose_device
+from crnet.utils.device import choose_device, require_fast
 from crnet.utils.files import remove_leftovers, write_arrays, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
@@ -151,7 +151,8 @@ def _begin_run(run_dir: Path, description: dict[str, Any], config: Config, conte
         ConfigError: `run_dir` holds a run of another configuration, or the networks cannot be trained on this device.
         UsageError: `run_dir` is a file.
     """
-    config.model.require_trainable_on(context.device)
+    config.model.require_trainable_on(context.device.type)
+    require_fast(config.training.precision, context.device.type)
     RUN_FOLDER.check(run_dir, description)
     context.barrier()  # every process has read the folder before the main one writes
     if context.is_main:

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from crnet.errors import FormatError
 
 if TYPE_CHECKING:
-    import torch
     from jaxtyping import Float32, Float64, Int64, UInt8
-    from torch import Tensor
 
 TRAITS = ("extraversion", "neuroticism", "agreeableness", "conscientiousness", "openness")
 TARGETS = (*TRAITS, "interview")
@@ -183,6 +181,8 @@ class Clip:
 class Batch:
     """Samples ready for the models. A stream that no model needs is None, and so are the scores during prediction.
 
+    The arrays are PyTorch tensors in training and NumPy arrays in prediction, which needs no PyTorch.
+
     Attributes:
         clip_ids: Names of the B clips.
         scene: uint8 [B, T, 3, H, W], RGB, or None.
@@ -197,28 +197,31 @@ class Batch:
     """
 
     clip_ids: tuple[str, ...]
-    scene: UInt8[Tensor, "B T 3 H W"] | None = None
-    face: UInt8[Tensor, "B T 3 H W"] | None = None
-    audio: Float32[Tensor, "B L"] | None = None
-    text: Float32[Tensor, "B 4800"] | None = None
-    scores: Float32[Tensor, "B 6"] | None = None
-    classes: Int64[Tensor, "B 6"] | None = None
+    scene: UInt8[Any, "B T 3 H W"] | None = None
+    face: UInt8[Any, "B T 3 H W"] | None = None
+    audio: Float32[Any, "B L"] | None = None
+    text: Float32[Any, "B 4800"] | None = None
+    scores: Float32[Any, "B 6"] | None = None
+    classes: Int64[Any, "B 6"] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.clip_ids)
         _require(count > 0, "an empty batch")
         for name, dtype, dimensions in (
-            ("scene", "torch.uint8", 5),
-            ("face", "torch.uint8", 5),
-            ("audio", "torch.float32", 2),
-            ("text", "torch.float32", 2),
-            ("scores", "torch.float32", 2),
-            ("classes", "torch.int64", 2),
+            ("scene", "uint8", 5),
+            ("face", "uint8", 5),
+            ("audio", "float32", 2),
+            ("text", "float32", 2),
+            ("scores", "float32", 2),
+            ("classes", "int64", 2),
         ):
             tensor = getattr(self, name)
             if tensor is not None:
                 description = f"{name} is {tensor.dtype}{list(tensor.shape)}"
-                _require(str(tensor.dtype) == dtype and tensor.ndim == dimensions, f"{description}, expected {dtype}")
+                _require(
+                    str(tensor.dtype).removeprefix("torch.") == dtype and tensor.ndim == dimensions,
+                    f"{description}, expected {dtype}",
+                )
                 _require(tensor.shape[0] == count, f"{description} for {count} clips")
         for name in VISUAL_STREAMS:
             tensor = getattr(self, name)
@@ -233,10 +236,14 @@ class Batch:
     def __len__(self) -> int:
         return len(self.clip_ids)
 
-    def to(self, device: torch.device) -> Batch:
-        """Return the same batch on another device."""
+    def to(self, device: Any) -> Batch:
+        """Return the same batch as PyTorch tensors on a device, a `torch.device` or its name."""
+        import torch
+
         moved = {
-            f.name: None if (value := getattr(self, f.name)) is None else value.to(device, non_blocking=True)
+            f.name: None
+            if (value := getattr(self, f.name)) is None
+            else torch.as_tensor(value).to(device, non_blocking=True)
             for f in fields(self)
             if f.name != "clip_ids"
         }

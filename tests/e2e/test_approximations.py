@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from crnet.bundle.load import load_bundle
+from crnet.bundle.runtime import open_networks
 from crnet.config import PRESETS
+from crnet.data.dataset import collate
 from crnet.data.store import as_clip_source
-from crnet.data.transforms import collate, read_sample
+from crnet.data.transforms import read_sample
 from crnet.demo import DemoResult
 from crnet.media.boxes import pixel_squares
 from crnet.media.crops import JpegBuffer, crop_resize, encode_jpeg, with_margin
@@ -34,6 +35,7 @@ from crnet.predict import Predictor
 from crnet.text.transcripts import Transcript
 from crnet.train import train_system
 from crnet.types import Clip, Prediction
+from crnet.utils.device import BFLOAT16_FLAGS, cpu_flags
 
 pytestmark = pytest.mark.slow
 
@@ -171,14 +173,14 @@ def scores(prediction: Prediction) -> np.ndarray:
 
 
 @pytest.mark.skipif(
-    not torch.ops.mkldnn._is_mkldnn_bf16_supported(),
-    reason="bfloat16 is meant for CPUs with bfloat16 instructions; this has none, or ONEDNN_MAX_CPU_ISA hides them",
+    not cpu_flags() & BFLOAT16_FLAGS,
+    reason="bfloat16 is meant for CPUs with bfloat16 instructions; this has none",
 )
 def test_scores_in_bfloat16_are_close_to_those_in_float32(
     training_size: str, cases: list[Case], system: Predictor
 ) -> None:
     """With the same faces; and, for the stable system, with all approximations together."""
-    predictor = Predictor(system.bundle, precision="bfloat16")
+    predictor = Predictor(system.bundle, open_networks(system.bundle, "cpu", "bfloat16"))
     in_bfloat16 = [predictor.predict_clip(case.fast) for case in cases]
     in_float32 = [system.predict_clip(case.fast) for case in cases]
     exact = [system.predict_clip(case.exact) for case in cases]

@@ -17,15 +17,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from crnet.data.dataset import ClipDataset, load_batches, stack_scores
+from crnet.data.dataset import ClipDataset, collate, load_batches, stack_scores
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.data.store import as_clip_source, read_clip
-from crnet.data.transforms import TransformConfig, choose_frames, collate, read_sample
+from crnet.data.transforms import TransformConfig, choose_frames, read_sample
 from crnet.explain.frame_maps import face_squares
 from crnet.explain.heat_maps import compute_heat_maps, mass_inside
 from crnet.media.settings import MediaSettings
 from crnet.metrics import r2
-from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.config import ModelConfig
+from crnet.models.crnet import StreamNet
 from crnet.models.inference import extract
 from crnet.simulate.planning import SimulationConfig
 from crnet.simulate.write_store import write_store

@@ -19,7 +19,7 @@ from crnet.data.transforms import TransformConfig
 from crnet.evaluation.cross_validation import evaluate_protocol
 from crnet.evaluation.evaluate import evaluate_run
 from crnet.fusion.fusion import FusionConfig
-from crnet.models.crnet import ModelConfig
+from crnet.models.config import ModelConfig
 from crnet.train import train_system
 from crnet.types import SPLITS, TARGETS, TEXT_DIMENSIONS
 from synthetic import SPLIT_OF_FIVE, make_clip

@@ -73,7 +73,7 @@ def make_bundle(folder: Path) -> None:
     from crnet.fusion.conformal import Calibration
     from crnet.fusion.fusion import Fusion, FusionConfig
     from crnet.media.settings import MediaSettings
-    from crnet.models.crnet import ModelConfig
+    from crnet.models.config import ModelConfig
     from crnet.types import STREAMS
     from tests.random_net import random_net
 

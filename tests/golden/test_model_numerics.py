@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.config import ModelConfig
+from crnet.models.crnet import StreamNet
 from crnet.models.losses import lambda_at, loss_terms
 from crnet.types import Batch, Stream
 

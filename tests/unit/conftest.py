@@ -20,7 +20,7 @@ from crnet.evaluation.evaluate import evaluate
 from crnet.evaluation.evaluation import Evaluation
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.media.settings import MediaSettings
-from crnet.models.crnet import ModelConfig
+from crnet.models.config import ModelConfig
 from crnet.models.inference import extract_all
 from crnet.training.config import TrainingConfig
 from crnet.types import STREAMS, Clip

@@ -21,7 +21,8 @@ from crnet.errors import ConfigError
 from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.reproduce import RESULTS_FOLDER
 from crnet.media.settings import MediaSettings
-from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.config import ModelConfig
+from crnet.models.crnet import StreamNet
 from crnet.simulate.dataset_folder import begin_folder
 from crnet.simulate.planning import SimulationConfig
 from crnet.text.hashed_ngrams import HashedNgrams

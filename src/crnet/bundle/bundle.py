@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from crnet.config import Config
 from crnet.data.splits import OFFICIAL, SplitProtocol
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.fusion import Fusion
-from crnet.models.crnet import StreamNet
 from crnet.types import DataSource, Stream
+
+if TYPE_CHECKING:
+    from crnet.models.crnet import StreamNet
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +26,8 @@ class Bundle:
 
     Attributes:
         config: The configuration that the system was trained with.
-        networks: The network of each stream, in evaluation mode, on the CPU.
+        networks: The network of each stream, in evaluation mode, on the CPU. In a bundle opened for prediction, each
+            is loaded when it is asked for, which needs PyTorch.
         fusion: Standardisation and trees.
         training_source: The kind of data that the system was trained on.
         encoder: Name of the text encoder.

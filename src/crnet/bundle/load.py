@@ -1,4 +1,7 @@
-"""Load a bundle. Loading runs no code from the folder, and names the file that is damaged or foreign."""
+"""Load a bundle, or open it for prediction.
+
+Loading runs no code from the folder, and errors name the file that is damaged or foreign.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +12,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file as load_arrays
-from safetensors.torch import load_file as load_weights
 
 from crnet.bundle.bundle import Bundle
+from crnet.bundle.exported import ExportedNetworks
+from crnet.bundle.stored_networks import StoredNetworks
 from crnet.bundle.verify import (
     BUNDLE_FILE,
     CALIBRATION_FILE,
     BundleFiles,
     file_names,
     find_bundle,
+    is_exported,
     read_document,
     require_file,
 )
 from crnet.config import Config, from_dict
 from crnet.data.splits import OFFICIAL, SplitProtocol
+from crnet.data.tensor_file import MAX_MAPPED_BYTES, TensorFile
 from crnet.errors import FormatError, UsageError
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.fusion import Fusion
-from crnet.models.crnet import ModelConfig, StreamNet
-from crnet.types import Stream
 from crnet.utils.files import read_json
 
 VISUAL_FUSION_FILE = "scene+face.safetensors"
 
 
 def load_bundle(path: Path | str, files: BundleFiles | None = None) -> Bundle:
-    """Load the bundle of a run.
+    """Load the bundle of a run with its networks as PyTorch modules, and check all of it at once.
 
     Args:
         path: A run folder, or the bundle in it.
@@ -46,29 +47,45 @@ def load_bundle(path: Path | str, files: BundleFiles | None = None) -> Bundle:
 
     Raises:
         FormatError: Not a bundle, another format, or a damaged or missing file; the message names it.
+        UsageError: The bundle is exported.
+    """
+    bundle = open_bundle(path, files, check_nodes=True)
+    with ThreadPoolExecutor() as pool:
+        networks = dict(zip(bundle.networks, pool.map(bundle.networks.__getitem__, bundle.networks), strict=True))
+    return replace(bundle, networks=networks)
+
+
+def open_bundle(path: Path | str, files: BundleFiles | None = None, *, check_nodes: bool = False) -> Bundle:
+    """Open the bundle of a run for prediction, which needs no PyTorch.
+
+    The hashes of all files are compared. Networks are read when they are first used, and the nodes of trees are checked
+    when a prediction comes to them: it comes to few of a gigabyte.
+
+    Args:
+        path: A run folder, or the bundle in it.
+        files: The files of the bundle, if their verification has already started.
+        check_nodes: Check every node of the trees now.
+
+    Raises:
+        FormatError: Not a bundle, another format, or a damaged or missing file; the message names it.
     """
     files = files or BundleFiles(path)
     folder, document = files.folder, files.document
     config, protocol = _training_config(document, folder)
-    names = file_names(config.streams, calibrated=CALIBRATION_FILE in document["files"])
-    # A system of the paper's size takes a gigabyte: hashing and loading it in parallel halves the time on two cores.
-    with ThreadPoolExecutor() as pool:
-        net_jobs = {stream: pool.submit(_load_net, stream, config.model, folder) for stream in config.streams}
-        fusion_job = pool.submit(_load_fusion, config, folder)
-        files.check(names)  # report a damaged file before the errors that follow from it
-        fusion = fusion_job.result()
-        networks = {stream: job.result() for stream, job in net_jobs.items()}
+    calibrated, exported = CALIBRATION_FILE in document["files"], is_exported(document)
+    files.check(file_names(config.streams, calibrated=calibrated, exported=exported))
+    fusion = _load_fusion(config, folder, check_nodes)
     if set(fusion.streams) != set(config.streams):
         raise FormatError("fuses other streams than bundle.json names", path=folder / "fusion.safetensors")
     return Bundle(
         config=config,
-        networks=networks,
+        networks=ExportedNetworks(folder, config) if exported else StoredNetworks(folder, config),
         fusion=fusion,
         training_source=document["training_source"],
         encoder=document["encoder"],
         media=document["media"],
         train_medians=np.array(document["train_medians"], dtype=np.float64),
-        calibration=_load_calibration(folder) if CALIBRATION_FILE in document["files"] else None,
+        calibration=_load_calibration(folder) if calibrated else None,
         protocol=protocol,
         training_fingerprint=str(document.get("training_fingerprint", document.get("training_digest", ""))),
         path=folder,
@@ -92,7 +109,7 @@ def load_visual_fusion(run_dir: Path | str, config: Config) -> Fusion | None:
         FormatError: The file is damaged or foreign.
     """
     path = Path(run_dir) / VISUAL_FUSION_FILE
-    return _fusion_from(_read_arrays(path), config, path) if path.is_file() else None
+    return _fusion_from(_map_arrays(path), config, path) if path.is_file() else None
 
 
 def _training_config(document: Mapping[str, Any], folder: Path) -> tuple[Config, SplitProtocol]:
@@ -103,23 +120,11 @@ def _training_config(document: Mapping[str, Any], folder: Path) -> tuple[Config,
         raise FormatError(error.reason, path=folder / BUNDLE_FILE) from error
 
 
-def _load_net(stream: Stream, config: ModelConfig, folder: Path) -> StreamNet:
-    path = folder / f"{stream}.safetensors"
-    require_file(path)
-    with torch.device("meta"):  # no memory and no initial weights: the file has all of them
-        net = StreamNet(stream, replace(config, init=None))
-    try:
-        net.load_state_dict(load_weights(path), assign=True)
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise FormatError(f"its weights do not fit the configuration: {str(error)[:300]}", path=path) from error
-    return net.float().eval()
-
-
-def _load_fusion(config: Config, folder: Path) -> Fusion:
+def _load_fusion(config: Config, folder: Path, check_nodes: bool) -> Fusion:
     arrays: dict[str, NDArray[np.generic]] = {}
     for name in ("fusion", "trees"):
-        arrays |= _read_arrays(folder / f"{name}.safetensors")
-    return _fusion_from(arrays, config, folder / "trees.safetensors")
+        arrays |= _map_arrays(folder / f"{name}.safetensors")
+    return _fusion_from(arrays, config, folder / "trees.safetensors", check_nodes)
 
 
 def _load_calibration(folder: Path) -> Calibration:
@@ -127,16 +132,18 @@ def _load_calibration(folder: Path) -> Calibration:
     return Calibration.from_dict(read_json(path, "a calibration"), path)
 
 
-def _read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+def _map_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
     require_file(path)
     try:
-        return load_arrays(path)
-    except (SafetensorError, OSError) as error:
+        return TensorFile(path, MAX_MAPPED_BYTES).map()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise FormatError(f"not a safetensors file: {error}", path=path) from error
 
 
-def _fusion_from(arrays: Mapping[str, NDArray[np.generic]], config: Config, path: Path) -> Fusion:
+def _fusion_from(
+    arrays: Mapping[str, NDArray[np.generic]], config: Config, path: Path, check_nodes: bool = True
+) -> Fusion:
     try:
-        return Fusion.from_tensors(config.fusion, arrays)
+        return Fusion.from_tensors(config.fusion, arrays, check_nodes=check_nodes)
     except FormatError as error:
         raise FormatError(error.reason, path=path) from error

@@ -17,6 +17,7 @@ from crnet.utils.files import read_json, sha256
 from crnet.utils.resumable import fingerprint
 
 FORMAT = 1
+EXPORTED_FORMAT = 2  # its networks are graphs, which earlier versions cannot read
 BUNDLE_FILE = "bundle.json"
 BUNDLE_FOLDER = "bundle"
 CALIBRATION_FILE = "calibration.json"
@@ -33,10 +34,17 @@ EXPECTED_TYPES = {
 }
 
 
-def file_names(streams: tuple[Stream, ...], *, calibrated: bool) -> list[str]:
+def file_names(streams: tuple[Stream, ...], *, calibrated: bool, exported: bool = False) -> list[str]:
     """Return the names of the files beside `bundle.json`."""
-    names = [f"{name}.safetensors" for name in (*streams, "fusion", "trees")]
+    suffixes = (".xml", ".bin") if exported else (".safetensors",)
+    networks = [f"{stream}{suffix}" for stream in streams for suffix in suffixes]
+    names = [*networks, "fusion.safetensors", "trees.safetensors"]
     return [*names, CALIBRATION_FILE] if calibrated else names
+
+
+def is_exported(document: Mapping[str, Any]) -> bool:
+    """Return whether the networks of a bundle are graphs."""
+    return document["format"] == EXPORTED_FORMAT
 
 
 class BundleFiles:
@@ -53,7 +61,9 @@ class BundleFiles:
         self.folder = find_bundle(path)
         self.document = read_document(self.folder)
         pool = ThreadPoolExecutor(HASH_THREADS)
-        names = reversed(file_names(STREAMS, calibrated=True))  # the trees, by far the largest file, come early
+        names = reversed(
+            file_names(STREAMS, calibrated=True, exported=is_exported(self.document))
+        )  # the trees, by far the largest file, come early
         self._hashes = {name: pool.submit(sha256, self.folder / name) for name in names if self._expected(name)}
         pool.shutdown(wait=False)
 
@@ -118,7 +128,8 @@ def read_document(folder: Path) -> dict[str, Any]:
     document = read_json(path, "a bundle")
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise FormatError("not a bundle of crnet", path=path)
-    if document.get("format") != FORMAT:
+    exported = isinstance(document.get("export"), dict)
+    if document.get("format") != (EXPORTED_FORMAT if exported else FORMAT):
         raise FormatError(
             f"bundle format {document.get('format')!r}, this version reads {FORMAT}",
             path=path,

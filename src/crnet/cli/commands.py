@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "Evaluate a trained system and compare it with a constant.",
     "audit": "Compare a system's scores between groups of people.",
     "predict": "Score videos with a trained system.",
+    "export": "Export a trained system as OpenVINO graphs, also in int8.",
     "explain": "Explain a video's scores, or compute a split's key-point ratio.",
     "serve": "Serve a web page that scores videos.",
     "reproduce": "Make the tables and figures of the paper from your own data.",

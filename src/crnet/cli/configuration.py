@@ -22,7 +22,7 @@ from crnet.cli.options import (
 from crnet.config import PRESETS, Config, read_config
 from crnet.data.transforms import TransformConfig
 from crnet.fusion.fusion import FusionConfig
-from crnet.models.crnet import ModelConfig
+from crnet.models.config import ModelConfig
 from crnet.training.config import StageConfig, TrainingConfig
 from crnet.types import Stream
 

@@ -63,7 +63,7 @@ class Predict(Command):
     asr: Asr = None
     encoder: EncoderLocation = None
     device: DeviceOption = "auto"
-    precision: PrecisionOption = "float32"
+    precision: PrecisionOption = "auto"
     allow_no_face: AllowNoFace = False
     workers: Workers = None
     engine: Engine = LOCAL

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from crnet.data.clip_rows import ClipRows, light_rows, place_of, scores_or_nan
 from crnet.data.manifest import ClipRow
 from crnet.data.store import ClipFile
-from crnet.data.transforms import VISUAL_STREAMS, Sample, TransformConfig, collate, derived_rng, read_sample
+from crnet.data.transforms import VISUAL_STREAMS, Sample, TransformConfig, derived_rng, read_sample, stack_samples
 from crnet.errors import ConfigError, CrnetError, LabelError
 from crnet.types import STREAMS, Batch, Stream, VisualStream
 from crnet.utils.storage import as_path
@@ -54,11 +54,25 @@ def read_texts(store: Path | str, rows: Sequence[ClipRow]) -> Float64[np.ndarray
     return np.stack([file.read_text() for file in files]).astype(np.float64)
 
 
+def collate(
+    samples: Sequence[Sample], out: Mapping[VisualStream, UInt8[np.ndarray, "B T H W 3"]] | None = None
+) -> Batch:
+    """Combine samples into a batch of tensors, which share the arrays' memory; the `collate_fn` of a `DataLoader`.
+
+    Args:
+        samples, out: See `stack_samples`.
+
+    Raises:
+        FormatError: No samples, or samples with different streams or sizes.
+    """
+    return stack_samples(samples, out).to("cpu")
+
+
 class ClipDataset(Dataset[Sample]):
     """Clips of a store as samples, for `load_batches` or for any `torch.utils.data.DataLoader`:
 
         dataset = ClipDataset("store", read_manifest("store").rows("train"), config, ["scene"])
-        loader = DataLoader(dataset, batch_size=4, shuffle=True, collate_fn=crnet.data.transforms.collate)
+        loader = DataLoader(dataset, batch_size=4, shuffle=True, collate_fn=crnet.data.dataset.collate)
 
     Args:
         store: The clip store.

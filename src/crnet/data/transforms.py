@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import simplejpeg
-import torch
 
 from crnet.data.store import ClipSource, as_clip_source
 from crnet.errors import ConfigError, FormatError
 from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ, TEXT_DIMENSIONS, Batch, Clip, Stream, VisualStream
 from crnet.utils.on_screen import middle_frames
+from crnet.utils.resize import resize
 from crnet.utils.resumable import content_fingerprint
 
 if TYPE_CHECKING:
@@ -170,10 +170,7 @@ def decode_frames(
     if len({frame.shape for frame in frames}) > 1:
         raise FormatError("the stored frames of the clip have different sizes")
     if frames[0].shape != squares.shape[1:]:
-        planes = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
-        # All at once: one by one gives the same bits and takes three times as long.
-        resized = torch.nn.functional.interpolate(planes, (pixels, pixels), mode="bilinear", antialias=True)
-        squares[:] = resized.permute(0, 2, 3, 1).numpy()
+        squares[:] = resize(np.stack(frames), pixels, pixels)
     elif not has_final_size:
         np.stack(frames, out=squares)
     return squares
@@ -270,10 +267,10 @@ def _read_audio_text(
     return audio, text
 
 
-def collate(
+def stack_samples(
     samples: Sequence[Sample], out: Mapping[VisualStream, UInt8[np.ndarray, "B T H W 3"]] | None = None
 ) -> Batch:
-    """Combine samples with the same streams into a batch; the `collate_fn` of a `DataLoader`.
+    """Combine samples with the same streams into a batch of NumPy arrays; `crnet.data.dataset.collate` makes tensors.
 
     Args:
         samples: The clips.
@@ -283,7 +280,7 @@ def collate(
         FormatError: No samples, or samples with different streams or sizes.
     """
 
-    def stack(name: str) -> torch.Tensor | None:
+    def stack(name: str) -> np.ndarray | None:
         arrays = [array for sample in samples if (array := getattr(sample, name)) is not None]
         if not arrays:
             return None
@@ -294,9 +291,9 @@ def collate(
             if decoded is None or not all(np.may_share_memory(frames, decoded) for frames in arrays):
                 # `augment` has copied some frames.
                 decoded = np.stack([frames.transpose(0, 2, 3, 1) for frames in arrays])
-            return torch.from_numpy(decoded).permute(0, 1, 4, 2, 3)  # [B, T, H, W, 3] -> [B, T, 3, H, W]
+            return decoded.transpose(0, 1, 4, 2, 3)  # [B, T, H, W, 3] -> [B, T, 3, H, W]
         stacked = np.stack(arrays)
-        return torch.from_numpy(stacked.astype(np.float32) if name == "scores" else stacked)
+        return stacked.astype(np.float32) if name == "scores" else stacked
 
     names = ("scene", "face", "audio", "text", "scores", "classes")
     return Batch(tuple(sample.clip_id for sample in samples), **{name: stack(name) for name in names})
@@ -314,4 +311,4 @@ def clip_batch(clip: Clip, config: TransformConfig, streams: Collection[Stream])
         ConfigError: The number of frames does not divide the clip's number of segments.
         FormatError: The clip is damaged.
     """
-    return collate([read_sample(as_clip_source(clip), config, None, streams, clip.clip_id)])
+    return stack_samples([read_sample(as_clip_source(clip), config, None, streams, clip.clip_id)])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from crnet.config import Config
-from crnet.models.crnet import Head
+from crnet.models.config import Head
 from crnet.models.losses import LossName
 from crnet.types import Backbone
 

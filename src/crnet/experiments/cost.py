@@ -17,8 +17,9 @@ from crnet.data.transforms import TransformConfig
 from crnet.experiments.net_spec import NetSpec, is_trained
 from crnet.experiments.plan import PlannedNet
 from crnet.experiments.workspace import Workspace
-from crnet.models.crnet import HEADS, ModelConfig, StreamNet
-from crnet.models.resnet import GEOMETRY_1D, GEOMETRY_2D, GEOMETRY_3D, Geometry
+from crnet.models.config import ModelConfig
+from crnet.models.crnet import HEADS, StreamNet
+from crnet.models.geometry import GEOMETRY_1D, GEOMETRY_2D, GEOMETRY_3D, Geometry
 from crnet.training.loop import forward_precision
 from crnet.training.stream import reproducible
 from crnet.types import SPLITS, TARGETS, TEXT_DIMENSIONS, Batch, Stream

@@ -13,7 +13,7 @@ from crnet.data.manifest import ClipRow, Manifest
 from crnet.data.transforms import TransformConfig
 from crnet.errors import ConfigError, CrnetError
 from crnet.fusion.fusion import FusionConfig
-from crnet.models.crnet import ModelConfig
+from crnet.models.config import ModelConfig
 from crnet.text.encoder_interface import encoder_label
 from crnet.training.config import CLASSIFICATION, StageConfig, TrainingConfig
 from crnet.training.loop import BEST_NAME, STATE_NAME

@@ -14,7 +14,8 @@ from crnet.data.splits import SplitProtocol
 from crnet.errors import CrnetError, StorageError
 from crnet.experiments.net_spec import FAILURE_NAME, NetSpec, is_trained, mark_trained
 from crnet.experiments.workspace import Experiment, Workspace
-from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.config import ModelConfig
+from crnet.models.crnet import StreamNet
 from crnet.training.config import TrainingConfig
 from crnet.training.log import count_epochs
 from crnet.training.parallel_streams import nets_at_once, watched_logs

@@ -6,6 +6,7 @@ explanation.to_dict()                                          # a JSON document
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crnet.bundle.stored_networks import why_no_gradients
 from crnet.errors import UsageError
 from crnet.explain.contributions import Contributions, contributions
 from crnet.explain.frame_maps import FrameMaps, map_frames
-from crnet.explain.heat_maps import Layer
+from crnet.explain.layers import Layer
 from crnet.explain.sound import BIN_S, SoundAttribution, attribute_sound
 from crnet.explain.windows import Window, is_long, score_windows, summarise
 from crnet.explain.words import Word, WordEffect, align, occlude
@@ -27,6 +29,8 @@ from crnet.text.subtitles import Cue
 from crnet.text.transcripts import find_transcript, read_cues
 from crnet.types import TARGETS, Batch, Clip, Prediction, Stream
 from crnet.utils.progress import Progress, no_progress
+
+logger = logging.getLogger(__name__)
 
 TASK = "explaining"
 STEPS = ("reading the video", "scoring", "heat maps", "words", "sound", "windows")
@@ -46,7 +50,8 @@ class VideoExplanation:
         words: The transcript with times.
         word_effects: The effect of each word on the fused scores; empty without a transcript.
         audio: int16 [n] at 16 kHz, the part of the sound that the audio-text stream hears; empty without sound.
-        sound: The effect of the sound on the audio-text stream's scores; None without sound or without that stream.
+        sound: The effect of the sound on the audio-text stream's scores; None without sound or without that stream, and
+            like the heat maps, where gradients cannot be computed.
         windows: Every window of a long video in order of time; empty for a short one.
         summary: Mean, lowest and highest score of each target over the windows; empty without windows.
     """
@@ -174,12 +179,15 @@ def _explain(
 ) -> VideoExplanation:
     clip, bundle, progress = video.clip, predictor.bundle, steps.progress
     steps.next()
-    frames = map_frames(bundle, clip, video.batch, layer)
+    no_gradients = why_no_gradients(bundle.networks)
+    if no_gradients is not None:
+        logger.warning("no heat maps, and no effect of the sound: %s", no_gradients)
+    frames = map_frames(bundle, clip, video.batch, layer, gradients=no_gradients is None)
     steps.next()
     words = align(video.text, _cues_of_clip(video), clip.audio, clip.duration_s)
     word_effects = occlude(predictor, video.batch, video.features, video.stream_scores, words, progress)
     steps.next()
-    sound = _attribute_sound(predictor, clip, video.batch, progress)
+    sound = None if no_gradients else _attribute_sound(predictor, clip, video.batch, progress)
     steps.next()
     windows: tuple[Window, ...] = ()
     if is_long(predictor, clip.duration_s, window_s):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from crnet.bundle.bundle import Bundle
 from crnet.data.store import as_clip_source
 from crnet.data.transforms import choose_frames
-from crnet.explain.heat_maps import HeatMaps, Layer, compute_heat_maps, default_layer
+from crnet.explain.layers import HeatMaps, Layer, default_layer
 from crnet.media.crops import with_margin
 from crnet.types import Batch, Clip, Stream
 
@@ -36,7 +36,9 @@ class FrameMaps:
     face_squares: Float32[np.ndarray, "T 4"]
 
 
-def map_frames(bundle: Bundle, clip: Clip, batch: Batch, layer: Layer | None = None) -> FrameMaps:
+def map_frames(
+    bundle: Bundle, clip: Clip, batch: Batch, layer: Layer | None = None, *, gradients: bool = True
+) -> FrameMaps:
     """Compute the heat maps of every visual stream for one clip.
 
     Args:
@@ -44,18 +46,26 @@ def map_frames(bundle: Bundle, clip: Clip, batch: Batch, layer: Layer | None = N
         clip: The clip.
         batch: The same clip, as the networks see it.
         layer: The backbone stage to read; by default `default_layer`.
+        gradients: Whether there can be heat maps, see `crnet.bundle.stored_networks.why_no_gradients`.
     """
     config = bundle.config.transforms
     layer = layer or default_layer(config.pixels)
     frames = choose_frames(as_clip_source(clip), config.frames, None)
-    networks = {stream: net for stream, net in bundle.networks.items() if stream != "audio-text"}
+    streams = [stream for stream in bundle.networks if stream != "audio-text"]
     return FrameMaps(
         layer=layer,
         times_s=clip.time_s[frames],
-        images={stream: _images(batch, stream) for stream in networks},
-        maps={s: compute_heat_maps(net, batch.to(next(net.parameters()).device), layer) for s, net in networks.items()},
+        images={stream: _images(batch, stream) for stream in streams},
+        maps={stream: _maps(bundle, batch, stream, layer) for stream in streams} if gradients else {},
         face_squares=face_squares(clip, frames, float(bundle.media["face_margin"])),
     )
+
+
+def _maps(bundle: Bundle, batch: Batch, stream: Stream, layer: Layer) -> HeatMaps:
+    from crnet.explain.heat_maps import compute_heat_maps  # needs PyTorch
+
+    net = bundle.networks[stream]
+    return compute_heat_maps(net, batch.to(next(net.parameters()).device), layer)
 
 
 def face_squares(clip: Clip, frames: NDArray[np.int64], margin: float) -> Float32[np.ndarray, "T 4"]:
@@ -80,4 +90,4 @@ def _images(batch: Batch, stream: Stream) -> UInt8[np.ndarray, "T P P 3"]:
     """Return the frames of a batch of one clip as images."""
     frames = batch.scene if stream == "scene" else batch.face
     assert frames is not None  # noqa: S101  (a system with this stream was given its frames)
-    return frames[0].permute(0, 2, 3, 1).numpy()
+    return np.asarray(frames[0]).transpose(0, 2, 3, 1)

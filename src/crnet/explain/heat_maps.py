@@ -18,8 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -28,40 +26,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from crnet.errors import UsageError
+from crnet.explain.layers import HeatMaps, Layer, default_layer
 from crnet.models.crnet import StreamNet
 from crnet.types import Batch
 
-Layer = Literal["layer1", "layer2", "layer3", "layer4"]
-LAYERS: tuple[Layer, ...] = get_args(Layer)
-FEWEST_CELLS = 7
 PEAK_QUANTILE = 0.98  # a few outlying pixels must not make the rest pale
-STEM_STRIDE = 4  # of stem and pooling together, in pixels; each later stage halves the resolution
-
-
-@dataclass(frozen=True, eq=False)
-class HeatMaps:
-    """Heat maps of one visual stream for the T frames of one clip, at the frames' size of P x P pixels.
-
-    Attributes:
-        layer: The backbone stage that they are read from.
-        features: float32 [T, P, P] in [0, 1], scaled to each frame's own range.
-        gradcam: float32 [6, T, P, P], order of `TARGETS`: positive where the score is raised, negative where it is
-            lowered. Over the clip, all but the largest 2% lie in [-1, 1], so that frames can be compared.
-    """
-
-    layer: Layer
-    features: Float32[np.ndarray, "T P P"]
-    gradcam: Float32[np.ndarray, "6 T P P"]
-
-
-def default_layer(pixels: int) -> Layer:
-    """Return the latest stage whose map has at least `FEWEST_CELLS` cells a side, or the first if none has."""
-    return next((layer for layer in reversed(LAYERS) if cells_a_side(layer, pixels) >= FEWEST_CELLS), LAYERS[0])
-
-
-def cells_a_side(layer: Layer, pixels: int) -> int:
-    """Return the side of a stage's map, in cells, for square frames of `pixels` pixels a side."""
-    return -(-pixels // (STEM_STRIDE << LAYERS.index(layer)))
 
 
 def compute_heat_maps(net: StreamNet, batch: Batch, layer: Layer | None = None) -> HeatMaps:

@@ -17,12 +17,14 @@ from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 from crnet.bundle.bundle import Bundle
+from crnet.data.dataset import collate
 from crnet.data.manifest import read_manifest
 from crnet.data.store import as_clip_source, read_clip
-from crnet.data.transforms import TransformConfig, choose_frames, collate, read_sample
+from crnet.data.transforms import TransformConfig, choose_frames, read_sample
 from crnet.errors import LabelError, UsageError
 from crnet.explain.frame_maps import face_squares
-from crnet.explain.heat_maps import Layer, compute_feature_maps, default_layer
+from crnet.explain.heat_maps import compute_feature_maps
+from crnet.explain.layers import Layer, default_layer
 from crnet.models.crnet import StreamNet
 from crnet.types import Clip, Split
 from crnet.utils.device import Device, choose_device

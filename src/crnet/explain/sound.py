@@ -12,14 +12,17 @@ of the six targets: 1.6 times the processor time of the slowest step of an expla
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from jaxtyping import Float32
 
-from crnet.models.crnet import StreamNet
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, Batch
 from crnet.utils.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+
+    from crnet.models.crnet import StreamNet
 
 STEPS = 16  # points between silence and the sound
 BIN_S = 0.1
@@ -55,6 +58,8 @@ def attribute_sound(
         steps: Points between silence and the sound; more of them add up more exactly.
         progress: Called after every step.
     """
+    import torch
+
     assert batch.audio is not None and batch.text is not None  # noqa: S101
     audio = batch.audio
     gradients = torch.zeros(len(TARGETS), audio.shape[1], device=audio.device)

@@ -10,7 +10,7 @@ import numpy as np
 
 from crnet.data.extract import extract_clip
 from crnet.data.store import as_clip_source
-from crnet.data.transforms import collate, read_sample
+from crnet.data.transforms import read_sample, stack_samples
 from crnet.explain.words import Word
 from crnet.predict import Predictor
 from crnet.types import SAMPLE_RATE_HZ, TARGETS, VISUAL_STREAMS, Clip, Faces
@@ -103,7 +103,7 @@ def _score(
     parts = [replace(cut(clip, start, count), text=vector) for start, vector in zip(starts, vectors, strict=True)]
     config, streams = predictor.bundle.config.transforms, tuple(predictor.bundle.networks)
     fused, _ = predictor.predict_batch(
-        collate([read_sample(as_clip_source(part), config, None, streams) for part in parts])
+        stack_samples([read_sample(as_clip_source(part), config, None, streams) for part in parts])
     )
     for part, start, text, scores in zip(parts, starts, texts, fused, strict=True):
         start_s = start * clip.duration_s / clip.segments

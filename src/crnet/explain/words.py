@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-import torch
 from jaxtyping import Float32, Float64
 from numpy.typing import ArrayLike, NDArray
 
 from crnet.fusion.fusion import system_scores
-from crnet.models.crnet import StreamNet
-from crnet.models.inference import run_networks
 from crnet.predict import Predictor
 from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS
 from crnet.text.subtitles import Cue
@@ -173,14 +170,13 @@ def _run_audio_text(
     predictor: Predictor, batch: Batch, texts: Sequence[str], progress: Progress
 ) -> tuple[Float32[np.ndarray, "n 6 F"], Float32[np.ndarray, "n 6"]]:
     """Return the audio-text stream's features and scores of one clip with each of n texts."""
-    vectors = torch.from_numpy(predictor.encoder.encode(texts))
-    networks: dict[Stream, StreamNet] = {"audio-text": predictor.bundle.networks["audio-text"]}
+    vectors = predictor.encoder.encode(texts)
     assert batch.audio is not None  # noqa: S101  (a system with this stream was given its sound)
     outputs = []
     for start in range(0, len(vectors), OCCLUSION_BATCH):
         part = vectors[start : start + OCCLUSION_BATCH]
-        variants = Batch(("",) * len(part), audio=batch.audio.expand(len(part), -1), text=part)
-        outputs.append([values["audio-text"] for values in run_networks(networks, variants)])
+        variants = Batch(("",) * len(part), audio=np.repeat(batch.audio, len(part), axis=0), text=part)
+        outputs.append([values["audio-text"] for values in predictor.networks.run_one("audio-text", variants)])
         progress("measuring the effect of each word", min(start + OCCLUSION_BATCH, len(vectors)), len(vectors))
     features, scores = zip(*outputs, strict=True)
     return np.concatenate(features), np.concatenate(scores)

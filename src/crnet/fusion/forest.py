@@ -31,6 +31,8 @@ class Forest:
         jump: int32 [nodes], offset from a node to its right child; the left child is the next node. 0 for a leaf.
         start: int64 [targets, trees + 1], the first node of each tree of each target, and the end of the last.
         features: Number of features that the trees can test.
+        checked: Whether all nodes are known to lead forward within their tree. If not, `predict` checks those that it
+            comes to: for one clip, they are few of the 72 million of the paper's forest.
     """
 
     feature: NDArray[np.int16]
@@ -38,6 +40,7 @@ class Forest:
     jump: NDArray[np.int32]
     start: NDArray[np.int64]
     features: int
+    checked: bool = True
 
     @classmethod
     def fit(
@@ -97,7 +100,8 @@ class Forest:
         """Return the mean of the trees of each target: float64 [N, targets] for float32 [N, targets, M].
 
         Raises:
-            FormatError: The features do not have the shape of the training features.
+            FormatError: The features do not have the shape of the training features, or the forest was not checked and
+                is damaged.
         """
         clips, targets, width = x.shape
         if (targets, width) != (len(self.start), self.features):
@@ -108,36 +112,53 @@ class Forest:
         # A few trees at a time, with all clips: memory is bounded, and the nodes in use stay in the cache.
         batch = max(1, MAX_PARALLEL_WALKS // max(clips, 1))
         roots, target_of_tree = self.start[:, :-1].ravel(), np.repeat(np.arange(targets), trees)
+        ends = self.start[:, 1:].ravel()
         for first in range(0, len(roots), batch):
             part = slice(first, first + batch)
             rows = (np.arange(clips)[:, None] * targets + target_of_tree[part]) * width
-            leaves = self._walk(flat, rows.ravel(), np.tile(roots[part], clips)).reshape(clips, -1)
+            nodes, last = np.tile(roots[part], clips), np.tile(ends[part], clips)
+            leaves = self._walk(flat, rows.ravel(), nodes, last).reshape(clips, -1)
             for target in np.unique(target_of_tree[part]):
                 scores[:, target] += self.value[leaves[:, target_of_tree[part] == target]].sum(axis=1, dtype=np.float64)
         return scores / trees
 
-    def _walk(self, flat: NDArray[np.float32], row: NDArray[np.int64], node: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the leaf at which each walk ends; walk i starts at `node[i]`, its features at `flat[row[i]]`."""
+    def _walk(
+        self, flat: NDArray[np.float32], row: NDArray[np.int64], node: NDArray[np.int64], end: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return the leaf at which each walk ends.
+
+        Walk i starts at `node[i]`, its features at `flat[row[i]]`, and its tree ends before `end[i]`.
+        """
         leaf = node.copy()
         walking = np.arange(len(node))
         while True:
-            feature = self.feature[node]
+            feature, jump = self.feature[node], self.jump[node]
+            if not self.checked:
+                self._check_nodes(feature, self.value[node], jump, end - node)
             inner = np.flatnonzero(feature >= 0)
             if len(inner) < len(node):
                 leaf[walking] = node
                 if not len(inner):
                     return leaf
-                walking, row, node, feature = walking[inner], row[inner], node[inner], feature[inner]
+                walking, row, node, end = walking[inner], row[inner], node[inner], end[inner]
+                feature, jump = feature[inner], jump[inner]
             left = flat[row + feature] <= self.value[node]
-            node = node + np.where(left, 1, self.jump[node])
+            node = node + np.where(left, 1, jump)
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
         """Return the arrays by name, for safetensors."""
         return {"feature": self.feature, "value": self.value, "jump": self.jump, "start": self.start}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]], *, targets: int, features: int) -> Forest:
-        """Build a forest from untrusted arrays, after checking that `predict` stays within them and terminates.
+    def from_tensors(
+        cls, tensors: Mapping[str, NDArray[np.generic]], *, targets: int, features: int, check_nodes: bool = True
+    ) -> Forest:
+        """Build a forest from untrusted arrays; `predict` stays within them and terminates.
+
+        Args:
+            tensors: The arrays of `to_tensors`.
+            targets, features: What the forest must have.
+            check_nodes: Check every node now; otherwise see `checked`.
 
         Raises:
             FormatError: Arrays are missing, of another type or shape, or not a forest of `targets` and `features`.
@@ -153,11 +174,13 @@ class Forest:
             tensors["value"].astype(np.float32, copy=False),
         )
         jump, start = tensors["jump"].astype(np.int32, copy=False), tensors["start"].astype(np.int64, copy=False)
-        forest = cls(feature, value, jump, start, features)
-        forest._validate(targets)
+        forest = cls(feature, value, jump, start, features, check_nodes)
+        forest._check_trees(targets)
+        if check_nodes:
+            forest._check_all_nodes()
         return forest
 
-    def _validate(self, targets: int) -> None:
+    def _check_trees(self, targets: int) -> None:
         nodes = len(self.feature)
         if len(self.value) != nodes or len(self.jump) != nodes or nodes == 0:
             raise FormatError("the forest's arrays differ in length or are empty")
@@ -168,22 +191,42 @@ class Forest:
             raise FormatError("the forest's trees are not consecutive")
         if np.any(self.start[1:, 0] != self.start[:-1, -1]):
             raise FormatError("the forest's targets are not consecutive")
+
+    def _check_all_nodes(self) -> None:
         # Checking one tree at a time keeps its nodes in the cache, which takes a fifth of the time of whole arrays.
-        # This matters for the time to the first prediction: the paper's forest has 72 million nodes.
+        bounds = np.append(self.start[:, :-1].ravel(), self.start[-1, -1])
         longest = int(np.diff(bounds).max())
         to_end = np.arange(longest, 0, -1)  # nodes from each one to the end of its tree
         for first, end in itertools.pairwise(bounds.tolist()):
-            feature, value, jump = self.feature[first:end], self.value[first:end], self.jump[first:end]
-            leaf = feature == LEAF
-            if not np.isfinite(value).all():
-                raise FormatError("the forest holds a value that is not finite")
-            if feature.min() < LEAF or feature.max() >= self.features:
-                raise FormatError(f"a node of the forest tests a feature outside its {self.features}")
-            if np.any(np.where(leaf, jump != 0, jump < 2)):
-                raise FormatError("a node of the forest does not lead forward")
-            # The right child is the farther one: if it lies in the tree, so does the left child.
-            if np.any(jump >= to_end[longest - len(jump) :]):
-                raise FormatError("a node of the forest leads out of its tree")
+            part = slice(first, end)
+            self._check_nodes(self.feature[part], self.value[part], self.jump[part], to_end[longest - (end - first) :])
+
+    def _check_nodes(
+        self,
+        feature: NDArray[np.int16],
+        value: NDArray[np.float32],
+        jump: NDArray[np.int32],
+        to_end: NDArray[np.int64],
+    ) -> None:
+        """Refuse nodes that `predict` could not pass.
+
+        Args:
+            feature, value, jump: The nodes' entries.
+            to_end: Number of nodes from each one to the end of its tree.
+
+        Raises:
+            FormatError: A node leads out of its tree or not forward, or tests a feature that does not exist.
+        """
+        leaf = feature == LEAF
+        if not np.isfinite(value).all():
+            raise FormatError("the forest holds a value that is not finite")
+        if feature.min() < LEAF or feature.max() >= self.features:
+            raise FormatError(f"a node of the forest tests a feature outside its {self.features}")
+        if np.any(np.where(leaf, jump != 0, jump < 2)):
+            raise FormatError("a node of the forest does not lead forward")
+        # The right child is the farther one: if it lies in the tree, so does the left child.
+        if np.any(jump >= to_end):
+            raise FormatError("a node of the forest leads out of its tree")
 
 
 def _flatten(tree: object) -> tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.int32]]:

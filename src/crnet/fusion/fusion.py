@@ -198,8 +198,15 @@ class Fusion:
         return tensors
 
     @classmethod
-    def from_tensors(cls, config: FusionConfig, tensors: Mapping[str, NDArray[np.generic]]) -> Fusion:
+    def from_tensors(
+        cls, config: FusionConfig, tensors: Mapping[str, NDArray[np.generic]], *, check_nodes: bool = True
+    ) -> Fusion:
         """Rebuild a fusion from the untrusted arrays of `to_tensors`.
+
+        Args:
+            config: Its configuration.
+            tensors: The arrays.
+            check_nodes: Check every node of the trees now; otherwise `predict` checks those that it comes to.
 
         Raises:
             FormatError: Something is missing or foreign, or would make a tree read out of bounds or never end.
@@ -218,7 +225,7 @@ class Fusion:
         needs_trees = stack is None or TREES in stack.weights
         forest = None
         if kinds["forest"] or needs_trees:
-            forest = Forest.from_tensors(kinds["forest"], targets=len(TARGETS), features=width)
+            forest = Forest.from_tensors(kinds["forest"], targets=len(TARGETS), features=width, check_nodes=check_nodes)
         means, scales = (
             {stream: kind[stream].astype(np.float64, copy=False) for stream in STREAMS if stream in kind}
             for kind in (mean, scale)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from crnet.models.cr_block import class_edges, class_indices
+from crnet.models.classes import class_edges, class_indices
 from crnet.models.score_head import HeadOutput, LinearScoreHead, ScoreHead, target_means
 from crnet.types import TARGETS
 

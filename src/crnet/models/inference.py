@@ -15,19 +15,21 @@ from crnet.data.transforms import TransformConfig
 from crnet.errors import LabelError
 from crnet.models.crnet import StreamNet
 from crnet.types import Batch, Stream
-from crnet.utils.device import Precision
+from crnet.utils.device import ComputePrecision
 from crnet.utils.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
+
+    from crnet.models.openvino_networks import Outputs
 
 BATCH_SIZE = 30  # as in training; decides speed and memory only
 
 
 @torch.inference_mode()
 def run_networks(
-    networks: Mapping[Stream, StreamNet], batch: Batch, precision: Precision = "float32"
-) -> tuple[dict[Stream, Float32[np.ndarray, "B 6 F"]], dict[Stream, Float32[np.ndarray, "B 6"]]]:
+    networks: Mapping[Stream, StreamNet], batch: Batch, precision: ComputePrecision = "float32"
+) -> Outputs:
     """Run trained networks on one batch.
 
     Args:
@@ -51,6 +53,31 @@ def run_networks(
         features[stream] = output.features.float().cpu().numpy()
         scores[stream] = output.scores.float().cpu().numpy()
     return features, scores
+
+
+class TorchNetworks:
+    """Networks that PyTorch runs, on a GPU for example; see `crnet.models.openvino_networks.Networks`.
+
+    Args:
+        networks: Trained networks.
+        device: Where to compute.
+        precision: What the backbones compute in.
+    """
+
+    def __init__(
+        self, networks: Mapping[Stream, StreamNet], device: torch.device, precision: ComputePrecision = "float32"
+    ) -> None:
+        self.threads: int | None = None  # PyTorch has its own
+        self._networks = {stream: net.to(device).eval() for stream, net in networks.items()}
+        self._precision = precision
+
+    def run(self, batch: Batch) -> Outputs:
+        """Run every network."""
+        return run_networks(self._networks, batch, self._precision)
+
+    def run_one(self, stream: Stream, batch: Batch) -> Outputs:
+        """Run one network."""
+        return run_networks({stream: self._networks[stream]}, batch, self._precision)
 
 
 def extract_all(

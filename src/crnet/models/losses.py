@@ -1,19 +1,19 @@
 """The losses of CR-Net (Eqs. 6-9). Scores are given in [0, 1]; the paper's factor of 100 is applied here.
 
 Means are taken over the clips of a batch, so each clip of a short last batch counts more. All losses are computed in
-float32, whatever the precision of the network.
+float32, whatever the precision of the network. Importing this module imports no PyTorch: a configuration names losses,
+and prediction reads the configuration.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from jaxtyping import Float, Int64
-from torch import Tensor
-from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+    from torch import Tensor
 
 SCORE_SCALE = 100.0  # Sec. 4.2.1: ground truth and prediction are both multiplied by 100
 BELL_SIGMA = 9.0  # Sec. 4.2.1, in points of the scaled scores
@@ -96,7 +96,7 @@ def bell_loss(
         ValueError: The shapes differ, or the reduction is unknown.
     """
     # expm1 keeps the digits of small errors, which 1 - exp(...) loses in float32.
-    losses = -gamma * torch.expm1(-_error_points(prediction, target).square() / (2 * sigma**2))
+    losses = -gamma * (-_error_points(prediction, target).square() / (2 * sigma**2)).expm1()
     if reduction == "mean":
         return losses.mean()
     if reduction == "sum":
@@ -129,7 +129,9 @@ def classification_loss(
         classes: The true class of each score, from `crnet.models.cr_block.class_indices`.
     """
     batch = logits.shape[0]
-    return F.cross_entropy(logits.float().flatten(0, 1), classes.flatten(), reduction="sum") / batch
+    from torch.nn.functional import cross_entropy
+
+    return cross_entropy(logits.float().flatten(0, 1), classes.flatten(), reduction="sum") / batch
 
 
 LOSSES: dict[LossName, Loss] = {
@@ -185,5 +187,7 @@ def _error_points(prediction: Tensor, target: Tensor) -> Tensor:
     """Return prediction minus target in points of 100, in float32 or better. The shapes must be equal."""
     if prediction.shape != target.shape:
         raise ValueError(f"prediction {list(prediction.shape)} and target {list(target.shape)} differ in shape")
+    import torch
+
     precision = torch.promote_types(prediction.dtype, torch.float32)
     return (prediction.to(precision) - target.to(precision)) * SCORE_SCALE

@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-import torch
 from jaxtyping import Float32, UInt8
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
-from torch.nn import functional
 
 from crnet.report.figure_style import DOTS_PER_INCH, FEATURE_COLOURS, GREY, INK, LOWERS_RGB, RAISES_RGB
+from crnet.utils.resize import resize
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of RGB, ITU-R BT.601
 
@@ -83,11 +83,19 @@ def _blend(picture: Picture, colours: Picture, opacity: HeatMap) -> Picture:
 
 def resized(values: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize a map [h, w] or a picture [h, w, 3] bilinearly."""
-    planes = torch.from_numpy(np.ascontiguousarray(values)).float()
-    planes = planes[None, None] if values.ndim == 2 else planes.permute(2, 0, 1)[None]
-    scaled = functional.interpolate(planes, (height, width), mode="bilinear", antialias=True)[0]
-    array = scaled[0].numpy() if values.ndim == 2 else scaled.permute(1, 2, 0).numpy()
-    return array if values.dtype.kind == "f" else array.round().clip(0, 255).astype(values.dtype)
+    if values.ndim == 3:
+        return resize(np.ascontiguousarray(values)[None], height, width)[0]
+    rows, columns = (_bilinear(old, new) for old, new in zip(values.shape, (height, width), strict=True))
+    return rows @ values @ columns.T
+
+
+@lru_cache(maxsize=64)
+def _bilinear(old: int, new: int) -> Float32[np.ndarray, "new old"]:
+    """Return the weight of each old value in each new one; shrinking averages over all that a new one covers."""
+    reach = max(old / new, 1.0)
+    centres = (np.arange(new)[:, None] + 0.5) * old / new
+    weights = np.maximum(0, 1 - np.abs(np.arange(old) + 0.5 - centres) / reach)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def contact_sheet(title: str, note: str, rows: Sequence[TileRow], columns: int = COLUMNS) -> Picture:

@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -127,21 +128,29 @@ def main() -> None:
 def load(run: str, encoder: str | None = None, asr: str | None = None) -> Predictor:
     """Load the system as `crnet.load` does, and import everything that a child needs.
 
-    Children are forked, and neither CUDA nor threads survive a fork: the networks run on the CPU, and each child that
-    needs a speech model, which starts threads, loads it itself.
+    Children are forked, and neither CUDA nor threads survive a fork: the networks run on the CPU, and each child
+    compiles them itself, which starts threads, and loads the speech model if it needs one.
 
     Raises:
         CrnetError: The system is missing or damaged.
     """
-    import torch
-
-    # Threads do not survive a fork, so start none before it.
-    torch.set_num_threads(1)
     import crnet.explain.explain
     import crnet.media.reader
     import crnet.report.video_report
+    from crnet.bundle.stored_networks import why_no_gradients
 
-    return crnet.load(run, "cpu", encoder=encoder, asr=asr)
+    predictor = crnet.load(run, "cpu", encoder=encoder, asr=asr)
+    if why_no_gradients(predictor.bundle.networks) is None:
+        _set_torch_threads(1)  # before anything computes
+        import_module("crnet.explain.heat_maps")
+        for stream in predictor.bundle.networks:
+            predictor.bundle.networks[stream]
+    return predictor
+
+
+def _set_torch_threads(threads: int) -> None:
+    """Set the number of PyTorch's threads; only heat maps need PyTorch."""
+    import_module("torch").set_num_threads(threads)
 
 
 def system_info(predictor: Predictor) -> dict[str, Any]:
@@ -186,6 +195,7 @@ def run_job(predictor: Predictor, folder: Path, send: MessageHandler) -> bool:
     job = ScoringJob.read(folder)
     try:
         limit_resources(job.limits, job.threads)
+        predictor.networks.threads = job.threads
         send({"result": score(predictor, folder, job, ThrottledProgress(send))})
         return True
     except CrnetError as error:
@@ -307,9 +317,8 @@ class ThrottledProgress:
 
 def limit_resources(limits: Limits, threads: int) -> None:
     """Limit the CPU time, files and (on Linux) memory of this process."""
-    import torch
-
-    torch.set_num_threads(threads)
+    if "torch" in sys.modules:
+        _set_torch_threads(threads)
     cpu_s = int(limits.max_time_s * (threads + 1)) + 1
     maxima = {
         resource.RLIMIT_CPU: cpu_s,

@@ -14,8 +14,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from crnet.errors import FormatError
-from crnet.models.crnet import ModelConfig, StreamNet
-from crnet.training.old_names import with_current_names, with_current_tensors
+from crnet.models.config import ModelConfig
+from crnet.models.crnet import StreamNet
+from crnet.training.old_names import with_current_names
 from crnet.types import Stream
 from crnet.utils.files import parse_json, write_bytes
 from crnet.utils.resumable import content_fingerprint, fingerprint
@@ -233,3 +234,15 @@ def _load_into(net: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> Non
         if expected != stored:
             raise FormatError(f"holds another network: {name} is {stored}, expected {expected}", path=path)
     net.load_state_dict(tensors)
+
+
+def with_current_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a network, with those that an earlier version lacked.
+
+    Beside a text regression, earlier networks were trained to be added to it: both have the weight 1.
+    """
+    added: dict[str, Tensor] = {}
+    if "text_regression.weight" in tensors and "text_regression.weights" not in tensors:
+        targets = len(tensors["text_regression.weight"])
+        added = {"text_regression.weights": torch.ones(2), "text_regression.score_mean": torch.zeros(targets)}
+    return {**tensors, **added}

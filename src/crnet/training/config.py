@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Literal
 
 from crnet.errors import ConfigError
-from crnet.models.crnet import Head
+from crnet.models.config import Head
 from crnet.models.losses import LOSSES, PAPER_LOSSES, LossName, lambda_at
 from crnet.utils.device import Device
+
+if TYPE_CHECKING:
+    from torch import nn, optim
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,14 @@ class StageConfig:
         """Return the weight of the cross-entropy in an epoch, counted from 0: lambda of Eq. 9, or 1 if it is alone."""
         return lambda_at(epoch, self.epochs) if self.trains_regression else 1.0
 
-    def make_optimizer(self, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
+    def make_optimizer(self, parameters: Iterator[nn.Parameter]) -> optim.Optimizer:
         """Return a new optimizer of the parameters that require a gradient."""
+        from torch import optim
+
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
         if self.optimizer == "sgd":
-            return torch.optim.SGD(trainable, self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
-        return torch.optim.Adam(trainable, self.lr, betas=self.betas, weight_decay=self.weight_decay)
+            return optim.SGD(trainable, self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        return optim.Adam(trainable, self.lr, betas=self.betas, weight_decay=self.weight_decay)
 
 
 CLASSIFICATION = StageConfig(terms=("classification",), optimizer="sgd")  # Sec. 3.4, first stage

@@ -73,7 +73,8 @@ class StreamTraining:
 
 def forward_precision(config: TrainingConfig, device: torch.device) -> AbstractContextManager[None]:
     """Return a context with the configured precision of the forward pass on a device."""
-    automatic = config.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+    has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    automatic = config.precision == "auto" and has_bfloat16
     return torch.autocast(device.type, torch.bfloat16, enabled=automatic or config.precision == "bfloat16")
 
 

@@ -1,12 +1,9 @@
-"""Files of earlier versions: names that have changed, and fields and tensors that did not exist."""
+"""Files of earlier versions: names that have changed, and fields that did not exist."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-
-import torch
-from torch import Tensor
 
 CURRENT_NAMES = {"guide": "classification"}
 ADDED_FIELDS: dict[str, dict[str, Any]] = {
@@ -34,15 +31,3 @@ def with_current_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     parts = {part: current[part] for part in ADDED_FIELDS if isinstance(current.get(part), dict)}
     added = {part: {**ADDED_FIELDS[part], **fields} for part, fields in parts.items()}
     return {**current, **added}
-
-
-def with_current_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of a network, with those that an earlier version lacked.
-
-    Beside a text regression, earlier networks were trained to be added to it: both have the weight 1.
-    """
-    added: dict[str, Tensor] = {}
-    if "text_regression.weight" in tensors and "text_regression.weights" not in tensors:
-        targets = len(tensors["text_regression.weight"])
-        added = {"text_regression.weights": torch.ones(2), "text_regression.score_mean": torch.zeros(targets)}
-    return {**tensors, **added}

@@ -32,8 +32,9 @@ from crnet.data.manifest import Manifest
 from crnet.data.splits import split_validation
 from crnet.data.transforms import TransformConfig
 from crnet.errors import FormatError, LabelError
-from crnet.models.cr_block import class_indices
-from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.classes import class_indices
+from crnet.models.config import ModelConfig
+from crnet.models.crnet import StreamNet
 from crnet.training.checkpoint import TrainState, load_state, read_about, read_state
 from crnet.training.config import TrainingConfig
 from crnet.training.distributed import DistributedContext, distributed_context
@@ -42,6 +43,7 @@ from crnet.training.loop import BEST_NAME, STATE_NAME, StreamTraining, train_sta
 from crnet.training.old_names import with_current_fields
 from crnet.training.text import prepare_text_regression
 from crnet.types import Split, Stream
+from crnet.utils.device import require_fast
 from crnet.utils.files import remove_leftovers, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
@@ -104,7 +106,8 @@ def train_stream(stream: Stream, job: TrainingJob, progress: Progress = no_progr
     training, folder, settings = job.training, job.run_dir / stream, describe(stream, job)
     training.require_losses_fit(job.model.head)
     with distributed_context(training.device) as context, reproducible(context.device, training.threads):
-        job.model.require_trainable_on(context.device)
+        job.model.require_trainable_on(context.device.type)
+        require_fast(training.precision, context.device.type)
         has_state = check_configuration(folder, settings)
         context.barrier()  # every process has read the folder before the main one writes
         if has_state and _is_finished(folder, stream):

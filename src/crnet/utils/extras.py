@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 MODULE_EXTRAS = {
-    "av": "media",
-    "soxr": "media",
-    "mtcnn": "media",
-    "joblib": "media",
-    "lz4": "media",
-    "openvino": "media",
+    "torch": "train",
+    "sklearn": "train",
+    "nncf": "export",
     "matplotlib": "report",
     "jinja2": "report",
     "fairlearn": "audit",
@@ -28,7 +25,7 @@ MODULE_EXTRAS = {
 
 
 def install_command(module: str) -> str:
-    """Return the command that installs a missing module, such as `pip install "crnet[media]"`."""
+    """Return the command that installs a missing module, such as `pip install "crnet[train]"`."""
     package = module.partition(".")[0]
     extra = MODULE_EXTRAS.get(package)
     return f'pip install "crnet[{extra}]"' if extra else f"pip install {package.replace('_', '-')}"

@@ -7,25 +7,35 @@ takes a fifth longer for it, unless the package `openvino_telemetry` is missing.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 TELEMETRY = "openvino_telemetry"
 
-_installed = sys.modules.pop(TELEMETRY, None)
-sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # Python's own way to say: this module cannot be imported
-try:
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Hide the package that sends usage data, while a package that would use it is imported."""
+    installed = sys.modules.pop(TELEMETRY, None)
+    sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # Python's own way to say: it cannot be imported
+    try:
+        yield
+    finally:
+        del sys.modules[TELEMETRY]
+        if installed is not None:
+            sys.modules[TELEMETRY] = installed
+
+
+with without_telemetry():
     import openvino
     from openvino import opset13 as ops
-finally:
-    del sys.modules[TELEMETRY]
-    if _installed is not None:
-        sys.modules[TELEMETRY] = _installed
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, Core, Model
 
-__all__ = ["compile_model", "openvino", "ops"]
+__all__ = ["compile_model", "openvino", "ops", "without_telemetry"]
 
 
 @lru_cache(maxsize=1)

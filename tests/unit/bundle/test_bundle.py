@@ -15,7 +15,7 @@ from safetensors.numpy import save
 from safetensors.torch import save as weights_to_bytes
 
 from crnet.bundle.bundle import Bundle
-from crnet.bundle.load import _load_net, load_bundle, read_training_config
+from crnet.bundle.load import load_bundle, read_training_config
 from crnet.bundle.save import save_bundle
 from crnet.bundle.verify import document_sha256
 from crnet.data.dataset import ClipDataset, load_batches
@@ -23,6 +23,7 @@ from crnet.data.manifest import read_manifest
 from crnet.errors import FormatError
 from crnet.fusion.stack import Stack
 from crnet.models.crnet import StreamNet
+from crnet.models.load_net import load_net
 from crnet.predict import Predictor
 from crnet.types import Stream
 from crnet.utils.files import read_json, sha256, write_bytes, write_json
@@ -71,7 +72,7 @@ def test_a_loaded_network_has_the_tensors_of_the_saved_one(
     config = replace(bundle.config.model, **changes)
     saved_net = random_net(stream, config, seed=3)
     write_bytes(tmp_path / f"{stream}.safetensors", weights_to_bytes(saved_net.state_dict()))
-    net = _load_net(stream, config, tmp_path)
+    net = load_net(stream, config, tmp_path / f"{stream}.safetensors")
     assert not net.training
     for tensors in (StreamNet.named_parameters, StreamNet.named_buffers):
         expected, loaded = dict(tensors(saved_net)), dict(tensors(net))

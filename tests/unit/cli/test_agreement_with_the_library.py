@@ -24,9 +24,9 @@ from crnet.cli.text import TextTrain
 from crnet.config import Preset
 from crnet.experiments.reproduce import reproduce
 from crnet.explain.explain import explain_video
-from crnet.explain.heat_maps import Layer
+from crnet.explain.layers import Layer
 from crnet.media.settings import MediaSettings
-from crnet.models.crnet import ModelConfig
+from crnet.models.config import ModelConfig
 from crnet.serve.limits import Limits
 from crnet.simulate.cues import Difficulty, Modality
 from crnet.simulate.planning import SimulationConfig

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from crnet.data.dataset import Batches, ClipDataset, load_batches, longest_audio_samples, stack_scores
+from crnet.data.dataset import Batches, ClipDataset, collate, load_batches, longest_audio_samples, stack_scores
 from crnet.data.manifest import ClipRow, read_manifest
 from crnet.data.store import read_clip
-from crnet.data.transforms import TransformConfig, collate
+from crnet.data.transforms import TransformConfig
 from crnet.errors import ConfigError, FormatError, LabelError
-from crnet.models.cr_block import class_indices
+from crnet.models.classes import class_indices
 from crnet.types import Batch
 from synthetic import write_store
 

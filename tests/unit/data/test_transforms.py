@@ -12,12 +12,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crnet.data.dataset import collate
 from crnet.data.store import ClipFile, as_clip_source, write_clip
 from crnet.data.transforms import (
     TransformConfig,
     augment,
     choose_frames,
-    collate,
     decode_frame,
     decode_frames,
     derived_rng,

@@ -30,7 +30,8 @@ from crnet.experiments.paper.tables import TABLES, table_4
 from crnet.experiments.plan import PlannedNet, plan
 from crnet.experiments.registry import EXPERIMENTS
 from crnet.experiments.workspace import Experiment, Workspace
-from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.config import ModelConfig
+from crnet.models.crnet import StreamNet
 from crnet.types import Stream
 
 SMALL = ModelConfig(width=8, blocks=(1, 2, 1, 1), frames=4)

@@ -13,7 +13,7 @@ from workspace_fakes import FakeWorkspace, fake_workspace, log_rows, write_log
 
 from crnet.experiments.figures.diagnostics import Diagnostics, Floors, TurningPoint, confusion
 from crnet.experiments.workspace import Workspace
-from crnet.models.cr_block import class_indices
+from crnet.models.classes import class_indices
 from crnet.report import figure_style
 
 WARNING = "training 1-MAE 0.9500 is far above validation 0.9000"

@@ -17,7 +17,7 @@ from crnet.data.manifest import read_manifest
 from crnet.data.transforms import TransformConfig
 from crnet.fusion.fusion import Fusion, FusionConfig
 from crnet.media.settings import MediaSettings
-from crnet.models.crnet import ModelConfig
+from crnet.models.config import ModelConfig
 from crnet.models.inference import extract_all
 from crnet.predict import Predictor
 from crnet.training.config import TrainingConfig

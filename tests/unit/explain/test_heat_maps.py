@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from crnet.errors import UsageError
-from crnet.explain.heat_maps import compute_feature_maps, compute_heat_maps, default_layer, gradcam, mass_inside
-from crnet.models.cr_block import class_indices
-from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.explain.heat_maps import compute_feature_maps, compute_heat_maps, gradcam, mass_inside
+from crnet.explain.layers import default_layer
+from crnet.models.classes import class_indices
+from crnet.models.config import ModelConfig
+from crnet.models.crnet import StreamNet
 from crnet.models.losses import loss_terms
 from crnet.predict import Predictor
 from crnet.types import Batch

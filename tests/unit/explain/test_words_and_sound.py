@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnet.bundle.bundle import Bundle
+from crnet.data.dataset import collate
 from crnet.data.manifest import read_manifest
 from crnet.data.store import as_clip_source, read_clip
-from crnet.data.transforms import collate, read_sample
+from crnet.data.transforms import read_sample
 from crnet.explain.sound import BIN_S, attribute_sound
 from crnet.explain.words import MOST_OCCLUSIONS, align, occlude, voiced_parts
 from crnet.fusion.fusion import Fusion, system_scores

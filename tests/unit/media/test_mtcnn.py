@@ -65,13 +65,13 @@ class TestWeights:
         shutil.copy(weights_folder() / "pnet.lz4", tmp_path)
         with pytest.raises(MissingDependencyError) as caught:
             read_weights(tmp_path, "onet")
-        assert caught.value.remedy == 'pip install "crnet[media]"'
+        assert caught.value.remedy == "pip install mtcnn"
 
     def test_a_missing_package_names_the_package_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
         with pytest.raises(MissingDependencyError) as caught:
             Mtcnn()
-        assert caught.value.remedy == 'pip install "crnet[media]"'
+        assert caught.value.remedy == "pip install mtcnn"
 
     def test_keras_layout(self) -> None:
         """A convolution and a dense layer in NumPy, channels last, give the output of the graph."""

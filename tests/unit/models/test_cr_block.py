@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from crnet.errors import ConfigError, CrnetError, LabelError
-from crnet.models.cr_block import EDGES, CRBlock, class_indices
+from crnet.models.classes import EDGES, class_indices
+from crnet.models.cr_block import CRBlock
 from random_net import randomise_scores
 
 

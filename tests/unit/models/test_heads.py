@@ -12,8 +12,9 @@ import torch
 
 from crnet.config import Config, from_dict, to_dict
 from crnet.errors import ConfigError, LabelError
-from crnet.models.cr_block import EDGES
-from crnet.models.crnet import HEADS, Head, ModelConfig, StreamNet
+from crnet.models.classes import EDGES
+from crnet.models.config import Head, ModelConfig
+from crnet.models.crnet import HEADS, StreamNet
 from crnet.models.heads import ExpectationHead, PlainHead, class_centres, class_midpoints
 from crnet.models.losses import LossName, classification_loss
 from crnet.training.config import CLASSIFICATION, JOINT, StageConfig, TrainingConfig

@@ -27,7 +27,7 @@ from crnet.models import (
     loss_terms,
     mse_loss,
 )
-from crnet.models.resnet import GEOMETRY_2D
+from crnet.models.geometry import GEOMETRY_2D
 
 
 def test_every_exported_name_exists() -> None:

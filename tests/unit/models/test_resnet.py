@@ -11,16 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from crnet.errors import FormatError
-from crnet.models.resnet import (
-    GEOMETRY_1D,
-    GEOMETRY_2D,
-    GEOMETRY_3D,
-    Geometry,
-    ResNet,
-    ZeroPaddedIdentity,
-    average_positions,
-    load_backbone,
-)
+from crnet.models.geometry import GEOMETRY_1D, GEOMETRY_2D, GEOMETRY_3D, Geometry
+from crnet.models.resnet import ResNet, ZeroPaddedIdentity, average_positions, load_backbone
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from crnet.errors import FormatError, LabelError
-from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.config import ModelConfig
+from crnet.models.crnet import StreamNet
 from crnet.models.text_regression import PENALTIES, RidgeFit, TextRegression, fit_ridge
 from crnet.types import Batch
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.known_optima import rule_r2
-from crnet.models.cr_block import EDGES
+from crnet.models.classes import EDGES
 from crnet.simulate.cues import cue_weights, noise_shares, sample_latents
 from crnet.simulate.score_rules import SUB_INTERVALS, mirror_within_sub_intervals, shown_correlations, shown_scores
 from crnet.simulate.scores import sample_scores, score_correlations, score_deviations, score_means, standardise

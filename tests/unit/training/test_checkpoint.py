@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from crnet.errors import FormatError
-from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.config import ModelConfig
+from crnet.models.crnet import StreamNet
 from crnet.training.checkpoint import (
     Best,
     TrainState,

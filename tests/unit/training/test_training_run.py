@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from crnet.data.dataset import ClipDataset, load_batches, stack_scores
 from crnet.data.manifest import read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
-from crnet.models.crnet import ModelConfig, StreamNet
+from crnet.models.config import ModelConfig
+from crnet.models.crnet import StreamNet
 from crnet.models.inference import extract
 from crnet.models.losses import LOSSES, Loss, LossName
 from crnet.training import loop, text
@@ -473,7 +474,7 @@ def test_a_cpu_refuses_to_train_a_width_that_is_not_a_multiple_of_8(store: Path,
         train_tiny(store, tmp_path / "run", model=replace(TINY_MODEL, width=width))
     assert caught.value.remedy is not None and "multiple of 8" in caught.value.remedy
     assert not (tmp_path / "run").exists()
-    ModelConfig(width=width).require_trainable_on(torch.device("cuda"))
+    ModelConfig(width=width).require_trainable_on(torch.device("cuda").type)
 
 
 def test_a_narrow_network_still_loads_and_predicts(store: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.write_figure import DECIMALS, write_figure
 from crnet.experiments.workspace import Section, Workspace
 from crnet.metrics import AVERAGE
-from crnet.models.cr_block import EDGES, class_indices
+from crnet.models.classes import EDGES, class_indices
 from crnet.models.inference import BATCH_SIZE
 from crnet.report.figure_style import (
     BLUE,

@@ -13,14 +13,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from crnet.data.dataset import collate
 from crnet.data.store import as_clip_source, read_clip
-from crnet.data.transforms import choose_frames, collate, read_sample
+from crnet.data.transforms import choose_frames, read_sample
 from crnet.experiments.net_spec import NetSpec
 from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
 from crnet.experiments.rendering.write_figure import write_figure
 from crnet.experiments.workspace import Section, Workspace
-from crnet.explain.heat_maps import LAYERS, Layer, cells_a_side, compute_feature_maps, default_layer
+from crnet.explain.heat_maps import compute_feature_maps
 from crnet.explain.key_points import (
     HIGHLIGHTED_SHARE,
     PAPER_RATIO,
@@ -29,6 +30,7 @@ from crnet.explain.key_points import (
     highlighted,
     ratio_of_net,
 )
+from crnet.explain.layers import LAYERS, Layer, cells_a_side, default_layer
 from crnet.models.crnet import StreamNet
 from crnet.report.figure_style import FEATURE_COLOURS, INK, new_figure
 from crnet.report.pictures import Picture

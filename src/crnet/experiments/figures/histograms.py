@@ -15,7 +15,7 @@ from crnet.experiments.rendering.csv_text import csv_text
 from crnet.experiments.rendering.markdown import image_link, unwrap
 from crnet.experiments.rendering.write_figure import DECIMALS, write_figure
 from crnet.experiments.workspace import Section, Workspace
-from crnet.models.cr_block import EDGES, class_indices
+from crnet.models.classes import EDGES, class_indices
 from crnet.report.figure_style import BLUE, GREY, INK, VERMILION, legend_below, new_figure, tidy, title
 from crnet.types import TARGETS, TRAIT_INDICES, TRAITS, Split
 from crnet.utils.files import write_text

@@ -1,0 +1,166 @@
+"""An exported system predicts what the run predicts, says what int8 costs, and is refused if it is foreign."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crnet.bundle import exported
+from crnet.bundle.bundle import Bundle
+from crnet.bundle.export import export_bundle
+from crnet.bundle.load import open_bundle
+from crnet.bundle.save import save_bundle
+from crnet.bundle.verify import document_sha256
+from crnet.data.manifest import read_manifest, write_manifest
+from crnet.errors import ConfigError, FormatError, UsageError
+from crnet.predict import Predictor
+from crnet.types import Clip
+from crnet.utils.files import read_json, sha256, write_json
+
+
+@pytest.fixture(scope="module")
+def run(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    save_bundle(bundle, folder / "bundle")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported_run(run: Path) -> Path:
+    export_bundle(run, run / "exported")
+    return run / "exported"
+
+
+@pytest.fixture
+def out(exported_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported_run, tmp_path / "exported"))
+
+
+def sign_again(folder: Path, name: str) -> None:
+    """Name a changed file in bundle.json, as somebody who forges a bundle would."""
+    document = read_json(folder / "bundle.json", "a bundle")
+    document["files"][name] = sha256(folder / name)
+    write_json(folder / "bundle.json", {**document, "sha256": document_sha256(document)})
+
+
+def edit(folder: Path, name: str, change: Callable[[str], str]) -> None:
+    path = folder / name
+    text = path.read_text()
+    assert change(text) != text
+    path.write_text(change(text))
+    sign_again(folder, name)
+
+
+def test_an_exported_system_gives_the_same_scores(bundle: Bundle, out: Path, clip_maker: Callable[[str], Clip]) -> None:
+    clip = clip_maker("a.mp4")
+    before, after = Predictor(bundle).predict_clip(clip), Predictor(open_bundle(out)).predict_clip(clip)
+    assert before.scores is not None and after.scores is not None
+    for target, score in before.scores.items():
+        assert after.scores[target] == pytest.approx(score, abs=1e-6)
+    assert before.warnings == after.warnings and before.intervals == after.intervals
+
+
+def test_every_file_is_named_with_its_hash(out: Path) -> None:
+    document = read_json(out / "bundle.json", "a bundle")
+    others = {path.name for path in out.iterdir()} - {"bundle.json"}
+    assert document["files"] == {name: sha256(out / name) for name in others}
+    assert {"scene.xml", "scene.bin", "trees.safetensors"} <= others
+    assert document["export"]["precision"] == "fp32"
+    assert 0 < document["export"]["largest_feature_difference"] < 1e-5
+
+
+def test_int8_is_measured_on_the_validation_clips(bundle: Bundle, run: Path, store: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    manifest = read_manifest(store)
+    scored = [row for row in manifest.clips if row.scores is not None]
+    rows = tuple(replace(row, split="val" if i % 2 else "train") for i, row in enumerate(scored))
+    write_manifest(tmp_path / "store", replace(manifest, clips=rows))
+    for path in store.iterdir():
+        if path.is_dir():
+            (tmp_path / "store" / path.name).symlink_to(path)
+    facts = export_bundle(run, tmp_path / "int8", "int8", tmp_path / "store")
+    assert read_json(tmp_path / "int8" / "bundle.json", "a bundle")["export"] == facts
+    cost = facts["validation"]
+    assert cost["clips"] == len(rows) // 2
+    assert 0 < cost["mean_score_difference"] < cost["largest_score_difference"]  # random weights: no bound holds
+    assert cost["accuracy_lost"] == pytest.approx(cost["accuracy_fp32"] - cost["accuracy"])
+    graph = open_bundle(tmp_path / "int8").networks.graph("face")  # type: ignore[attr-defined]
+    kinds = [node.get_type_name() for node in graph.get_ops()]
+    assert kinds.count("FakeQuantize") > kinds.count("Convolution") > 0
+    stored = [node.get_element_type().get_type_name() for node in graph.get_ops() if node.get_type_name() == "Constant"]
+    assert stored.count("i8") == kinds.count("Convolution")
+
+
+def test_int8_needs_a_store(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--store"):
+        export_bundle(run, tmp_path / "int8", "int8")
+
+
+def test_a_bundle_is_not_exported_into_itself(run: Path) -> None:
+    with pytest.raises(ConfigError, match="another folder"):
+        export_bundle(run, run / "bundle")
+    assert (run / "bundle" / "bundle.json").is_file()
+
+
+def test_an_exported_bundle_has_no_modules_to_train_or_explain(out: Path) -> None:
+    bundle = open_bundle(out)
+    assert set(bundle.networks) == {"scene", "face", "audio-text"} and "scene" in bundle.networks
+    with pytest.raises(UsageError, match="the run that it was exported from"):
+        bundle.networks["scene"]
+
+
+FORGERIES: dict[str, tuple[str, Callable[[str], str], str]] = {
+    "an entity": (
+        "scene.xml",
+        lambda text: text.replace("<net ", '<!DOCTYPE a [<!ENTITY b "c">]>\n<net ', 1),
+        "document",
+    ),
+    "another operation": ("scene.xml", lambda text: text.replace('type="ReLU"', 'type="Sigmoid"', 1), "'Sigmoid'"),
+    "no graph": ("scene.xml", lambda text: text[: len(text) // 2], "OpenVINO"),
+    "weights outside the file": ("scene.xml", lambda text: text.replace('offset="', 'offset="9999999', 1), "OpenVINO"),
+    "another size": (
+        "face.xml",
+        lambda text: text.replace("16,16", "24,24").replace("<dim>16</dim>", "<dim>24</dim>"),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_forged_graph_is_refused_by_name(out: Path, forgery: str) -> None:
+    name, change, reason = FORGERIES[forgery]
+    edit(out, name, change)
+    with pytest.raises(FormatError, match=rf"{name}: .*{reason}"):
+        open_bundle(out).networks.graph(name.removesuffix(".xml"))  # type: ignore[attr-defined]
+
+
+def test_a_graph_that_is_too_large_is_refused(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exported, "MAX_GRAPH_BYTES", 1_000)
+    with pytest.raises(FormatError, match=r"scene.xml: has \d+ bytes, expected 1 to 1000"):
+        open_bundle(out).networks.graph("scene")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["scene.xml", "face.bin"])
+def test_a_changed_graph_is_named_before_it_is_read(out: Path, name: str) -> None:
+    content = bytearray((out / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (out / name).write_bytes(bytes(content))
+    with pytest.raises(FormatError, match=f"{name}.*damaged"):
+        open_bundle(out)
+
+
+def test_the_graphs_of_another_system_are_refused(bundle: Bundle, out: Path, tmp_path: Path) -> None:
+    config = replace(bundle.config, model=replace(bundle.config.model, width=4))
+    networks = exported.ExportedNetworks(out, config)
+    with pytest.raises(FormatError, match="expected"):
+        networks.graph("face")
+
+
+def test_earlier_versions_refuse_the_format(out: Path) -> None:
+    assert read_json(out / "bundle.json", "a bundle")["format"] == 2
+    assert np.isfinite(open_bundle(out).train_medians).all()
