@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crnet.cli.exit_codes import EXIT_DONE
-from crnet.cli.options import Command, Json, NewEncoder, Store
+from crnet.cli.options import Command, Engine, Json, NewEncoder, Store, Workers
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import print_json
+from crnet.utils.executors import LOCAL
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Embed(Command):
 
     store: Store
     encoder: NewEncoder
+    workers: Workers = None
+    engine: Engine = LOCAL
     json: Json = False
 
     def __call__(self) -> int:
@@ -32,7 +35,7 @@ class Embed(Command):
 
         encoder = encoder_by_name(self.encoder)
         with progress_display(self.quiet) as progress:
-            report = embed(self.store, encoder, progress)
+            report = embed(self.store, encoder, progress, workers=self.workers, engine=self.engine)
         if self.json:
             print_json({"store": str(self.store), "encoder": encoder.name, **vars(report)})
             return EXIT_DONE

@@ -12,11 +12,12 @@ from tyro.conf import Positional
 
 from crnet.cli.configuration import ConfiguredCommand
 from crnet.cli.exit_codes import EXIT_DONE, EXIT_FAILURES
-from crnet.cli.options import Flag, Json, Workers, option
+from crnet.cli.options import Engine, Flag, Json, Workers, option
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import print_json
 from crnet.errors import FormatError, UsageError
 from crnet.types import BACKBONES, Backbone
+from crnet.utils.executors import LOCAL
 from crnet.utils.suggestions import did_you_mean
 from crnet.utils.text_format import join_words
 
@@ -55,6 +56,7 @@ class Reproduce(ConfiguredCommand):
         str, option("Backbones of the visual streams in Tables 1 and 3, separated by commas.", "BACKBONE,...")
     ] = ",".join(BACKBONES)
     workers: Workers = None
+    engine: Engine = LOCAL
     protocol: Annotated[
         str,
         option(
@@ -105,6 +107,7 @@ class Reproduce(ConfiguredCommand):
                 command=shlex.join(["crnet", *sys.argv[1:]]),
                 preset=self.base_name,
                 progress=progress,
+                engine=self.engine,
             )
         if self.json:
             print_json({"index": str(report.index), "sections": list(report.sections), "failures": report.failures})

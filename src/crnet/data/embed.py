@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,8 @@ from crnet.data.prepare import SETTINGS_NAME, settings_fingerprint
 from crnet.data.store import ClipFile, read_clip, write_clip
 from crnet.errors import FormatError, StorageError, UsageError
 from crnet.text.encoder_interface import TextEncoder, encoder_label, is_same_encoder
-from crnet.utils.files import read_json, remove_leftovers, write_error_remedy, write_json
+from crnet.utils.executors import LOCAL, WorkerDied, choose_executor
+from crnet.utils.files import leaves_no_leftovers, read_json, remove_leftovers, write_error_remedy, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import short_fingerprint
 from crnet.utils.storage import as_path
@@ -47,7 +49,14 @@ class EmbedReport:
     without_words: int
 
 
-def embed(store: Path | str, encoder: TextEncoder, progress: Progress = no_progress) -> EmbedReport:
+def embed(
+    store: Path | str,
+    encoder: TextEncoder,
+    progress: Progress = no_progress,
+    *,
+    workers: int | None = None,
+    engine: str = LOCAL,
+) -> EmbedReport:
     """Replace the text vectors of all clips of a store, one clip file at a time.
 
     The manifest is renamed first and written again last, so that no command mistakes an interrupted store for a whole
@@ -57,13 +66,15 @@ def embed(store: Path | str, encoder: TextEncoder, progress: Progress = no_progr
         store: A store that `crnet prepare` finished.
         encoder: The new text encoder.
         progress: Called after every batch of clips.
+        workers: See `worker_processes`; None works in this process.
+        engine: See `choose_executor`.
 
     Raises:
-        UsageError: The clips are in shards.
+        UsageError: The clips are in shards, or a worker died.
         FormatError: Not a store, or a clip file is damaged.
         StorageError: The disk is full or the store cannot be written.
     """
-    store = as_path(store)
+    store, executor = as_path(store), choose_executor(engine, workers, default=0)
     manifest = _read_manifest(store)
     if any(".tar#" in row.file for row in light_rows(manifest.clips)):
         remedy = "embed the stores that it was merged from, then merge them again"
@@ -77,16 +88,19 @@ def embed(store: Path | str, encoder: TextEncoder, progress: Progress = no_progr
     # The text of version 0.1, which stores in the middle of `embed` contain.
     clip_fingerprint = f"text by {encoder_label(encoder.name)}, the rest as prepared with {manifest.fingerprint}"
     done = 0
-    for start in range(0, len(manifest.clips), CLIPS_PER_BATCH):
-        rows = manifest.clips[start : start + CLIPS_PER_BATCH]
-        remaining = [row for row in rows if ClipFile(store / row.file, row.clip_id).fingerprint != clip_fingerprint]
-        if remaining:
-            # All of them, because a vector depends in its last digits on the texts that are encoded with it.
-            vectors = encoder.encode([row.transcript for row in rows])
-            vector_of = dict(zip((row.clip_id for row in rows), vectors, strict=True))
-            _embed_clips(store, remaining, vector_of, clip_fingerprint)
-        done += len(remaining)
-        progress(TASK, min(start + CLIPS_PER_BATCH, len(manifest.clips)), len(manifest.clips))
+    seen = 0
+    batches = (
+        tuple(manifest.clips[start : start + CLIPS_PER_BATCH])
+        for start in range(0, len(manifest.clips), CLIPS_PER_BATCH)
+    )
+    function = functools.partial(_embed_batch, store, encoder, clip_fingerprint)
+    with leaves_no_leftovers(store):
+        for rows, embedded in executor.run(function, batches, writes_to=store):
+            if isinstance(embedded, WorkerDied):
+                reason, remedy = embedded.explain("embedding transcripts")
+                raise UsageError(reason, path=store, remedy=remedy)
+            done, seen = done + embedded, seen + len(rows)
+            progress(TASK, seen, len(manifest.clips))
     write_manifest(store, replace(manifest, encoder=encoder.name, fingerprint=store_fingerprint))
     (store / EMBEDDING_NAME).unlink(missing_ok=True)
     return EmbedReport(done, len(manifest.clips) - done, _count_without_words(manifest.clips))
@@ -116,6 +130,17 @@ def _begin(store: Path, manifest: Manifest, encoder: TextEncoder) -> str:
         settings = {**settings, "encoder": encoder_label(encoder.name)}
         write_json(settings_path, {**settings, "fingerprint": settings_fingerprint(settings)})
     return short_fingerprint({"prepared": manifest.fingerprint, "encoder": encoder_label(encoder.name)})
+
+
+def _embed_batch(store: Path, encoder: TextEncoder, clip_fingerprint: str, rows: Sequence[ClipRow]) -> int:
+    """Give the clips of a batch their new vectors, in a worker; return the number of those that lacked them."""
+    remaining = [row for row in rows if ClipFile(store / row.file, row.clip_id).fingerprint != clip_fingerprint]
+    if remaining:
+        # All of them, because a vector depends in its last digits on the texts that are encoded with it.
+        vectors = encoder.encode([row.transcript for row in rows])
+        vector_of = dict(zip((row.clip_id for row in rows), vectors, strict=True))
+        _embed_clips(store, remaining, vector_of, clip_fingerprint)
+    return len(remaining)
 
 
 def _embed_clips(

@@ -22,7 +22,7 @@ from crnet.training.parallel_streams import nets_at_once, watched_logs
 from crnet.training.stream import TrainingJob, train_stream
 from crnet.types import SPLITS
 from crnet.utils.device import choose_device
-from crnet.utils.executors import WorkerDied, run_jobs, worker_processes
+from crnet.utils.executors import LOCAL, Executor, WorkerDied, choose_executor, worker_processes
 from crnet.utils.files import write_text
 from crnet.utils.progress import no_progress
 
@@ -77,8 +77,27 @@ def plan(workspace: Workspace, experiments: Sequence[Experiment]) -> tuple[Plann
     )
 
 
+def network_executor(training: TrainingConfig, workers: int | None, engine: str) -> Executor:
+    """Return where the networks are trained. On a cluster with GPUs, each takes one, unless the device is the CPU.
+
+    Args:
+        training: The training configuration.
+        workers: The number of networks to train at once that is asked for; see `networks_at_once`. On a cluster, None
+            means one per GPU or CPU.
+        engine: See `choose_executor`.
+
+    Raises:
+        ConfigError: The configured device is not available.
+        UsageError: The engine or `workers` is unusable.
+    """
+    if engine != LOCAL:
+        return replace(choose_executor(engine, workers), wants_gpu=training.device != "cpu")
+    at_once = networks_at_once(training, workers)
+    return Executor(0 if at_once <= 1 else at_once)
+
+
 def networks_at_once(training: TrainingConfig, workers: int | None) -> int:
-    """Return the number of networks to train at once; 0 and 1 train in this process.
+    """Return the number of networks to train at once on this machine; 0 and 1 train in this process.
 
     Args:
         training: The training configuration.
@@ -109,15 +128,14 @@ def experiment_folds(workspace: Workspace, experiment: Experiment) -> tuple[Work
     return workspace.folds if getattr(experiment, "pools_folds", False) else (workspace,)
 
 
-def train_plan(workspace: Workspace, planned: Sequence[PlannedNet], workers: int) -> dict[Path, str]:
+def train_plan(workspace: Workspace, planned: Sequence[PlannedNet], executor: Executor) -> dict[Path, str]:
     """Train the networks that are missing and cache the outputs of each for every clip.
 
     Args:
         workspace: The workspace of the plan.
         planned: The networks.
-        workers: Number of networks to train at once. 0 and 1 train in this process, where a network may read its
-            batches in processes; more train in worker processes with one compute thread each, which end with this
-            process.
+        executor: Where the networks are trained. In this process a network may read its batches in processes; workers
+            have one compute thread each.
 
     Returns:
         The reason for every failed training, by the network's folder.
@@ -129,11 +147,12 @@ def train_plan(workspace: Workspace, planned: Sequence[PlannedNet], workers: int
     waiting = [net for net in planned if not is_trained(net.folder)]
     failures: dict[Path, str] = {}
     trained_before, start_s = len(planned) - len(waiting), time.perf_counter()
-    in_workers = _without_reader_processes(workspace) if workers > 1 else replace(workspace, progress=no_progress)
-    train = partial(train_one, in_workers)
-    processes = 0 if workers <= 1 else min(workers, len(waiting))
+    in_this_process = executor == Executor(0)
+    trained = replace(workspace, progress=no_progress) if in_this_process else _without_reader_processes(workspace)
+    train = partial(train_one, trained)
+    results = executor.run(train, waiting, writes_to=workspace.out, reads=[Path(workspace.store)])
     with watched_logs({net.folder: net.epochs for net in planned}, TASK, workspace.progress):
-        for done, (net, outcome) in enumerate(run_jobs(train, waiting, processes), start=1):
+        for done, (net, outcome) in enumerate(results, start=1):
             if isinstance(outcome, WorkerDied):
                 reason, _ = outcome.explain(f"training a {net.spec.stream} network")
                 remedy = "run the same command again to resume; fewer --workers need less memory"

@@ -20,7 +20,7 @@ from typing import Any
 from crnet.config import Config, to_dict
 from crnet.data.splits import OFFICIAL, SplitProtocol
 from crnet.errors import CrnetError, FormatError, StorageError
-from crnet.experiments.plan import experiment_folds, networks_at_once, plan, require_initial_weights, train_plan
+from crnet.experiments.plan import experiment_folds, network_executor, plan, require_initial_weights, train_plan
 from crnet.experiments.registry import EXPERIMENTS
 from crnet.experiments.rendering.index import INDEX_FILE, SECTION_FILE, RunInfo, write_index
 from crnet.experiments.table_experiment import Table
@@ -29,6 +29,7 @@ from crnet.training.old_names import with_current_fields
 from crnet.training.stream import result_settings
 from crnet.types import BACKBONES, SPLITS, Backbone
 from crnet.utils.device import choose_device
+from crnet.utils.executors import LOCAL
 from crnet.utils.file_lock import exclusive
 from crnet.utils.files import read_json, remove_leftovers, write_json, write_text
 from crnet.utils.progress import Progress, no_progress
@@ -76,6 +77,7 @@ def reproduce(
     command: str = "",
     preset: str = "",
     progress: Progress = no_progress,
+    engine: str = LOCAL,
 ) -> Report:
     """Train the networks that the experiments need and make their tables and figures; resume an interrupted call.
 
@@ -93,6 +95,7 @@ def reproduce(
         protocol: The protocol that assigns clips to splits. A grouped-kfold trains the networks of the tables K times.
         command, preset: The command line and the name of `base`, for the index.
         progress: Called after every step.
+        engine: Where the networks are trained; see `network_executor`. Tables and figures are made here.
 
     Raises:
         ConfigError: `out` holds results of another store or configuration.
@@ -101,7 +104,7 @@ def reproduce(
         CrnetError: The store is unusable, the disk is full, or a training process died.
     """
     out = Path(out)
-    at_once = networks_at_once(base.training, workers)
+    executor = network_executor(base.training, workers, engine)
     workspace = Workspace.open(store, out, base, seeds, backbones, progress, protocol)
     with exclusive(out / LOCK_FILE, out, "wait until it has finished, or choose another folder"):
         planned = plan(workspace, experiments)
@@ -109,7 +112,7 @@ def reproduce(
         _check_settings(workspace)
         remove_leftovers(out)
         logger.info("%d networks for %s", len(planned), ", ".join(experiment.name for experiment in experiments))
-        untrained = train_plan(workspace, planned, at_once)
+        untrained = train_plan(workspace, planned, executor)
         failures = {net.spec.summary: untrained[net.folder] for net in planned if net.folder in untrained}
         failures |= _run_experiments(workspace, experiments)
         run = _run_info(workspace, command, preset)

@@ -32,12 +32,12 @@ class Executor:
         workers: Number of worker processes on this machine, or of workers on the cluster, each with one compute
             thread. 0 works in this process. None, on a cluster: one per CPU (or GPU) that it has.
         cluster: Address of a Ray cluster, "" for the one that Ray finds; None: this machine.
-        gpus: Number of GPUs that each worker of the cluster needs.
+        wants_gpu: Whether each worker takes a GPU of the cluster, if it has any.
     """
 
     workers: int | None
     cluster: str | None = None
-    gpus: int = 0
+    wants_gpu: bool = False
 
     def run(
         self,

@@ -26,7 +26,7 @@ def drive(
     command: Connection,
     cluster: str,
     workers: int | None,
-    gpus: int,
+    wants_gpu: bool,
     task: Mapping[str, Any],
     quiet: bool,
 ) -> None:
@@ -34,7 +34,7 @@ def drive(
 
     Args:
         command: Pipe to the command.
-        cluster, workers, gpus: See `Executor`.
+        cluster, workers, wants_gpu: See `Executor`.
         task: See `ClusterTask.to_dict`.
         quiet: Discard what Ray prints.
     """
@@ -55,14 +55,17 @@ def drive(
             command.send((REFUSED, f"cannot join {where}: {reason}", "start it with the same version of Ray"))
             return
         try:
-            _Driver(ray, command, dict(task), workers or _cluster_size(ray, gpus), gpus).run()
+            size, gpus = _cluster_size(ray, wants_gpu)
+            _Driver(ray, command, dict(task), workers or size, gpus).run()
         finally:
             ray.shutdown()
 
 
-def _cluster_size(ray: Any, gpus: int) -> int:
+def _cluster_size(ray: Any, wants_gpu: bool) -> tuple[int, int]:
+    """Return how many workers a cluster has room for, and how many GPUs each takes."""
     resources = ray.cluster_resources()
-    return max(1, int(resources.get("GPU", 0)) // gpus if gpus else int(resources.get("CPU", 1)))
+    gpus = 1 if wants_gpu and resources.get("GPU", 0) >= 1 else 0
+    return max(1, int(resources.get("GPU" if gpus else "CPU", 1))), gpus
 
 
 class _RefusedError(Exception):

@@ -100,7 +100,7 @@ def _driver(executor: Executor, task: ClusterTask) -> Iterator[Connection]:
     context = get_context("spawn")
     here, there = context.Pipe()
     quiet = not _log.isEnabledFor(logging.DEBUG)
-    arguments = (there, executor.cluster, executor.workers, executor.gpus, task.to_dict(), quiet)
+    arguments = (there, executor.cluster, executor.workers, executor.wants_gpu, task.to_dict(), quiet)
     process = context.Process(target=drive, args=arguments, daemon=True)
     with without_main():
         process.start()

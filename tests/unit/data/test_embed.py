@@ -86,6 +86,14 @@ def test_only_the_vectors_and_the_encoder_change(store: Path) -> None:
     assert not (store / "embedding.parquet").exists()
 
 
+def test_workers_write_the_same_store(source: Path, tmp_path: Path) -> None:
+    for workers, name in ((0, "a"), (1, "b")):
+        prepare_store(source, tmp_path / name)
+        assert embed(tmp_path / name, Letters(), workers=workers).done == 4
+    a, b = ({p.name: p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()} for name in ("a", "b"))
+    assert a == b
+
+
 def test_paths_may_be_text(source: Path, tmp_path: Path) -> None:
     store = str(tmp_path / "store")
     assert prepare(str(source), store, workers=0, settings=FakeSettings(), extract=fake_clip).done == 4  # type: ignore[arg-type]

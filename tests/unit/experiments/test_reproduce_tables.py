@@ -32,6 +32,7 @@ from crnet.experiments.workspace import Workspace
 from crnet.fusion.held_out import FEWEST_HELD_OUT_CLIPS
 from crnet.metrics import accuracy
 from crnet.types import TARGETS, DataSource, Split
+from crnet.utils.executors import Executor
 from synthetic import write_store
 
 EVERYTHING = (*TABLES, open_choices, extremes)
@@ -198,7 +199,7 @@ def test_two_runs_cannot_share_a_folder(store: Path, tmp_path: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
     with (tmp_path / ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(UsageError, match="another `crnet reproduce`"):
+        with pytest.raises(UsageError, match="another run writes here"):
             reproduce((table_4,), store, tmp_path, TINY, seeds=(0,), workers=1)
 
 
@@ -253,7 +254,7 @@ def test_outputs_of_a_subset_cover_its_clips(store: Path, tmp_path: Path) -> Non
         def networks(self, workspace: Workspace) -> tuple[NetSpec, ...]:
             return (spec,)
 
-    plan_module.train_plan(workspace, plan_module.plan(workspace, (Subset(),)), 1)  # type: ignore[arg-type]
+    plan_module.train_plan(workspace, plan_module.plan(workspace, (Subset(),)), Executor(0))  # type: ignore[arg-type]
     assert workspace.outputs(spec, 0, "train").scores.shape == (7, 6)
     assert workspace.outputs(spec, 0, "test").features.shape == (4, 6, 64)
     with pytest.raises(ConfigError, match="not trained"):
