@@ -36,6 +36,7 @@ SCRIPTS = {
     "gpu": "training steps and a training curve on a GPU (ten minutes)",
     "growth": "cost against pixels, duration, clips, workers and trees",
     "known-optima": "what each loss and a class-guided regression gain, without pictures",
+    "manifest": "memory and time of a manifest of 10,000 and of 1,000,000 rows",
     "overfit": "the printed recipe fits eight clips at full size",
     "serve-load": "many concurrent requests to crnet serve, some broken",
     "weak-signal": "systems on nearly unpredictable scores (an hour)",

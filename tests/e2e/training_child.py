@@ -17,15 +17,20 @@ from crnet.training.config import JOINT
 from tiny_training import train_tiny
 
 EPOCHS = (2, 2) if "WORLD_SIZE" in os.environ else (4, 6)
+PAUSE_S = float(os.environ.get("TEST_PAUSE_S", 0))  # after each step, so that a test has time for a kill
 LONGEST_DELAY_S = 0.08  # about an epoch, so that a kill can hit any point of it
 
 
 def train(store: Path, run: Path) -> None:
     """Train until the end."""
     try:
-        train_tiny(store, run, epochs=EPOCHS, freeze_batchnorm="WORLD_SIZE" in os.environ)
+        train_tiny(store, run, progress=_pause, epochs=EPOCHS, freeze_batchnorm="WORLD_SIZE" in os.environ)
     except CrnetError as error:
         sys.exit(f"{type(error).__name__}: {error}")
+
+
+def _pause(*_: object) -> None:
+    time.sleep(PAUSE_S)
 
 
 def train_with_kills(store: Path, run: Path, kills: int) -> None:

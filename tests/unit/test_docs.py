@@ -34,7 +34,12 @@ NAMES_OF_OTHERS = {
         "presenter_outdoors",
     ),  # files of data sets
     *("AppError", "LayerGradientXActivation", "IntegratedGradients", "TreebankWordTokenizer"),  # classes of libraries
-    *("libtorch_cpu", "RssAnon", "CRNET_FIV2_KEY_TEST_1E"),  # a library, a field of Linux, a variable for one archive
+    *(
+        "submit_training",
+        "libtorch_cpu",
+        "RssAnon",
+        "CRNET_FIV2_KEY_TEST_1E",
+    ),  # a library, a field of Linux, a variable for one archive
 }
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -149,6 +154,7 @@ def test_commands_exist_and_have_the_options(page: Path) -> None:
 def test_options_exist_somewhere(page: Path) -> None:
     known = {option for name in COMMANDS for option in options_of(name)} | benchmark_options()
     known |= {"--version", "--tyro-write-completion", "--tyro-print-completion", "--build-arg", "--nproc-per-node"}
+    known |= {"--node-rank", "--cluster"}  # of torchrun and of examples/slurm
     known |= set(re.findall(r'"(--[a-z]+)"', read(REPOSITORY / "tests" / "fuzz" / "__main__.py")))
     spans = code_spans(read(page))
     assert {option for span in spans for option in re.findall(r"(?<!\w)--[a-z][\w.-]*", span)} - known == set()

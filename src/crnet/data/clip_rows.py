@@ -8,7 +8,7 @@ The functions at the end take either kind of rows: these, or a tuple of `ClipRow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -36,21 +36,36 @@ class RowTable:
         scores: Float64 [N, 6]; not-a-number without annotation.
 
     Args:
-        core: pyarrow table with `CORE_COLUMNS`.
-        block_rows: Number of rows of each block, in the order of `core`.
+        count: Number of rows.
+        blocks: pyarrow tables with `CORE_COLUMNS`, which together have that number of rows.
         read_block: Returns all columns of a block.
 
     Raises:
         FormatError: A value is impossible, or a clip is listed twice.
     """
 
-    def __init__(self, core: Any, block_rows: Sequence[int], read_block: Callable[[int], Any]) -> None:
-        self.clip, self.file, self.person = (core[name].combine_chunks() for name in ("clip", "file", "person"))
-        self.split = _split_numbers(core["split"])
-        self.scores = _scores(core)
-        _check_files(self.file)
+    def __init__(self, count: int, blocks: Iterable[Any], read_block: Callable[[int], Any]) -> None:
+        import pyarrow as pa
+
+        self.split = np.empty(count, dtype=np.int8)
+        self.scores = np.empty((count, len(TARGETS)))
+        texts: dict[str, list[Any]] = {"clip": [], "file": [], "person": []}
+        starts = [0]
+        for block in blocks:
+            rows = slice(starts[-1], starts[-1] + len(block))
+            if rows.stop > count:
+                break
+            self.split[rows] = _split_numbers(block["split"])
+            self.scores[rows] = _scores(block)
+            _check_files(block["file"])
+            for name, chunks in texts.items():
+                chunks += block[name].chunks
+            starts.append(rows.stop)
+        if starts[-1] != count:
+            raise FormatError(f"its parts do not have {count} rows")
+        self.clip, self.file, self.person = (pa.chunked_array(chunks, pa.string()) for chunks in texts.values())
         _check_distinct(self.clip)
-        self._starts = np.concatenate([[0], np.cumsum(block_rows, dtype=np.int64)])
+        self._starts = np.array(starts)
         self._read_block = lru_cache(maxsize=CACHED_BLOCKS)(read_block)
 
     def __len__(self) -> int:
@@ -131,7 +146,7 @@ class ClipRows(Sequence[ClipRow]):
         for number in self.numbers.tolist():
             split[number] = split_number(split_of(self.table.clip[number].as_py()))
         rank = np.empty(len(self.table), dtype=np.int64)  # of the clip id among all
-        rank[np.asarray(_order_of(self.table.clip))] = np.arange(len(self.table))
+        rank[_order_of(self.table.clip)] = np.arange(len(self.table))
         order = np.lexsort((rank[self.numbers], split[self.numbers]))
         return ClipRows(self.table, self.numbers[order], split)
 
@@ -220,7 +235,8 @@ def _check_distinct(clips: Any) -> None:
         raise FormatError("a clip is listed twice, or has no name")
 
 
-def _order_of(clips: Any) -> Any:
+def _order_of(clips: Any) -> NDArray[np.uint64]:
     import pyarrow.compute as pc
 
-    return pc.array_sort_indices(clips)
+    order: NDArray[np.uint64] = pc.sort_indices(clips).to_numpy()
+    return order

@@ -110,27 +110,26 @@ def read_parts(store: Path, parts: Sequence[Part]) -> ClipRows:
         FormatError: A part is missing, damaged or foreign, or would not fit into memory.
         OSError, pyarrow.ArrowException: It cannot be read.
     """
-    import pyarrow as pa
-
     _check_sizes(parts)
+    places: list[tuple[Path, int]] = []
+    read_block = partial(_read_block, lru_cache(maxsize=2)(_open), places)
+    return ClipRows(RowTable(sum(part.rows for part in parts), _blocks(store, parts, places), read_block))
+
+
+def _blocks(store: Path, parts: Sequence[Part], places: list[tuple[Path, int]]) -> Iterator[Any]:
+    """Yield the columns for `RowTable` of each row group of all parts, and note where each one is."""
     budget = max(UNLIMITED_RATIO_BYTES, LARGEST_RATIO * sum(part.size for part in parts))
-    tables, blocks = [], []
     for part in parts:
-        rows = 0
+        path, rows = store / part.file, 0
         for group, table in _core_tables(store, part):
             budget -= table.nbytes
             if budget < 0:
-                raise FormatError(f"has more than {LARGEST_RATIO} times its size of values", path=store / part.file)
+                raise FormatError(f"has more than {LARGEST_RATIO} times its size of values", path=path)
             rows += len(table)
-            tables.append(table)
-            blocks.append((part, group, len(table)))
+            places.append((path, group))
+            yield table
         if rows != part.rows:
-            raise FormatError(f"has {rows} rows instead of {part.rows}", path=store / part.file)
-    core = pa.concat_tables(tables) if tables else table_of(()).select(CORE_COLUMNS)
-    del tables
-    places = [(store / part.file, group) for part, group, _ in blocks]
-    read_block = partial(_read_block, lru_cache(maxsize=2)(_open), places)
-    return ClipRows(RowTable(core, [rows for *_, rows in blocks], read_block))
+            raise FormatError(f"has {rows} rows instead of {part.rows}", path=path)
 
 
 def _check_sizes(parts: Sequence[Part]) -> None:

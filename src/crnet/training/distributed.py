@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from crnet.errors import CrnetError
 from crnet.utils.device import choose_device
 
 
@@ -86,6 +87,7 @@ def distributed_context(device: str = "auto") -> Iterator[DistributedContext]:
 
     Raises:
         ConfigError: The device is not available.
+        CrnetError: Another process was lost, with its node or alone.
     """
     size, rank, local_rank = (int(os.environ.get(name, default)) for name, default in _TORCHRUN_VARIABLES)
     chosen = choose_device(device, local_rank)
@@ -96,9 +98,19 @@ def distributed_context(device: str = "auto") -> Iterator[DistributedContext]:
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield DistributedContext(rank, size, chosen)
+    except RuntimeError as error:
+        if joins and _is_lost_process(error):
+            remedy = "start all processes again with the same command: training goes on from the last epoch"
+            raise CrnetError("another training process was lost", remedy=remedy) from error
+        raise
     finally:
         if joins:
             dist.destroy_process_group()
+
+
+def _is_lost_process(error: RuntimeError) -> bool:
+    """Whether an error comes from the connection to another process; gloo's errors have no type of their own."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
 _TORCHRUN_VARIABLES = (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))
