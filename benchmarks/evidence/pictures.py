@@ -14,7 +14,7 @@ from crnet.data.splits import split_group
 from crnet.errors import ConfigError
 from crnet.experiments.config_overrides import with_losses, with_plain_head
 from crnet.experiments.net_spec import NetSpec
-from crnet.experiments.plan import PlannedNet, train_one
+from crnet.experiments.plan import PlannedNet, train_plan
 from crnet.experiments.workspace import Workspace
 from crnet.fusion.fusion import clipped
 from crnet.simulate.planning import SimulationConfig
@@ -55,8 +55,8 @@ def run(world: str, seed: int, folder: Path) -> tuple[Clips, dict[str, Scores]]:
     for name, override in SYSTEMS[world].items():
         spec = NetSpec("scene", override(workspace.base))
         net = PlannedNet(spec, seed, workspace.folder(spec, seed), workspace.protocol, (world,))
-        if reason := train_one(workspace, net):
-            raise ConfigError(f"a network of {world!r} could not be trained: {reason}")
+        if failures := train_plan(workspace, [net], workers=1):
+            raise ConfigError(f"a network of {world!r} could not be trained: {failures[net.folder]}")
         scores[name] = clipped(workspace.outputs(spec, seed, "test").scores)
     _, people = np.unique([split_group(row) for row in workspace.rows("test")], return_inverse=True)
     return Clips({}, workspace.truth("test"), people), scores

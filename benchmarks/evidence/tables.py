@@ -74,18 +74,20 @@ def verdict_table(judged: Sequence[JudgedClaim]) -> str:
     rows = tuple(
         RenderedRow(
             (
-                item.claim.name, item.claim.text, item.claim.source, item.claim.outcome, item.world, item.role,
-                item.verdict_text, difference(item.claim.smallest), difference(item.effect.mean),
+                item.claim.name,
+                f"{item.claim.text} ({item.claim.source})",
+                item.claim.outcome,
+                item.world if item.role == OTHER else f"{item.world}: {item.role}",
+                difference(item.effect.mean),
                 f"{difference(item.effect.low)} to {difference(item.effect.high)}",
+                difference(item.claim.smallest),
+                item.verdict_text,
             )
         )
         for item in judged
-    )  # fmt: skip
-    header = (
-        "", "claim", "source", "outcome", "world", "role", "verdict", "smallest effect of interest", "effect",
-        "interval",
-    )  # fmt: skip
-    return RenderedTable("verdicts", header, rows, text_columns=7).to_markdown()
+    )
+    header = ("", "claim", "outcome", "world", "effect", "interval", "of interest", "verdict")
+    return RenderedTable("verdicts", header, rows, text_columns=4).to_markdown()
 
 
 def systems_table(records: Sequence[dict[str, Any]]) -> str:
