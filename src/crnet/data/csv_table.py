@@ -133,6 +133,8 @@ def _cells_remedy(cells: list[str], names: list[str]) -> str:
         return "remove the separators at the end of the line"
     if len(cells) == 1 and any(delimiter in cells[0] for delimiter in DELIMITERS):
         return "separate all lines with the same character as the header"
-    if len(cells) > len(names) and sum(cell.strip().isdigit() for cell in cells) > 1:
+    if len(cells) < len(names):
+        return "add the missing cells, empty where there is no value"
+    if sum(cell.strip().isdigit() for cell in cells) > 1:
         return "write numbers with a decimal point, like 0.5, and quote cells that hold a separator"
     return "quote cells that hold a separator"

@@ -45,9 +45,9 @@ def video_stream(container: Any, path: Path) -> Any:
     return streams[0]
 
 
-def track_warnings_of(container: Any, video: Any, audio: Any | None) -> list[str]:
+def track_warnings_of(container: Any, video: Any, audio: Any | None, path: Path) -> list[str]:
     """Say which video and audio tracks are read where the file has several."""
-    return [w for w in (_video_track_warning(container, video), _audio_track_warning(container, audio)) if w]
+    return [w for w in (_video_track_warning(container, video), _audio_track_warning(container, audio, path)) if w]
 
 
 def _video_track_warning(container: Any, stream: Any) -> str | None:
@@ -61,9 +61,22 @@ def _video_track_warning(container: Any, stream: Any) -> str | None:
 
 
 def audio_streams(container: Any) -> list[Any]:
-    """Return the audio tracks that can be decoded: the default ones, then the others."""
+    """Return the audio tracks that can be decoded: the default ones, then the others.
+
+    In a broadcast of several programmes, only those of the picture's count.
+    """
     streams = [s for s in container.streams.audio if s.codec_context is not None]
+    pictures = video_streams(container)
+    if len(pictures) > 1:
+        programme = _programme(container, pictures[0])
+        streams = [s for s in streams if _programme(container, s) == programme]
     return sorted(streams, key=lambda s: not _is_default(s))
+
+
+def _programme(container: Any, stream: Any) -> int:
+    """Return a number that is the same for all tracks of a programme: that of FFmpeg's first choice of its pictures."""
+    first = container.streams.best("video", related=stream)
+    return -1 if first is None else int(first.index)
 
 
 def audio_stream(container: Any, path: Path) -> Any | None:
@@ -74,23 +87,29 @@ def audio_stream(container: Any, path: Path) -> Any | None:
     streams = audio_streams(container)
     if len(streams) < 2:
         return next(iter(streams), None)
-    return next((s for s in streams[:MAX_TRACKS_HEARD] if _has_signal(path, s.index)), streams[0])
+    return next((s for s in streams[:MAX_TRACKS_HEARD] if _has_signal(path, s.index, Losses())), streams[0])
 
 
-def _audio_track_warning(container: Any, stream: Any | None) -> str | None:
+def _audio_track_warning(container: Any, stream: Any | None, path: Path) -> str | None:
     """Say which audio track is read if the file has several; else None."""
-    streams = audio_streams(container)
-    if len(streams) < 2 or stream is None:
+    count = len(container.streams.audio)
+    if count < 2 or stream is None:
         return None
     numbers = {s.index: number for number, s in enumerate(container.streams.audio, start=1)}
-    silent = "" if stream.index == streams[0].index else f"; track {numbers[streams[0].index]} is silent"
-    return f"the file has {len(streams)} audio tracks; audio track {numbers[stream.index]} was read{silent}"
+    warning = f"the file has {count} audio tracks; audio track {numbers[stream.index]} was read"
+    preferred = audio_streams(container)[0]
+    if stream.index == preferred.index:
+        return warning
+    losses = Losses()
+    _has_signal(path, preferred.index, losses)
+    silent = "has no sound that can be decoded" if losses.packets or losses.stopped else "is silent"
+    return f"{warning}; track {numbers[preferred.index]} {silent}"
 
 
-def _has_signal(path: Path, index: int) -> bool:
+def _has_signal(path: Path, index: int, losses: Losses) -> bool:
     """Return whether a track has a frame louder than `SIGNAL_RMS` in its first `SIGNAL_SEARCH_S` seconds."""
     with open_media(path) as container:
-        heard_s, losses = 0.0, Losses()
+        heard_s = 0.0
         packets = read_packets(container, [container.streams[index]], losses)
         for piece in read_pieces((frame for packet in packets for frame in decode_packet(packet, losses)), losses):
             heard_s += piece.samples.shape[1] / piece.rate_hz

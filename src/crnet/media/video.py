@@ -13,6 +13,7 @@ from jaxtyping import Float32, Float64, UInt8
 from crnet.errors import MediaError
 from crnet.media.colour import colour_warning, complete_tags, to_rgb
 from crnet.media.container import (
+    EDITED_FORMATS,
     NOT_A_VIDEO_REMEDY,
     Losses,
     decode_packet,
@@ -104,12 +105,13 @@ def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
         stated_s = stated_duration_s(container, stream)
         file_start_s = None if container.start_time is None else container.start_time / 1_000_000  # microseconds
         audio = audio_stream(container, path)
-        track_warnings = track_warnings_of(container, stream, audio)
+        track_warnings = track_warnings_of(container, stream, audio, path)
         scan = scan_packets(container, stream, audio, path)
         # As in players, the container decides where it disagrees with the bitstream.
         aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
         stated_frames = stream.frames  # 0 if the file does not say
         lacks_pts = container.format.name in FORMATS_WITHOUT_PTS
+        has_edits = container.format.name in EDITED_FORMATS
         is_reordered = bool(stream.codec_context.has_b_frames)
     first, times, lost = scan.first_frame, None, 0
     if not (count_frames or (lacks_pts and is_reordered)):
@@ -123,7 +125,8 @@ def probe(path: Path | str, *, count_frames: bool = False) -> VideoInfo:
         reason = f"its time stamps are damaged: {len(times.times_s)} frames would last {duration_s:.3g} s"
         raise MediaError(reason, path=path, remedy=NOT_A_VIDEO_REMEDY)
     late_picture_s = 0.0 if file_start_s is None else max(times.zero_s - file_start_s, 0.0)
-    truncated = scan.losses.stopped or max(duration_s, scan.end_s) < TRUNCATED_BELOW * stated_s
+    start_s = max(times.zero_s, 0.0) if has_edits else 0.0  # the length that is stated may include an empty edit
+    truncated = scan.losses.stopped or max(start_s + duration_s, scan.end_s) < TRUNCATED_BELOW * stated_s
     orientation = Orientation.of_frame(first)
     width, height = orientation.size(round(first.width * aspect) or 1, first.height)
     return VideoInfo(

@@ -133,9 +133,7 @@ def _parse(text: str, is_substation: bool) -> Iterator[tuple[float, float, list[
     from pysubs2 import SSAFile  # takes 0.1 s to import, and most runs read no subtitles
 
     events = SSAFile.from_string(text, format_="ass" if is_substation else "srt", keep_html_tags=True).events
-    if is_substation:  # in any order, unlike other subtitles
-        events.sort(key=lambda event: event.start)
-    for event in events:
+    for event in sorted(events, key=lambda event: event.start):  # files can list them in any order
         words = _without_overrides(event.text) if is_substation else event.text
         end_s = max(event.start, event.end) / 1000
         yield event.start / 1000, end_s, _spoken_lines(words.replace(r"\N", "\n").replace(r"\h", " "))

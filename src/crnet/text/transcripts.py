@@ -22,6 +22,8 @@ LARGEST_FILE_BYTES = 4 << 20  # subtitles of a whole day
 LONGEST_FILE_NAME = 255  # characters; file systems allow no more, so a longer text is not a path
 MOST_CONTROL_SHARE = 0.01  # more control characters than this are no text
 
+_ONLY_TIME = re.compile(r"(?:\s*[^\W\d_][^:]{0,40}\s{2,})?[\s\[(]*\d{1,2}(?::\d\d){1,2}(?:[.,]\d{1,3})?[\s\])]*")
+"""0:05 · [00:00:05.120] · Speaker 1  0:05"""
 _BYTE_ORDER_MARKS = (  # UTF-32 first, because its mark begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -164,8 +166,18 @@ def _read(path: Path) -> Subtitles:
     text = _decode(read_at_most(path, LARGEST_FILE_BYTES, "keep only the words"), path)
     text = "\n".join(text.replace("\r\r\n", "\n").splitlines())
     if suffix == ".txt" and not looks_like_subtitles(text):
-        return Subtitles(text=text)
+        return Subtitles(text=_without_times(text))
     return parse_subtitles(text, path)
+
+
+def _without_times(text: str) -> str:
+    """Return a plain text without lines that are only a time, as video sites and recorders put between the words.
+
+    A single one may be what somebody says.
+    """
+    lines = text.split("\n")
+    is_time = [_ONLY_TIME.fullmatch(line) is not None for line in lines]
+    return text if sum(is_time) < 2 else "\n".join(line for line, time in zip(lines, is_time, strict=True) if not time)
 
 
 def _decode(content: bytes, path: Path) -> str:

@@ -127,6 +127,7 @@ ROW = f"a.mp4,train,{SCORES}"
         (f"{TARGET_HEADER}\n{ROW.replace(',', ';')}\n", "separate all lines with the same character as the header"),
         (f"{TARGET_HEADER}\n{ROW.replace('.', ',')}\n", "write numbers with a decimal point, like 0.5"),
         (f"{TARGET_HEADER}\n{ROW},x\n", "quote cells that hold a separator"),
+        (f"{TARGET_HEADER}\na.mp4,train,0.1\n", "add the missing cells"),
         (f"{TARGET_HEADER}\n{ROW}\n".replace(",", ";").replace("0.1", "0,1"), "write numbers like 0.5, with a point"),
     ],
 )
@@ -258,3 +259,13 @@ def test_any_text_is_a_table_or_a_label_error(tmp_path_factory: pytest.TempPathF
         assert "line" in error.reason
     else:
         assert all(clip_id and not clip_id.startswith("/") for clip_id in clips)
+
+
+def test_the_same_name_with_its_accents_in_two_encodings_is_one_clip(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9.mp4", "cafe\u0301.mp4"
+    table = f"{TARGET_HEADER}\n{composed},train,{SCORES}\n{decomposed},test,{SCORES}\n"
+    write(tmp_path, table, composed)
+    with pytest.raises(LabelError, match=r"line 3 .* is already in line 2"):
+        open_folder(tmp_path)
+    (tmp_path / decomposed).write_bytes(b"another video")
+    assert len(open_folder(tmp_path).clips) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -13,6 +14,7 @@ from av.stream import Disposition
 
 from crnet.errors import MediaError
 from crnet.media.audio import read_audio
+from crnet.media.streams import audio_streams, video_streams
 from crnet.media.video import decode, probe
 
 DEFAULT, COVER = Disposition.default, Disposition.attached_pic
@@ -145,3 +147,35 @@ def test_one_audio_track_needs_no_warning(tmp_path: Path) -> None:
 def test_tracks_of_eight_channels_are_compared(tmp_path: Path) -> None:
     path = write_sounds(tmp_path / "a.mkv", [0.0, 0.3], 0, layout="7.1")
     assert probe(path).warnings[0].endswith("audio track 2 was read; track 1 is silent")
+
+
+def test_a_track_that_cannot_be_decoded_is_not_called_silent(tmp_path: Path) -> None:
+    path = write_sounds(tmp_path / "a.mkv", [0.3, 0.3], 0)
+    content = path.read_bytes()
+    with av.open(str(path)) as container:
+        for packet in container.demux(container.streams.audio[0]):
+            if packet.size:
+                start = content.index(bytes(packet), packet.pos)
+                content = content[:start] + b"\xa5" * packet.size + content[start + packet.size :]
+    path.write_bytes(content)
+    (said,) = probe(path).warnings
+    assert said == ("the file has 2 audio tracks; audio track 2 was read; track 1 has no sound that can be decoded")
+
+
+def test_the_sound_is_that_of_the_pictures_programme() -> None:
+    def stream(index: int, kind: str, programme: int) -> SimpleNamespace:
+        context = SimpleNamespace(width=64 * (1 + index), height=64, name="h264")
+        return SimpleNamespace(
+            index=index, type=kind, programme=programme, disposition=0, frames=0, codec_context=context
+        )
+
+    streams = [stream(i, kind, i // 2) for i, kind in enumerate(("video", "audio", "video", "audio"))]
+
+    def best(kind: str, related: SimpleNamespace) -> SimpleNamespace:
+        """As FFmpeg, return the best track of this kind in the programme of another track."""
+        return next(s for s in streams if s.type == kind and s.programme == related.programme)
+
+    groups = SimpleNamespace(video=streams[::2], audio=streams[1::2], best=best)
+    container = SimpleNamespace(streams=groups)
+    assert [s.index for s in video_streams(container)] == [2, 0]
+    assert [s.index for s in audio_streams(container)] == [3]

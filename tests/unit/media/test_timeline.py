@@ -197,6 +197,19 @@ def edit(path: Path, start_s: float) -> Path:
     return path
 
 
+def test_a_late_picture_whose_start_is_cut_is_not_truncated(tmp_path: Path) -> None:
+    path = write_flash_and_beep(tmp_path / "a.mp4", MP4, -2.0)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"elst") + 12  # the first edit is empty, and each has a duration, a media time and a rate
+    (timescale,) = struct.unpack_from(">I", content, content.index(b"mdhd") + 16)
+    assert struct.unpack_from(">Ii", content, at) == (2000, -1)
+    duration, media_time = struct.unpack_from(">Ii", content, at + 12)
+    struct.pack_into(">Ii", content, at + 12, duration - 800, media_time + round(0.8 * timescale))
+    path.write_bytes(content)
+    info = probe(path)
+    assert info.duration_s == pytest.approx(END_S - 2.0 - 0.8, abs=0.03) and not info.truncated
+
+
 @pytest.mark.parametrize("start_s", [0.5, 1.0, 1.01, 1.307])
 @pytest.mark.parametrize("suffix", ["mp4", "mov"])
 def test_an_edit_list_cuts_picture_and_sound_at_the_same_time(tmp_path: Path, suffix: str, start_s: float) -> None:

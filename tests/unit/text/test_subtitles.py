@@ -17,6 +17,8 @@ SECOND = "00:00:03,000 --> 00:00:04,000"
 THIRD = "00:00:05,000 --> 00:00:06,000"
 
 SUBRIP = {
+    # cues in any order
+    f"1\n{SECOND}\nBye.\n\n2\n{FIRST}\nHello.\n": "Hello. Bye.",
     # blank lines and numbers
     f"1\n{FIRST}\nHello there.\n2\n{SECOND}\nBye now.\n": "Hello there. Bye now.",
     f"1\n{FIRST}\nI am stuck,\n\nten minutes late.\n\n2\n{SECOND}\nBye.\n": "I am stuck, ten minutes late. Bye.",

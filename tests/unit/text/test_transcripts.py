@@ -135,3 +135,18 @@ def test_any_content_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory
     except LabelError:
         return
     assert words == " ".join(words.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0:00\nhello there\n0:05\nbye now\n", "hello there bye now"),
+        ("[00:00:01]\nHello.\n[01:00:05.120]\nBye.\n", "Hello. Bye."),
+        ("Speaker 1  0:05\nHello there.\n\nSpeaker 2  0:09\nBye now.\n", "Hello there. Bye now."),
+        ("When do we meet?\n10:30\nGood.", "When do we meet? 10:30 Good."),
+        ("At 10:30\nor at 11:30\nmaybe", "At 10:30 or at 11:30 maybe"),
+    ],
+)
+def test_lines_that_are_only_a_time_are_not_words(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    assert read_transcript(tmp_path / "a.txt") == words

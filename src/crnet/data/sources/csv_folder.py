@@ -93,7 +93,7 @@ def read_csv(
 
     Args:
         path: The CSV.
-        find_video: Returns the video of a clip id, if there is one, to look for a transcript beside it.
+        find_video: Returns the video of a clip id, if there is one.
 
     Raises:
         LabelError: Unusable; the error names the line and the remedy.
@@ -101,16 +101,19 @@ def read_csv(
     path = as_path(path)
     table = read_table(path, _check_header)
     clips: dict[str, LabelledClip] = {}
-    lines: dict[str, int] = {}
+    lines: dict[str | Path, int] = {}
     line = 1
     for line, values in table.rows:
         clip = _clip(path, line, values)
-        if clip.clip_id in clips:
-            fail(path, line, f"clip {clip.clip_id} is already in line {lines[clip.clip_id]}", "list each clip once")
-        if "transcript" not in table.names and (video := find_video(clip.clip_id)) is not None:
+        video = find_video(clip.clip_id)
+        # One name can have its accents in two encodings.
+        file = unicodedata.normalize("NFC", clip.clip_id) if video is None else video
+        if file in lines:
+            fail(path, line, f"clip {clip.clip_id} is already in line {lines[file]}", "list each clip once")
+        if "transcript" not in table.names and video is not None:
             clip = _with_sidecar(clip, video)
         clips[clip.clip_id] = clip
-        lines[clip.clip_id] = line
+        lines[file] = line
     if not clips:
         fail(path, line, "lists no clips", "add a row for each video")
     return clips
