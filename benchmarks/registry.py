@@ -28,6 +28,7 @@ TABLE = {
 """Parts of the results table in docs/performance.md. Their goals depend on the machine."""
 
 SCRIPTS = {
+    "audit-power": "biases planted in labels against what an audit finds (an hour)",
     "controls": "streams learn the cues they can see and nothing else",
     "evidence": "the paper's claims where their effects can be seen (half an hour)",
     "explain-cost": "time and memory of explaining one video at full size",
@@ -35,6 +36,7 @@ SCRIPTS = {
     "full-forest": "the paper's 6 x 1,000 trees against scikit-learn (an hour)",
     "gpu": "training steps and a training curve on a GPU (ten minutes)",
     "growth": "cost against pixels, duration, clips, workers and trees",
+    "interval-width": "intervals that depend on the clip against constant ones",
     "known-optima": "what each loss and a class-guided regression gain, without pictures",
     "manifest": "memory and time of a manifest of 10,000 and of 1,000,000 rows",
     "overfit": "the printed recipe fits eight clips at full size",

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from crnet.audit.clips import UNKNOWN, AuditClips
 from crnet.errors import LabelError
@@ -79,7 +79,7 @@ class Differences:
 
     Attributes:
         rows: The comparisons.
-        critical: Half the width of each interval in standard deviations; 1.96 without correction.
+        critical: Half the width of the intervals of large groups in standard deviations; 1.96 without correction.
         too_small: Groups with too few persons or videos for a comparison: (grouping, group, number of them).
     """
 
@@ -205,25 +205,34 @@ def _simultaneous(
     too_small: tuple[tuple[str, str, int], ...],
 ) -> Differences:
     """Return the comparisons with intervals and p-values that hold for all of them together."""
-    deviation = np.nanstd(resampled, axis=0, ddof=1)
+    smaller = np.array([_smaller_side(pair, clusters_of) for pair in pairs], dtype=np.float64)
+    freedom = np.broadcast_to((smaller - 1)[:, None, None], point.shape)
+    deviation = np.nanstd(resampled, axis=0, ddof=1) * np.sqrt((freedom + 1) / freedom)
+    targets = clips.targets
     usable = np.isfinite(point) & (deviation > SMALLEST_DEVIATION)
     if not usable.any():
         return Differences((), None, too_small)
-    standardised = np.abs(resampled - point)[:, usable] / deviation[usable]
-    largest = np.sort(np.nanmax(standardised, axis=1))
+    largest = np.sort(np.nanmax(np.abs(resampled - point)[:, usable] / deviation[usable], axis=1))
     critical = float(np.quantile(largest, CONFIDENCE, method="higher"))
-    margin = critical * deviation
-    detectable = (critical + NormalDist().inv_cdf(POWER)) * deviation
+    # A deviation estimated from few persons is uncertain itself: Student's t in place of the normal distribution.
+    student = np.asarray(stdtrit(freedom, ndtr(critical)))
     rows = []
     for p, t, q in zip(*np.nonzero(usable), strict=True):
-        pair, value = pairs[p], float(point[p, t, q])
-        exceeding = len(largest) - int(np.searchsorted(largest, abs(value) / deviation[p, t, q]))
+        pair, value, unit = pairs[p], float(point[p, t, q]), float(deviation[p, t, q])
+        margin = float(student[p, t, q]) * unit
+        normal = -float(ndtri(stdtr(freedom[p, t, q], -abs(value) / unit)))
+        exceeding = len(largest) - int(np.searchsorted(largest, normal))
         rows.append(
             Difference(
-                pair.grouping, pair.group, pair.against, clips.targets[t], QUANTITIES[q],
+                pair.grouping, pair.group, pair.against, targets[t], QUANTITIES[q],
                 int(members[:, pair.column].sum()), int(clusters_of[pair.column]), value,
-                value - float(margin[p, t, q]), value + float(margin[p, t, q]),
-                (1 + exceeding) / (1 + len(largest)), float(detectable[p, t, q]),
+                value - margin, value + margin, (1 + exceeding) / (1 + len(largest)),
+                margin + float(ndtri(POWER)) * unit,
             )
         )  # fmt: skip
     return Differences(tuple(rows), critical, too_small)
+
+
+def _smaller_side(pair: _Pair, clusters_of: NDArray[np.int64]) -> int:
+    """Return the number of persons or videos of the smaller side of a comparison."""
+    return min(int(clusters_of[pair.column]), int(clusters_of[list(pair.others)].sum()))
