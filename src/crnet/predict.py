@@ -20,6 +20,7 @@ from crnet.data.transforms import clip_batch
 from crnet.data.video_files import list_videos, refuse_folder
 from crnet.errors import FormatError, NotScoredError
 from crnet.fusion.fusion import system_scores
+from crnet.fusion.interval_width import ClipFacts
 from crnet.media.frame_sampling import count_faces
 from crnet.media.limits import FileLimits
 from crnet.media.settings import MediaSettings, with_attribute_names
@@ -223,7 +224,7 @@ class Predictor:
             distances = bundle.fusion.distances(features)
             warnings += bundle.calibration.unlike_training(distances, transcript or clip.recognised)
             if bundle.applies_to(clip.simulated):
-                intervals = bundle.calibration.intervals(fused_by_target)
+                intervals = bundle.calibration.intervals(ClipFacts(fused, streams, distances))
         return Prediction(
             clip=clip.clip_id,
             duration_s=clip.duration_s,

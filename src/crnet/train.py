@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from crnet.bundle.bundle import Bundle
 from crnet.bundle.load import VISUAL_FUSION_FILE, load_bundle
@@ -39,6 +40,7 @@ from crnet.errors import FormatError, LabelError
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.fusion.held_out import HeldOutClips
+from crnet.fusion.interval_width import ClipFacts, WidthModel
 from crnet.models.crnet import StreamNet
 from crnet.models.inference import extract_all
 from crnet.text.language import guess_language
@@ -116,8 +118,8 @@ def train_system(
     remove_leftovers(run_dir)
     if (bundle := _finished_bundle(run_dir, config)) is not None:
         return bundle
-    bundle = _fit_system(store, manifest, run_dir, config, weights, protocol, progress)
-    bundle = replace(bundle, calibration=calibrate(bundle, store, manifest, progress))
+    bundle, held_out = _fit_system(store, manifest, run_dir, config, weights, protocol, progress)
+    bundle = replace(bundle, calibration=calibrate(bundle, store, manifest, held_out, progress))
     save_bundle(bundle, run_dir / BUNDLE_FOLDER)
     return bundle
 
@@ -180,8 +182,12 @@ def _fit_system(
     weights: Mapping[Stream, Path],
     protocol: SplitProtocol,
     progress: Progress,
-) -> Bundle:
-    """Fit the fusion of the trained networks, and return the system without its calibration."""
+) -> tuple[Bundle, HeldOutClips | None]:
+    """Fit the fusion of the trained networks.
+
+    Returns:
+        The system without its calibration, and the clips that fitted the fusion; None if those are training clips.
+    """
     rows = manifest.rows("train")
     scores = stack_scores(rows)
     model = replace(config.model, init=None)  # trained networks do not need the initial weights
@@ -191,7 +197,7 @@ def _fit_system(
     fusions = _fit_fusions(features, scores, held_out, config, progress)
     if VISUAL_STREAMS in fusions:
         write_arrays(run_dir / VISUAL_FUSION_FILE, fusions[VISUAL_STREAMS].to_tensors())
-    return Bundle(
+    bundle = Bundle(
         config=config,
         networks=networks,
         fusion=fusions[config.streams],
@@ -203,6 +209,7 @@ def _fit_system(
         training_fingerprint=training_fingerprint(manifest),
         path=run_dir / BUNDLE_FOLDER,
     )
+    return bundle, held_out
 
 
 def _held_out_clips(
@@ -216,8 +223,22 @@ def _held_out_clips(
     return HeldOutClips(features, scores, stack_scores(rows), [split_group(row) for row in rows])
 
 
-def calibrate(bundle: Bundle, store: Path, manifest: Manifest, progress: Progress = no_progress) -> Calibration | None:
+def calibrate(
+    bundle: Bundle,
+    store: Path,
+    manifest: Manifest,
+    held_out: HeldOutClips | None = None,
+    progress: Progress = no_progress,
+) -> Calibration | None:
     """Measure the errors of a system on the validation clips that did not select its networks.
+
+    Args:
+        bundle: The system.
+        store: Its clip store.
+        manifest: The clips of the store.
+        held_out: Other clips that trained no network, which decide how the width of an interval depends on the clip;
+            None: it does not.
+        progress: Called after every batch of clips.
 
     Returns:
         The calibration; None, with a warning, if there are too few such clips.
@@ -230,11 +251,17 @@ def calibrate(bundle: Bundle, store: Path, manifest: Manifest, progress: Progres
             FEWEST_CALIBRATION_CLIPS,
         )
         return None
-    features, stream_scores = _outputs(bundle.networks, store, rows, bundle.config, progress)
-    scores, _ = system_scores(bundle.fusion, features, stream_scores)
+    widths = None
+    if held_out is not None:
+        widths = WidthModel.fit(held_out.truth, _clip_facts(bundle, held_out.features, held_out.scores))
+    facts = _clip_facts(bundle, *_outputs(bundle.networks, store, rows, bundle.config, progress))
     languages = Counter(filter(None, (guess_language(row.transcript) for row in manifest.rows("train"))))
     language = languages.most_common(1)[0][0] if languages else None
-    return Calibration.fit(stack_scores(rows), scores, bundle.fusion.distances(features), language)
+    return Calibration.fit(stack_scores(rows), facts, language, widths)
+
+
+def _clip_facts(bundle: Bundle, features: Mapping[Stream, ArrayLike], scores: Mapping[Stream, ArrayLike]) -> ClipFacts:
+    return ClipFacts(*system_scores(bundle.fusion, features, scores), bundle.fusion.distances(features))
 
 
 def _outputs(

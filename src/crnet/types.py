@@ -268,6 +268,7 @@ PREDICTION_COLUMNS = (
     "faces_looked_at",
     "warnings",
     "error",
+    "scale",
 )
 """Columns of a table of predictions: `Prediction.to_row`, and the first columns of `crnet predict --out`."""
 
@@ -315,7 +316,8 @@ class Prediction:
         streams = [self.streams.get(stream, {}).get(target) for stream in STREAMS for target in TARGETS]
         faces = (None, None) if self.faces is None else (self.faces.found, self.faces.looked_at)
         warnings = "; ".join(self.warnings)
-        cells = (self.clip, self.duration_s, *scores, *ends, *streams, *faces, warnings, self.error)
+        scale = "; ".join(f"{target} {note}" for target, note in SCALE.items())
+        cells = (self.clip, self.duration_s, *scores, *ends, *streams, *faces, warnings, self.error, scale)
         return dict(zip(PREDICTION_COLUMNS, cells, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
@@ -329,4 +331,5 @@ class Prediction:
             "faces": None if self.faces is None else {"found": self.faces.found, "looked_at": self.faces.looked_at},
             "warnings": list(self.warnings),
             "error": self.error,
+            "scale": dict(SCALE),
         }

@@ -17,6 +17,7 @@ from crnet.bundle.load import load_bundle
 from crnet.bundle.save import save_bundle
 from crnet.demo import DemoResult, run_demo
 from crnet.fusion.conformal import Calibration
+from crnet.fusion.interval_width import ClipFacts
 from crnet.types import STREAMS, TARGETS
 
 CLIPS = 30
@@ -42,7 +43,9 @@ def demo(shared_dir: Path) -> DemoResult:
 def calibrated(demo: DemoResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same system with intervals of plus or minus 0.15; it has too few validation clips for real ones."""
     truth = np.full((20, len(TARGETS)), 0.5)
-    calibration = Calibration.fit(truth, truth + 0.15, {stream: np.full(20, 1e9) for stream in STREAMS}, None)
+    calibration = Calibration.fit(
+        truth, ClipFacts(truth + 0.15, {}, {stream: np.full(20, 1e9) for stream in STREAMS}), None
+    )
     folder = tmp_path_factory.mktemp("calibrated")
     save_bundle(replace(load_bundle(demo.out), calibration=calibration), folder)
     return folder

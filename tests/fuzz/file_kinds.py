@@ -72,6 +72,7 @@ def make_bundle(folder: Path) -> None:
     from crnet.data.transforms import TransformConfig
     from crnet.fusion.conformal import Calibration
     from crnet.fusion.fusion import Fusion, FusionConfig
+    from crnet.fusion.interval_width import ClipFacts
     from crnet.media.settings import MediaSettings
     from crnet.models.config import ModelConfig
     from crnet.types import STREAMS
@@ -89,7 +90,9 @@ def make_bundle(folder: Path) -> None:
     features = {stream: rng.normal(size=(12, len(TARGETS), int(width))).astype(np.float32) for stream in STREAMS}
     fusion = Fusion.fit(config.fusion, features, scores)
     truth = np.full((20, len(TARGETS)), 0.5)
-    calibration = Calibration.fit(truth, truth + 0.15, {stream: np.full(20, 1e9) for stream in STREAMS}, None)
+    calibration = Calibration.fit(
+        truth, ClipFacts(truth + 0.15, {}, {stream: np.full(20, 1e9) for stream in STREAMS}), None
+    )
     medians, media = np.median(scores, axis=0), MediaSettings(pixels=16, frames_per_segment=1).to_dict()
     bundle = Bundle(config, networks, fusion, "folder", "hashed-ngrams-v1", media, medians, calibration)
     save_bundle(bundle, folder)

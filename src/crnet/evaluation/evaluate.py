@@ -24,10 +24,11 @@ from crnet.evaluation.clip_selection import EvaluationClips, select_clips
 from crnet.evaluation.evaluation import EVALUATION_FOLDER, FLOOR, FUSION, SCENE_FACE, Evaluation, write_evaluation
 from crnet.fusion.conformal import interval_coverage
 from crnet.fusion.fusion import Fusion, system_scores
+from crnet.fusion.interval_width import ClipFacts
 from crnet.metrics import AVERAGE, RESAMPLES, describe
 from crnet.models.inference import extract_all
 from crnet.text.encoder_interface import encoder_label
-from crnet.types import STREAMS, VISUAL_STREAMS, Split
+from crnet.types import STREAMS, VISUAL_STREAMS, Split, Stream
 from crnet.utils.device import choose_device
 from crnet.utils.files import remove_leftovers
 from crnet.utils.number_format import decimal
@@ -70,16 +71,17 @@ def evaluate(
         FormatError: A clip file is damaged.
     """
     clips = select_clips(bundle, as_path(store), split, allow_missing)
-    predictions = _predict(bundle, as_path(store), clips.rows, scene_face, device, progress)
+    predictions, distances = _predict(bundle, as_path(store), clips.rows, scene_face, device, progress)
     simulated = clips.manifest.source == "simulated"
     ceiling = read_ceiling(store) if simulated and bundle.protocol == OFFICIAL else None
-    return _compare(bundle, clips, predictions, ceiling, resamples, seed)
+    return _compare(bundle, clips, predictions, distances, ceiling, resamples, seed)
 
 
 def _compare(
     bundle: Bundle,
     clips: EvaluationClips,
     predictions: Predictions,
+    distances: Mapping[Stream, NDArray[np.float64]],
     ceiling: dict[str, Any] | None,
     resamples: int,
     seed: int,
@@ -88,7 +90,9 @@ def _compare(
     truth = stack_scores(clips.rows)
     applies = bundle.applies_to(clips.manifest.source == "simulated")
     calibration = bundle.calibration if applies else None
-    bounds = None if calibration is None else calibration.bounds(predictions[FUSION])
+    streams = {stream: predictions[stream] for stream in STREAMS if stream in predictions}
+    facts = ClipFacts(predictions[FUSION], streams, distances)
+    bounds = None if calibration is None else calibration.bounds(facts)
     systems = {
         system: describe(truth, prediction, bundle.train_medians, resamples=resamples, seed=seed)
         for system, prediction in predictions.items()
@@ -184,8 +188,8 @@ def _predict(
     scene_face: Fusion | None,
     device: str,
     progress: Progress,
-) -> Predictions:
-    """Return the predictions of every system."""
+) -> tuple[Predictions, dict[Stream, NDArray[np.float64]]]:
+    """Return the predictions of every system, and the distances of the clips from the training clips."""
     features, scores = extract_all(
         bundle.networks,
         store,
@@ -199,7 +203,8 @@ def _predict(
     predictions: Predictions = {stream: streams[stream] for stream in STREAMS if stream in streams}
     if scene_face is not None:
         predictions[SCENE_FACE] = scene_face.predict(features, scores)
-    return predictions | {FUSION: fused, FLOOR: np.tile(bundle.train_medians, (len(rows), 1))}
+    predictions |= {FUSION: fused, FLOOR: np.tile(bundle.train_medians, (len(rows), 1))}
+    return predictions, bundle.fusion.distances(features)
 
 
 def _split_overlap(

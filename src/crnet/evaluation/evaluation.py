@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from crnet.data.ceiling_file import attainable_metrics, ceiling_share
 from crnet.data.manifest import ClipRow
 from crnet.data.splits import OFFICIAL, SplitProtocol
-from crnet.fusion.conformal import INTERVAL_LEVEL
+from crnet.fusion.conformal import INTERVAL_LEVEL, coverage_by_region
 from crnet.metrics import AVERAGE
-from crnet.types import STREAMS, TARGETS, DataSource, Split
+from crnet.types import SCALE, STREAMS, TARGETS, DataSource, Split
 from crnet.utils.csv_cells import neutral_cell
 from crnet.utils.files import write_json, write_text
 
@@ -90,6 +90,10 @@ class Evaluation:
         """Return the share of the gap between floor and ceiling that each system closes; empty without a ceiling."""
         return {} if self.ceiling is None else ceiling_share(self.ceiling, self.split, self.systems)
 
+    def interval_regions(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Return coverage and mean width of the intervals of low, middle and high scores; see `coverage_by_region`."""
+        return {} if self.bounds is None else coverage_by_region(self.truth, self.predictions[FUSION], *self.bounds)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the content of `metrics.json`; `ceiling` and `ceiling_share` only if there is a ceiling."""
         shares = self.ceiling_share()
@@ -108,6 +112,8 @@ class Evaluation:
             "fusion": self.fusion,
             "systems": self.systems,
             "intervals": None if self.intervals is None else {"level": INTERVAL_LEVEL, **self.intervals},
+            "interval_regions": self.interval_regions(),
+            "scale": dict(SCALE),
             "split_overlap": self.split_overlap,
             **({"ceiling": ceilings, "ceiling_share": shares} if shares else {}),
         }

@@ -4,7 +4,8 @@ Calibration takes clips that neither trained a network nor selected one, and mea
 If a new clip comes from the same source, its true score lies within the ceil((n + 1) level)-th smallest of those n
 errors with a probability of at least `level` (split conformal prediction; Papadopoulos et al. 2002, Lei et al. 2018).
 The method assumes nothing about the system or the distribution of its errors. It holds on average over clips, not for
-every kind of clip.
+every kind of clip. With a model of the widths (`crnet.fusion.interval_width`), errors are compared with what the clip
+leads to expect, and clips that are harder to score get wider intervals. Older bundles have constant widths.
 """
 
 from __future__ import annotations
@@ -20,16 +21,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from crnet.data.splits import FEWEST_CALIBRATION_CLIPS
 from crnet.errors import FormatError
+from crnet.fusion.interval_width import ClipFacts, WidthModel
 from crnet.text.language import guess_language
 from crnet.types import STREAMS, TARGETS, TRAITS, Stream
 from crnet.utils.number_format import percent
 
 FORMAT = 1
 KIND = "split-conformal"
+KIND_BY_CLIP = "split-conformal, width by clip"
 INTERVAL_LEVEL = 0.9
 """Nominal coverage of every interval."""
 NEAR_LEVEL = 0.99
 """Share of unseen clips that count as near the training clips."""
+REGIONS = ("low", "middle", "high")
+"""Thirds of the clips by their score."""
 ROUNDING = 1e-9  # 0.9 * 20 is slightly more than 18
 
 OTHER_LANGUAGE = "the transcript seems to be in {language}, but most training transcripts are in {training_language}"
@@ -79,58 +84,85 @@ def interval_coverage(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> dict
     return {**figures, "average": means}
 
 
+def coverage_by_region(truth: ArrayLike, scores: ArrayLike, low: ArrayLike, high: ArrayLike) -> dict[str, Any]:
+    """Return `interval_coverage` of the clips with low, middle and high scores, a third of the clips each.
+
+    Args:
+        truth, scores, low, high: [N, 6]. The thirds are those of each target.
+
+    Returns:
+        `{"low" | "middle" | "high": {target or "average": {"coverage", "width"}}}`; nothing for fewer than
+        `FEWEST_CALIBRATION_CLIPS` clips in a third.
+    """
+    arrays = [np.asarray(values, dtype=np.float64) for values in (truth, low, high)]
+    order = np.argsort(np.asarray(scores, dtype=np.float64), axis=0, kind="stable")
+    thirds = np.array_split(order, len(REGIONS), axis=0)
+    if len(thirds[-1]) < FEWEST_CALIBRATION_CLIPS:
+        return {}
+    return {
+        region: interval_coverage(*(np.take_along_axis(values, third, axis=0) for values in arrays))
+        for region, third in zip(REGIONS, thirds, strict=True)
+    }
+
+
 @dataclass(frozen=True)
 class Calibration:
     """What the errors of a system on unseen clips say about its scores; `calibration.json` of a bundle.
 
     Attributes:
         clips: Number of calibration clips.
-        half_width: Half the width of the interval of each target, in the order of `TARGETS`, in score units.
+        half_width: Half the width of the interval of each target, in the order of `TARGETS`, in score units; with a
+            model of the widths, that of a clip whose relative width is 1.
         distance_limit: For each stream, the distance from the training clips (`Fusion.distances`) within which
             `NEAR_LEVEL` of the calibration clips lie; stored as `nearness`.
         language: Language of most training transcripts, as `crnet.text.language` names it; None if unknown.
+        widths: How the width depends on the clip; None: it does not.
     """
 
     clips: int
     half_width: tuple[float, ...]
     distance_limit: Mapping[Stream, float] = field(default_factory=dict)
     language: str | None = None
+    widths: WidthModel | None = None
 
     @classmethod
     def fit(
-        cls, truth: ArrayLike, scores: ArrayLike, distances: Mapping[Stream, NDArray[np.float64]], language: str | None
+        cls, truth: ArrayLike, facts: ClipFacts, language: str | None, widths: WidthModel | None = None
     ) -> Calibration:
         """Calibrate on clips that took no part in training.
 
         Args:
             truth: [n, 6], the annotated scores.
-            scores: [n, 6], the fused scores of the system.
-            distances: [n] for each stream, see `Fusion.distances`.
+            facts: What is known about the clips: scores, streams and distances.
             language: Language of most training transcripts.
+            widths: How the width depends on the clip, fitted on other clips; None: it does not.
 
         Raises:
             FormatError: Fewer than `FEWEST_CALIBRATION_CLIPS` clips.
         """
-        errors = np.asarray(scores, dtype=np.float64) - np.asarray(truth, dtype=np.float64)
+        errors = np.asarray(facts.scores, dtype=np.float64) - np.asarray(truth, dtype=np.float64)
         if len(errors) < FEWEST_CALIBRATION_CLIPS:
             raise FormatError(
                 f"{len(errors)} clips are too few for intervals", remedy=f"at least {FEWEST_CALIBRATION_CLIPS}"
             )
         limits: dict[Stream, float] = {}
-        for stream, values in distances.items():
-            ordered = np.sort(values)
+        for stream, values in facts.distances.items():
+            ordered = np.sort(np.asarray(values, dtype=np.float64))
             rank = math.ceil((len(ordered) + 1) * NEAR_LEVEL - ROUNDING)
             limits[stream] = float(ordered[min(rank, len(ordered)) - 1])  # too few clips: the farthest of them
-        return cls(len(errors), tuple(conformal_quantile(errors, INTERVAL_LEVEL).tolist()), limits, language)
+        relative = 1.0 if widths is None else widths.relative_width(facts)
+        half_width = conformal_quantile(errors / relative, INTERVAL_LEVEL)
+        return cls(len(errors), tuple(half_width.tolist()), limits, language, widths)
 
-    def intervals(self, scores: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-        """Return the interval of each target's score."""
-        low, high = self.bounds([scores[target] for target in TARGETS])
-        return {t: (float(a), float(b)) for t, a, b in zip(TARGETS, low, high, strict=True)}
+    def intervals(self, facts: ClipFacts) -> dict[str, tuple[float, float]]:
+        """Return the interval of each target's score of one clip."""
+        low, high = self.bounds(facts)
+        return {t: (float(a), float(b)) for t, a, b in zip(TARGETS, low[0], high[0], strict=True)}
 
-    def bounds(self, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the lower and upper ends [N, 6] of the intervals of N clips with these scores [N, 6]."""
-        return intervals(scores, self.half_width)
+    def bounds(self, facts: ClipFacts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the lower and upper ends [N, 6] of the intervals of N clips."""
+        relative = 1.0 if self.widths is None else self.widths.relative_width(facts)
+        return intervals(facts.scores, np.array(self.half_width) * relative)
 
     def unlike_training(self, distances: Mapping[Stream, ArrayLike], transcript: str) -> Iterator[str]:
         """Yield a sentence for each way in which one clip differs from the training clips.
@@ -152,11 +184,12 @@ class Calibration:
         """Return the document of `calibration.json`."""
         return {
             "format": FORMAT,
-            "kind": KIND,
+            "kind": KIND if self.widths is None else KIND_BY_CLIP,
             "clips": self.clips,
             "half_widths": {str(INTERVAL_LEVEL): dict(zip(TARGETS, self.half_width, strict=True))},
             "nearness": dict(self.distance_limit),
             "language": self.language,
+            **({} if self.widths is None else {"widths": self.widths.to_dict()}),
         }
 
     @classmethod
@@ -167,7 +200,7 @@ class Calibration:
             FormatError: Something is missing, foreign, or not a number.
         """
         try:
-            if document["format"] != FORMAT or document["kind"] != KIND:
+            if document["format"] != FORMAT or document["kind"] not in (KIND, KIND_BY_CLIP):
                 raise ValueError("another format")
             widths = {float(level): by_target for level, by_target in document["half_widths"].items()}[INTERVAL_LEVEL]
             half_width = tuple(float(widths[target]) for target in TARGETS)
@@ -176,6 +209,7 @@ class Calibration:
             if not all(math.isfinite(number) and number >= 0 for number in (*half_width, *limits.values())):
                 raise ValueError("a width or distance is negative or not finite")
             language = document["language"]
-            return cls(int(document["clips"]), half_width, limits, None if language is None else str(language))
+            widths = WidthModel.from_dict(document["widths"]) if document["kind"] == KIND_BY_CLIP else None
+            return cls(int(document["clips"]), half_width, limits, None if language is None else str(language), widths)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise FormatError(f"not a calibration of this version: {error}", path=path) from error

@@ -221,9 +221,27 @@ def _interval_context(evaluation: Evaluation, calibration_clips: int) -> dict[st
             (target, percent(figures["coverage"]), decimal(figures["width"], digits=2))
             for target, figures in (evaluation.intervals or {}).items()
         ],
+        "interval_regions": _region_rows(evaluation),
         "calibration_clips": calibration_clips,
         "chance_points": f"{100 * chance:.0f}",
     }
+
+
+def _region_rows(evaluation: Evaluation) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return coverage and mean width of the intervals of each target by third of its scores."""
+    regions = evaluation.interval_regions()
+    if not regions:
+        return []
+    return [
+        (
+            target,
+            [
+                (percent(part[target]["coverage"]), decimal(part[target]["width"], digits=2))
+                for part in regions.values()
+            ],
+        )
+        for target in (*TARGETS, AVERAGE)
+    ]
 
 
 def _page_figures(figures: Mapping[str, bytes], section: str) -> list[PageFigure]:

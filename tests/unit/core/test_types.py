@@ -106,6 +106,7 @@ def test_the_json_of_a_prediction_has_every_key_of_the_contract() -> None:
         "faces": {"found": 3, "looked_at": 8},
         "warnings": ["careful"],
         "error": None,
+        "scale": {"neuroticism": "reversed: high = emotionally stable"},
     }
     assert Prediction("a.mp4", None, None, error="broken").to_dict()["error"] == "broken"
 
@@ -122,6 +123,7 @@ def test_to_row_is_flat_and_has_every_column() -> None:
     assert row["scene.extraversion"] == SCORES["extraversion"] and row["face.extraversion"] is None
     assert (row["faces_found"], row["faces_looked_at"]) == (3, 8)
     assert (row["warnings"], row["error"]) == ("no sound; black", None)
+    assert row["scale"] == "neuroticism reversed: high = emotionally stable"
     failed = Prediction("b.mp4", None, None, error="broken").to_row()
     assert tuple(failed) == PREDICTION_COLUMNS and failed["error"] == "broken" and failed["openness"] is None
 

@@ -19,6 +19,7 @@ from crnet.cli import main as cli
 from crnet.errors import LabelError, MediaError, NotScoredError, UsageError
 from crnet.explain.explain import VideoExplanation, explain_video
 from crnet.fusion.conformal import Calibration
+from crnet.fusion.interval_width import ClipFacts
 from crnet.predict import Predictor
 from crnet.report.page_templates import MEANINGS
 from crnet.report.video_page import clock
@@ -40,7 +41,7 @@ def calibrated(bundle: Bundle) -> Bundle:
     rng = np.random.default_rng(0)
     truth = rng.uniform(size=(60, 6))
     distances = {stream: np.full(60, 1.0) for stream in STREAMS}
-    calibration = Calibration.fit(truth, truth + 0.1 * rng.standard_normal((60, 6)), distances, "German")
+    calibration = Calibration.fit(truth, ClipFacts(truth + 0.1 * rng.standard_normal((60, 6)), {}, distances), "German")
     return replace(bundle, calibration=calibration)
 
 

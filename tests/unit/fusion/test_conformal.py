@@ -22,6 +22,7 @@ from crnet.fusion.conformal import (
     interval_coverage,
     intervals,
 )
+from crnet.fusion.interval_width import ClipFacts
 from crnet.types import STREAMS, TARGETS
 
 SPLITS, NOMINAL_WITHIN = 100, 0.01
@@ -103,19 +104,19 @@ def test_intervals_hold_their_score_and_stay_in_range(scores: list[float], half:
 def fitted(clips: int = 200) -> Calibration:
     truth, predictions = simulated(clips)
     distances = {s: np.abs(np.random.default_rng(2).standard_normal(clips)) for s in STREAMS}
-    return Calibration.fit(truth, predictions, distances, "English")
+    return Calibration.fit(truth, ClipFacts(predictions, {}, distances), "English")
 
 
 def test_a_calibration_covers_its_own_clips() -> None:
     calibration = fitted()
     assert calibration.clips == 200
     truth, predictions = simulated(200)
-    figures = interval_coverage(truth, *calibration.bounds(predictions))
+    figures = interval_coverage(truth, *calibration.bounds(ClipFacts(predictions, {}, {})))
     assert list(figures) == [*TARGETS, "average"]
     for target in TARGETS:
         assert figures[target]["coverage"] == pytest.approx(181 / 200)  # ceil(201 x 0.9) of its own clips
     assert figures["average"]["width"] == pytest.approx(np.mean([figures[t]["width"] for t in TARGETS[:5]]))
-    ends = calibration.intervals(dict.fromkeys(TARGETS, 0.5))
+    ends = calibration.intervals(ClipFacts(np.full((1, 6), 0.5), {}, {}))
     half_width = conformal_quantile(predictions - truth, INTERVAL_LEVEL)
     for target, half in zip(TARGETS, half_width, strict=True):
         assert ends[target] == (max(0.5 - half, 0), min(0.5 + half, 1))
@@ -124,7 +125,9 @@ def test_a_calibration_covers_its_own_clips() -> None:
 def test_few_unseen_clips_count_as_far() -> None:
     rng = np.random.default_rng(3)
     truth, predictions = simulated(500)
-    limit = Calibration.fit(truth, predictions, {"face": rng.gamma(9, size=500)}, None).distance_limit["face"]
+    limit = Calibration.fit(truth, ClipFacts(predictions, {}, {"face": rng.gamma(9, size=500)}), None).distance_limit[
+        "face"
+    ]
     assert (rng.gamma(9, size=5000) > limit).mean() == pytest.approx(0.01, abs=0.006)
 
 
