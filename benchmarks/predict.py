@@ -5,40 +5,61 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.clips import bare_decode
 from benchmarks.inputs import Inputs
 from benchmarks.measurements import Measurement, alternate, medians, timed, wall_ratio
 from crnet.bundle.load import open_bundle
+from crnet.bundle.quantize import quantize
 from crnet.bundle.runtime import open_networks
+from crnet.bundle.stored_networks import graphs
+from crnet.models.openvino_networks import OpenVinoNetworks, stream_inputs
 from crnet.predict import Predictor
+from crnet.text.transcripts import find_transcript
+from crnet.utils.device import BFLOAT16_FLAGS, cpu_flags
 
-WARM_GOAL, COLD_GOAL_S = 2.5, 2.5
+WARM_GOAL, INT8_GOAL, COLD_GOAL_S = 2.5, 1.8, 1.0
 
 
 def measure(inputs: Inputs) -> Iterator[Measurement]:
-    """Yield the rows of warm prediction in both precisions, and of a cold start."""
+    """Yield the rows of warm prediction in every precision that this processor is made for, and of a cold start."""
     system = open_bundle(inputs.bundle)
     predictor = Predictor(system)
-    yield from warm_rows(
-        inputs.clip, predictor, Predictor(system, open_networks(system, "cpu", "bfloat16")), inputs.effort.repeats
-    )
+    systems = {"predict: warm": (predictor, WARM_GOAL)}
+    if cpu_flags() & BFLOAT16_FLAGS:
+        systems["predict: warm, bfloat16"] = (Predictor(system, open_networks(system, "cpu", "bfloat16")), WARM_GOAL)
+    systems["predict: warm, int8"] = (Predictor(system, _int8_networks(predictor, inputs.clip)), INT8_GOAL)
+    yield from warm_rows(inputs.clip, systems, inputs.effort.repeats)
     yield cold_row(inputs.clip, inputs.bundle, predictor, inputs.effort.few_repeats)
 
 
-def warm_rows(clip: Path, exact: Predictor, fast: Predictor, repeats: int) -> Iterator[Measurement]:
-    """Yield the wall time of scoring a clip over that of bare decoding."""
-    decoding, in_float32, in_bfloat16 = alternate(
-        repeats, partial(bare_decode, clip), partial(exact.predict, clip, ""), partial(fast.predict, clip, "")
-    )
+def _int8_networks(predictor: Predictor, clip: Path) -> OpenVinoNetworks:
+    """Return the networks in int8, calibrated on one clip: enough for their speed."""
+    batch = predictor.batch(predictor.read(clip, find_transcript(clip, ""), allow_no_face=True))
+    models = {
+        stream: quantize(build(), [stream_inputs(stream, batch, 0)], 1)
+        for stream, build in graphs(predictor.bundle.networks, predictor.bundle.config).items()
+    }
+    return OpenVinoNetworks({stream: partial(_same, model) for stream, model in models.items()})
+
+
+def _same(model: Any) -> Any:
+    return model
+
+
+def warm_rows(clip: Path, systems: Mapping[str, tuple[Predictor, float]], repeats: int) -> Iterator[Measurement]:
+    """Yield the wall time of scoring a clip over that of bare decoding, for each system with its goal."""
+    scorings = [partial(predictor.predict, clip, "") for predictor, _ in systems.values()]
+    decoding, *times = alternate(repeats, partial(bare_decode, clip), *scorings)
     limit = "wall time of bare decoding of picture and sound"
-    for name, scoring in (("predict: warm", in_float32), ("predict: warm, bfloat16", in_bfloat16)):
+    for (name, (_, goal)), scoring in zip(systems.items(), times, strict=True):
         detail = medians("work", scoring) | medians("limit", decoding) | {"repeats": repeats}
-        yield Measurement(name, wall_ratio(scoring, decoding), "x", WARM_GOAL, limit, detail=detail)
+        yield Measurement(name, wall_ratio(scoring, decoding), "x", goal, limit, detail=detail)
 
 
 def cold_row(clip: Path, bundle: Path, predictor: Predictor, repeats: int) -> Measurement:

@@ -14,6 +14,7 @@ from crnet.bundle.save import save_bundle
 from crnet.data.store import write_clip
 from crnet.predict import Predictor
 from crnet.types import Clip
+from grey_video import write_grey_video
 
 HIDE = """
 import sys
@@ -46,6 +47,17 @@ def test_a_stored_clip_is_scored(bundle: Bundle, clip_maker: object, tmp_path: P
     done = run_hidden(SCORE, tmp_path / "bundle", tmp_path / "a.safetensors")
     assert done.returncode == 0, done.stderr
     expected = Predictor(bundle).predict_clip(clip).scores
+    assert expected is not None
+    assert json.loads(done.stdout)["scores"] == pytest.approx(dict(expected), abs=1e-6)
+
+
+def test_the_command_scores_a_video(bundle: Bundle, tmp_path: Path) -> None:
+    save_bundle(bundle, tmp_path / "bundle")
+    video = write_grey_video(tmp_path / "grey.mp4", seconds=2)
+    arguments = ("predict", tmp_path / "bundle", video, "--allow-no-face", "--json", "--workers", "0")
+    done = run_hidden("from crnet.cli.main import run\nrun()\n", *arguments)
+    assert done.returncode == 0, done.stderr
+    expected = Predictor(bundle).predict(video, allow_no_face=True).scores
     assert expected is not None
     assert json.loads(done.stdout)["scores"] == pytest.approx(dict(expected), abs=1e-6)
 
