@@ -7,7 +7,7 @@ explanation.to_dict()                                          # a JSON document
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,7 @@ def explain_video(
     stride_s: float | None = None,
     allow_no_face: bool = False,
     progress: Progress = no_progress,
+    on_scores: Callable[[Prediction], None] = lambda _: None,
 ) -> VideoExplanation:
     """Score a video and explain the scores.
 
@@ -106,6 +107,7 @@ def explain_video(
         window_s, stride_s: See `crnet.explain.windows.score_windows`.
         allow_no_face: As in `Predictor.predict`.
         progress: Called before every step.
+        on_scores: Called with the scores as soon as they are known; the explanation takes several times as long.
 
     Raises:
         MediaError: The video cannot be read.
@@ -117,6 +119,7 @@ def explain_video(
         raise UsageError(f"no target {target!r}", remedy=f"choose one of {', '.join(TARGETS)}")
     steps = _Steps(progress)
     video = _score(predictor, Path(path), transcript, steps, allow_no_face=allow_no_face)
+    on_scores(video.prediction)
     return _explain(predictor, video, target, layer, window_s, stride_s, steps)
 
 
