@@ -1,7 +1,8 @@
-# The command line and the web page of crnet, on the CPU.
+# The command line, the REST API and the page of crnet, on the CPU. docs/serve.md says how to run it as a Space.
 #
 #   docker build --tag crnet .
-#   docker run --rm --publish 127.0.0.1:7860:7860 --volume "$PWD/runs/demo:/srv/run:ro" crnet
+#   docker run --rm --read-only --tmpfs /tmp --cap-drop ALL --publish 127.0.0.1:7860:7860 \
+#     --volume "$PWD/runs/demo:/srv/run:ro" crnet
 #   docker run --rm --volume "$PWD:/data" crnet predict /data/runs/demo /data/talk.mp4
 #
 # On x86, PyTorch's default wheel includes several GB of CUDA. To leave them out, build with
@@ -19,8 +20,10 @@ COPY src ./src
 RUN pip install --constraint constraints.txt ".[all]"
 
 RUN useradd --create-home --uid 10001 crnet
-USER crnet
+USER 10001
 WORKDIR /home/crnet
+# With a read-only file system, /tmp is the only place to write.
+ENV PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=/tmp/matplotlib
 
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s \

@@ -107,8 +107,9 @@ def test_synthetic_faces_are_found(run: Callable[..., tuple[int, Rows]]) -> None
 
 
 def test_the_server_survives_a_small_load(run: Callable[..., tuple[int, Rows]], demo: DemoResult) -> None:
-    words = ("--requests", "6", "--broken", "3", "--at-once", "3")
+    words = ("--clients", "3", "--seconds", "1", "--broken-every", "3")
     _, rows = run("serve-load", str(demo.out), str(demo.video), *words)
     assert all(rows[f"serve load: {name}"]["holds"] for name in ("wrong answers", "tracebacks", "files left"))
     report = rows["serve load: wrong answers"]["detail"]
-    assert (report["scored"], report["refused"]) == (3, 3)
+    assert report["scored"] >= 2  # of the first three clients, one sends a broken file
+    assert report["broken"] >= 1

@@ -82,6 +82,14 @@ def test_the_image_runs_the_server_as_an_unprivileged_user() -> None:
     assert port == "7860"  # the command's default port
 
 
+def test_the_image_runs_with_a_read_only_file_system() -> None:
+    settings = " ".join(arguments for name, arguments in steps() if name == "ENV")
+    assert "PYTHONDONTWRITEBYTECODE=1" in settings
+    assert "MPLCONFIGDIR=/tmp/" in settings
+    page = (REPOSITORY / "docs" / "serve.md").read_text(encoding="utf-8")
+    assert "docker run --rm --read-only --tmpfs /tmp" in page
+
+
 def test_installations_use_the_pinned_versions() -> None:
     installs = [arguments for name, arguments in steps() if name == "RUN" and "pip install" in arguments]
     assert installs

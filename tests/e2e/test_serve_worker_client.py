@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,15 @@ import pytest
 from crnet.demo import DemoResult
 from crnet.errors import FormatError
 from crnet.serve.limits import Limits
-from crnet.serve.worker import OUT_FOLDER, VIDEO_FILE, ScoringJob
+from crnet.serve.worker import (
+    EXPLANATION_TASKS,
+    OUT_FOLDER,
+    PREDICTION_JSON,
+    SCORE_TASKS,
+    SCORES_READY,
+    VIDEO_FILE,
+    ScoringJob,
+)
 from crnet.serve.worker_client import ScoringError, WorkerClient
 
 pytestmark = pytest.mark.slow
@@ -41,20 +50,25 @@ def new_job(limits: Limits | None = None, *, explain: bool = False) -> ScoringJo
 
 
 def score(worker: WorkerClient, folder: Path, job: ScoringJob) -> dict[str, Any]:
-    return asyncio.run(worker.score(folder, job, lambda _: None))
+    """Score the video of a job; return the prediction."""
+    asyncio.run(worker.score(folder, job, lambda _: None))
+    return dict(json.loads((folder / OUT_FOLDER / PREDICTION_JSON).read_text()))
 
 
-def test_progress_precedes_the_result(worker: WorkerClient, demo: DemoResult, tmp_path: Path) -> None:
+def test_progress_comes_first_then_the_scores_then_the_explanation(
+    worker: WorkerClient, demo: DemoResult, tmp_path: Path
+) -> None:
     messages: list[dict[str, Any]] = []
     folder = job_folder(tmp_path / "job", demo.video)
-    result = asyncio.run(worker.score(folder, new_job(explain=True), messages.append))
-    tasks = list(dict.fromkeys(message["task"] for message in messages))
-    assert tasks[:3] == ["checking the file", "reading the video", "scoring"]
-    assert {"heat maps", "report"} <= set(tasks)
-    prediction, explanation = result["prediction"], result["explanation"]
+    asyncio.run(worker.score(folder, new_job(explain=True), messages.append))
+    ready = messages.index(SCORES_READY)
+    before, after = ({message["task"] for message in part} for part in (messages[:ready], messages[ready + 1 :]))
+    assert before == set(SCORE_TASKS)
+    assert set(EXPLANATION_TASKS) <= after
+    prediction = json.loads((folder / OUT_FOLDER / PREDICTION_JSON).read_text())
+    explanation = json.loads((folder / OUT_FOLDER / "explanation.json").read_text())
     for target, target_score in prediction["scores"].items():
-        explained = explanation["base"][target] + sum(explanation["contributions"][target].values())
-        assert explained == pytest.approx(target_score, abs=1e-6)
+        assert sum(explanation["contributions"][target].values()) == pytest.approx(target_score, abs=1e-6)
     assert {"prediction.json", "prediction.csv", "report.html", "overlay.mp4"} <= {
         path.name for path in (folder / OUT_FOLDER).iterdir()
     }
@@ -70,7 +84,7 @@ def test_a_job_that_takes_too_long_is_killed_and_the_next_one_runs(
     with pytest.raises(ScoringError, match=r"took longer than 1 s \(send"):
         score(worker, job_folder(tmp_path / "slow", demo.video), new_job(Limits(max_time_s=1), explain=True))
     assert time.monotonic() - started_s < 30  # unlimited, it takes minutes
-    assert score(worker, job_folder(tmp_path / "next", demo.video), new_job())["prediction"]["error"] is None
+    assert score(worker, job_folder(tmp_path / "next", demo.video), new_job())["error"] is None
 
 
 def test_a_job_that_needs_too_much_memory_fails_and_the_next_one_runs(
@@ -78,7 +92,7 @@ def test_a_job_that_needs_too_much_memory_fails_and_the_next_one_runs(
 ) -> None:
     with pytest.raises(ScoringError, match="needs more memory than the server allows"):
         score(worker, job_folder(tmp_path / "large", demo.video), new_job(Limits(max_memory_mb=20)))
-    assert score(worker, job_folder(tmp_path / "next", demo.video), new_job())["prediction"]["error"] is None
+    assert score(worker, job_folder(tmp_path / "next", demo.video), new_job())["error"] is None
 
 
 def test_a_cancelled_job_leaves_no_process(worker: WorkerClient, demo: DemoResult, tmp_path: Path) -> None:
@@ -94,7 +108,7 @@ def test_a_cancelled_job_leaves_no_process(worker: WorkerClient, demo: DemoResul
         return messages
 
     messages = asyncio.run(cancel())
-    assert messages[-1]["task"] != "report"
+    assert SCORES_READY not in messages
     children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
     assert not children.exists() or children.read_text().strip() == ""
 
@@ -102,7 +116,7 @@ def test_a_cancelled_job_leaves_no_process(worker: WorkerClient, demo: DemoResul
 def test_a_killed_worker_is_restarted(worker: WorkerClient, demo: DemoResult, tmp_path: Path) -> None:
     os.kill(worker.pid, signal.SIGKILL)
     time.sleep(0.2)
-    assert score(worker, job_folder(tmp_path / "next", demo.video), new_job())["prediction"]["error"] is None
+    assert score(worker, job_folder(tmp_path / "next", demo.video), new_job())["error"] is None
 
 
 WHISPER = """
@@ -134,7 +148,7 @@ def test_a_video_without_transcript_goes_to_speech_recognition(
     finally:
         worker.close()
     warning = "the words are from speech recognition (faster-whisper my-model) and may be wrong"
-    assert warning in recognised["prediction"]["warnings"] and warning not in given["prediction"]["warnings"]
+    assert warning in recognised["warnings"] and warning not in given["warnings"]
 
 
 def test_a_missing_encoder_is_named(calibrated: Path) -> None:

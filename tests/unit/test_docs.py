@@ -33,7 +33,12 @@ NAMES_OF_OTHERS = {
         "training80_01",
         "presenter_outdoors",
     ),  # files of data sets
-    *("AppError", "LayerGradientXActivation", "IntegratedGradients", "TreebankWordTokenizer"),  # classes of libraries
+    *(
+        "app_port",
+        "LayerGradientXActivation",
+        "IntegratedGradients",
+        "TreebankWordTokenizer",
+    ),  # settings and classes of others
     *(
         "submit_training",
         "libtorch_cpu",
@@ -65,7 +70,11 @@ def code_spans(text: str) -> list[str]:
 @cache
 def source_words() -> set[str]:
     """Return all words of the source, and the names of all files of the repository that hold code."""
-    files = [*REPOSITORY.glob("benchmarks/**/*.py"), *(REPOSITORY / name for name in ("Makefile", "Dockerfile"))]
+    files = [
+        *REPOSITORY.glob("benchmarks/**/*.py"),
+        *REPOSITORY.glob("examples/*.py"),
+        *(REPOSITORY / name for name in ("Makefile", "Dockerfile")),
+    ]
     files += [path for path in REPOSITORY.glob("src/**/*.*") if path.suffix in (".py", ".html", ".css", ".js")]
     words = set(re.findall(r"\w+", "\n".join(map(read, files))))
     return words | {path.stem for path in (*files, *REPOSITORY.glob("tests/**/*.py"))}

@@ -23,7 +23,7 @@ COMMANDS = {
     "predict": "Score videos with a trained system.",
     "export": "Export a trained system as OpenVINO graphs, also in int8.",
     "explain": "Explain a video's scores, or compute a split's key-point ratio.",
-    "serve": "Serve a web page that scores videos.",
+    "serve": "Serve a REST API and a web page that score videos.",
     "reproduce": "Make the tables and figures of the paper from your own data.",
     "text fetch": "Download and check the published skip-thoughts files.",
     "text train": "Train a skip-thoughts encoder on plain text.",

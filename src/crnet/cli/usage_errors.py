@@ -18,6 +18,7 @@ RENAMED_OPTIONS = {
     "--a-sentence-a-line": "--sentence-per-line",
     "--keep-min": "--keep-minutes",
     "--csv": "--out",
+    "--at-once": "--workers",
 }
 MISSING_TITLE = "Required options"
 WRONG_CHOICE = re.compile(r"^invalid choice (?P<value>.*) for argument '(?P<option>\S+)'.*one of \((?P<choices>.*)\)")

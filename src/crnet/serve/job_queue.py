@@ -1,73 +1,35 @@
-"""Queue of scoring jobs: take a request, wait for a free worker, score the video, publish the result."""
+"""Queue of jobs: first in, first out, scored by one or more workers."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from crnet.serve.jobs import Job, JobRequest
 from crnet.serve.limits import Limits
-from crnet.serve.storage import Storage, display_name
-from crnet.serve.worker import MessageHandler, ScoringJob
+from crnet.serve.problems import ServiceError, not_found
+from crnet.serve.storage import Storage, new_token
+from crnet.serve.worker import BUG, SCORES_READY, ScoringJob
 from crnet.serve.worker_client import ScoringError, WorkerClient
 from crnet.utils.executors import available_cores
 
-POLL_INTERVAL_S = 0.2
-WAITING = "waiting"
+logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class ScoringResult:
-    """Result of one video.
-
-    Attributes:
-        name: Name that the visitor gave the video.
-        prediction: `Prediction.to_dict()`.
-        explanation: Summary of the explanation, if the request included one.
-        token: Name of the folder that holds the files of the result.
-        files: Names of those files.
-    """
-
-    name: str
-    prediction: dict[str, Any]
-    explanation: dict[str, Any] | None
-    token: str
-    files: tuple[str, ...]
-
-    def url(self, name: str) -> str:
-        """Return the address of a file of the result, relative to the page."""
-        return f"results/{self.token}/{name}"
-
-
-@dataclass(frozen=True)
-class ScoringRequest:
-    """Request of a visitor to score one video.
-
-    Attributes:
-        upload: Path of the video as the upload returned it.
-        name: Name that the visitor gave the video.
-        transcript: Spoken words.
-        explain: Also produce heat maps, contributions and the report.
-        keep_upload: Keep the upload so that it can be scored again.
-    """
-
-    upload: str
-    name: str
-    transcript: str
-    explain: bool
-    keep_upload: bool = False
+RETRY_AFTER_S = 10
 
 
 class JobQueue:
-    """First-in, first-out queue of all visitors' videos, served by one or more workers.
+    """All jobs of the service: those that wait, those that run, and those whose result is kept.
 
     Args:
         workers: The processes that score videos.
-        storage: Where uploads and results are.
+        storage: Where videos and results are.
         limits: Limits for one video.
         allow_no_face: As in `Predictor.predict`, for all videos.
     """
@@ -75,79 +37,152 @@ class JobQueue:
     def __init__(
         self, workers: list[WorkerClient], storage: Storage, limits: Limits, *, allow_no_face: bool = False
     ) -> None:
-        self.limits = limits
-        self.allow_no_face = allow_no_face
         self.storage = storage
+        self.limits = limits
         self.system_info = workers[0].system_info
-        self._workers = workers
-        self._idle_workers = list(workers)
-        self._queue: deque[object] = deque()
+        self._allow_no_face = allow_no_face
         self._threads = max(1, available_cores() // len(workers))
+        self._idle_workers = list(workers)
+        self._jobs: dict[str, Job] = {}
+        self._waiting: deque[Job] = deque()
+        self._running: dict[Job, asyncio.Task[None]] = {}
+        self._stopping = False
+        self.on_end: Callable[[Job], None] = lambda _: None
+        """Called with every job that has ended."""
 
-    async def score(self, request: ScoringRequest, on_progress: MessageHandler) -> ScoringResult:
-        """Score one video; cancelling the task leaves the queue and stops the work.
+    @property
+    def waiting(self) -> int:
+        """Number of jobs that wait."""
+        return len(self._waiting)
 
-        Args:
-            request: What to score.
-            on_progress: Called with `{"task", "done", "total", "note"}`; while the job waits, `done` is the number of
-                videos ahead of it.
+    @property
+    def running(self) -> int:
+        """Number of jobs that are scored now."""
+        return len(self._running)
 
-        Raises:
-            ScoringError: The video cannot be scored; the text is for the visitor.
-        """
-        upload = self.storage.upload(request.upload)
-        with self.storage.job_folder(upload, keep_upload=request.keep_upload) as folder:
-            async with self._idle_worker(on_progress) as worker:
-                name = display_name(request.name)
-                job = ScoringJob(
-                    name, request.transcript, request.explain, self.limits, self._threads, self.allow_no_face
-                )
-                output = await worker.score(folder, job, on_progress)
-            return self._publish(folder, name, output)
-
-    def _publish(self, folder: Path, name: str, output: dict[str, Any]) -> ScoringResult:
-        token = self.storage.publish(folder)
-        files = sorted(path.name for path in (self.storage.folder / "results" / token).iterdir())
-        return ScoringResult(name, output["prediction"], output.get("explanation"), token, tuple(files))
-
-    @asynccontextmanager
-    async def _idle_worker(self, on_progress: MessageHandler) -> AsyncIterator[WorkerClient]:
-        """Wait in the queue for an idle worker.
+    def require_space(self) -> None:
+        """Check that another job may join the queue.
 
         Raises:
-            ScoringError: The queue is full.
+            ServiceError: The queue is full, or the service stops.
         """
-        if not self._idle_workers and len(self._queue) >= self.limits.max_waiting:
-            raise ScoringError("the queue is full", remedy="try again in a few minutes")
-        ticket = object()
-        self._queue.append(ticket)
-        reported_ahead = -1
+        if self._stopping:
+            raise ServiceError(503, "stopping", "the server is shutting down", retry_after_s=RETRY_AFTER_S)
+        if not self._idle_workers and len(self._waiting) >= self.limits.max_waiting:
+            raise ServiceError(
+                503,
+                "queue-full",
+                "the queue is full",
+                remedy="try again in a few minutes",
+                retry_after_s=RETRY_AFTER_S,
+            )
+
+    def submit(self, request: JobRequest, video: Path, *, is_upload: bool = True) -> Job:
+        """Put a video in the queue. An upload moves into the job, which deletes it; another file stays in place.
+
+        Raises:
+            ServiceError: The queue is full, or the service stops.
+        """
+        self.require_space()
+        job = Job(new_token(), request)
+        self.storage.new_job(job.id, video, is_upload=is_upload)
+        self._jobs[job.id] = job
+        self._waiting.append(job)
+        self._start_next()
+        return job
+
+    def get(self, job_id: str) -> Job:
+        """Return a job.
+
+        Raises:
+            ServiceError: There is none of this id, or it has expired.
+        """
         try:
-            while self._queue[0] is not ticket or not self._idle_workers:
-                ahead = self._queue.index(ticket) + len(self._workers) - len(self._idle_workers)
-                if ahead != reported_ahead:
-                    reported_ahead = ahead
-                    on_progress({"task": WAITING, "done": ahead, "total": ahead, "note": ""})
-                await asyncio.sleep(POLL_INTERVAL_S)
-            worker = self._idle_workers.pop()
-        finally:
-            self._queue.remove(ticket)
+            return self._jobs[job_id]
+        except KeyError:
+            raise not_found("job") from None
+
+    async def cancel(self, job: Job) -> None:
+        """End a job and delete its video. Scores that are known stay until the job expires."""
+        if job in self._running:
+            task = self._running[job]
+            await asyncio.sleep(0)  # a task that is cancelled before it has begun would not clean up
+            task.cancel()
+            await asyncio.wait([task])
+        elif job in self._waiting:
+            self._waiting.remove(job)
+            self._end(job, "cancelled")
+            self._start_next()
+
+    async def delete(self, job: Job) -> None:
+        """End a job and delete everything that belongs to it."""
+        await self.cancel(job)
+        self.storage.remove_job(job.id)
+        self._jobs.pop(job.id, None)
+
+    def remove_expired(self) -> None:
+        """Delete the results that are older than the limit."""
+        oldest_s = time.time() - 60 * self.limits.keep_minutes
+        for job in [job for job in self._jobs.values() if (job.finished_s or oldest_s) < oldest_s]:
+            self.storage.remove_job(job.id)
+            del self._jobs[job.id]
+
+    async def stop(self, timeout_s: float) -> None:
+        """Accept no more jobs, let those that run finish within the timeout, then cancel the others."""
+        self._stopping = True
+        for job in list(self._waiting):
+            await self.cancel(job)
+        if self._running:
+            await asyncio.wait(list(self._running.values()), timeout=timeout_s)
+        for job in list(self._running):
+            await self.cancel(job)
+
+    def _start_next(self) -> None:
+        while self._idle_workers and self._waiting:
+            job, worker = self._waiting.popleft(), self._idle_workers.pop()
+            job.change(state="running", videos_ahead=0)
+            self._running[job] = asyncio.create_task(self._run(job, worker))
+        for place, job in enumerate(self._waiting):
+            if job.videos_ahead != place + len(self._running):
+                job.change(videos_ahead=place + len(self._running))
+
+    async def _run(self, job: Job, worker: WorkerClient) -> None:
+        """Score the video of a job and end the job, whatever happens."""
+        request = job.request
+        scoring = ScoringJob(
+            request.name, request.transcript, request.explain, self.limits, self._threads, self._allow_no_face
+        )
+        folder = self.storage.job_folder(job.id)
         try:
-            yield worker
+            await worker.score(folder, scoring, lambda message: self._apply(job, message))
+            self._end(job, "done")
+        except ScoringError as error:
+            self._end(job, "failed", str(error))
+        except asyncio.CancelledError:
+            self._end(job, "cancelled")
+        except Exception:
+            logger.exception("unexpected error in a job")
+            self._end(job, "failed", BUG)
         finally:
+            del self._running[job]
             self._idle_workers.append(worker)
+            self._start_next()
 
+    def _apply(self, job: Job, message: Mapping[str, Any]) -> None:
+        if message == SCORES_READY:
+            job.files = self.storage.result_names(job.id)
+        job.apply(message)
 
-async def score_with_progress(
-    job_queue: JobQueue, request: ScoringRequest
-) -> AsyncIterator[dict[str, Any] | ScoringResult]:
-    """Yield the progress messages of `JobQueue.score`, then the result; closing the iterator cancels the job."""
-    messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-    task = asyncio.create_task(job_queue.score(request, messages.put_nowait))
-    task.add_done_callback(lambda _: messages.put_nowait(None))
-    try:
-        while (message := await messages.get()) is not None:
-            yield message
-        yield await task
-    finally:
-        task.cancel()
+    def _end(self, job: Job, state: Any, error: str | None = None) -> None:
+        """Delete the video of a job, and all of it if there is no result; then publish the new state."""
+        if state == "done":
+            job.files = self.storage.result_names(job.id)
+        if job.has_scores:
+            self.storage.keep_results_only(job.id)
+        else:
+            self.storage.remove_job(job.id)
+        job.request = replace(job.request, transcript="")
+        job.finish(state, error)
+        self.on_end(job)
+        seconds = round(time.time() - job.created_s, 2)
+        logger.info("job ended", extra={"fields": {"state": state, "seconds": seconds, "explain": job.request.explain}})

@@ -18,7 +18,8 @@ class Limits:
         max_time_s: Longest time spent on one video; then its process is killed.
         max_memory_mb: Memory that the process of one video may use beyond that of the loaded system.
         max_waiting: Longest queue; further uploads are rejected.
-        keep_minutes: Minutes for which results can be downloaded and an unscored upload is kept.
+        keep_minutes: Minutes for which results can be downloaded.
+        upload_minutes: Minutes in which a video must be uploaded and its job created.
     """
 
     max_upload_mb: int = 100
@@ -27,6 +28,7 @@ class Limits:
     max_memory_mb: int = 4096
     max_waiting: int = 20
     keep_minutes: float = 30.0
+    upload_minutes: float = 10.0
 
     def __post_init__(self) -> None:
         for limit in fields(self):

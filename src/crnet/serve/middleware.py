@@ -1,184 +1,132 @@
-"""ASGI middleware in front of the page: blocks unused routes, bounds request bodies and adds security headers."""
+"""ASGI middleware in front of every route: access, security headers, metrics and the log of requests."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
+import logging
+import time
+from collections.abc import Callable
 
-from starlette.datastructures import MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_CALL_BYTES = 1 << 20  # for every request that is not an upload
-FILE_PREFIX = "/gradio_api/file="
-NO_UPLOAD = "the video is not on the server (send it to /gradio_api/upload first)"
+from crnet.serve.access import Access, AccessPolicy
+from crnet.serve.metrics import Metrics
+from crnet.serve.problems import ServiceError
 
-PATHS = frozenset(
-    {
-        "/",
-        "/config",
-        "/favicon.ico",
-        "/healthz",
-        "/manifest.json",
-        "/robots.txt",
-        "/theme.css",
-        "/gradio_api/app_id",
-        "/gradio_api/cancel",
-        "/gradio_api/info",
-        "/gradio_api/queue/data",
-        "/gradio_api/queue/join",
-        "/gradio_api/reset",
-        "/gradio_api/startup-events",
-        "/gradio_api/theme.css",
-        "/gradio_api/upload",
-        "/gradio_api/upload_progress",
-    }
-)
-PREFIXES = ("/assets/", "/gradio_api/call/", "/gradio_api/heartbeat/", "/results/", "/static/", "/svelte/")
-"""Routes that the page and its API clients use. Gradio has more: proxies to other hosts, development, monitoring."""
+logger = logging.getLogger(__name__)
 
-HEADERS = {
-    # Gradio compiles templates in the browser, hence unsafe-eval. The page loads nothing from other hosts and sends
-    # nothing to them.
-    "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
-        "connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
-        "form-action 'self'; frame-ancestors 'self'"
-    ),
-    "Permissions-Policy": "camera=(self), microphone=(self), geolocation=()",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+KEY_PREFIXES = ("/v1/", "/fragments/", "/metrics")
+"""Routes that need a key, if the service has keys. The page itself then asks for one."""
 
 
 class SecurityMiddleware:
-    """ASGI middleware that refuses what the page does not need.
+    """Refuses what the policy does not allow, and adds the security headers to every answer.
 
     Args:
-        app: The wrapped application.
-        uploads: The only folder from which the page may serve a file.
-        max_upload_request_bytes: Largest body of a request that uploads a video.
+        app: The application.
+        access: Checks requests.
     """
 
-    def __init__(self, app: ASGIApp, uploads: Path, max_upload_request_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
-        self._uploads = uploads
-        self._max_upload_request_bytes = max_upload_request_bytes
+        self._access = access
+        self._headers = security_headers(access.policy)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        send = _with_headers(send)
-        path = scope["path"]
-        if not self._is_allowed_route(path):
-            await PlainTextResponse("not found", 404)(scope, receive, send)
-            return
-        max_bytes = self._max_upload_request_bytes if path == "/gradio_api/upload" else MAX_CALL_BYTES
-        if _content_length(scope) > max_bytes:
-            await PlainTextResponse("the request is too large", 413)(scope, receive, send)
-            return
-        body: Receive = _LimitedBody(receive, max_bytes)
-        if path == "/gradio_api/queue/join" or path.startswith("/gradio_api/call/"):
-            content = await _read_body(body)
-            if not self._references_uploads_only(content):
-                await PlainTextResponse(NO_UPLOAD, 400)(scope, receive, send)
-                return
-            body = _ReplayedBody(content, receive)
-        await self._app(scope, body, send)
-
-    def _references_uploads_only(self, content: bytes) -> bool:
-        """Return whether every file in a call is an upload. Gradio would fetch any other file, from any host."""
+        send = self._with_headers(send)
         try:
-            document = json.loads(content or b"null")
-        except (ValueError, RecursionError):
-            return False
-        return all(self._is_upload(file.get("path")) for file in _file_references(document))
+            self._check(scope)
+        except ServiceError as error:
+            await error.response()(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
-    def _is_upload(self, path: object) -> bool:
-        if not isinstance(path, str):
-            return False
-        file = Path(path)
-        return file.is_absolute() and ".." not in file.parts and file.is_relative_to(self._uploads)
+    def _check(self, scope: Scope) -> None:
+        headers, path = Headers(scope=scope), scope["path"]
+        self._access.check_host(headers)
+        if scope["method"] not in SAFE_METHODS:
+            self._access.check_origin(headers)
+        if path.startswith(KEY_PREFIXES) and scope["method"] != "OPTIONS":
+            self._access.check_key(headers)
+        if path.startswith("/v1/"):
+            self._access.check_rate((scope.get("client") or ("",))[0])
 
-    def _is_allowed_route(self, path: str) -> bool:
-        if path.startswith(FILE_PREFIX):
-            return self._is_upload(unquote(path.removeprefix(FILE_PREFIX)))
-        return path.rstrip("/") in PATHS or path == "/" or path.startswith(PREFIXES)
+    def _with_headers(self, send: Send) -> Send:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        return send_with_headers
 
 
-def _with_headers(send: Send) -> Send:
-    """Wrap `send` so that every response carries `HEADERS`."""
+def security_headers(policy: AccessPolicy) -> dict[str, str]:
+    """Return the headers of every answer that does not set its own.
 
-    async def send_with_headers(message: Message) -> None:
+    The page runs its own script and style files only, loads nothing from other hosts and sends nothing to them.
+    """
+    ancestors = " ".join(policy.frame_ancestors) or "'none'"
+    return {
+        "Content-Security-Policy": (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self' blob:; "
+            f"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors {ancestors}"
+        ),
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Permissions-Policy": "camera=(self), microphone=(self), geolocation=()",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+    }
+
+
+class MetricsMiddleware:
+    """Counts and logs requests by route, never by address: an address holds the id of a job.
+
+    Args:
+        app: The application.
+        metrics: Where requests are counted.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request and count it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started_s = time.perf_counter()
+        status, watched = _watch_status(send)
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            fields = {"method": _method(scope["method"]), "route": route, "status": status()}
+            self._metrics.requests.labels(**fields).inc()
+            ms = round(1000 * (time.perf_counter() - started_s))
+            logger.debug("request", extra={"fields": {**fields, "ms": ms}})
+
+
+def _method(name: str) -> str:
+    """Return the method of a request; clients may send any word, and each would be a new time series."""
+    return name if name in ("GET", "HEAD", "OPTIONS", "POST", "PATCH", "DELETE") else "other"
+
+
+def _watch_status(send: Send) -> tuple[Callable[[], int], Send]:
+    """Return a function that returns the status of the answer (500 if there is none), and the `send` that watches."""
+    seen: list[int] = []
+
+    async def watched(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
+            seen.append(message["status"])
         await send(message)
 
-    return send_with_headers
-
-
-def _content_length(scope: Scope) -> int:
-    """Return the length that the request declares, or 0 if it declares none."""
-    declared = dict(scope["headers"]).get(b"content-length", b"0")
-    return int(declared) if declared.isdigit() else 0
-
-
-def _file_references(document: object) -> Iterator[dict[str, Any]]:
-    """Yield every object in a call, at any depth, that Gradio may treat as a file."""
-    pending = [document]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, dict):
-            if "path" in value or "url" in value:
-                yield value
-            pending += value.values()
-        elif isinstance(value, list):
-            pending += value
-
-
-async def _read_body(receive: Receive) -> bytes:
-    """Return the body of a request, or JSON null if the client disconnects."""
-    chunks = []
-    while (message := await receive())["type"] == "http.request":
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(chunks)
-    return b"null"
-
-
-class _ReplayedBody:
-    """A `receive` that replays a body that has already been read."""
-
-    def __init__(self, content: bytes, receive: Receive) -> None:
-        self._content: bytes | None = content
-        self._receive = receive
-
-    async def __call__(self) -> Message:
-        if self._content is None:
-            return await self._receive()
-        content, self._content = self._content, None
-        return {"type": "http.request", "body": content, "more_body": False}
-
-
-class _LimitedBody:
-    """A `receive` that disconnects as soon as the body exceeds its limit."""
-
-    def __init__(self, receive: Receive, max_bytes: int) -> None:
-        self._receive = receive
-        self._bytes_left = max_bytes
-
-    async def __call__(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._bytes_left -= len(message.get("body", b""))
-            if self._bytes_left < 0:
-                return {"type": "http.disconnect"}
-        return message
+    return lambda: seen[0] if seen else 500, watched

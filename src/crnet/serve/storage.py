@@ -1,44 +1,48 @@
-"""Temporary storage of uploads, jobs and results under random names, removed after a set time."""
+"""Temporary folder of the service: uploads and jobs under random names, removed when the service ends."""
 
 from __future__ import annotations
 
-import os
+import fcntl
 import re
 import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from crnet.errors import StorageError
-from crnet.serve.limits import Limits
 from crnet.serve.worker import OUT_FOLDER, VIDEO_FILE
-from crnet.serve.worker_client import ScoringError
 
 PREFIX = "crnet-serve-"
-UPLOADS, JOBS, RESULTS = "uploads", "jobs", "results"
-TOKEN_BYTES = 16  # long enough that a visitor cannot guess another visitor's folder
-SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp", ".ts")
-OTHER_SUFFIX = ".bin"
+LOCK_FILE = "lock"
+UPLOADS, JOBS = "uploads", "jobs"
+TOKEN_BYTES = 16  # nobody can guess another visitor's upload or job
+START_S = 60.0  # a folder this young without a lock belongs to a service that is starting
 MAX_NAME_LENGTH = 80  # characters of a visitor's file name on the page
-MAX_PENDING_UPLOADS = 10  # total size of unscored uploads, in units of the largest upload
 
-_TOKEN = re.compile(r"[0-9a-f]{32}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}")
 
 
 class Storage:
-    """Temporary folder of this server, readable by its user only and removed when the server ends."""
+    """Temporary folder of this service, readable by its user only.
 
-    def __init__(self, limits: Limits) -> None:
+    The folder holds a lock as long as its service runs, however that ends. The next service removes every folder whose
+    lock is free. Process ids would not do: another process may have got the id of a killed service, and in a
+    container every service has the same one.
+
+    Raises:
+        StorageError: The folder for temporary files is not writable.
+    """
+
+    def __init__(self) -> None:
         _remove_leftovers()
-        self.limits = limits
         try:
-            self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
-            for name in (UPLOADS, JOBS, RESULTS):
-                (self.folder / name).mkdir()
+            self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+            self._lock = (self.folder / LOCK_FILE).open("wb")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.uploads, self._jobs = self.folder / UPLOADS, self.folder / JOBS
+            self.uploads.mkdir()
+            self._jobs.mkdir()
         except OSError as error:
             raise StorageError(
                 f"cannot write: {error.strerror}",
@@ -49,69 +53,50 @@ class Storage:
     def close(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.close()
 
-    def new_upload(self, name: str) -> Path:
-        """Return the path for a new upload. The visitor's file name only decides the suffix.
+    def job_folder(self, job_id: str) -> Path:
+        """Return the folder of a job."""
+        return self._jobs / job_id
 
-        Raises:
-            ScoringError: Too many unscored uploads.
-        """
-        uploads = self.folder / UPLOADS
-        size = sum(file.stat().st_size for file in uploads.glob("*/*"))
-        if size > MAX_PENDING_UPLOADS * self.limits.max_upload_bytes:
-            raise ScoringError("the server has no space for another video", remedy="try again in a few minutes")
-        suffix = Path(name).suffix.lower()
-        folder = uploads / secrets.token_hex(TOKEN_BYTES)
+    def new_job(self, job_id: str, video: Path, *, is_upload: bool) -> None:
+        """Make the folder of a job, with its video as `VIDEO_FILE`; a video of the operator's stays in place."""
+        folder = self.job_folder(job_id)
         folder.mkdir()
-        return folder / f"video{suffix if suffix in SUFFIXES else OTHER_SUFFIX}"
+        if is_upload:
+            video.rename(folder / VIDEO_FILE)
+        else:
+            (folder / VIDEO_FILE).symlink_to(video)
 
-    def upload(self, path: str) -> Path:
-        """Return an uploaded file, given the path that the upload returned.
+    def remove_job(self, job_id: str) -> None:
+        """Remove a job and everything that belongs to it."""
+        shutil.rmtree(self._jobs / job_id, ignore_errors=True)
 
-        Raises:
-            ScoringError: No such upload.
-        """
-        # Rebuild the path from parts that are checked one by one: never open a path that a visitor sends.
-        folder, name = Path(path).parent.name, Path(path).name
-        file = self.folder / UPLOADS / folder / name
-        is_upload = bool(_TOKEN.fullmatch(folder)) and bool(_FILE_NAME.fullmatch(name)) and Path(path) == file
-        if not is_upload or file.is_symlink() or not file.is_file():
-            raise ScoringError("the video is no longer on the server", remedy="send it again")
-        return file
+    def keep_results_only(self, job_id: str) -> None:
+        """Remove the video, the transcript and every other file of a job but those of its result."""
+        for path in (self._jobs / job_id).iterdir():
+            if path.is_dir() and not path.is_symlink():
+                if path.name != OUT_FOLDER:
+                    shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
-    @contextmanager
-    def job_folder(self, upload: Path, *, keep_upload: bool) -> Iterator[Path]:
-        """Provide a temporary folder with an uploaded video as `VIDEO_FILE`; delete the upload too unless kept."""
-        folder = self.folder / JOBS / secrets.token_hex(TOKEN_BYTES)
-        folder.mkdir()
-        try:
-            os.link(upload, folder / VIDEO_FILE)
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            if not keep_upload:
-                shutil.rmtree(upload.parent, ignore_errors=True)
+    def result_names(self, job_id: str) -> tuple[str, ...]:
+        """Return the names of the files of a result."""
+        folder = self._jobs / job_id / OUT_FOLDER
+        return tuple(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else ()
 
-    def publish(self, job_folder: Path) -> str:
-        """Move the files of a finished job to where the visitor can download them; return their folder's token."""
-        token = secrets.token_hex(TOKEN_BYTES)
-        (job_folder / OUT_FOLDER).rename(self.folder / RESULTS / token)
-        return token
-
-    def result(self, token: str, name: str) -> Path | None:
-        """Return a file of a result, or None if it does not exist."""
-        if not _TOKEN.fullmatch(token) or not _FILE_NAME.fullmatch(name):
+    def result_file(self, job_id: str, name: str) -> Path | None:
+        """Return a file of a result, or None if there is none of this name."""
+        if not _FILE_NAME.fullmatch(name):
             return None
-        path = self.folder / RESULTS / token / name
+        path = self._jobs / job_id / OUT_FOLDER / name
         return path if path.is_file() and not path.is_symlink() else None
 
-    def remove_expired(self) -> None:
-        """Remove unscored uploads and results that are older than the limit."""
-        oldest_s = time.time() - 60 * self.limits.keep_minutes
-        for kind in (UPLOADS, RESULTS):
-            for folder in (self.folder / kind).iterdir():
-                if folder.stat().st_mtime < oldest_s:
-                    shutil.rmtree(folder, ignore_errors=True)
+
+def new_token() -> str:
+    """Return a random name that cannot be guessed."""
+    return secrets.token_hex(TOKEN_BYTES)
 
 
 def display_name(name: str) -> str:
@@ -122,19 +107,28 @@ def display_name(name: str) -> str:
 
 
 def _remove_leftovers() -> None:
-    """Remove the folders of servers that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
-        pid = folder.name.removeprefix(PREFIX).split("-")[0]
-        # In a container every server has the same process id.
-        if pid.isdecimal() and (int(pid) == os.getpid() or not _is_running(int(pid))):
-            shutil.rmtree(folder, ignore_errors=True)
+    """Remove the folders of services that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            if not _is_in_use(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # another user's folder, or one that another service has just removed
+            continue
 
 
-def _is_running(pid: int) -> bool:
+def _is_in_use(folder: Path) -> bool:
+    """Return whether the service of a folder runs.
+
+    Raises:
+        OSError: The folder is not ours.
+    """
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+        lock = (folder / LOCK_FILE).open("rb")
+    except FileNotFoundError:
+        return time.time() - folder.stat().st_mtime < START_S
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

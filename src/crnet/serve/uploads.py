@@ -1,114 +1,174 @@
-"""Reception of uploads: one file within the size limit, saved under a random name, with progress for the browser."""
+"""Uploads: each arrives in one or several chunks, can be resumed, and counts against the quota from its first byte."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-import shutil
+import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from fastapi import Request
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
-from starlette.requests import ClientDisconnect
-from starlette.types import Message
+from crnet.serve.limits import Limits
+from crnet.serve.problems import ServiceError, not_found
+from crnet.serve.storage import Storage, display_name, new_token
+from crnet.utils.job_limits import BYTES_PER_MB
 
-from crnet.serve.storage import Storage
-from crnet.serve.worker_client import ScoringError
-from crnet.utils.files import CHUNK_BYTES
+CHUNK_TIMEOUT_S = 60.0  # for one request; a slow client sends smaller chunks
+MAX_PENDING_UPLOADS = 10  # total size of uploads without a job, in units of the largest upload
+SMALLEST_SHARE_BYTES = BYTES_PER_MB  # of the quota, so that many empty uploads exhaust it too
+RETRY_AFTER_S = 30
 
-FORM_FIELD = "files"
-PROGRESS_TIMEOUT_S = 10.0
-ONE_FILE = f"send one file in the form field '{FORM_FIELD}'"
 
-_NAME = re.compile(rb'filename="([^"]*)"')
+@dataclass(eq=False)
+class Upload:
+    """A video that arrives or waits for its job.
 
-Steps = asyncio.Queue[tuple[str, int] | None]
-"""File name and bytes of each received chunk; None at the end."""
+    Attributes:
+        id: Its name in the API.
+        name: Name that the visitor gave the video, for display.
+        size_bytes: Size of the whole file.
+        path: The file.
+        received_bytes: How much has arrived.
+        created_s: When it was created, on the monotonic clock.
+        is_receiving: A request is writing to it.
+    """
+
+    id: str
+    name: str
+    size_bytes: int
+    path: Path
+    received_bytes: int = 0
+    created_s: float = field(default_factory=time.monotonic)
+    is_receiving: bool = False
 
 
 class Uploads:
-    """Uploads in progress.
+    """The uploads that have no job yet.
 
     Args:
         storage: Where the files go.
+        limits: Size and time limits.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, limits: Limits) -> None:
         self._storage = storage
-        self._steps: dict[str, Steps] = {}
+        self._limits = limits
+        self._uploads: dict[str, Upload] = {}
 
-    async def receive(self, request: Request, upload_id: str | None) -> Path:
-        """Write the one video of a request to a file.
+    def __len__(self) -> int:
+        return len(self._uploads)
 
-        Args:
-            request: A multipart form with the file.
-            upload_id: The id with which the browser requests progress.
+    @property
+    def reserved_bytes(self) -> int:
+        """Space that the uploads may take, whether or not their bytes have arrived."""
+        return sum(max(upload.size_bytes, SMALLEST_SHARE_BYTES) for upload in self._uploads.values())
+
+    def create(self, name: str, size_bytes: int) -> Upload:
+        """Reserve the space of an upload.
 
         Raises:
-            ScoringError: No file, several files, or too large a file.
+            ServiceError: It is too large, or the quota is exhausted.
         """
-        steps = None if upload_id is None else self._steps.setdefault(upload_id, asyncio.Queue())
+        if size_bytes > self._limits.max_upload_bytes:
+            raise ServiceError(
+                413,
+                "too-large",
+                f"the file is larger than {self._limits.max_upload_mb} MB",
+                remedy="send a smaller file",
+            )
+        quota_bytes = MAX_PENDING_UPLOADS * self._limits.max_upload_bytes
+        if self.reserved_bytes + max(size_bytes, SMALLEST_SHARE_BYTES) > quota_bytes:
+            raise _no_space()
+        token = new_token()
+        upload = Upload(token, display_name(name), size_bytes, self._storage.uploads / token)
         try:
-            async with Request(request.scope, _CountingReceive(request, steps)).form(max_files=1, max_fields=8) as form:
-                sent = form.get(FORM_FIELD)
-                if not isinstance(sent, UploadFile):
-                    raise ScoringError("no video in the request", remedy=ONE_FILE)
-                if (sent.size or 0) > self._storage.limits.max_upload_bytes:
-                    raise self._too_large()
-                path = self._storage.new_upload(sent.filename or "")
-                with path.open("xb") as file:
-                    await asyncio.to_thread(shutil.copyfileobj, sent.file, file, CHUNK_BYTES)
-                return path
-        except ClientDisconnect as error:  # the middleware has cut the body off, or the visitor has gone
-            raise self._too_large() from error
-        except (HTTPException, MultiPartException) as error:
-            raise ScoringError("the request must contain exactly one file", remedy=ONE_FILE) from error
-        except OSError as error:
-            raise ScoringError("the server has no space for this video", remedy="try again later") from error
-        finally:
-            if steps is not None and upload_id is not None:
-                steps.put_nowait(None)
-                self._steps.pop(upload_id, None)
+            upload.path.touch()
+        except OSError:
+            raise _no_space() from None
+        self._uploads[token] = upload
+        return upload
 
-    def _too_large(self) -> ScoringError:
-        max_mb = self._storage.limits.max_upload_mb
-        return ScoringError(f"the file is larger than {max_mb} MB", remedy="send a smaller file")
+    def get(self, upload_id: str) -> Upload:
+        """Return an upload.
 
-    async def progress(self, upload_id: str) -> AsyncIterator[str]:
-        """Yield the server-sent events of an upload, in the form that Gradio's upload bar reads."""
-        steps = self._steps.setdefault(upload_id, asyncio.Queue())
+        Raises:
+            ServiceError: There is none of this id.
+        """
         try:
-            while (step := await asyncio.wait_for(steps.get(), PROGRESS_TIMEOUT_S)) is not None:
-                name, received_bytes = step
-                yield _event({"msg": "update", "orig_name": name, "chunk_size": received_bytes})
+            return self._uploads[upload_id]
+        except KeyError:
+            raise not_found("upload") from None
+
+    async def append(self, upload_id: str, offset: int, chunks: AsyncIterator[bytes]) -> Upload:
+        """Append the body of a request. What has arrived stays, also if the client goes away in the middle.
+
+        Args:
+            upload_id: The upload.
+            offset: Position of the first byte in the file; it must be the number of bytes that have arrived.
+            chunks: The bytes.
+
+        Raises:
+            ServiceError: Wrong offset, too many bytes, too slow, or no such upload.
+        """
+        upload = self.get(upload_id)
+        if upload.is_receiving:
+            raise ServiceError(409, "busy", "another request is sending this upload", remedy="wait for it")
+        if offset != upload.received_bytes:
+            raise ServiceError(
+                409, "wrong-offset", f"{upload.received_bytes} bytes have arrived", remedy="continue from there"
+            )
+        upload.is_receiving = True
+        try:
+            async with asyncio.timeout(CHUNK_TIMEOUT_S):
+                with upload.path.open("ab") as file:
+                    async for chunk in chunks:
+                        if upload.received_bytes + len(chunk) > upload.size_bytes:
+                            raise ServiceError(413, "too-large", f"the upload has more than {upload.size_bytes} bytes")
+                        self.get(upload_id)  # it may have expired or been deleted
+                        file.write(chunk)
+                        upload.received_bytes += len(chunk)
         except TimeoutError:
-            pass
+            raise ServiceError(408, "too-slow", "the upload is too slow", remedy="send smaller chunks") from None
+        except OSError:
+            self.delete(upload_id)
+            raise _no_space() from None
         finally:
-            self._steps.pop(upload_id, None)
-        yield _event({"msg": "done"})
+            upload.is_receiving = False
+        return upload
+
+    def take(self, upload_id: str) -> Upload:
+        """Hand a complete upload over to its job.
+
+        Raises:
+            ServiceError: It is incomplete, or there is none of this id.
+        """
+        upload = self.get(upload_id)
+        if upload.is_receiving or upload.received_bytes < upload.size_bytes:
+            missing = upload.size_bytes - upload.received_bytes
+            raise ServiceError(409, "incomplete", f"{missing} bytes of the video have not arrived", remedy="send them")
+        return self._uploads.pop(upload_id)
+
+    def delete(self, upload_id: str) -> None:
+        """Delete an upload.
+
+        Raises:
+            ServiceError: There is none of this id.
+        """
+        self.get(upload_id).path.unlink(missing_ok=True)
+        del self._uploads[upload_id]
+
+    def remove_expired(self) -> None:
+        """Delete the uploads that did not become jobs in time."""
+        oldest_s = time.monotonic() - 60 * self._limits.upload_minutes
+        for upload in [upload for upload in self._uploads.values() if upload.created_s < oldest_s]:
+            self.delete(upload.id)
 
 
-def _event(document: dict[str, object]) -> str:
-    return f"data: {json.dumps(document)}\n\n"
-
-
-class _CountingReceive:
-    """A `receive` that records how many bytes have arrived."""
-
-    def __init__(self, request: Request, steps: Steps | None) -> None:
-        self._request = request
-        self._steps = steps
-        self._name = ""
-
-    async def __call__(self) -> Message:
-        message = await self._request.receive()
-        body = message.get("body", b"")
-        if self._steps is not None and body:
-            if not self._name and (match := _NAME.search(body)):
-                self._name = match[1].decode(errors="replace")
-            self._steps.put_nowait((self._name, len(body)))
-        return message
+def _no_space() -> ServiceError:
+    return ServiceError(
+        503,
+        "no-space",
+        "the server has no space for another video",
+        remedy="try again in a few minutes",
+        retry_after_s=RETRY_AFTER_S,
+    )

@@ -32,8 +32,8 @@ from crnet.utils.job_limits import BYTES_PER_MB
 from crnet.utils.process_pool import end_at_hangup
 
 if TYPE_CHECKING:
-    from crnet.explain.explain import VideoExplanation
     from crnet.predict import Predictor
+    from crnet.types import Prediction
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,12 @@ MAX_RESULT_BYTES = 512 * BYTES_PER_MB
 PROGRESS_INTERVAL_S = 0.1
 EXPLAINING = "explaining"  # `crnet.explain.explain.TASK`; importing it here would load PyTorch into the server
 MAX_NAME_LENGTH = 60
+OVERLAY_TARGET = "interview"  # the target that the overlay video shows
+SCORES_READY = {"scores": "ready"}  # the message between the scores and the explanation
+CHECKING, READING = "checking the file", "reading the video"
+SCORE_TASKS = (CHECKING, READING, "scoring")
+EXPLANATION_TASKS = ("heat maps", "words", "sound", "windows", "pictures", "overlay video", "report")
+"""The tasks of a job in order: those before the scores, and those of the explanation."""
 
 OUT_OF_MEMORY = "scoring this video needs more memory than the server allows"
 # Phrases that torch, oneDNN, C++, FFmpeg and Linux use when memory runs out.
@@ -195,8 +201,8 @@ def run_job(predictor: Predictor, folder: Path, send: MessageHandler) -> bool:
     job = ScoringJob.read(folder)
     try:
         limit_resources(job.limits, job.threads)
-        predictor.networks.threads = job.threads
-        send({"result": score(predictor, folder, job, ThrottledProgress(send))})
+        score(predictor, folder, job, send)
+        send({"result": "done"})
         return True
     except CrnetError as error:
         send({"error": public_message(error)})
@@ -218,70 +224,71 @@ def public_message(error: CrnetError) -> str:
     return error.reason if error.remedy is None else f"{error.reason} ({error.remedy})"
 
 
-def score(predictor: Predictor, folder: Path, job: ScoringJob, progress: ThrottledProgress) -> dict[str, Any]:
+def score(predictor: Predictor, folder: Path, job: ScoringJob, send: MessageHandler) -> None:
     """Score the video of a job and write the files of the result to `OUT_FOLDER`.
 
-    Returns:
-        `prediction`, the document that `crnet predict --json` prints, and `explanation` (see `_summary`) or None.
+    `send` gets the progress, and `SCORES_READY` once the files of the scores exist; those of the explanation follow.
 
     Raises:
         MediaError: The file is not a video, or the video is too long.
     """
     from crnet.explain.explain import explain_video
-    from crnet.report.prediction_csv import open_prediction_csv
     from crnet.report.video_report import write_video_report
 
-    out = folder / OUT_FOLDER
-    out.mkdir()
+    predictor.networks.threads = job.threads
+    out, progress = Path(OUT_FOLDER), ThrottledProgress(send)
     # Reports contain the path of their video; a relative path reveals nothing about this machine.
     video = Path(safe_file_name(job.name))
-    (folder / VIDEO_FILE).rename(folder / video)
     os.chdir(folder)
+    out.mkdir()
+    Path(VIDEO_FILE).rename(video)
     _check_duration(video, job.limits, progress)
     transcript = _transcript_file(job.transcript)
-    explanation = None
+
+    def publish(prediction: Prediction) -> None:
+        _write_scores(replace(prediction, clip=job.name), out)
+        send(SCORES_READY)
+
     if job.explain:
         explained = explain_video(
-            predictor, video, transcript=transcript, allow_no_face=job.allow_no_face, progress=progress
+            predictor,
+            video,
+            transcript=transcript,
+            target=OVERLAY_TARGET,
+            allow_no_face=job.allow_no_face,
+            progress=progress,
+            on_scores=publish,
         )
         write_video_report(explained, video, predictor.bundle, out, progress)
-        prediction, explanation = explained.prediction, _summary(explained)
     else:
-        progress("reading and scoring the video", 0, 1)
-        prediction = predictor.predict(video, transcript, allow_no_face=job.allow_no_face)
-    prediction = replace(prediction, clip=job.name)
+        progress(READING, 0, 1)
+        publish(predictor.predict(video, transcript, allow_no_face=job.allow_no_face))
+
+
+def _write_scores(prediction: Prediction, out: Path) -> None:
+    from crnet.report.prediction_csv import open_prediction_csv
+
     write_json(out / PREDICTION_JSON, prediction.to_dict())
     with open_prediction_csv(out / PREDICTION_CSV) as write:
         write(prediction)
-    return {"prediction": prediction.to_dict(), "explanation": explanation}
 
 
 def _check_duration(video: Path, limits: Limits, progress: ThrottledProgress) -> None:
     from crnet.media.video import probe
 
-    progress("checking the file", 0, 1)
+    progress(CHECKING, 0, 1)
     duration_s = probe(video).duration_s
     if duration_s > limits.max_duration_s:
         raise MediaError(
             f"the video is {duration_s:.0f} s long; this server accepts at most {limits.max_duration_s:.0f} s",
             remedy="shorten it",
         )
-    progress("checking the file", 1, 1, f"{duration_s:.1f} s of video")
+    progress(CHECKING, 1, 1, f"{duration_s:.1f} s of video")
 
 
 def safe_file_name(name: str) -> str:
     """Return a visitor's name for a video as a file name that no program mistakes for an option, path or URL."""
     return "video_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in Path(name).stem)[:MAX_NAME_LENGTH]
-
-
-def _summary(explained: VideoExplanation) -> dict[str, Any]:
-    """Return what the page displays of an explanation: base, contributions by target and stream, main target."""
-    contributions = explained.contributions
-    return {
-        "base": dict(contributions.base),
-        "contributions": {target: dict(streams) for target, streams in contributions.streams.items()},
-        "target": explained.target,
-    }
 
 
 def _transcript_file(text: str) -> Path | None:

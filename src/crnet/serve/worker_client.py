@@ -86,16 +86,13 @@ class WorkerClient:
             self._process.wait()
         self._lifeline.close()
 
-    async def score(self, folder: Path, job: ScoringJob, on_progress: MessageHandler) -> dict[str, Any]:
+    async def score(self, folder: Path, job: ScoringJob, on_progress: MessageHandler) -> None:
         """Score the video in a job folder; cancelling the task kills the process that scores it.
 
         Args:
             folder: Holds the video as `VIDEO_FILE`; the files of the result go to its `OUT_FOLDER`.
             job: What to do with the video.
-            on_progress: Called with `{"task", "done", "total", "note"}` as the work advances.
-
-        Returns:
-            The return value of `crnet.serve.worker.score`.
+            on_progress: Called with `{"task", "done", "total", "note"}` as the work advances, and with `SCORES_READY`.
 
         Raises:
             ScoringError: The video cannot be scored; the text is for the visitor.
@@ -121,7 +118,7 @@ class WorkerClient:
         finally:
             # Also after the visitor has gone: the next job must not wait for this one.
             await child.end()
-        return child.result()
+        child.check()
 
     async def _send(self, folder: Path, pipe: int) -> None:
         try:
@@ -145,7 +142,7 @@ class _ChildProcess:
         self._pid: int | None = None
         self._exit_code: int | None = None
         self._ending = False
-        self._result: dict[str, Any] | None = None
+        self._done = False
         self._error: str | None = None
 
     async def listen(self) -> None:
@@ -163,8 +160,8 @@ class _ChildProcess:
                     self._kill()
             case {"exit": exit_code}:
                 self._pid, self._exit_code = None, exit_code
-            case {"result": result}:
-                self._result = result
+            case {"result": _}:
+                self._done = True
             case {"error": sentence}:
                 self._error = sentence
             case _:
@@ -182,16 +179,16 @@ class _ChildProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGKILL)
 
-    def result(self) -> dict[str, Any]:
-        """Return the result.
+    def check(self) -> None:
+        """Check that the process has done its job.
 
         Raises:
-            ScoringError: The process ended without one.
+            ScoringError: It has not.
         """
         if self._error is not None:
             raise ScoringError(self._error)
-        if self._result is not None:
-            return self._result
+        if self._done:
+            return
         logger.warning("a scoring process ended with code %s and no result", self._exit_code)
         if self._exit_code in (-signal.SIGKILL, -signal.SIGXCPU):
             raise ScoringError(OUT_OF_MEMORY, remedy=OUT_OF_MEMORY_REMEDY)

@@ -1,134 +1,183 @@
-"""Tests of the job queue: order, limits, cancellation, cleanup."""
+"""Tests of the job queue: order, cancellation, cleanup, stopping."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from serve_fakes import FakeWorkerClient
 
-from crnet.serve.job_queue import WAITING, JobQueue, ScoringRequest, ScoringResult, score_with_progress
+from crnet.serve.job_queue import JobQueue
+from crnet.serve.jobs import Job, JobRequest
 from crnet.serve.limits import Limits
-from crnet.serve.storage import JOBS, UPLOADS, Storage
-from crnet.serve.worker_client import ScoringError
+from crnet.serve.problems import ServiceError
+from crnet.serve.storage import Storage
+from crnet.serve.worker import BUG
+
+Submit = Callable[..., Job]
 
 
-@pytest.fixture
-def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    storage = Storage(Limits())
-    yield storage
-    storage.close()
+def run(
+    storage: Storage, scenario: Callable[[JobQueue, Submit], Awaitable[None]], *workers: FakeWorkerClient, **limits: Any
+) -> None:
+    """Run a scenario with a queue and a function that puts a video in it."""
+
+    async def main() -> None:
+        queue = JobQueue(list(workers) or [FakeWorkerClient()], storage, Limits(**limits))  # type: ignore[arg-type]
+
+        def submit(name: str = "talk.mp4", content: bytes = b"video", *, explain: bool = False) -> Job:
+            video = storage.uploads / name
+            video.write_bytes(content)
+            return queue.submit(JobRequest(name, "words", explain), video)
+
+        await scenario(queue, submit)
+
+    asyncio.run(main())
 
 
-def new_request(storage: Storage, name: str, content: bytes = b"video", *, keep: bool = False) -> ScoringRequest:
-    path = storage.new_upload(name)
-    path.write_bytes(content)
-    return ScoringRequest(str(path), name, "words", explain=False, keep_upload=keep)
+async def ended(job: Job) -> Job:
+    async for _ in job.updates():
+        pass
+    return job
 
 
-def new_queue(storage: Storage, workers: int = 1, *, max_waiting: int = 20, seconds: float = 0.05) -> JobQueue:
-    clients = [FakeWorkerClient(seconds) for _ in range(workers)]
-    return JobQueue(clients, storage, Limits(max_waiting=max_waiting))  # type: ignore[arg-type]
+def test_jobs_run_in_order(storage: Storage) -> None:
+    worker = FakeWorkerClient()
 
+    async def scenario(queue: JobQueue, submit: Submit) -> None:
+        for job in [submit(f"{number}.mp4") for number in range(3)]:
+            await ended(job)
 
-async def all_messages(job_queue: JobQueue, request: ScoringRequest) -> list[dict[str, Any] | ScoringResult]:
-    return [message async for message in score_with_progress(job_queue, request)]
-
-
-def score_at_once(job_queue: JobQueue, storage: Storage, count: int) -> list[list[dict[str, Any] | ScoringResult]]:
-    async def run() -> list[list[dict[str, Any] | ScoringResult]]:
-        requests = [new_request(storage, f"{n}.mp4") for n in range(count)]
-        return list(await asyncio.gather(*(all_messages(job_queue, request) for request in requests)))
-
-    return asyncio.run(run())
-
-
-def test_progress_precedes_the_result_and_the_video_is_deleted(storage: Storage) -> None:
-    messages = asyncio.run(all_messages(new_queue(storage), new_request(storage, "/home/me/talk.mp4")))
-    result = messages[-1]
-    assert isinstance(result, ScoringResult)
-    assert result.name == "talk.mp4"
-    assert result.files == ("prediction.json", "report.html")
-    assert storage.result(result.token, "report.html") is not None
-    assert [m["task"] for m in messages[:-1] if isinstance(m, dict)] == ["scoring"]
-    assert not list((storage.folder / UPLOADS).iterdir())
-    assert not list((storage.folder / JOBS).iterdir())
-
-
-def test_jobs_run_in_order_and_report_how_many_videos_are_ahead(storage: Storage) -> None:
-    job_queue = new_queue(storage)
-    first, second, third = score_at_once(job_queue, storage, 3)
-    assert [m["done"] for m in first if isinstance(m, dict) and m["task"] == WAITING] == []
-    assert [m["done"] for m in second if isinstance(m, dict) and m["task"] == WAITING] == [1]
-    assert [m["done"] for m in third if isinstance(m, dict) and m["task"] == WAITING][:1] == [2]
-    worker: Any = job_queue._workers[0]
+    run(storage, scenario, worker)
     assert [job.name for job in worker.jobs] == ["0.mp4", "1.mp4", "2.mp4"]
+
+
+def test_each_worker_scores_one_video_at_the_same_time(storage: Storage) -> None:
+    async def scenario(queue: JobQueue, submit: Submit) -> None:
+        jobs = [submit(f"{number}.mp4") for number in range(3)]
+        assert [job.state for job in jobs] == ["running", "running", "queued"]
+        assert (queue.running, queue.waiting) == (2, 1)
+        for job in jobs:
+            await ended(job)
+        assert (queue.running, queue.waiting) == (0, 0)
+
+    run(storage, scenario, FakeWorkerClient(), FakeWorkerClient())
 
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_the_server_decides_whether_videos_without_a_face_are_scored(storage: Storage, allowed: bool) -> None:
-    job_queue = JobQueue([FakeWorkerClient()], storage, Limits(), allow_no_face=allowed)  # type: ignore[list-item]
-    asyncio.run(all_messages(job_queue, new_request(storage, "a.mp4")))
-    worker: Any = job_queue._workers[0]
+    worker = FakeWorkerClient()
+
+    async def scenario(_: JobQueue, __: Submit) -> None:
+        queue = JobQueue([worker], storage, Limits(), allow_no_face=allowed)  # type: ignore[list-item]
+        (storage.uploads / "a").touch()
+        await ended(queue.submit(JobRequest("a", "", False), storage.uploads / "a"))
+
+    run(storage, scenario)
     assert [job.allow_no_face for job in worker.jobs] == [allowed]
 
 
-def test_each_worker_scores_one_video_at_the_same_time(storage: Storage) -> None:
-    for messages in score_at_once(new_queue(storage, workers=2), storage, 2):
-        assert WAITING not in [m["task"] for m in messages if isinstance(m, dict)]
+def test_an_unexpected_error_ends_its_job_only(storage: Storage) -> None:
+    async def scenario(queue: JobQueue, submit: Submit) -> None:
+        broken = submit()
+        (storage.job_folder(broken.id) / "video").unlink()
+        assert ((await ended(broken)).state, broken.error) == ("failed", BUG)
+        assert (await ended(submit())).state == "done"
+
+    run(storage, scenario)
 
 
-def test_a_full_queue_rejects_requests(storage: Storage) -> None:
-    job_queue = new_queue(storage, max_waiting=1)
+def test_the_transcript_is_forgotten_with_the_video(storage: Storage) -> None:
+    async def scenario(queue: JobQueue, submit: Submit) -> None:
+        job = await ended(submit())
+        assert job.request.transcript == ""
 
-    async def three() -> list[Any]:
-        scoring = (all_messages(job_queue, new_request(storage, f"{n}.mp4")) for n in range(3))
-        return list(await asyncio.gather(*scoring, return_exceptions=True))
-
-    first, second, third = asyncio.run(three())
-    assert isinstance(first[-1], ScoringResult)
-    assert isinstance(second[-1], ScoringResult)
-    assert isinstance(third, ScoringError)
-    assert "the queue is full" in str(third)
-    assert not list((storage.folder / UPLOADS).iterdir())
+    run(storage, scenario)
 
 
-def test_a_bad_video_fails_with_a_reason_and_is_deleted(storage: Storage) -> None:
-    job_queue = new_queue(storage)
-    with pytest.raises(ScoringError, match="not a video"):
-        asyncio.run(all_messages(job_queue, new_request(storage, "talk.mp4", b"bad")))
-    assert not list((storage.folder / UPLOADS).iterdir())
-    assert isinstance(asyncio.run(all_messages(job_queue, new_request(storage, "talk.mp4")))[-1], ScoringResult)
+def test_results_expire(storage: Storage) -> None:
+    async def scenario(queue: JobQueue, submit: Submit) -> None:
+        old, new = await ended(submit()), await ended(submit())
+        assert old.finished_s is not None
+        old.finished_s -= 61
+        queue.remove_expired()
+        assert queue.get(new.id) is new
+        with pytest.raises(ServiceError, match="expired"):
+            queue.get(old.id)
+        assert not storage.job_folder(old.id).exists()
+
+    run(storage, scenario, keep_minutes=1)
 
 
-def test_a_visitor_who_leaves_frees_the_place_in_the_queue(storage: Storage) -> None:
-    job_queue = new_queue(storage, seconds=30)
-    worker: Any = job_queue._workers[0]
+def test_a_stop_waits_for_running_jobs_and_refuses_new_ones(storage: Storage) -> None:
+    async def scenario(queue: JobQueue, submit: Submit) -> None:
+        running, waiting = submit("a"), submit("b")
+        stop = asyncio.create_task(queue.stop(30))
+        await asyncio.sleep(0)
+        with pytest.raises(ServiceError, match="shutting down"):
+            submit("c")
+        await stop
+        assert (running.state, waiting.state) == ("done", "cancelled")
 
-    async def leave() -> list[Any]:
-        running = score_with_progress(job_queue, new_request(storage, "running.mp4"))
-        assert (await anext(running))["task"] == "scoring"  # type: ignore[index]
-        waiting = score_with_progress(job_queue, new_request(storage, "waiting.mp4"))
-        assert (await anext(waiting))["task"] == WAITING  # type: ignore[index]
-        await waiting.aclose()  # type: ignore[attr-defined]
-        await running.aclose()  # type: ignore[attr-defined]
-        await asyncio.sleep(0.3)
-        worker.seconds = 0
-        return await all_messages(job_queue, new_request(storage, "next.mp4"))
+    run(storage, scenario, FakeWorkerClient(seconds=0.02))
 
-    messages = asyncio.run(leave())
-    assert isinstance(messages[-1], ScoringResult)
-    assert [job.name for job in worker.jobs] == ["running.mp4", "next.mp4"]
+
+def test_a_stop_cancels_what_takes_too_long(storage: Storage) -> None:
+    worker = FakeWorkerClient(seconds=60)
+
+    async def scenario(queue: JobQueue, submit: Submit) -> None:
+        job = submit()
+        await queue.stop(0.01)
+        assert (job.state, job.has_scores) == ("cancelled", True)
+
+    run(storage, scenario, worker)
     assert worker.cancelled == 1
-    assert not list((storage.folder / JOBS).iterdir())
-    assert not list((storage.folder / UPLOADS).iterdir())
 
 
-def test_a_kept_video_can_be_scored_again(storage: Storage) -> None:
-    job_queue, request = new_queue(storage), new_request(storage, "talk.mp4", keep=True)
-    for _ in range(2):
-        assert isinstance(asyncio.run(all_messages(job_queue, request))[-1], ScoringResult)
+def test_a_follower_sees_the_end_even_if_many_changes_were_merged(storage: Storage) -> None:
+    async def scenario(queue: JobQueue, submit: Submit) -> None:
+        job, seen = Job("0", JobRequest("a", "", True)), []
+
+        async def follow() -> None:
+            async for _ in job.updates():
+                seen.append(job.state)
+
+        follower = asyncio.create_task(follow())
+        await asyncio.sleep(0)
+        job.change(state="running")
+        for done in range(5):
+            job.apply({"task": "heat maps", "done": done, "total": 5, "note": ""})
+        job.finish("done")
+        await asyncio.wait_for(follower, 5)
+        assert seen == ["queued", "done"]
+
+    run(storage, scenario)
+
+
+def test_progress_counts_the_tasks_before_and_after_the_scores() -> None:
+    job = Job("0", JobRequest("a", "", True))
+    job.apply({"task": "reading the video", "done": 1, "total": 2, "note": "half"})
+    assert (job.score_progress, job.task, job.note) == (
+        pytest.approx(0.5),
+        "reading the video",
+        "half",
+    )  # (1 + 1/2) / 3
+    job.apply({"scores": "ready"})
+    job.apply({"task": "words", "done": 0, "total": 1, "note": ""})
+    job.apply({"task": "measuring the effect of each word", "done": 3, "total": 4, "note": ""})  # a step of the words
+    assert (job.task, job.explanation_progress) == ("words", pytest.approx(1.75 / 7))
+    job.apply({"task": "report", "done": 0, "total": 1, "note": ""})
+    assert (job.score_progress, job.explanation_progress) == (1, pytest.approx(6 / 7))
+
+
+def test_the_folder_of_a_failed_job_is_deleted(storage: Storage) -> None:
+    async def scenario(queue: JobQueue, submit: Submit) -> None:
+        job = await ended(submit(content=b"bad"))
+        assert job.error == "not a video (try another)"
+        assert not storage.job_folder(job.id).exists()
+
+    run(storage, scenario)
+    assert not Path(storage.folder / "jobs").is_file()

@@ -1,10 +1,12 @@
-"""Tests of the temporary storage: random names, isolation, removal."""
+"""Tests of the temporary storage: isolation, removal, leftovers of killed services."""
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,118 +14,93 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crnet.errors import ConfigError
-from crnet.serve.limits import BYTES_PER_MB, Limits
-from crnet.serve.storage import MAX_NAME_LENGTH, RESULTS, UPLOADS, Storage, display_name
+from crnet.serve.limits import Limits
+from crnet.serve.storage import MAX_NAME_LENGTH, PREFIX, START_S, Storage, display_name, new_token
 from crnet.serve.worker import OUT_FOLDER, VIDEO_FILE, safe_file_name
-from crnet.serve.worker_client import ScoringError
 
 
-@pytest.fixture
-def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    storage = Storage(Limits(max_upload_mb=1, keep_minutes=1))
-    yield storage
-    storage.close()
-    assert not storage.folder.exists()
-
-
-def uploaded(storage: Storage, name: str = "talk.mp4") -> Path:
-    path = storage.new_upload(name)
-    path.write_bytes(b"video")
-    return path
-
-
-@pytest.mark.parametrize(
-    ("name", "file_name"),
-    [
-        ("talk.mp4", "video.mp4"),
-        ("Talk.MOV", "video.mov"),
-        ("page.html", "video.bin"),
-        ("../../x.mp4", "video.mp4"),
-        ("-rf", "video.bin"),
-        ("", "video.bin"),
-        ("a.mp4/../../b", "video.bin"),
-    ],
-)
-def test_only_a_known_suffix_of_the_name_is_kept(storage: Storage, name: str, file_name: str) -> None:
-    path = storage.new_upload(name)
-    assert path.name == file_name
-    assert path.parent.parent == storage.folder / UPLOADS
-
-
-def test_two_uploads_of_one_file_get_different_paths(storage: Storage) -> None:
-    assert uploaded(storage) != uploaded(storage)
+def new_job(storage: Storage, tmp_path: Path) -> str:
+    job_id = new_token()
+    video = tmp_path / "upload"
+    video.write_bytes(b"video")
+    storage.new_job(job_id, video, is_upload=True)
+    (storage.job_folder(job_id) / OUT_FOLDER).mkdir()
+    (storage.job_folder(job_id) / OUT_FOLDER / "report.html").write_text("page")
+    return job_id
 
 
 def test_other_users_cannot_read_the_folder(storage: Storage) -> None:
     assert storage.folder.stat().st_mode & 0o077 == 0
 
 
-def test_only_the_path_of_an_upload_is_accepted(storage: Storage, tmp_path: Path) -> None:
-    path = uploaded(storage)
-    assert storage.upload(str(path)) == path
-    (tmp_path / "secret.mp4").write_text("secret")
-    (path.parent / "link.mp4").symlink_to(tmp_path / "secret.mp4")
-    for other in (
-        "/etc/passwd",
-        "",
-        str(tmp_path / "secret.mp4"),
-        str(path.parent / "link.mp4"),
-        str(path.parent / ".." / path.parent.name / path.name),
-        str(path.parent),
-        str(path.relative_to(storage.folder)),
-        f"{path}\0",
-    ):
-        with pytest.raises(ScoringError, match="no longer on the server"):
-            storage.upload(other)
+def test_ids_are_long_and_random() -> None:
+    ids = {new_token() for _ in range(100)}
+    assert len(ids) == 100
+    assert all(len(bytes.fromhex(name)) == 16 for name in ids)
 
 
-@pytest.mark.parametrize("keep", [False, True])
-def test_a_job_folder_holds_the_video_until_the_job_ends(storage: Storage, keep: bool) -> None:
-    path = uploaded(storage)
-    with pytest.raises(ZeroDivisionError), storage.job_folder(path, keep_upload=keep) as folder:
-        assert (folder / VIDEO_FILE).read_bytes() == b"video"
-        raise ZeroDivisionError
+def test_only_the_results_of_a_job_are_kept(storage: Storage, tmp_path: Path) -> None:
+    job_id = new_job(storage, tmp_path)
+    folder = storage.job_folder(job_id)
+    assert (folder / VIDEO_FILE).read_bytes() == b"video"
+    (folder / "transcript.txt").write_text("words")
+    storage.keep_results_only(job_id)
+    assert [path.name for path in folder.iterdir()] == [OUT_FOLDER]
+    assert storage.result_names(job_id) == ("report.html",)
+    storage.remove_job(job_id)
     assert not folder.exists()
-    assert path.exists() == keep
-    assert path.parent.exists() == keep
+    assert storage.result_names(job_id) == ()
 
 
-def test_results_are_found_by_token_and_file_name(storage: Storage) -> None:
-    with storage.job_folder(uploaded(storage), keep_upload=False) as folder:
-        (folder / OUT_FOLDER).mkdir()
-        (folder / OUT_FOLDER / "report.html").write_text("page")
-        token = storage.publish(folder)
-    assert storage.result(token, "report.html") == storage.folder / RESULTS / token / "report.html"
-    for bad_token, name in ((token, "other.html"), (token, ".."), (token, "../x"), ("..", "x"), ("0" * 32, "x")):
-        assert storage.result(bad_token, name) is None
+def test_results_are_found_by_name_only(storage: Storage, tmp_path: Path) -> None:
+    job_id = new_job(storage, tmp_path)
+    out = storage.job_folder(job_id) / OUT_FOLDER
+    (tmp_path / "secret").write_text("secret")
+    (out / "link.html").symlink_to(tmp_path / "secret")
+    assert storage.result_file(job_id, "report.html") == out / "report.html"
+    for name in ("other.html", "..", "../x", "", ".", "link.html", "a\0", "../../lock"):
+        assert storage.result_file(job_id, name) is None, name
 
 
-def test_expired_uploads_are_removed(storage: Storage) -> None:
-    old, new = uploaded(storage), uploaded(storage)
-    os.utime(old.parent, (time.time() - 61,) * 2)
-    storage.remove_expired()
-    assert not old.parent.exists()
-    assert new.exists()
+SERVICE = """
+import sys
+from pathlib import Path
+from crnet.serve.storage import Storage
+storage = Storage()
+(storage.uploads / "video").write_bytes(b"video")
+print(storage.folder, flush=True)
+sys.stdin.read()
+"""
 
 
-def test_uploads_cannot_fill_the_disk(storage: Storage) -> None:
-    for _ in range(11):
-        with storage.new_upload("a.mp4").open("wb") as file:
-            file.truncate(BYTES_PER_MB)
-    with pytest.raises(ScoringError, match="no space"):
-        storage.new_upload("a.mp4")
+def start(tmp_path: Path) -> tuple[subprocess.Popen[str], Path]:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVICE], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
 
 
-def test_folders_of_killed_servers_are_removed_and_those_of_running_servers_stay(
+def test_videos_of_a_killed_service_are_removed_by_the_next_one_and_those_of_a_running_one_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (running, its_folder), (killed, left_behind) = start(tmp_path), start(tmp_path)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert (left_behind / "uploads" / "video").exists()
+    starting, old, foreign = (tmp_path / f"{PREFIX}{name}" for name in ("starting", "old", "file"))
+    starting.mkdir()  # a service that has no lock yet
+    old.mkdir()
+    os.utime(old, (time.time() - START_S - 1,) * 2)
+    foreign.write_text("no folder")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    gone, running, foreign = (tmp_path / f"crnet-serve-{owner}-x" for owner in (2**22 + 1, os.getppid(), "me"))
-    for folder in (gone, running, foreign):
-        (folder / "uploads").mkdir(parents=True)
-    Storage(Limits()).close()
-    assert [folder.exists() for folder in (gone, running, foreign)] == [False, True, True]
+    Storage().close()
+    running.kill()
+    running.wait()
+    assert not left_behind.exists()
+    assert (its_folder / "uploads" / "video").exists()
+    assert (starting.exists(), old.exists(), foreign.exists()) == (True, False, True)
 
 
 @given(st.text())

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from crnet.errors import MediaError, NotScoredError
-from crnet.explain.explain import TASK
+from crnet.explain.explain import STEPS, TASK
+from crnet.report import overlay_video
+from crnet.report.video_report import PICTURES_TASK, REPORT_TASK
 from crnet.serve import worker
 from crnet.serve.limits import Limits
 from crnet.serve.worker import BUG, NOT_SCORED_REMEDY, OUT_OF_MEMORY, ScoringJob, ThrottledProgress, run_job
@@ -92,20 +94,30 @@ def test_a_video_without_transcript_goes_to_speech_recognition(
 ) -> None:
     transcripts: list[object] = []
     allowed: list[bool] = []
+    sent: list[dict[str, Any]] = []
 
     class FakePredictor:
+        networks = SimpleNamespace(threads=1)
+
         def predict(self, video: Path, transcript: object, *, allow_no_face: bool) -> Prediction:
             allowed.append(allow_no_face)
             transcripts.append(transcript)  # None: the recogniser transcribes, as in `crnet predict`
             return Prediction(str(video), 1.0, None, error="not scored")
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(worker, "_write_scores", lambda *_: None)
     monkeypatch.setattr("crnet.media.video.probe", lambda path: SimpleNamespace(duration_s=1.0))
     (tmp_path / worker.VIDEO_FILE).write_bytes(b"video")
     job = replace(JOB, transcript=text, explain=False, allow_no_face=bool(text.strip()))
-    worker.score(FakePredictor(), tmp_path, job, ThrottledProgress(lambda _: None))  # type: ignore[arg-type]
+    worker.score(FakePredictor(), tmp_path, job, sent.append)  # type: ignore[arg-type]
     assert transcripts == [transcript]
     assert allowed == [job.allow_no_face]
+    assert sent[-1] == worker.SCORES_READY
+
+
+def test_the_tasks_are_those_of_an_explanation() -> None:
+    assert worker.SCORE_TASKS[1:] + worker.EXPLANATION_TASKS[:4] == STEPS
+    assert worker.EXPLANATION_TASKS[4:] == (PICTURES_TASK, overlay_video.TASK, REPORT_TASK)
 
 
 def test_subtitles_get_a_subtitle_suffix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

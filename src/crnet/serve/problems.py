@@ -1,0 +1,58 @@
+"""Errors of the API, as problem documents (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import Response
+
+from crnet.errors import CrnetError
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ServiceError(CrnetError):
+    """A request that the service refuses.
+
+    Args:
+        status: HTTP status.
+        code: Short name of the problem; clients may rely on it.
+        reason: What is wrong, for the person who sent the request.
+        remedy: What that person can do.
+        retry_after_s: Seconds after which the same request may succeed.
+    """
+
+    def __init__(
+        self, status: int, code: str, reason: str, *, remedy: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(reason, remedy=remedy)
+        self.status = status
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+    def response(self) -> Response:
+        """Return the answer to the request."""
+        headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+        return problem_response(self.status, self.code, str(self), headers)
+
+
+def not_found(what: str) -> ServiceError:
+    """Return the error for an id that does not exist or has expired."""
+    return ServiceError(404, "not-found", f"this {what} does not exist or has expired")
+
+
+def problem_response(
+    status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: Any
+) -> Response:
+    """Return an answer with a problem document; `more` are further members of the document."""
+    document = {
+        "type": f"urn:crnet:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        **more,
+    }
+    return Response(json.dumps(document), status, headers, MEDIA_TYPE)

@@ -1,0 +1,111 @@
+"""Tests of uploads: chunks, resumption, size, time and quota."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from serve_client import Client, StartService
+
+from crnet.serve import uploads
+from crnet.serve.limits import BYTES_PER_MB, Limits
+from crnet.serve.problems import ServiceError
+from crnet.serve.storage import Storage
+from crnet.serve.uploads import Uploads
+
+
+def new_upload(http: Client, size: int) -> str:
+    return str(http.post("/v1/uploads", json={"name": "talk.mp4", "size": size}).json()["id"])
+
+
+def send(http: Client, upload: str, content: bytes, offset: int = 0) -> Any:
+    return http.patch(f"/v1/uploads/{upload}", content=content, headers={"Upload-Offset": str(offset)})
+
+
+def test_an_upload_in_chunks_is_resumed_where_it_broke(http: Client) -> None:
+    upload = new_upload(http, 10)
+    assert send(http, upload, b"01234").json()["offset"] == 5
+    repeated = send(http, upload, b"34567", 3)
+    assert (repeated.status_code, repeated.json()["detail"]) == (409, "5 bytes have arrived (continue from there)")
+    incomplete = http.post("/v1/jobs", json={"upload": upload})
+    assert (incomplete.status_code, incomplete.json()["code"]) == (409, "incomplete")
+    assert http.get(f"/v1/uploads/{upload}").json() == {"id": upload, "size": 10, "offset": 5}
+    assert send(http, upload, b"56789", 5).json()["offset"] == 10
+    assert (http.service.uploads.get(upload).path).read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("size", [BYTES_PER_MB + 1, 1 << 40])
+def test_too_large_a_file_is_refused_before_it_is_sent(http: Client, size: int) -> None:
+    refused = http.post("/v1/uploads", json={"name": "a.mp4", "size": size})
+    assert refused.status_code == 413
+    assert refused.json()["detail"] == "the file is larger than 1 MB (send a smaller file)"
+
+
+def test_more_bytes_than_announced_are_refused(http: Client) -> None:
+    upload = new_upload(http, 4)
+    assert send(http, upload, b"12345").status_code == 413
+    assert send(http, upload, bytes(2 * BYTES_PER_MB)).status_code == 413
+    assert http.service.uploads.get(upload).received_bytes == 0
+
+
+def test_unfinished_uploads_count_against_the_quota_before_their_bytes_arrive(http: Client) -> None:
+    ids = [new_upload(http, 1) for _ in range(uploads.MAX_PENDING_UPLOADS)]  # each takes the share of 1 MB
+    refused = http.post("/v1/uploads", json={"name": "a.mp4", "size": 1})
+    assert (refused.status_code, refused.json()["code"]) == (503, "no-space")
+    assert int(refused.headers["retry-after"]) > 0
+    assert http.delete(f"/v1/uploads/{ids[0]}").status_code == 204
+    assert http.post("/v1/uploads", json={"name": "a.mp4", "size": 1}).status_code == 201
+
+
+def test_an_upload_that_becomes_no_job_in_time_is_deleted(start_service: StartService) -> None:
+    http = start_service(Limits(upload_minutes=1))
+    upload, late = http.upload(), new_upload(http, 9)
+    http.service.uploads.get(late).created_s -= 61
+    http.service.uploads.remove_expired()
+    assert http.get(f"/v1/uploads/{late}").status_code == 404
+    assert [path.name for path in http.service.job_queue.storage.uploads.iterdir()] == [upload]
+
+
+async def chunks(*parts: bytes, pause_s: float = 0.0) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+        await asyncio.sleep(pause_s)
+
+
+def test_a_slow_request_ends_and_what_has_arrived_stays(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "CHUNK_TIMEOUT_S", 0.05)
+    held = Uploads(storage, Limits())
+    upload = held.create("talk.mp4", 10)
+    with pytest.raises(ServiceError, match="too slow") as caught:
+        asyncio.run(held.append(upload.id, 0, chunks(b"123", b"456", pause_s=60)))
+    assert caught.value.status == 408
+    assert (upload.received_bytes, upload.path.read_bytes()) == (3, b"123")
+
+
+def test_two_requests_cannot_write_to_one_upload_or_to_a_deleted_one(storage: Storage) -> None:
+    held = Uploads(storage, Limits())
+    upload = held.create("talk.mp4", 10)
+
+    async def both() -> None:
+        first = asyncio.create_task(held.append(upload.id, 0, chunks(b"123", b"456", pause_s=0.01)))
+        await asyncio.sleep(0.005)
+        with pytest.raises(ServiceError, match="another request"):
+            await held.append(upload.id, 3, chunks(b"x"))
+        held.delete(upload.id)
+        with pytest.raises(ServiceError, match="does not exist"):
+            await first
+
+    asyncio.run(both())
+    assert not list(storage.uploads.iterdir())
+
+
+def test_a_full_disk_is_an_honest_answer(storage: Storage) -> None:
+    held = Uploads(storage, Limits())
+    upload = held.create("talk.mp4", 10)
+    upload.path.unlink()
+    upload.path.symlink_to("/dev/full")
+    with pytest.raises(ServiceError, match="no space") as caught:
+        asyncio.run(held.append(upload.id, 0, chunks(b"123")))
+    assert caught.value.status == 503
