@@ -27,7 +27,7 @@ LONGEST_REORDER_S = 5.0  # no frame is decoded this long before it is shown
 MOST_APART = 500  # packets between the ends of the picture and of the sound of a recording
 MOST_RECORDINGS = 1000
 REORDERED = 20  # packets in which pictures that are shown in another order than decoded balance out
-SAME_BREAK = 1 / 2  # what one track lacks at a join, as a share of what the other one lacks
+SAME_BREAK = 1 / 2  # largest difference between what the tracks lack at a join, as a share of the larger; or `GAP_S`
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Break:
         """Whether another track's break near it may be of the same cause."""
         if isinf(self.lacking_s) or isinf(other.lacking_s):
             return self.lacking_s == other.lacking_s
-        return SAME_BREAK <= other.lacking_s / self.lacking_s <= 1 / SAME_BREAK
+        larger_s = max(self.lacking_s, other.lacking_s)
+        return abs(self.lacking_s - other.lacking_s) <= max(GAP_S, SAME_BREAK * larger_s)
 
 
 class Clock:
