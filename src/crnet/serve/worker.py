@@ -53,13 +53,15 @@ EXPLANATION_TASKS = ("heat maps", "words", "sound", "windows", "pictures", "over
 """The tasks of a job in order: those before the scores, and those of the explanation."""
 
 OUT_OF_MEMORY = "scoring this video needs more memory than the server allows"
-# Phrases that torch, oneDNN, C++, FFmpeg and Linux use when memory runs out.
+# Phrases that torch, oneDNN, OpenVINO, C++, FFmpeg and Linux use when memory runs out.
 MEMORY_SIGNS = (
     "allocate memory",
     "Cannot allocate",
     "could not create a",
     "bad_alloc",
     "can't start new thread",
+    "failed to map segment",
+    "Resource temporarily unavailable",  # no memory for the stack of a thread
 )
 NOT_SCORED_REMEDY = "send a video that shows the face of a person who talks"
 OUT_OF_MEMORY_REMEDY = "send a shorter video or one with a lower resolution"
@@ -144,7 +146,9 @@ def load(run: str, encoder: str | None = None, asr: str | None = None) -> Predic
     import crnet.media.reader
     import crnet.report.video_report
     from crnet.bundle.stored_networks import why_no_gradients
+    from crnet.utils.openvino_runtime import load_plugin
 
+    load_plugin()
     predictor = crnet.load(run, "cpu", encoder=encoder, asr=asr)
     if why_no_gradients(predictor.bundle.networks) is None:
         _set_torch_threads(1)  # before anything computes

@@ -35,12 +35,17 @@ with without_telemetry():
 if TYPE_CHECKING:
     from openvino import CompiledModel, Core, Model
 
-__all__ = ["compile_model", "openvino", "ops", "without_telemetry"]
+__all__ = ["compile_model", "load_plugin", "openvino", "ops", "without_telemetry"]
 
 
 @lru_cache(maxsize=1)
 def _core() -> Core:
     return openvino.Core()
+
+
+def load_plugin() -> None:
+    """Load the library that computes on the CPU: children that are forked afterwards share it. It starts no thread."""
+    _core().get_versions("CPU")
 
 
 def compile_model(model: Model, *, threads: int, **properties: Any) -> CompiledModel:

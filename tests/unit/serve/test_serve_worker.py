@@ -72,7 +72,8 @@ def test_a_visitor_gets_one_sentence_without_paths(
     monkeypatch.setattr(worker, "score", fail)
     JOB.write(tmp_path)
     sent: list[dict[str, Any]] = []
-    assert not run_job(None, tmp_path, sent.append)  # type: ignore[arg-type]
+    predictor = SimpleNamespace(networks=SimpleNamespace(threads=None))
+    assert not run_job(predictor, tmp_path, sent.append)  # type: ignore[arg-type]
     (message,) = sent
     assert message["error"].startswith(sentence)
     assert "secret" not in message["error"]
