@@ -16,7 +16,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import nnls
 
 from crnet.types import STREAMS, TARGETS, Stream
 
@@ -82,6 +81,8 @@ class WidthModel:
         Returns:
             None for too few clips, or if the widths would not be narrower on average.
         """
+        from scipy.optimize import nnls  # prediction does not need it
+
         scores = np.asarray(facts.scores, dtype=np.float64)
         errors = np.abs(scores - np.asarray(truth, dtype=np.float64))
         if len(errors) < FEWEST_CLIPS or not (errors > 0).any(axis=0).all():
