@@ -19,6 +19,7 @@ from crnet.experiments.workspace import Workspace
 from crnet.fusion.fusion import clipped
 from crnet.simulate.planning import SimulationConfig
 from crnet.simulate.write_store import write_store
+from crnet.utils.executors import Executor
 
 CLIPS, SECONDS = 600, 2.0
 _CLASSWISE = SimulationConfig(CLIPS, seconds=SECONDS, score_rule="classwise")
@@ -55,7 +56,7 @@ def run(world: str, seed: int, folder: Path) -> tuple[Clips, dict[str, Scores]]:
     for name, override in SYSTEMS[world].items():
         spec = NetSpec("scene", override(workspace.base))
         net = PlannedNet(spec, seed, workspace.folder(spec, seed), workspace.protocol, (world,))
-        if failures := train_plan(workspace, [net], workers=1):
+        if failures := train_plan(workspace, [net], Executor(0)):
             raise ConfigError(f"a network of {world!r} could not be trained: {failures[net.folder]}")
         scores[name] = clipped(workspace.outputs(spec, seed, "test").scores)
     _, people = np.unique([split_group(row) for row in workspace.rows("test")], return_inverse=True)
