@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser(name: str | None) -> argparse.ArgumentParser:
     """Build the parser. It imports only the benchmark `name` and adds its options."""
     summaries = {ALL: ALL_SUMMARY, **TABLE, **SCRIPTS}
-    listing = "\n".join(f"  {benchmark:<14}{summary}" for benchmark, summary in summaries.items())
+    listing = "\n".join(f"  {benchmark:<16}{summary}" for benchmark, summary in summaries.items())
     raw_text = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=DESCRIPTION, epilog=f"benchmarks:\n{listing}", formatter_class=raw_text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> Iterator[Measurement]:
     """Run the experiments, write the tables of each, and yield the effect of every claim in every world."""
-    logging.getLogger("crnet").setLevel(logging.ERROR)
     for experiment in options.experiment or DEFAULT:
         records = _all_records(experiment, options.out)
         judged = judge(experiment, records)

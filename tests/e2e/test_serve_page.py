@@ -39,7 +39,7 @@ SWITCHES = [
 ]
 SCREENSHOTS = os.environ.get("CRNET_SCREENSHOTS")
 """Folder for screenshots of the page, for a person to look at."""
-TIMEOUT_MS = 240_000  # enough for a busy machine to score and explain a clip
+TIMEOUT_MS = 120_000  # enough for a busy machine to score and explain a clip
 PHONE, DESKTOP = (390, 844), (1280, 900)
 
 
@@ -102,7 +102,7 @@ class Visit:
     def send(self, video: Path, key: str = "job", *, explain: bool = False, transcript: str = "") -> None:
         """Choose a video on the page and let it be scored."""
         panel = self.panel(key)
-        expect(panel.locator("fieldset")).to_be_enabled()
+        expect(panel.get_by_role("button", name="Score this video")).to_be_enabled()  # the script runs
         panel.locator("input[type=file]").set_input_files(video)
         panel.get_by_label("Explain the scores").set_checked(explain)
         panel.get_by_label("Transcript").fill(transcript)
@@ -125,6 +125,7 @@ def assert_accessible(page: Page) -> None:
 
 
 def fits(page: Page) -> bool:
+    page.wait_for_load_state()  # with its style sheet
     return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
 
 

@@ -75,7 +75,8 @@ def test_a_second_run_repeats_nothing(demo: DemoResult) -> None:
 def test_predict_prints_one_document_and_nothing_else(demo: DemoResult, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["predict", str(demo.out), str(demo.video), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert list(document) == ["clip", "duration_s", "scores", "streams", "intervals", "faces", "warnings", "error"]
+    first = ["clip", "duration_s", "scores", "streams", "intervals", "faces", "warnings"]
+    assert list(document) == [*first, "error", "scale"]
     assert list(document["scores"]) == list(TARGETS)
     assert list(document["streams"]) == list(STREAMS)
     assert document["intervals"] is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
+from io import StringIO
 
 import numpy as np
 
@@ -37,5 +39,6 @@ def quantize(model: openvino.Model, inputs: Iterable[Mapping[str, np.ndarray]], 
         exact.append(f"{BACKBONE}conv1")
     scope = nncf.IgnoredScope(names=exact, validate=False)
     dataset = nncf.Dataset(list(inputs))
-    quantized: openvino.Model = nncf.quantize(model.clone(), dataset, subset_size=clips, ignored_scope=scope)
+    with redirect_stdout(StringIO()):  # nncf prints its progress
+        quantized: openvino.Model = nncf.quantize(model.clone(), dataset, subset_size=clips, ignored_scope=scope)
     return quantized

@@ -18,7 +18,7 @@ from crnet.data.store import ClipSource, as_clip_source
 from crnet.errors import ConfigError, FormatError
 from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ, TEXT_DIMENSIONS, Batch, Clip, Stream, VisualStream
 from crnet.utils.on_screen import middle_frames
-from crnet.utils.resize import resize
+from crnet.utils.resize import resize_all
 from crnet.utils.resumable import content_fingerprint
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def decode_frames(
     if len({frame.shape for frame in frames}) > 1:
         raise FormatError("the stored frames of the clip have different sizes")
     if frames[0].shape != squares.shape[1:]:
-        squares[:] = resize(np.stack(frames), pixels, pixels)
+        squares[:] = resize_all(np.stack(frames), pixels, pixels)
     elif not has_final_size:
         np.stack(frames, out=squares)
     return squares

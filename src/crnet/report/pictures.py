@@ -84,7 +84,7 @@ def _blend(picture: Picture, colours: Picture, opacity: HeatMap) -> Picture:
 def resized(values: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize a map [h, w] or a picture [h, w, 3] bilinearly."""
     if values.ndim == 3:
-        return resize(np.ascontiguousarray(values)[None], height, width)[0]
+        return resize(np.asarray(values), height, width)
     rows, columns = (_bilinear(old, new) for old, new in zip(values.shape, (height, width), strict=True))
     return rows @ values @ columns.T
 

@@ -21,7 +21,7 @@ from crnet.utils.files import atomic_write, parse_json, remove_leftovers, write_
 ROWS_PER_PART = 10_000
 
 _TEXT = ("clip", "warnings", "error", "model_fingerprint", "crnet_version", "scored_at", "file_sha256",
-         "input_fingerprint")  # fmt: skip
+         "input_fingerprint", "scale")  # fmt: skip
 _WHOLE = ("faces_found", "faces_looked_at")
 SCHEMA = pa.schema(
     [(name, pa.string() if name in _TEXT else pa.int64() if name in _WHOLE else pa.float64()) for name in COLUMNS]

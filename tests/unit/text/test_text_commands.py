@@ -67,14 +67,14 @@ def test_options_reach_the_system(command: str, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("crnet.load", load)
     flags = ["--asr", "small.en", "--encoder", "skip-thoughts:here", "--device", "cuda"]
     assert main([command, str(tmp_path), "talk.mp4", *flags]) == 2
-    extra = {"precision": "float32"} if command == "predict" else {}
+    extra = {"precision": "auto"} if command == "predict" else {}
     assert arguments == {"asr": "small.en", "encoder": "skip-thoughts:here", "device": "cuda", **extra}
 
 
 def test_recogniser_and_encoder_reach_the_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    pytest.importorskip("gradio", reason="the extra serve is not installed")
+    pytest.importorskip("fastapi", reason="the extra serve is not installed")
     arguments: dict[str, object] = {}
-    monkeypatch.setattr("crnet.serve.server.serve", lambda run, **options: arguments.update(options))
+    monkeypatch.setattr("crnet.serve.server.serve", lambda run, config, **options: arguments.update(options))
     assert main(["serve", str(tmp_path), "--asr", "small.en", "--encoder", "skip-thoughts:here"]) == 0
     assert (arguments["asr"], arguments["encoder"]) == ("small.en", "skip-thoughts:here")
 

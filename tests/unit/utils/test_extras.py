@@ -10,7 +10,11 @@ import pytest
 from crnet.utils.extras import MODULE_EXTRAS, install_command
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
-PACKAGE_OF_MODULE = {"cv2": "opencv-python-headless"}
+PACKAGE_OF_MODULE = {
+    "cv2": "opencv-python-headless",
+    "prometheus_client": "prometheus_client",
+    "sklearn": "scikit-learn",
+}
 
 
 @pytest.mark.parametrize("module", MODULE_EXTRAS)
