@@ -173,10 +173,12 @@ def test_a_clip_is_scored_then_explained_and_a_reload_returns_to_it(
         panel.get_by_role("link", name="Open the full report").click()
     expect(opened.value.locator("body")).to_contain_text("extraversion")
     opened.value.close()
+    job = page.url.partition("#job=")[2]
+    assert list(served.folder.glob(f"crnet-serve-*/jobs/{job}"))
     panel.get_by_role("button", name="Delete this result now").click()
     expect(message).to_have_text("The result has been deleted.")
     assert page.url == served.url + "/"
-    assert not list(served.folder.glob("crnet-serve-*/jobs/*"))
+    assert not list(served.folder.glob(f"crnet-serve-*/jobs/{job}"))
     visit.end()
     assert_report_is_accessible(browser, tmp_path / "crnet-report.html")
 
