@@ -19,9 +19,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(autouse=True)
 def _log_level() -> Iterator[None]:
-    """Undo what a command in the test's process does to the level of the log."""
+    """Log as a command does by default, whatever a command or a library in the test's process did to the log before."""
     logger = logging.getLogger("crnet")
     level = logger.level
+    logger.setLevel(logging.INFO)
+    for name, other in logging.root.manager.loggerDict.items():
+        if name.startswith("crnet.") and isinstance(other, logging.Logger):
+            other.disabled, other.propagate = False, True
+            other.setLevel(logging.NOTSET)
     yield
     logger.setLevel(level)
 

@@ -68,7 +68,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_a_cluster_that_loses_a_node_and_workers_gives_the_results_of_this_machine(
-    tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # a relative path means the same on the nodes
     Path("source").mkdir()
@@ -81,7 +81,7 @@ def test_a_cluster_that_loses_a_node_and_workers_gives_the_results_of_this_machi
             cluster.remove_node(cluster.extra.pop(), allow_graceful=False)
 
     there = prepare_fake(Path("source"), Path("there"), engine="ray", workers=3, progress=lose_a_node)
-    assert not cluster.extra and "a worker of the cluster was lost" in caplog.text
+    assert not cluster.extra  # whether its worker had begun is a matter of timing; below, workers surely die at work
     assert (there.done, len(there.failures)) == (here.done, len(here.failures)) == (16, 2)
     assert files(tmp_path / "there") == files(tmp_path / "here")
 
