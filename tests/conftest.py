@@ -23,6 +23,8 @@ def _log_level() -> Iterator[None]:
     logger = logging.getLogger("crnet")
     level = logger.level
     logger.setLevel(logging.INFO)
+    logger.propagate = True
+    logging.disable(logging.NOTSET)
     for name, other in logging.root.manager.loggerDict.items():
         if name.startswith("crnet.") and isinstance(other, logging.Logger):
             other.disabled, other.propagate = False, True
