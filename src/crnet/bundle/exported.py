@@ -8,10 +8,10 @@ their inputs and outputs, and needs no more memory than they do.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crnet.bundle.networks_on_disk import NetworksOnDisk
 from crnet.bundle.verify import require_file
 from crnet.config import Config
 from crnet.errors import FormatError, UsageError
@@ -33,36 +33,15 @@ OPERATIONS = frozenset(
 REMEDY = "get the bundle again from a source that you trust, or export the system again with `crnet export`"
 
 
-class ExportedNetworks(Mapping[Stream, "StreamNet"]):
-    """The networks of an exported bundle, whose hashes have been verified. They predict; they have no gradients.
+class ExportedNetworks(NetworksOnDisk):
+    """The networks of an exported bundle, whose hashes have been verified. They predict; they have no gradients."""
 
-    Args:
-        folder: The bundle.
-        config: How the system was trained.
-    """
-
-    def __init__(self, folder: Path, config: Config) -> None:
-        self.folder = folder
-        self._config = config
-
-    def __iter__(self) -> Iterator[Stream]:
-        return iter(self._config.streams)
-
-    def __len__(self) -> int:
-        return len(self._config.streams)
-
-    def __contains__(self, stream: object) -> bool:
-        return stream in self._config.streams
-
-    def __getitem__(self, stream: Stream) -> StreamNet:
+    def _module(self, stream: Stream) -> StreamNet:
         """Refuse: the weights cannot be loaded into a PyTorch module.
 
         Raises:
-            KeyError: The system does not have this stream.
-            UsageError: It does.
+            UsageError: Always.
         """
-        if stream not in self._config.streams:
-            raise KeyError(stream)
         raise UsageError(
             "an exported bundle can only predict", path=self.folder, remedy="use the run that it was exported from"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from crnet.bundle.exported import ExportedNetworks
+from crnet.bundle.networks_on_disk import NetworksOnDisk
 from crnet.bundle.verify import require_file
 from crnet.config import Config
 from crnet.data.tensor_file import MAX_MAPPED_BYTES, TensorFile
@@ -23,38 +24,20 @@ if TYPE_CHECKING:
     from crnet.utils.openvino_runtime import openvino
 
 
-class StoredNetworks(Mapping[Stream, "StreamNet"]):
-    """The networks of a bundle's folder. Each is loaded when it is first asked for; that alone needs PyTorch.
-
-    Args:
-        folder: The bundle.
-        config: How the system was trained.
-    """
+class StoredNetworks(NetworksOnDisk):
+    """The networks of a bundle's folder. Each is loaded when it is first asked for; that alone needs PyTorch."""
 
     def __init__(self, folder: Path, config: Config) -> None:
-        self.folder = folder
-        self._config = config
+        super().__init__(folder, config)
         self._loaded: dict[Stream, StreamNet] = {}
 
-    def __iter__(self) -> Iterator[Stream]:
-        return iter(self._config.streams)
-
-    def __len__(self) -> int:
-        return len(self._config.streams)
-
-    def __contains__(self, stream: object) -> bool:
-        return stream in self._config.streams
-
-    def __getitem__(self, stream: Stream) -> StreamNet:
-        """Return a network in evaluation mode, on the CPU.
+    def _module(self, stream: Stream) -> StreamNet:
+        """Return a network; load it if it is new.
 
         Raises:
-            KeyError: The system does not have this stream.
             FormatError: The file is damaged or of another network.
             MissingDependencyError: PyTorch is not installed.
         """
-        if stream not in self._config.streams:
-            raise KeyError(stream)
         if stream not in self._loaded:
             self._loaded[stream] = load_net(stream, self._config, self.folder)
         return self._loaded[stream]
@@ -104,7 +87,7 @@ def graphs(networks: Mapping[Stream, StreamNet], config: Config) -> dict[Stream,
         networks: Networks on disk or in memory.
         config: How the system was trained.
     """
-    if isinstance(networks, StoredNetworks | ExportedNetworks):
+    if isinstance(networks, NetworksOnDisk):
         return {stream: partial(networks.graph, stream) for stream in networks}
     return {stream: partial(_graph_of_module, net, config) for stream, net in networks.items()}
 
