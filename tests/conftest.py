@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,22 +13,6 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(autouse=True)
-def _log_level() -> Iterator[None]:
-    """Log as a command does by default, whatever a command or a library in the test's process did to the log before."""
-    logger = logging.getLogger("crnet")
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    logger.propagate = True
-    logging.disable(logging.NOTSET)
-    for name, other in logging.root.manager.loggerDict.items():
-        if name.startswith("crnet.") and isinstance(other, logging.Logger):
-            other.disabled, other.propagate = False, True
-            other.setLevel(logging.NOTSET)
-    yield
-    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ def quantize(model: openvino.Model, inputs: Iterable[Mapping[str, np.ndarray]], 
             import nncf
     except ModuleNotFoundError as error:
         raise MissingDependencyError("int8 needs the package nncf", remedy=install_command("nncf")) from error
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # its `set_log_level` also changes handlers that are not its own
     names = [node.get_friendly_name() for node in model.get_ops()]
     # Heads and text regression take no time, and scores need their digits. In 8 bits, quiet sound would be silence.
     exact = [name for name in names if not name.startswith(BACKBONE)]

@@ -17,6 +17,7 @@ from fake_clips import FakeSettings, fake_clip
 
 from crnet.data.prepare import PrepareReport, prepare
 from crnet.errors import CrnetError, MissingDependencyError, StorageError, UsageError
+from crnet.types import Clip
 from crnet.utils import ray_engine
 from crnet.utils.executors import Executor, WorkerDied, choose_executor
 from crnet.utils.job_limits import JobLimits
@@ -41,25 +42,37 @@ def halve(job: int, result: Any) -> Any:
     return result if isinstance(result, WorkerDied) else (job, result / 2)
 
 
+def clip_of_a_node(path: Path, **more: Any) -> Clip:
+    """Make a clip, and leave the process id of the node that does so in a file "busy"."""
+    worker = Path("/proc", str(os.getppid()), "stat").read_text(encoding="utf-8")
+    Path(path.parent.parent, "busy").write_text(worker.rpartition(")")[2].split()[1], encoding="utf-8")  # its parent
+    return fake_clip(path, **more)
+
+
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Return a cluster of two nodes, one with two CPUs, which can import what the tests can."""
+    """Return a cluster of a head without CPUs and two nodes, one with two CPUs, which can import what the tests can."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     cluster_utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: pip install 'crnet[ray]'")
-    head = {"num_cpus": 2, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+    head = {"num_cpus": 0, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
     try:
-        cluster.extra = [cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)]
+        for cpus in (1, 2):
+            cluster.add_node(num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES)
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
         yield cluster
     finally:
         cluster.shutdown()
 
 
-def prepare_fake(source: Path, store: Path, **more: Any) -> PrepareReport:
+def prepare_fake(source: Path, store: Path, extract: Any = fake_clip, **more: Any) -> PrepareReport:
     settings: Any = FakeSettings(sleep_s=0.1)
-    return prepare(source, store, settings=settings, extract=fake_clip, **more)
+    return prepare(source, store, settings=settings, extract=extract, **more)
+
+
+def pids(node: Any) -> list[int]:
+    return [info.process.pid for infos in node.all_processes.values() for info in infos]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -68,7 +81,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_a_cluster_that_loses_a_node_and_workers_gives_the_results_of_this_machine(
-    tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)  # a relative path means the same on the nodes
     Path("source").mkdir()
@@ -77,11 +90,13 @@ def test_a_cluster_that_loses_a_node_and_workers_gives_the_results_of_this_machi
     here = prepare_fake(Path("source"), tmp_path / "here", workers=1)
 
     def lose_a_node(task: str, done: int, total: int, note: str = "") -> None:
-        if done == 6 and cluster.extra:
-            cluster.remove_node(cluster.extra.pop(), allow_graceful=False)
+        if done == 6 and len(cluster.worker_nodes) == 2:
+            busy = int(Path("busy").read_text(encoding="utf-8"))
+            [node] = [node for node in cluster.worker_nodes if busy in pids(node)]
+            cluster.remove_node(node, allow_graceful=False)
 
-    there = prepare_fake(Path("source"), Path("there"), engine="ray", workers=3, progress=lose_a_node)
-    assert not cluster.extra  # whether its worker had begun is a matter of timing; below, workers surely die at work
+    there = prepare_fake(Path("source"), Path("there"), clip_of_a_node, engine="ray", workers=3, progress=lose_a_node)
+    assert len(cluster.worker_nodes) == 1 and "a worker of the cluster was lost" in caplog.text
     assert (there.done, len(there.failures)) == (here.done, len(here.failures)) == (16, 2)
     assert files(tmp_path / "there") == files(tmp_path / "here")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -310,9 +309,8 @@ def relabelled(store: Path, folder: Path, **changes: Any) -> Path:
 
 
 def test_without_a_validation_split_the_last_network_is_kept(
-    store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("crnet.training.stream"), "handlers", [caplog.handler])
     train_tiny(relabelled(store, tmp_path / "store", without="val"), tmp_path / "run", epochs=(1, 2))
     assert "no clip belongs to the validation split" in caplog.text
     assert read_about(tmp_path / "run" / "scene" / "best.safetensors") == {
