@@ -103,7 +103,8 @@ class PrepareReport:
 
     Attributes:
         done: Number of clips prepared by this call.
-        skipped: Number of clips that were in the store already.
+        skipped: Number of clips that were in the store already, those included that a worker of a cluster stored before
+            it was lost.
         changed: The clips, among those done, that an earlier version of crnet had prepared and read differently.
         failures: The clips that could not be prepared.
         locked: The encrypted archives that have no key and were skipped.

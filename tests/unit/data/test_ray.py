@@ -24,6 +24,7 @@ from crnet.utils.job_limits import JobLimits
 from crnet.utils.process_pool import pickled
 from crnet.utils.ray_node import DONE, RAISED, ClusterTask, NodeWorker
 
+LOST_WORKERS = 2  # at most, with a node
 OBJECT_STORE_BYTES = 80 << 20  # the least that Ray accepts
 
 
@@ -45,7 +46,9 @@ def halve(job: int, result: Any) -> Any:
 def clip_of_a_node(path: Path, **more: Any) -> Clip:
     """Make a clip, and leave the process id of the node that does so in a file "busy"."""
     worker = Path("/proc", str(os.getppid()), "stat").read_text(encoding="utf-8")
-    Path(path.parent.parent, "busy").write_text(worker.rpartition(")")[2].split()[1], encoding="utf-8")  # its parent
+    written = Path(path.parent.parent, f"busy-{os.getpid()}")
+    written.write_text(worker.rpartition(")")[2].split()[1], encoding="utf-8")  # its parent
+    written.replace(written.with_name("busy"))  # whole, for it is read at any moment
     return fake_clip(path, **more)
 
 
@@ -97,7 +100,9 @@ def test_a_cluster_that_loses_a_node_and_workers_gives_the_results_of_this_machi
 
     there = prepare_fake(Path("source"), Path("there"), clip_of_a_node, engine="ray", workers=3, progress=lose_a_node)
     assert len(cluster.worker_nodes) == 1 and "a worker of the cluster was lost" in caplog.text
-    assert (there.done, len(there.failures)) == (here.done, len(here.failures)) == (16, 2)
+    # What the lost node had stored, but not reported, is found in the store when its job is repeated.
+    assert there.done + there.skipped == here.done == 16 and there.skipped <= LOST_WORKERS
+    assert len(there.failures) == len(here.failures) == 2
     assert files(tmp_path / "there") == files(tmp_path / "here")
 
     results = dict(choose_executor("ray", None).run(negative, [1, 2, 3, 4], finish=halve))
