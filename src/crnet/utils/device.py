@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import cache
 from importlib.util import find_spec
@@ -26,11 +27,31 @@ Precision = Literal["auto", ComputePrecision]
 GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA's driver, AMD's, and both on Windows' Linux
 CPU_INFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # as Linux names them; the last is Arm's
+ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"
+_BEYOND_AVX2 = ("avx512", "amx")
+FLAGS_BEYOND = {
+    "SSE41": ("avx", "fma", *_BEYOND_AVX2),
+    "AVX": ("avx2", "avx_", "fma", *_BEYOND_AVX2),
+    "AVX2": ("avx_", *_BEYOND_AVX2),
+    "AVX2_VNNI": _BEYOND_AVX2,
+    "AVX2_VNNI_2": _BEYOND_AVX2,
+    "AVX512_CORE": ("avx512_vnni", "avx512_bf16", "avx512_fp16", "amx"),
+    "AVX512_CORE_VNNI": ("avx512_bf16", "avx512_fp16", "amx"),
+    "AVX512_CORE_BF16": ("avx512_fp16", "amx"),
+    "AVX512_CORE_FP16": ("amx",),
+}
+"""First letters of the flags that a value of `ONEDNN_MAX_CPU_ISA` forbids, see
+https://uxlfoundation.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html: PyTorch and OpenVINO obey it."""
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return the instruction sets that networks may use, as Linux names them; nothing where that cannot be known."""
+    beyond = FLAGS_BEYOND.get(os.environ.get(ISA_LIMIT, "").upper(), ())
+    return frozenset(flag for flag in _all_cpu_flags() if not flag.startswith(beyond))
 
 
 @cache
-def cpu_flags() -> frozenset[str]:
-    """Return the instruction sets of the CPU, as Linux names them; nothing where that cannot be known."""
+def _all_cpu_flags() -> frozenset[str]:
     try:
         lines = CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

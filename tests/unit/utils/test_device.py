@@ -8,14 +8,15 @@ import pytest
 
 from crnet.errors import ConfigError
 from crnet.utils import device
-from crnet.utils.device import prediction_precision, require_fast, uses_gpu
+from crnet.utils.device import ISA_LIMIT, prediction_precision, require_fast, uses_gpu
 
 AVX2 = frozenset({"avx", "avx2", "fma"})
 
 
 @pytest.fixture
 def cpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    read_flags = device.cpu_flags
+    monkeypatch.delenv(ISA_LIMIT, raising=False)
+    read_flags = device._all_cpu_flags
     read_flags.cache_clear()
     yield monkeypatch  # type: ignore[misc]
     read_flags.cache_clear()
@@ -58,6 +59,27 @@ def test_linux_lists_the_instruction_sets(
 ) -> None:
     (tmp_path / "cpuinfo").write_text(text)
     cpu.setattr(device, "CPU_INFO", tmp_path / "cpuinfo")
+    assert device.cpu_flags() == expected
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        ("AVX2", {"avx", "avx2", "fma"}),
+        ("avx2_vnni", {"avx", "avx2", "fma", "avx_vnni"}),
+        ("AVX512_CORE_VNNI", {"avx", "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni"}),
+        ("AVX512_CORE_BF16", {"avx", "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16"}),
+        ("DEFAULT", {"avx", "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"}),
+    ],
+)
+def test_instruction_sets_that_the_libraries_may_not_use_do_not_count(
+    cpu: pytest.MonkeyPatch, tmp_path: Path, limit: str, expected: set[str]
+) -> None:
+    (tmp_path / "cpuinfo").write_text(
+        "flags\t: avx avx2 fma avx_vnni avx512f avx512_vnni avx512_bf16 amx_bf16\n", encoding="utf-8"
+    )
+    cpu.setattr(device, "CPU_INFO", tmp_path / "cpuinfo")
+    cpu.setenv(ISA_LIMIT, limit)
     assert device.cpu_flags() == expected
 
 
