@@ -6,10 +6,9 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32
-from numpy.typing import NDArray
 
 from crnet.errors import MediaError, MissingDependencyError
 from crnet.media.container import Losses, decode_packet, open_media
@@ -19,6 +18,10 @@ from crnet.media.timeline import Timeline, read_shifted
 from crnet.media.video import probe
 from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ
 from crnet.utils.extras import install_command
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+    from numpy.typing import NDArray
 
 try:
     import soxr

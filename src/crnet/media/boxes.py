@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from jaxtyping import Float32, Int64
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int64
 
 SAME_FACE_OVERLAP = 0.7  # share of the smaller box from which two boxes show the same face
 MAX_CANDIDATES = 400  # per call of `nms`; bounds the work that a hostile picture can cause

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8, UInt16
 
 from crnet.errors import MediaError
 from crnet.media.pyav import Interpolation, VideoReformatter, av
 from crnet.media.side_data import side_data_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Float64, UInt8, UInt16
 
 SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 """Area averaging, and the same bytes on every processor."""

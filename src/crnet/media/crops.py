@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import simplejpeg
-from jaxtyping import Float32, Int64, UInt8
 
 from crnet.media.boxes import square_boxes
 from crnet.utils.resize import resize
 
 if TYPE_CHECKING:
+    from jaxtyping import Float32, Int64, UInt8
+
     from crnet.media.video import Frame, VideoInfo
 
 

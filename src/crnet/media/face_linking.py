@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
 
 OTHER_PERSON_AREA = 0.15  # share of the person's area x frames from which another face counts as a second person
 

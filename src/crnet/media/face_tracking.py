@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
 
 from crnet.media.boxes import boxes_of_new_faces, pixel_squares
 from crnet.media.crops import FrameRegion, encode_jpeg, with_margin
@@ -32,6 +31,8 @@ from crnet.media.mtcnn import ONET_PIXELS, ONET_THRESHOLD, RNET_PIXELS, Mtcnn
 from crnet.media.settings import DetectionSettings
 
 if TYPE_CHECKING:
+    from jaxtyping import Float32, Int64, UInt8
+
     from crnet.media.video import Frame, VideoInfo
 
 MAX_WAITING_BYTES = 128 << 20  # decoded frames that wait for their boxes, together

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
-from numpy.typing import NDArray
 
 from crnet.types import Faces
 from crnet.utils.on_screen import middle_frames
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float32, Float64, Int64
+    from numpy.typing import NDArray
 
 MAX_FRAMES_PER_SEGMENT = 128
 BOUNDARY_SLACK = 1e-6  # of a segment: a frame on a boundary belongs to the later segment, despite rounding

@@ -5,11 +5,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64
 
 from crnet.media.track import Shifts, Track, is_joined
+
+if TYPE_CHECKING:
+    from jaxtyping import Float64
 
 LONGEST_LAST_FRAME_S = 10.0  # of a file that states no duration: a longer last frame is damage
 ROUNDING_S = 0.1  # a duration that the file states may be this much shorter than its frames

@@ -6,12 +6,15 @@ Coordinates are continuous: pixel (i, j) covers [j, j + 1] x [i, i + 1].
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
 
 from crnet.media.boxes import nms, square_boxes
 from crnet.utils.resize import resize
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int64, UInt8
 
 PNET_CELL, PNET_STRIDE = 12, 2  # P-Net judges 12x12 windows, two pixels apart
 RNET_PIXELS, ONET_PIXELS = 24, 48

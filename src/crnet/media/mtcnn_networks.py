@@ -10,16 +10,18 @@ import io
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crnet.errors import FormatError, MissingDependencyError
 from crnet.media.mtcnn import LEVEL_RANGE, MEAN_LEVEL, ONET_PIXELS, RNET_PIXELS
 from crnet.utils.extras import install_command
 from crnet.utils.openvino_runtime import compile_model, openvino, ops
 from crnet.utils.resumable import content_fingerprint
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 INSTALL_REMEDY = install_command("mtcnn")
 WEIGHTS_SHA256 = {

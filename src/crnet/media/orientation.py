@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from crnet.media.pyav import SideDataType
 from crnet.media.side_data import side_data_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, UInt8
 
 
 @dataclass(frozen=True)

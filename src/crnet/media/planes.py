@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32
-from numpy.typing import NDArray
 
 from crnet.media.pyav import av
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+    from numpy.typing import NDArray
 
 Box = tuple[int, int, int, int]
 """x0 y0 x1 y1 in pixels of the stored picture."""

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simplejpeg
-from jaxtyping import Float32
-from numpy.typing import NDArray
 
 from crnet.errors import MediaError, NotScoredError
 from crnet.media.audio import Sound, read_sound
@@ -28,6 +26,10 @@ from crnet.types import INT16_FULL_SCALE, TEXT_DIMENSIONS, Clip
 from crnet.utils.files import sha256
 from crnet.utils.number_format import percent
 from crnet.utils.process_memory import release_free_memory
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+    from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 

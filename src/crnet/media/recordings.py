@@ -11,11 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf, isinf
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
 from crnet.media.track import Shifts, Track
+
+if TYPE_CHECKING:
+    from jaxtyping import Float64, Int64
 
 BROADCAST_FORMATS = frozenset({"mpegts", "mpeg"})
 """Formats whose clock may be set anew in the middle."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32, Float64
-from numpy.typing import NDArray
 
 from crnet.media.container import Losses
 from crnet.media.pyav import av
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Float64
+    from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 

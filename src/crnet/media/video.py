@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
 
 from crnet.errors import MediaError
 from crnet.media.colour import colour_warning, complete_tags, to_rgb
@@ -29,6 +28,9 @@ from crnet.media.streams import audio_stream, track_warnings_of, video_stream
 from crnet.media.timeline import Timeline, read_shifted, scan_packets
 from crnet.media.track import Shifts, Track, is_joined
 from crnet.types import LONGEST_S
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Float64, UInt8
 
 SIMULATED_COMMENT = "crnet simulate: drawn person"
 """Value of the container's `comment` tag that marks a video of `crnet simulate`. Part of the file format."""
