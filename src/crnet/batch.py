@@ -9,6 +9,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -39,6 +40,9 @@ class VideoScorer(Protocol):
 
     def media_settings(self) -> MediaSettings:
         """Return how videos are read."""
+
+    def compile(self) -> None:
+        """Prepare the networks, which the first score does otherwise."""
 
     def score(self, clip: Clip, transcript: Transcript, *, allow_no_face: bool = False) -> Prediction:
         """Score a clip."""
@@ -100,19 +104,33 @@ class Scoring:
 
     Attributes:
         load: Returns the system.
+        read_settings: Returns how videos are read, without loading the system; None: the system says it.
     """
 
     load: Callable[[], VideoScorer]
-    _system: VideoScorer | None = None
+    read_settings: Callable[[], MediaSettings] | None = None
+    _system: Future[VideoScorer] | None = None
 
     def system(self) -> VideoScorer:
-        """Return the system."""
+        """Return the system; load it, or wait until it is loaded."""
         if self._system is None:
-            self._system = self.load()
-        return self._system
+            self._system = Future()
+            self._system.set_result(self.load())
+        return self._system.result()
+
+    def start(self) -> None:
+        """Load the system in the background, with its networks compiled."""
+        if self._system is None:
+            pool = ThreadPoolExecutor(1)
+            self._system = pool.submit(_compiled, self.load)
+            pool.shutdown(wait=False)
+
+    def media_settings(self) -> MediaSettings:
+        """Return how videos are read."""
+        return self.system().media_settings() if self.read_settings is None else self.read_settings()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"load": self.load, "_system": None}
+        return {"load": self.load, "read_settings": self.read_settings, "_system": None}
 
     def __call__(self, job: ReadJob, result: _ReadVideo | WorkerDied) -> ScoredVideo:
         """Score a clip, or turn the reason why there is none into a prediction."""
@@ -131,8 +149,15 @@ class Scoring:
             return _failed(job, result.reason)
         if words is None or clip is None:
             return None
-        scored = _or_reason(job.source.path, lambda: self.system().score(clip, words, allow_no_face=job.allow_no_face))
+        system = self.system()
+        scored = _or_reason(job.source.path, lambda: system.score(clip, words, allow_no_face=job.allow_no_face))
         return replace(scored, clip=job.source.clip) if isinstance(scored, Prediction) else _failed(job, scored)
+
+
+def _compiled(load: Callable[[], VideoScorer]) -> VideoScorer:
+    system = load()
+    system.compile()
+    return system
 
 
 def read_video(path: Path, settings: MediaSettings, *, allow_still: bool) -> Clip:
@@ -143,7 +168,7 @@ def read_video(path: Path, settings: MediaSettings, *, allow_still: bool) -> Cli
 
 
 def predict_videos(
-    load: Callable[[], VideoScorer],
+    scoring: Scoring,
     sources: Iterable[ScoreSource],
     *,
     allow_no_face: bool = False,
@@ -154,14 +179,14 @@ def predict_videos(
     """Score videos, and yield the predictions in the order of the sources; see `Predictor.predict_many`.
 
     Args:
-        load, sources, allow_no_face, executor, limits, read: See `score_videos`.
+        scoring, sources, allow_no_face, executor, limits, read: See `score_videos`.
 
     Raises:
         CrnetError: The system cannot be loaded, or every further video would fail for the same reason.
     """
     finished: dict[int, Prediction] = {}  # a prediction is small, unlike a clip, and may wait for its turn
     upcoming = 0
-    results = score_videos(Scoring(load), sources, allow_no_face=allow_no_face, executor=executor, limits=limits,
+    results = score_videos(scoring, sources, allow_no_face=allow_no_face, executor=executor, limits=limits,
                            read=read)  # fmt: skip
     for job, scored in results:
         assert scored.prediction is not None  # noqa: S101  # no fingerprint was known
@@ -185,7 +210,8 @@ def score_videos(
     """Score videos, and yield each result as soon as it is there.
 
     Args:
-        scoring: Scores the clips. On this machine, its system is loaded while the first worker starts.
+        scoring: Scores the clips. Beside worker processes of this machine, its system is loaded while the first of them
+            starts and reads.
         sources: The videos.
         options: Identifies the options of the system that change scores; part of the input fingerprints.
         known: Returns the input fingerprints for which a clip needs no scores. Its video is then only hashed.
@@ -198,16 +224,20 @@ def score_videos(
         CrnetError: The system cannot be loaded, or every further video would fail for the same reason.
     """
     options = short_fingerprint({"options": options, "allow no face": allow_no_face})
+    executor = executor or Executor(1)
 
     def jobs() -> Iterator[ReadJob]:
-        settings = scoring.system().media_settings()
+        settings = scoring.media_settings()
         for number, source in enumerate(sources):
-            yield ReadJob(number, source, settings, options, allow_no_face, known(source.clip))
+            inputs = known(source.clip)
+            if not inputs and executor.has_local_workers:
+                scoring.start()
+            yield ReadJob(number, source, settings, options, allow_no_face, inputs)
 
     job_limits = (limits or FileLimits()).of_jobs(_video_bytes)
     preload = (READER,) if read is read_video else ()
     function = functools.partial(_read, read)
-    return (executor or Executor(1)).run(function, jobs(), limits=job_limits, preload=preload, finish=scoring)
+    return executor.run(function, jobs(), limits=job_limits, preload=preload, finish=scoring)
 
 
 def _video_bytes(job: ReadJob) -> int:

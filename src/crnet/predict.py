@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.batch import VideoReader, predict_videos, read_video
+from crnet.batch import Scoring, VideoReader, predict_videos, read_video
 from crnet.bundle.bundle import Bundle
 from crnet.bundle.stored_networks import graphs
-from crnet.bundle.verify import BUNDLE_FILE
-from crnet.config import from_dict
 from crnet.data.extract import extract_clip, with_words
 from crnet.data.score_sources import ScoreSource
 from crnet.data.transforms import clip_batch
@@ -23,7 +20,7 @@ from crnet.fusion.fusion import system_scores
 from crnet.fusion.interval_width import ClipFacts
 from crnet.media.frame_sampling import count_faces
 from crnet.media.limits import FileLimits
-from crnet.media.settings import MediaSettings, with_attribute_names
+from crnet.media.settings import MediaSettings
 from crnet.models.openvino_networks import Networks, OpenVinoNetworks
 from crnet.text.asr import SpeechRecogniser
 from crnet.text.encoders import find_encoder
@@ -118,7 +115,7 @@ class Predictor:
         """
         videos = (video for path in paths for video in list_videos([path]))
         return predict_videos(
-            lambda: self,
+            Scoring(lambda: self),
             (ScoreSource(str(video), video, transcript) for video in videos),
             allow_no_face=allow_no_face,
             executor=Executor(worker_processes(workers)),
@@ -236,19 +233,12 @@ class Predictor:
         )
 
     def media_settings(self) -> MediaSettings:
-        """Return the settings for reading a video: those of the training clips, reduced to the frames that are used.
+        """Return how videos are read; see `crnet.bundle.bundle.media_settings`."""
+        return self.bundle.media_settings()
 
-        If the training store kept all frames, the networks see the frames on screen at the middles of the parts. If it
-        kept a few frames of each segment, they see one of the same few, or the segment's middle frame if each part is
-        one segment.
-        """
-        settings = from_dict(
-            MediaSettings, with_attribute_names(self.bundle.media), (self.bundle.path or Path()) / BUNDLE_FILE
-        )
-        frames = self.bundle.config.transforms.frames
-        if settings.frames_per_segment is None or settings.segments == frames:
-            return replace(settings, segments=frames, frames_per_segment=1)
-        return settings
+    def compile(self) -> None:
+        """Compile the networks now, which takes up to a second, rather than when they run for the first time."""
+        self.networks.compile()
 
     def _clip_warnings(self, clip: Clip) -> Iterator[str]:
         """Yield what a reader must know about a clip before its scores, most important first."""

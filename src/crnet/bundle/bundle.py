@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.config import Config
+from crnet.bundle.verify import BUNDLE_FILE
+from crnet.config import Config, from_dict
 from crnet.data.splits import OFFICIAL, SplitProtocol
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.fusion import Fusion
+from crnet.media.settings import MediaSettings, with_attribute_names
 from crnet.types import DataSource, Stream
 
 if TYPE_CHECKING:
@@ -55,3 +57,29 @@ class Bundle:
     def applies_to(self, simulated: bool) -> bool:
         """Return whether scores mean anything for such clips: a model of synthetic people cannot score real ones."""
         return simulated or self.training_source != "simulated"
+
+    def media_settings(self) -> MediaSettings:
+        """See `media_settings`."""
+        return media_settings(self.media, self.config, (self.path or Path()) / BUNDLE_FILE)
+
+
+def media_settings(media: Mapping[str, Any], config: Config, path: Path) -> MediaSettings:
+    """Return the settings for reading a video: those of the training clips, reduced to the frames that are used.
+
+    If the training store kept all frames, the networks see the frames on screen at the middles of the parts. If it
+    kept a few frames of each segment, they see one of the same few, or the segment's middle frame if each part is one
+    segment.
+
+    Args:
+        media: See `Bundle.media`.
+        config: The configuration that the system was trained with.
+        path: File that errors name.
+
+    Raises:
+        FormatError: A setting is unknown or out of range.
+    """
+    settings = from_dict(MediaSettings, with_attribute_names(media), path)
+    frames = config.transforms.frames
+    if settings.frames_per_segment is None or settings.segments == frames:
+        return replace(settings, segments=frames, frames_per_segment=1)
+    return settings

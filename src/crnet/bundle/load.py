@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.bundle.bundle import Bundle
+from crnet.bundle.bundle import Bundle, media_settings
 from crnet.bundle.exported import ExportedNetworks
 from crnet.bundle.stored_networks import StoredNetworks
 from crnet.bundle.verify import (
@@ -33,6 +33,7 @@ from crnet.data.tensor_file import MAX_MAPPED_BYTES, TensorFile
 from crnet.errors import FormatError, UsageError
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.fusion import Fusion
+from crnet.media.settings import MediaSettings
 from crnet.utils.files import read_json
 
 VISUAL_FUSION_FILE = "scene+face.safetensors"
@@ -100,6 +101,18 @@ def read_training_config(path: Path | str) -> tuple[Config, SplitProtocol]:
     """
     folder = find_bundle(path)
     return _training_config(read_document(folder), folder)
+
+
+def read_media_settings(path: Path | str) -> MediaSettings:
+    """Read how the videos for a system are read from its run folder, or the bundle in it; load nothing else.
+
+    Raises:
+        FormatError: Not a bundle, another format, or a damaged one.
+    """
+    folder = find_bundle(path)
+    document = read_document(folder)
+    config, _ = _training_config(document, folder)
+    return media_settings(document["media"], config, folder / BUNDLE_FILE)
 
 
 def load_visual_fusion(run_dir: Path | str, config: Config) -> Fusion | None:

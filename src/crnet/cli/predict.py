@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,8 +36,8 @@ from crnet.media.limits import FileLimits
 from crnet.utils.executors import LOCAL, Executor, choose_executor
 
 if TYPE_CHECKING:
+    from crnet.batch import Scoring
     from crnet.data.score_sources import ScoreSource
-    from crnet.predict import Predictor
     from crnet.types import Prediction
 
 FAILURES_SHOWN = 10
@@ -110,7 +110,7 @@ class Predict(Command):
         from crnet.batch import predict_videos
 
         predictions = predict_videos(
-            self._load,
+            self._scoring(),
             sources,
             allow_no_face=self.allow_no_face,
             executor=self._executor(),
@@ -134,11 +134,10 @@ class Predict(Command):
 
     def _add(self, sources: Sequence[ScoreSource], out: str) -> int:
         """Score the videos and add the scores to a table."""
-        from crnet.batch import Scoring
         from crnet.score_batch import TableRun, model_fingerprint, score_to_table
 
         run = TableRun(
-            Scoring(self._load),
+            self._scoring(),
             model_fingerprint(self.run),
             f"precision {self.precision}, asr {self.asr}",
             self._executor(),
@@ -160,13 +159,15 @@ class Predict(Command):
             print(f"all {len(done.failures)} failures: column error of {out}", file=sys.stderr)
         return EXIT_FAILURES if done.failures else EXIT_DONE
 
-    @property
-    def _load(self) -> Callable[[], Predictor]:
+    def _scoring(self) -> Scoring:
         import crnet
+        from crnet.batch import Scoring
+        from crnet.bundle.load import read_media_settings
 
-        return functools.partial(
+        load = functools.partial(
             crnet.load, self.run, self.device, encoder=self.encoder, asr=self.asr, precision=self.precision
         )
+        return Scoring(load, functools.partial(read_media_settings, self.run))
 
     def _executor(self) -> Executor:
         return choose_executor(self.engine, self.workers, default=1)

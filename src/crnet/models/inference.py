@@ -71,6 +71,9 @@ class TorchNetworks:
         self._networks = {stream: net.to(device).eval() for stream, net in networks.items()}
         self._precision = precision
 
+    def compile(self) -> None:
+        """Do nothing: they are ready."""
+
     def run(self, batch: Batch) -> Outputs:
         """Run every network."""
         return run_networks(self._networks, batch, self._precision)

@@ -226,10 +226,11 @@ class _Convolution:
             self.reader.array(f"{prefix}{batch_norm}.{part}", channels).astype(np.float64)
             for part in ("weight", "bias", "running_mean", "running_var")
         )
-        scale = gamma / np.sqrt(variance + BATCHNORM_EPSILON)
         column = (-1, *(1,) * (weight.ndim - 1))
-        folded = weight * scale.astype(np.float32).reshape(column)
-        bias = (beta - mean * scale).astype(np.float32).reshape((1, *column))
+        with np.errstate(all="ignore"):  # damaged weights give features that are no numbers, which is then an error
+            scale = gamma / np.sqrt(variance + BATCHNORM_EPSILON)
+            folded = weight * scale.astype(np.float32).reshape(column)
+            bias = (beta - mean * scale).astype(np.float32).reshape((1, *column))
         padding = [size // 2 for size in kernel]
         y = ops.convolution(x, _constant(folded), list(stride), padding, padding, [1] * len(kernel))
         return _named(ops.add(_named(y, f"{prefix}{name}"), _constant(bias[..., 0])), f"{prefix}{batch_norm}")

@@ -31,6 +31,9 @@ class Networks(Protocol):
 
     threads: int | None
 
+    def compile(self) -> None:
+        """Do now what else happens when they run for the first time."""
+
     def run(self, batch: Batch) -> Outputs:
         """Return the features f_reg_p [B, 6, F] and the scores [B, 6] of each stream, in float32, not bounded.
 

@@ -39,6 +39,11 @@ class Executor:
     cluster: str | None = None
     wants_gpu: bool = False
 
+    @property
+    def has_local_workers(self) -> bool:
+        """Whether jobs run in worker processes of this machine."""
+        return self.cluster is None and bool(self.workers)
+
     def run(
         self,
         function: Callable[[Job], Result],

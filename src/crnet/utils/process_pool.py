@@ -104,6 +104,7 @@ class _Pool:
         preload: See `run_in_processes`.
         watch: Watches the running jobs.
         workers: The workers.
+        finished: Processes of workers without further jobs. They end while the last results are in use.
         failed_starts: Number of workers that were killed while they started; None once one has started.
     """
 
@@ -111,6 +112,7 @@ class _Pool:
     preload: Sequence[str]
     watch: JobWatch
     workers: dict[Connection, _Worker] = field(default_factory=dict)
+    finished: list[SpawnProcess] = field(default_factory=list)
     failed_starts: int | None = 0
 
     def close(self) -> None:
@@ -119,6 +121,8 @@ class _Pool:
         for worker in self.workers.values():
             worker.process.terminate()
             _end_worker(worker)
+        for process in self.finished:
+            _join(process)
 
 
 def pickled(value: Any) -> bytes:
@@ -232,7 +236,8 @@ def _go_on(pool: _Pool, worker: _Worker, job: Any) -> None:
         pool.watch.begin(worker.process, worker.connection, job)
     else:
         del pool.workers[worker.connection]
-        _end_worker(worker)
+        worker.connection.close()
+        pool.finished.append(worker.process)
 
 
 def _bury(pool: _Pool, worker: _Worker, exceeded: Exceeded | None) -> WorkerDied:
@@ -289,10 +294,14 @@ def _give_job(worker: _Worker, job: Any) -> bool:
 
 def _end_worker(worker: _Worker) -> None:
     worker.connection.close()
-    worker.process.join(SHUTDOWN_TIMEOUT_S)
-    if worker.process.is_alive():
-        worker.process.kill()
-        worker.process.join()
+    _join(worker.process)
+
+
+def _join(process: SpawnProcess) -> None:
+    process.join(SHUTDOWN_TIMEOUT_S)
+    if process.is_alive():
+        process.kill()
+        process.join()
 
 
 def end_with_parent() -> None:

@@ -31,6 +31,8 @@ def fake_read(path: Path, settings: object, *, allow_still: bool) -> Clip:
             os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
             time.sleep(60)
+        case "leave a note":
+            path.with_suffix(".note").touch()
         case "slow":
             time.sleep(1)
     return make_clip(str(path), trend=len(content) / 10)

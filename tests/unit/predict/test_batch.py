@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import numpy as np
 import pytest
 from fake_reader import fake_read
 
+from crnet.batch import Scoring, predict_videos
 from crnet.bundle.bundle import Bundle
-from crnet.errors import CrnetError, MissingDependencyError, StorageError
+from crnet.data.score_sources import ScoreSource
+from crnet.errors import CrnetError, FormatError, MissingDependencyError, StorageError
 from crnet.media.limits import FileLimits
 from crnet.predict import Predictor
 from crnet.types import PREDICTION_COLUMNS, Clip, Prediction
+from crnet.utils.executors import Executor
 
 GOOD = {"a.mp4": "1", "d.mp4": "22", "g.mp4": "333"}
 
@@ -119,3 +123,36 @@ def test_predict_many_makes_a_pandas_data_frame(tmp_path: Path, predictor: Predi
     assert [Path(clip).name for clip in frame["clip"]] == ["a.mp4", "b.mp4"]
     assert 0 <= frame["extraversion"][0] <= 1 and np.isnan(frame["extraversion"][1])
     assert "not a video" in frame["error"][1]
+
+
+def test_the_system_is_loaded_while_the_first_video_is_read(tmp_path: Path, predictor: Predictor) -> None:
+    """Loading waits here for the reading, so one after the other would take for ever."""
+    compiled = []
+
+    def load() -> Predictor:
+        for _ in range(1200):
+            if (tmp_path / "a.note").exists():
+                return predictor
+            time.sleep(0.05)
+        raise AssertionError("no video was read")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predictor.networks, "compile", lambda: compiled.append(True))
+        scoring = Scoring(load, predictor.media_settings)
+        sources = [ScoreSource(str(path), path, "") for path in write(tmp_path, {"a.mp4": "leave a note"})]
+        [prediction] = predict_videos(scoring, sources, executor=Executor(1), read=fake_read)
+    assert prediction.scores is not None and compiled == [True]
+
+
+def test_a_system_that_cannot_be_loaded_ends_the_batch(tmp_path: Path, predictor: Predictor) -> None:
+    def load() -> Predictor:
+        raise FormatError("damaged", path=tmp_path)
+
+    sources = [ScoreSource(str(path), path, "") for path in write(tmp_path, GOOD)]
+    for workers in (0, 1):
+        with pytest.raises(FormatError, match="damaged"):
+            list(
+                predict_videos(
+                    Scoring(load, predictor.media_settings), sources, executor=Executor(workers), read=fake_read
+                )
+            )
