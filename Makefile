@@ -32,7 +32,7 @@ test-avx2: $(INSTALLED)  ## Run the tests of models and training as on a CPU wit
 fuzz: $(INSTALLED)  ## Run the campaigns of docs/reliability.md: 2,600 damaged files and killed commands
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --media 2000 --files 500 --kills 100 --out runs/fuzz
 
-bench: $(INSTALLED)  ## Run the benchmarks of docs/performance.md, in seven minutes
+bench: $(INSTALLED)  ## Run the benchmarks of docs/performance.md, in four minutes
 	$(BIN)/python -m benchmarks all
 
 lint: $(INSTALLED)  ## Check style and formatting
