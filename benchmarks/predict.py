@@ -15,7 +15,7 @@ from benchmarks.clips import bare_decode
 from benchmarks.inputs import Inputs
 from benchmarks.measurements import Measurement, alternate, medians, timed, wall_ratio
 from crnet.bundle.load import open_bundle
-from crnet.bundle.quantize import quantize
+from crnet.bundle.quantize import QUANTIZED_STREAMS, quantize
 from crnet.bundle.runtime import open_networks
 from crnet.bundle.stored_networks import graphs
 from crnet.models.openvino_networks import OpenVinoNetworks, stream_inputs
@@ -42,7 +42,7 @@ def _int8_networks(predictor: Predictor, clip: Path) -> OpenVinoNetworks:
     """Return the networks in int8, calibrated on one clip: enough for their speed."""
     batch = predictor.batch(predictor.read(clip, find_transcript(clip, ""), allow_no_face=True))
     models = {
-        stream: quantize(build(), [stream_inputs(stream, batch, 0)], 1)
+        stream: quantize(build(), [stream_inputs(stream, batch, 0)], 1) if stream in QUANTIZED_STREAMS else build()
         for stream, build in graphs(predictor.bundle.networks, predictor.bundle.config).items()
     }
     return OpenVinoNetworks({stream: partial(_same, model) for stream, model in models.items()})

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from crnet.bundle.bundle import Bundle
 from crnet.bundle.load import load_bundle, open_bundle
-from crnet.bundle.quantize import quantize
+from crnet.bundle.quantize import QUANTIZED_STREAMS, quantize
 from crnet.bundle.save import write_bundle
 from crnet.bundle.stored_networks import graphs
 from crnet.bundle.verify import BUNDLE_FILE
@@ -53,13 +53,15 @@ def export_bundle(
     Args:
         run: A run folder, or the bundle in it.
         out: The folder of the new bundle.
-        precision: int8 halves the time of the networks and divides their size by four; it moves scores.
+        precision: int8 halves the time of the visual networks and divides their size by four; it moves scores. The
+            network of the sound stays in float32.
         store: The clip store that the system was trained on. Its training clips calibrate int8, and its validation
             clips measure what int8 costs. Required for int8; without it, float32 is checked on noise.
         progress: Called after every clip.
 
     Raises:
-        UsageError: int8 without a store, a store without such clips, or a run that is itself exported.
+        UsageError: int8 without a store or a visual stream, a store without such clips, or a run that is itself
+            exported.
         ConfigError: `out` is the bundle that is exported.
         FormatError: The run is damaged, or a graph computes something else than the network.
         MissingDependencyError: int8, and the package nncf is not installed.
@@ -70,6 +72,8 @@ def export_bundle(
     bundle = load_bundle(run)
     if bundle.path is not None and out.resolve() == bundle.path.resolve():
         raise ConfigError("this is the bundle that would be exported", path=out, remedy="choose another folder")
+    if precision == "int8" and not set(bundle.networks) & set(QUANTIZED_STREAMS):
+        raise UsageError("only the scene and face networks have an int8 form", path=run, remedy="export it in fp32")
     rows = _rows(bundle, as_path(store)) if store is not None else {}
     models = {stream: build() for stream, build in graphs(bundle.networks, bundle.config).items()}
     facts: dict[str, Any] = {"precision": precision, **_check(bundle, models, store, rows)}
@@ -156,13 +160,13 @@ def _quantized(
     rows: Sequence[ClipRow],
     progress: Progress,
 ) -> dict[Stream, openvino.Model]:
-    """Return the graphs in int8."""
-    quantized = {}
-    for stream, model in models.items():
+    """Return the graphs, those of `QUANTIZED_STREAMS` in int8."""
+    quantized, visual = dict(models), [stream for stream in models if stream in QUANTIZED_STREAMS]
+    for number, stream in enumerate(visual, start=1):
         clips = ClipDataset(store, rows, bundle.config.transforms, [stream])
         batches = (stack_samples([clips[index]]) for index in range(len(clips)))
-        quantized[stream] = quantize(model, (stream_inputs(stream, batch, 0) for batch in batches), len(clips))
-        progress("quantising", len(quantized), len(models), stream)
+        quantized[stream] = quantize(models[stream], (stream_inputs(stream, batch, 0) for batch in batches), len(clips))
+        progress("quantising", number, len(visual), stream)
     return quantized
 
 

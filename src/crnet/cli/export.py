@@ -19,9 +19,9 @@ class Export(Command):
     """Export a trained system as OpenVINO graphs, also in int8.
 
     Writes a bundle for `crnet predict` and `crnet serve`. Its networks are files that any OpenVINO program reads, and
-    their features are compared with PyTorch's. int8 takes about half the time of fp32 and a quarter of its space, and
-    moves scores: the training clips of the store calibrate it, and the bundle records what it costs on the validation
-    clips. A bundle in fp32 computes what the run itself computes.
+    their features are compared with PyTorch's. With int8, the scene and face networks take about half the time of fp32
+    and a quarter of its space, and scores move: the training clips of the store calibrate it, and the bundle records
+    what it costs on the validation clips. A bundle in fp32 computes what the run itself computes.
     """
 
     run: RunFolder

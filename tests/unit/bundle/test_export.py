@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crnet.bundle import exported
+from crnet.bundle import export, exported
 from crnet.bundle.bundle import Bundle
 from crnet.bundle.export import export_bundle
 from crnet.bundle.load import open_bundle
@@ -94,6 +94,16 @@ def test_int8_is_measured_on_the_validation_clips(bundle: Bundle, run: Path, sto
     assert kinds.count("FakeQuantize") > kinds.count("Convolution") > 0
     stored = [node.get_element_type().get_type_name() for node in graph.get_ops() if node.get_type_name() == "Constant"]
     assert stored.count("i8") == kinds.count("Convolution")
+    sound = open_bundle(tmp_path / "int8").networks.graph("audio-text")  # type: ignore[attr-defined]
+    assert all(node.get_type_name() != "FakeQuantize" for node in sound.get_ops())
+
+
+def test_a_system_without_a_visual_stream_has_no_int8_form(
+    run: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "QUANTIZED_STREAMS", ())
+    with pytest.raises(UsageError, match="fp32"):
+        export_bundle(run, tmp_path / "int8", "int8", store)
 
 
 def test_int8_needs_a_store(run: Path, tmp_path: Path) -> None:
