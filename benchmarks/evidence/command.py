@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evidence.records import effects_of, experiment_records, experiment_runs
-from benchmarks.evidence.registration import CLAIMS, SEEDS, error_share
+from benchmarks.evidence.records import effects_of, experiment_records, experiment_runs, record_line
+from benchmarks.evidence.registrations import EXPERIMENTS, registration_of
 from benchmarks.evidence.tables import JudgedClaim, systems_table, verdict_table
 from benchmarks.evidence.verdicts import combine
 from benchmarks.measurements import Measurement
 from crnet.cli.progress import progress_display
 from crnet.utils.files import write_text
 
-DEFAULT = tuple(name for name in SEEDS if name != "pictures")
 PICTURES = "pictures"
+DEFAULT = tuple(experiment for experiment in EXPERIMENTS if experiment != PICTURES)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="folder for the records and the tables")
     parser.add_argument(
         "--experiment",
-        choices=SEEDS,
+        choices=EXPERIMENTS,
         action="append",
         help=f"the experiment to run; repeatable (default: {', '.join(DEFAULT)})",
     )
@@ -37,6 +37,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
         judged = judge(experiment, records)
         text = f"# {experiment.capitalize()}\n\n{verdict_table(judged)}\n{systems_table(records)}"
         write_text(options.out / f"{experiment}.md", text)
+        write_text(options.out / f"{experiment}.jsonl", "".join(map(record_line, records)))
         for item in judged:
             effect = item.effect
             detail = {"low": effect.low, "high": effect.high, "seeds": effect.seeds, "verdict": item.verdict_text}
@@ -46,7 +47,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
 
 def _all_records(experiment: str, out: Path) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
-    total = len(experiment_runs(experiment, out)) * SEEDS[experiment]
+    total = len(experiment_runs(experiment, out)) * len(registration_of(experiment).seeds[experiment])
     with progress_display() as progress:
         for record in experiment_records(experiment, out):
             records.append(record)
@@ -56,10 +57,13 @@ def _all_records(experiment: str, out: Path) -> list[dict[str, Any]]:
 
 def judge(experiment: str, records: list[dict[str, Any]]) -> list[JudgedClaim]:
     """Return the effect of every claim of an experiment in each of its worlds."""
-    same_clips = experiment == PICTURES
+    registration, same_clips = registration_of(experiment), experiment == PICTURES
     return [
-        JudgedClaim(claim, world, combine(effects_of(records, claim, world), error_share(), same_clips=same_clips))
-        for claim in CLAIMS
-        if claim.experiment == experiment
+        JudgedClaim(
+            claim,
+            world,
+            combine(effects_of(records, claim, world), registration.error_share, same_clips=same_clips),
+        )
+        for claim in registration.claims_of(experiment)
         for world in claim.worlds
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 
 from benchmarks.evidence.training import MakeHead, MlpHead, Recipe, stages, train
 from benchmarks.evidence.worlds import Clips, Scores, World
@@ -61,16 +63,38 @@ HEADS = {
     FROZEN_CR: Recipe(cr_block(), TWO_STAGES, trunk=False),
 }
 
+MLP_SLOW = "MLP head, learning rate / 20, all epochs"
+SLOW_STAGES = tuple(replace(stage, lr=stage.lr / 20) for stage in LONG_STAGES)
+MLP_AGAIN = {CR: HEADS[CR], MLP_SLOW: Recipe(MlpHead, SLOW_STAGES)}
+FEW, GUIDED = 500, {name: HEADS[name] for name in (CR, NO_CE, CR_10)}
+NOISY_WORLD, EXPECTED = (
+    World({"scene": "fivalike"}, rule="classwise"),
+    {name: HEADS[name] for name in (CR, EXPECTATION)},
+)
+"""The systems of the second registration, by the claims that they are for; C6 gets a world of noisy cues."""
+
 COMPARED_WITH_BELL = {name: HEADS[name] for name in (BASELINE, CR, WITH_BELL)}
 
 
-def run(recipes: Mapping[str, Recipe], world: World, seed: int) -> tuple[Clips, dict[str, Scores]]:
-    """Train every recipe on the same clips.
+def run(
+    recipes: Mapping[str, Recipe], world: World, seed: int, clips: int | None = None
+) -> tuple[Clips, dict[str, Scores]]:
+    """Train every recipe on the same clips, `TRAINING` of them unless `clips` gives their number.
 
     Returns:
         The test clips, and their scores by each network.
     """
-    sizes = (TRAINING, VALIDATION, TESTED)
+    sizes = (clips or TRAINING, VALIDATION, TESTED)
     training, validation, test = (world.draw(count, seed, split) for split, count in enumerate(sizes))
     nets = {name: train(recipe, training, validation, seed) for name, recipe in recipes.items()}
     return test, {name: clipped(net.outputs(test.cues["scene"])[1]) for name, net in nets.items()}
+
+
+def second_runs() -> Mapping[str, Callable[[int], tuple[Clips, dict[str, Scores]]]]:
+    """Return the runs of the second registration by the name of the world."""
+    few = f"{FEW} clips"
+    return {
+        **{name: partial(run, MLP_AGAIN, world) for name, world in HEAD_WORLDS.items()},
+        **{f"{name}, {few}": partial(run, GUIDED, world, clips=FEW) for name, world in HEAD_WORLDS.items()},
+        f"classwise, fivalike, {few}": partial(run, EXPECTED, NOISY_WORLD, clips=FEW),
+    }

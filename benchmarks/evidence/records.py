@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.evidence import heads, pictures, regressors, streams
-from benchmarks.evidence.registration import CLAIMS, OUTCOMES, SEEDS, RegisteredClaim
+from benchmarks.evidence.registration import OUTCOMES, RegisteredClaim
+from benchmarks.evidence.registrations import registration_of
 from benchmarks.evidence.verdicts import SeedEffect, outcome_value, seed_effect
 from benchmarks.evidence.worlds import Clips, Scores
 from crnet.errors import FormatError
@@ -24,7 +26,7 @@ RUNS_VERSION = 1
 """Increase it if the same seed gives other results than before."""
 
 
-def experiment_runs(experiment: str, out: Path) -> dict[str, Run]:
+def experiment_runs(experiment: str, out: Path) -> Mapping[str, Run]:
     """Return the runs of an experiment by the name of the world."""
     if experiment == "losses":
         return {name: partial(heads.run, heads.LOSSES, world) for name, world in heads.LOSS_WORLDS.items()}
@@ -32,20 +34,38 @@ def experiment_runs(experiment: str, out: Path) -> dict[str, Run]:
         groups = ((heads.HEADS, heads.HEAD_WORLDS), (heads.COMPARED_WITH_BELL, heads.BOTH_WORLDS))
         return {name: partial(heads.run, of, world) for of, worlds in groups for name, world in worlds.items()}
     if experiment == "streams":
-        return {name: partial(streams.run, world) for name, world in streams.WORLDS.items()}
+        return {name: partial(streams.run, setting) for name, setting in streams.SETTINGS.items()}
     if experiment == "regressors":
         return {name: partial(regressors.run, draw) for name, draw in regressors.WORLDS.items()}
+    if experiment == "heads-2":
+        return heads.second_runs()
+    if experiment == "streams-2":
+        return {name: partial(streams.run, setting) for name, setting in streams.SECOND_SETTINGS.items()}
+    if experiment == "regressors-2":
+        return {name: partial(regressors.run, draw) for name, draw in regressors.SECOND_WORLDS.items()}
     return {name: partial(pictures.run, name, folder=out / "pictures") for name in pictures.WORLDS}
 
 
 def experiment_records(experiment: str, out: Path) -> Iterator[dict[str, Any]]:
     """Run every world of an experiment with every seed, unless its record exists, and yield the records."""
+    registration = registration_of(experiment)
     for world, run in experiment_runs(experiment, out).items():
-        claims = [claim for claim in CLAIMS if claim.experiment == experiment and world in claim.worlds]
-        for seed in range(SEEDS[experiment]):
+        claims = [claim for claim in registration.claims_of(experiment) if world in claim.worlds]
+        for seed in registration.seeds[experiment]:
             yield _record(
                 out / "records" / experiment / f"{world.replace(':', '-')}-{seed}.json", world, claims, run, seed
             )
+
+
+def record_line(record: dict[str, Any]) -> str:
+    """Return a record as a line of JSON, with eight decimals; docs/evidence holds those of the published runs."""
+    systems = {name: _rounded(outcomes) for name, outcomes in record["systems"].items()}
+    effects = {name: _rounded(effect) for name, effect in record["effects"].items()}
+    return json.dumps({**record, "systems": systems, "effects": effects}) + "\n"
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 8) for name, value in values.items()}
 
 
 def _record(path: Path, world: str, claims: list[RegisteredClaim], run: Run, seed: int) -> dict[str, Any]:

@@ -50,9 +50,23 @@ def _silent(count: int, rng: np.random.Generator) -> tuple[Features, Target]:
     return rng.standard_normal((count, FEATURES)), np.zeros(count)
 
 
+def _two_values(count: int, rng: np.random.Generator) -> tuple[Features, Target]:
+    """Twenty of 60 features add up, and each has two values, so that no tree has a choice of thresholds."""
+    x = np.where(rng.random((count, FEATURES)) < 0.5, -1.0, 1.0)
+    return x, x[:, :20].sum(axis=1) / np.sqrt(20)
+
+
+def _two_values_silent(count: int, rng: np.random.Generator) -> tuple[Features, Target]:
+    """Such features that say nothing."""
+    return _two_values(count, rng)[0], np.zeros(count)
+
+
 Draw = Callable[[int, np.random.Generator], tuple[Features, Target]]
 """Draws the features of clips, and what they show of the score."""
 WORLDS: dict[str, Draw] = {"steps": _steps, "copies": _copies, "silent": _silent}
+SECOND_WORLDS: dict[str, Draw] = {
+    "two values": _two_values, "two values, silent": _two_values_silent, "copies": _copies, "steps": _steps
+}  # fmt: skip
 
 
 def run(draw: Draw, seed: int, count: int = TRAINING) -> tuple[Clips, dict[str, Scores]]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.evidence.registration import CLAIMS, OUTCOMES, SEEDS, RegisteredClaim
+from benchmarks.evidence.registration import OUTCOMES, RegisteredClaim
+from benchmarks.evidence.registrations import Registration
 from benchmarks.evidence.verdicts import Effect
 from crnet.experiments.rendering.rendered_table import RenderedRow, RenderedTable
 from crnet.utils.number_format import decimal, difference
@@ -45,10 +46,10 @@ class JudgedClaim:
         return f"absent{sign}"
 
 
-def registration_tables() -> str:
-    """Return the registered claims as Markdown, with a table for each experiment."""
+def registration_tables(registration: Registration) -> str:
+    """Return the claims of a registration as Markdown, with a table for each experiment."""
     parts = []
-    for experiment, seeds in SEEDS.items():
+    for experiment, seeds in registration.seeds.items():
         rows = tuple(
             RenderedRow(
                 (
@@ -57,15 +58,14 @@ def registration_tables() -> str:
                     f"{difference(claim.smallest)} ({claim.reason})",
                 )
             )
-            for claim in CLAIMS
-            if claim.experiment == experiment
+            for claim in registration.claims_of(experiment)
         )  # fmt: skip
         header = (
             "", "claim", "source", "outcome", "systems", "positive control", "null control", "other worlds",
             "smallest effect of interest",
         )  # fmt: skip
         table = RenderedTable(experiment, header, rows, text_columns=len(header))
-        parts.append(f"### {experiment.capitalize()}, {seeds} seeds\n\n{table.to_markdown()}")
+        parts.append(f"### {experiment.capitalize()}, {len(seeds)} seeds\n\n{table.to_markdown()}")
     return "\n".join(parts)
 
 

@@ -12,7 +12,8 @@ import pytest
 from benchmarks.evidence import heads, records, regressors, streams
 from benchmarks.evidence.heads import BASELINE, CR, HEADS, LOSSES, MLP
 from benchmarks.evidence.records import compare, effects_of, experiment_records
-from benchmarks.evidence.registration import CLAIMS, SEEDS, RegisteredClaim, error_share
+from benchmarks.evidence.registration import CLAIMS, RegisteredClaim, error_share
+from benchmarks.evidence.registrations import FIRST, REGISTRATIONS, SECOND, Registration
 from benchmarks.evidence.tables import JudgedClaim, registration_tables
 from benchmarks.evidence.training import CueNet
 from benchmarks.evidence.verdicts import Effect, SeedEffect, Verdict, combine, outcome_value, seed_effect
@@ -95,19 +96,28 @@ def test_outcomes_worked_by_hand() -> None:
 
 def test_the_page_is_the_registration() -> None:
     page = (DOCS / "registration.md").read_text(encoding="utf-8")
-    assert registration_tables() in page
-    names = [claim.name for claim in CLAIMS]
-    assert len(set(names)) == len(names) and {claim.experiment for claim in CLAIMS} == set(SEEDS)
+    for registration in REGISTRATIONS:
+        assert registration_tables(registration) in page
+        assert {claim.experiment for claim in registration.claims} == set(registration.seeds)
+    names = [claim.name for registration in REGISTRATIONS for claim in registration.claims]
+    assert len(set(names)) == len(names)
     assert re.search(r"^python -m benchmarks evidence OUT$", page.replace("    ", ""), flags=re.MULTILINE)
 
 
 def test_every_claim_names_existing_worlds_and_systems(tmp_path: Path) -> None:
     systems = {"losses": set(LOSSES), "heads": set(HEADS)}
-    for claim in CLAIMS:
+    for claim in (*FIRST.claims, *SECOND.claims):
         assert set(claim.worlds) <= set(records.experiment_runs(claim.experiment, tmp_path))
         assert claim.smallest > 0 and claim.worlds
         if claim.experiment in systems:
             assert {claim.better, claim.worse} <= systems[claim.experiment]
+
+
+def test_a_second_registration_shares_no_seed_and_no_error_with_the_first() -> None:
+    assert FIRST.error_share == error_share()
+    assert SECOND.error_share == pytest.approx(0.05 / 20)
+    first, second = ({seed for seeds in of.seeds.values() for seed in seeds} for of in (FIRST, SECOND))
+    assert not first & second
 
 
 def test_the_control_heads_are_fair() -> None:
@@ -146,13 +156,17 @@ def test_bell_keeps_the_spread_of_a_tiny_run(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_streams_are_fused_in_every_registered_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "TRAINING", 40)
     monkeypatch.setattr(streams, "VALIDATION", 30)
     monkeypatch.setattr(streams, "TESTED", 20)
-    test, scores = streams.run(streams.WORLDS["7:5:3 fits"], seed=0, trees=2)
+    setting = replace(streams.SETTINGS["7:5:3 fits"], clips=40, trees=2)
+    test, scores = streams.run(setting, seed=0)
     record = compare(test, dict(scores), [claim for claim in CLAIMS if claim.experiment == "streams"])
     assert {"F1", "F5", "T4"} <= set(record["effects"])
     assert len({values.tobytes() for name, values in scores.items() if name != streams.BEST_STREAM}) == 11
+    # Networks of other clips: trees of the training clips change, and no other system is computed.
+    _, elsewhere = streams.run(replace(setting, train_on_others=True, systems=(streams.SUMMED,)), seed=0)
+    assert set(elsewhere) == {streams.SUMMED}
+    assert not np.array_equal(elsewhere[streams.SUMMED], scores[streams.SUMMED])
 
 
 def test_trees_beat_a_kernel_on_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,10 +186,10 @@ def test_records_resume_unless_the_claims_change(tmp_path: Path, monkeypatch: py
         return Clips({}, truth, np.arange(10)), {"ETR": truth, "SVR": truth + 0.1}
 
     def registered(*of: RegisteredClaim) -> list[dict[str, object]]:
-        monkeypatch.setattr(records, "CLAIMS", of)
+        registration = Registration(of, {"regressors": range(2)}, 0.05)
+        monkeypatch.setattr(records, "registration_of", lambda _: registration)
         return list(experiment_records("regressors", tmp_path))
 
-    monkeypatch.setattr(records, "SEEDS", {"regressors": 2})
     monkeypatch.setattr(records, "experiment_runs", lambda *_: {"steps": run})
     first = registered(*claims)
     assert registered(*claims) == first and calls == [0, 1]
