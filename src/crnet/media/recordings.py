@@ -99,8 +99,9 @@ class Clock:
         self.starts_s: Float64[np.ndarray, " packets"] = np.cumsum(self.lengths_s) - self.lengths_s
 
     def _stamp(self, number: int) -> int | None:
-        dts, pts = self.track.dts[number], self.track.pts[number]
-        if dts is None or pts is None or abs(pts - dts) * self.track.time_base <= LONGEST_REORDER_S:
+        dts, pts, base = self.track.dts[number], self.track.pts[number], self.track.time_base
+        # Whole numbers, because this runs for every packet and Fractions are slow.
+        if dts is None or pts is None or abs(pts - dts) * base.numerator <= LONGEST_REORDER_S * base.denominator:
             return dts
         return pts  # FFmpeg has continued the decoding times of the recording before
 
