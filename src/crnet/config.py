@@ -18,6 +18,9 @@ from crnet.types import STREAMS, Stream
 from crnet.utils.suggestions import did_you_mean
 
 Preset = Literal["tiny", "small", "paper", "paper-stable"]
+RUN_FILE = "run.json"
+"""In a run folder: its configuration, data and versions."""
+
 PRESET_NAMES: tuple[Preset, ...] = get_args(Preset)
 
 T = TypeVar("T")

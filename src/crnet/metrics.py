@@ -14,7 +14,7 @@ An undefined metric is None, never NaN:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -108,19 +108,57 @@ def describe(
     Raises:
         UsageError: The shapes do not match, or target names are not unique.
     """
+    return bootstrap(truth, prediction, floor, targets, clusters=clusters, resamples=resamples, seed=seed).to_dict()
+
+
+@dataclass(frozen=True, eq=False)
+class Bootstrap:
+    """The metrics of one system and of its resamples, by target; `AVERAGE` is one of the targets.
+
+    Two systems of the same clips with the same clusters, resamples and seed have the same resamples, so their
+    difference in each resample is that of a paired bootstrap.
+
+    Attributes:
+        points: Each metric of all clips, [1].
+        resampled: Each metric of each resample, [R]; NaN where undefined.
+        enough: Whether there are enough clips, or clusters, for an interval.
+    """
+
+    points: Mapping[str, Mapping[str, Floats]]
+    resampled: Mapping[str, Mapping[str, Floats]]
+    enough: Mapping[str, bool]
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Return what `describe` returns."""
+        return {
+            target: _document(self.points[target], self.resampled[target], self.enough[target])
+            for target in self.points
+        }
+
+
+def bootstrap(
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    floor: ArrayLike,
+    targets: Sequence[str] = TARGETS,
+    *,
+    clusters: ArrayLike | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Bootstrap:
+    """Return the metrics of one system and of its resamples; see `describe` for arguments and errors."""
     truths, predictions, floors = _checked(truth, prediction, floor, targets)
     units = np.arange(len(truths)) if clusters is None else cluster_numbers(clusters)
     columns = list(zip(truths.T, predictions.T, floors.T, strict=True))
     points, resampled = _bootstrapped(columns, units, resamples, seed)
     enough = [len(np.unique(units[~np.isnan(column)])) >= MIN_CLIPS_FOR_INTERVAL for column in truths.T]
-    document = {target: _document(points[i], resampled[i], enough[i]) for i, target in enumerate(targets)}
     averaged = [i for i, target in enumerate(targets) if target != NOT_AVERAGED] or list(range(len(targets)))
-    document[AVERAGE] = _document(
-        _average([points[i] for i in averaged]),
-        _average([resampled[i] for i in averaged]),
-        all(enough[i] for i in averaged),
+    names = (*targets, AVERAGE)
+    return Bootstrap(
+        dict(zip(names, [*points, _average([points[i] for i in averaged])], strict=True)),
+        dict(zip(names, [*resampled, _average([resampled[i] for i in averaged])], strict=True)),
+        dict(zip(names, [*enough, all(enough[i] for i in averaged)], strict=True)),
     )
-    return document
 
 
 def _checked(
@@ -153,50 +191,6 @@ def _bootstrapped(
         for i in range(len(columns))
     ]
     return points, resampled
-
-
-def p_value_better(
-    truth: ArrayLike,
-    better: ArrayLike,
-    worse: ArrayLike,
-    *,
-    clusters: ArrayLike | None = None,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> float | None:
-    """Return the p-value of a one-sided paired bootstrap test that `better` has a smaller error than `worse`.
-
-    Clips are resampled, and both systems are compared on the same clips by their mean absolute error, averaged over the
-    columns. The p-value is the share of resamples in which `better` is not better, with one added to both counts. It is
-    therefore never 0, and it is 1 for two systems with the same errors.
-
-    Args:
-        truth, better, worse: [N] or [N, targets]; a clip's mean ignores NaN truths.
-        clusters: [N], see `describe`.
-        resamples: Number of resamples.
-        seed: Seed of the resampling.
-
-    Returns:
-        A number in (0, 1]; None for fewer than `MIN_CLIPS_FOR_INTERVAL` clips (or clusters) or if a prediction is not
-        finite.
-
-    Raises:
-        UsageError: The shapes do not match.
-    """
-    truths, first, second = (np.asarray(a, dtype=np.float64) for a in (truth, better, worse))
-    if not truths.shape == first.shape == second.shape or truths.ndim not in (1, 2):
-        raise UsageError(f"the shapes do not match: truth {truths.shape}, better {first.shape}, worse {second.shape}")
-    gain = (np.abs(second - truths) - np.abs(first - truths)).reshape(len(truths), -1)
-    annotated = ~np.isnan(truths).reshape(len(truths), -1)
-    used = annotated.any(axis=1)
-    units = cluster_numbers(np.arange(len(truths))[used] if clusters is None else np.asarray(clusters)[used])
-    gain, annotated = gain[used], annotated[used]
-    if len(np.unique(units)) < MIN_CLIPS_FOR_INTERVAL or not np.isfinite(gain[annotated]).all():
-        return None
-    per_clip = np.where(annotated, gain, 0.0).sum(axis=1) / annotated.sum(axis=1)
-    per_unit = np.bincount(units, per_clip)
-    not_better = sum(int((counts @ per_unit <= 0).sum()) for counts in resampled_counts(units, resamples, seed))
-    return (1 + not_better) / (1 + resamples)
 
 
 def cluster_numbers(clusters: ArrayLike) -> Integers:
@@ -302,16 +296,16 @@ def resampled_counts(units: Integers, resamples: int, seed: int) -> Iterator[Flo
         yield np.bincount(sampled.ravel(), minlength=chunk * count).reshape(chunk, count).astype(np.float64)
 
 
-def _document(point: dict[str, Floats], resampled: dict[str, Floats], enough: bool) -> dict[str, Any]:
+def _document(point: Mapping[str, Floats], resampled: Mapping[str, Floats], enough: bool) -> dict[str, Any]:
     values: dict[str, Any] = {name: _number(point[name][0]) for name in METRICS}
     values["ci95"] = {
-        name: _interval(resampled[name]) if enough and values[name] is not None else None for name in METRICS
+        name: percentile_interval(resampled[name]) if enough and values[name] is not None else None for name in METRICS
     }
     return values
 
 
-def _interval(values: Floats) -> list[float] | None:
-    """Return the percentile interval over the resamples in which the metric is defined."""
+def percentile_interval(values: Floats) -> list[float] | None:
+    """Return the percentile interval over the resamples in which a metric is defined; None if it is in none."""
     defined = values[~np.isnan(values)]
     if len(defined) == 0:
         return None

@@ -230,6 +230,7 @@ class Predictor:
             intervals=intervals,
             faces=_faces(clip),
             warnings=tuple(warnings),
+            model=bundle.model,
         )
 
     def media_settings(self) -> MediaSettings:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import crnet
 from crnet.batch import Scoring, VideoReader, read_video, score_videos
-from crnet.bundle.verify import document_sha256, find_bundle, read_document
+from crnet.bundle.hub import locate_system
+from crnet.bundle.verify import find_bundle, model_info, read_document
 from crnet.data.score_sources import ScoreSource, list_sources
 from crnet.errors import UsageError
 from crnet.media.limits import FileLimits
@@ -18,7 +19,6 @@ from crnet.score_tables.rows import Done, ScoreRow, ScoreTable
 from crnet.types import Prediction
 from crnet.utils.executors import Executor
 from crnet.utils.progress import Progress, no_progress
-from crnet.utils.resumable import SHORT_DIGITS
 
 TASK = "scoring"
 POLL_INTERVAL_S = 10.0
@@ -45,7 +45,8 @@ def model_fingerprint(run: Path | str) -> str:
     Raises:
         FormatError: There is no bundle, or its description is damaged.
     """
-    return document_sha256(read_document(find_bundle(run)))[:SHORT_DIGITS]
+    folder = find_bundle(locate_system(run)[0])
+    return model_info(folder, read_document(folder)).fingerprint
 
 
 @dataclass(frozen=True)

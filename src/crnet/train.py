@@ -24,7 +24,7 @@ from crnet.bundle.bundle import Bundle
 from crnet.bundle.load import VISUAL_FUSION_FILE, load_bundle
 from crnet.bundle.save import save_bundle
 from crnet.bundle.verify import BUNDLE_FILE, BUNDLE_FOLDER
-from crnet.config import Config, to_dict
+from crnet.config import RUN_FILE, Config, to_dict
 from crnet.data.dataset import longest_audio_samples, stack_scores
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.data.splits import (
@@ -61,8 +61,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float32
 
 logger = logging.getLogger(__name__)
-
-RUN_FILE = "run.json"
 
 
 def _run_settings(document: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,15 @@ emotional *stability*: on FIv2 it correlates +.88 with the interview score."""
 SCALE = {"neuroticism": "reversed: high = emotionally stable"}
 """What a reader of the scores, person or program, must know about a target; part of every document with scores."""
 
+SCALE_NOTE = "; ".join(f"{target} {note}" for target, note in SCALE.items())
+"""The same for a cell of a table."""
+
+
+def target_label(target: str) -> str:
+    """Return the name of a target for a reader, who must know that one of them is reversed."""
+    return f"{target} (high = stable)" if target == "neuroticism" else target
+
+
 TRAIT_INDICES = [TARGETS.index(trait) for trait in TRAITS]
 """Places of the five traits in arrays over the six targets."""
 
@@ -250,6 +259,20 @@ class Batch:
         return Batch(self.clip_ids, **moved)
 
 
+class ModelInfo(NamedTuple):
+    """Which system scored a clip, and by which version of crnet.
+
+    Attributes:
+        name: Name of the run folder, or of the model on the Hub.
+        fingerprint: Short fingerprint of the bundle, the same as in tables of scores.
+        crnet_version: Version that computed the scores.
+    """
+
+    name: str
+    fingerprint: str
+    crnet_version: str
+
+
 @dataclass(frozen=True)
 class Faces:
     """Number of frames in which the person's face was found, and of those examined."""
@@ -286,6 +309,7 @@ class Prediction:
         faces: Frames with a face; None if the file could not be read.
         warnings: What a reader must know, most important first.
         error: Why there are no scores; None if there are.
+        model: What scored the clip; None if nothing did, or for a system that was never saved.
 
     Raises:
         FormatError: Both scores and an error, or neither; or a score that is not finite or of no target.
@@ -299,6 +323,7 @@ class Prediction:
     faces: Faces | None = None
     warnings: tuple[str, ...] = ()
     error: str | None = None
+    model: ModelInfo | None = None
 
     def __post_init__(self) -> None:
         _require((self.scores is None) == (self.error is not None), "a prediction has either scores or an error")
@@ -316,8 +341,7 @@ class Prediction:
         streams = [self.streams.get(stream, {}).get(target) for stream in STREAMS for target in TARGETS]
         faces = (None, None) if self.faces is None else (self.faces.found, self.faces.looked_at)
         warnings = "; ".join(self.warnings)
-        scale = "; ".join(f"{target} {note}" for target, note in SCALE.items())
-        cells = (self.clip, self.duration_s, *scores, *ends, *streams, *faces, warnings, self.error, scale)
+        cells = (self.clip, self.duration_s, *scores, *ends, *streams, *faces, warnings, self.error, SCALE_NOTE)
         return dict(zip(PREDICTION_COLUMNS, cells, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
@@ -331,5 +355,6 @@ class Prediction:
             "faces": None if self.faces is None else {"found": self.faces.found, "looked_at": self.faces.looked_at},
             "warnings": list(self.warnings),
             "error": self.error,
+            "model": None if self.model is None else self.model._asdict(),
             "scale": dict(SCALE),
         }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crnet.audit import AUDIT_FILE
 from crnet.audit.clips import UNKNOWN, AuditClips
 from crnet.audit.differences import FEWEST_CLUSTERS, POWER, QUANTITIES, Differences, differences
 from crnet.audit.group_metrics import ALL, GROUP_METRICS, metrics_by_group
@@ -20,8 +21,6 @@ from crnet.utils.files import write_json, write_text
 from crnet.utils.provenance import versions
 
 RESAMPLES = 2000
-AUDIT_FOLDER = "audit"
-AUDIT_FILE = "audit.json"
 TABLE_FILE = "audit.csv"
 
 
@@ -62,6 +61,7 @@ class Audit:
         return {
             "name": self.clips.name,
             "split": self.clips.split,
+            "model": None if self.clips.model is None else self.clips.model._asdict(),
             "clips": len(self.clips.clips),
             "clusters": {"kind": self.clips.cluster_kind, "count": int(self.clips.clusters.max()) + 1},
             "scale": dict(SCALE),

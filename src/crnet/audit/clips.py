@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from crnet.bundle.load import load_bundle, load_visual_fusion
 from crnet.data.score_tables import GroupTable, join_scores, read_groups, read_predictions, read_truth
 from crnet.data.sources.release_labels import clip_name
-from crnet.data.splits import video_of_clip
+from crnet.data.splits import clip_clusters
 from crnet.errors import LabelError
 from crnet.evaluation.evaluate import evaluate
 from crnet.evaluation.evaluation import FUSION
-from crnet.metrics import cluster_numbers
-from crnet.types import TARGETS, Split
+from crnet.types import TARGETS, ModelInfo, Split
 from crnet.utils.progress import Progress, no_progress
 
 Floats = NDArray[np.float64]
@@ -45,6 +44,7 @@ class AuditClips:
         low, high: float64 [N, 6], the ends of the intervals; None if there are none.
         split: The split that the clips are from; None if unknown.
         warnings: What a reader must know, most important first.
+        model: The system, if it is a trained run.
     """
 
     name: str
@@ -58,6 +58,7 @@ class AuditClips:
     high: Floats | None = None
     split: Split | None = None
     warnings: tuple[str, ...] = ()
+    model: ModelInfo | None = None
 
     def __post_init__(self) -> None:
         if not self.groupings:
@@ -125,10 +126,11 @@ def clips_of_run(
         table = GroupTable({name: row.groups for name, row in zip(names, result.rows, strict=True)})
     persons = [table.persons.get(name, row.person or "") for name, row in zip(names, result.rows, strict=True)]
     low, high = result.bounds or (None, None)
-    return _audit_clips(
+    clips = _audit_clips(
         run.resolve().name, names, (result.truth, result.predictions[FUSION]), (low, high), table, persons,
         split, result.warnings,
     )  # fmt: skip
+    return replace(clips, model=result.model)
 
 
 def clips_of_tables(predictions: Path, labels: Path, groups: Sequence[Path]) -> AuditClips:
@@ -170,15 +172,3 @@ def _audit_clips(
         split,
         tuple(warnings),
     )
-
-
-def clip_clusters(clips: Sequence[str], persons: Sequence[str] | None) -> tuple[str, NDArray[np.int64]]:
-    """Return what the clusters of a bootstrap are, and the number of each clip's cluster.
-
-    Args:
-        clips: Names of the clips.
-        persons: Name of the person in each clip. If one is missing, the source videos count, which names tell.
-    """
-    if persons and all(persons):
-        return "person", cluster_numbers(list(persons))
-    return "source video", cluster_numbers([video_of_clip(clip) for clip in clips])

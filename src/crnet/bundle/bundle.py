@@ -16,7 +16,7 @@ from crnet.data.splits import OFFICIAL, SplitProtocol
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.fusion import Fusion
 from crnet.media.settings import MediaSettings, with_attribute_names
-from crnet.types import DataSource, Stream
+from crnet.types import DataSource, ModelInfo, Stream
 
 if TYPE_CHECKING:
     from crnet.models.crnet import StreamNet
@@ -40,6 +40,7 @@ class Bundle:
         training_fingerprint: Fingerprint of the training and validation clips, see `crnet.data.splits`; "" in bundles
             of the first version, which did not record it.
         path: The folder that it was loaded from.
+        model: Its name and fingerprint; None if it was not loaded from a folder.
     """
 
     config: Config
@@ -53,6 +54,7 @@ class Bundle:
     protocol: SplitProtocol = OFFICIAL
     training_fingerprint: str = ""
     path: Path | None = None
+    model: ModelInfo | None = None
 
     def applies_to(self, simulated: bool) -> bool:
         """Return whether scores mean anything for such clips: a model of synthetic people cannot score real ones."""

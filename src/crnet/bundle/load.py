@@ -24,6 +24,7 @@ from crnet.bundle.verify import (
     file_names,
     find_bundle,
     is_exported,
+    model_info,
     read_document,
     require_file,
 )
@@ -90,6 +91,7 @@ def open_bundle(path: Path | str, files: BundleFiles | None = None, *, check_nod
         protocol=protocol,
         training_fingerprint=str(document.get("training_fingerprint", document.get("training_digest", ""))),
         path=folder,
+        model=model_info(folder, document),
     )
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from crnet.errors import FormatError
-from crnet.types import DATA_SOURCES, STREAMS, TARGETS, Stream
+from crnet.types import DATA_SOURCES, STREAMS, TARGETS, ModelInfo, Stream
 from crnet.utils.files import read_json, sha256
-from crnet.utils.resumable import fingerprint
+from crnet.utils.resumable import SHORT_DIGITS, fingerprint
+from crnet.version import __version__
 
 FORMAT = 1
 EXPORTED_FORMAT = 2  # its networks are graphs, which earlier versions cannot read
@@ -99,6 +100,21 @@ def document_sha256(document: Mapping[str, Any]) -> str:
     """Return the SHA-256 of `bundle.json` without this hash: every change of the description must be detected."""
     hashed = {key: value for key, value in document.items() if key != "sha256"}
     return fingerprint(hashed)
+
+
+def model_info(folder: Path, document: Mapping[str, Any]) -> ModelInfo:
+    """Return name and fingerprint of a bundle.
+
+    Args:
+        folder: The bundle, as `find_bundle` returns it.
+        document: Its description, verified by `read_document`.
+    """
+    return ModelInfo(run_of(folder.resolve()).name, document_sha256(document)[:SHORT_DIGITS], __version__)
+
+
+def run_of(folder: Path) -> Path:
+    """Return the run folder of a bundle, or the bundle itself if it does not lie in a run."""
+    return folder.parent if folder.name == BUNDLE_FOLDER else folder
 
 
 def find_bundle(path: Path | str) -> Path:

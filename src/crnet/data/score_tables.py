@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,15 @@ def read_predictions(path: Path) -> ScoreTable:
     return _read_scores(path, bounded=False)
 
 
+def read_system(path: Path, system: str) -> ScoreTable:
+    """Read one system of the `predictions.csv` of an evaluation, whose columns are named `SYSTEM.TARGET`.
+
+    Raises:
+        LabelError: Unusable; the error names the line.
+    """
+    return _read_scores(path, bounded=False, prefix=f"{system}.")
+
+
 def read_truth(path: Path) -> ScoreTable:
     """Read a table of labels in [0, 1], or an annotation of First Impressions v2 (`annotation_test.pkl`).
 
@@ -175,8 +185,9 @@ def _unmatched(clips: Sequence[str], kind: str, lacking: str) -> list[str]:
     return [f"{len(clips)} {kind} {plural} no {lacking} and {'is' if len(clips) == 1 else 'are'} left out: {names}"]
 
 
-def _read_scores(path: Path, *, bounded: bool) -> ScoreTable:
-    table = read_table(path, _check_scores)
+def _read_scores(path: Path, *, bounded: bool, prefix: str = "") -> ScoreTable:
+    names = [prefix + target for target in TARGETS]
+    table = read_table(path, partial(_check_scores, names))
     rows = _by_clip(path, table, "clip")
 
     def column(name: str) -> list[float]:
@@ -185,13 +196,13 @@ def _read_scores(path: Path, *, bounded: bool) -> ScoreTable:
                 for line, text in cells]  # fmt: skip
 
     def columns(suffix: str = "") -> Floats:
-        return np.array([column(target + suffix) for target in TARGETS], dtype=np.float64).T
+        return np.array([column(name + suffix) for name in names], dtype=np.float64).T
 
     scores = columns()
     used = np.asarray(~np.isnan(scores).all(axis=1))
     if not used.any():
-        raise LabelError("has no score of any clip", path=path, remedy=f"give at least one of {', '.join(TARGETS)}")
-    has_intervals = any(f"{target}.low" in table.names for target in TARGETS)
+        raise LabelError("has no score of any clip", path=path, remedy=f"give at least one of {', '.join(names)}")
+    has_intervals = any(f"{name}.low" in table.names for name in names)
     persons = [values.get("person", "") for _, values in rows.values()]
     return ScoreTable(
         path,
@@ -224,9 +235,9 @@ def _by_clip(path: Path, table: CsvTable, key: str) -> dict[str, tuple[int, dict
     return rows
 
 
-def _check_scores(path: Path, names: list[str]) -> None:
-    if not set(TARGETS) & set(names):
-        fail(path, 1, "names no target", f"name at least one column {', '.join(TARGETS)}")
+def _check_scores(needed: list[str], path: Path, names: list[str]) -> None:
+    if not set(needed) & set(names):
+        fail(path, 1, "names no target", f"name at least one column {', '.join(needed)}")
 
 
 def _check_groups(path: Path, names: list[str]) -> None:

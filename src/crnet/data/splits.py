@@ -17,10 +17,12 @@ from itertools import chain
 from typing import Literal, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crnet.data.clip_rows import ClipRows, light_rows, scores_or_nan, select_rows
 from crnet.data.manifest import ClipRow, Manifest
 from crnet.errors import LabelError, UsageError
+from crnet.metrics import cluster_numbers
 from crnet.types import SPLITS, Split
 from crnet.utils.resumable import content_fingerprint
 
@@ -202,6 +204,18 @@ def video_of_clip(clip_id: str) -> str:
     """Return the source video that a clip's name tells, such as `VIDEO` of `VIDEO.003.mp4`, or the name itself."""
     match = _CLIP_OF_VIDEO.fullmatch(clip_id)
     return match["video"] if match else clip_id
+
+
+def clip_clusters(clips: Sequence[str], persons: Sequence[str] | None) -> tuple[str, NDArray[np.int64]]:
+    """Return what the clusters of a bootstrap are, and the number of each clip's cluster.
+
+    Args:
+        clips: Names of the clips.
+        persons: Name of the person in each clip. If one is missing, the source videos count, which names tell.
+    """
+    if persons and all(persons):
+        return "person", cluster_numbers(list(persons))
+    return "source video", cluster_numbers([video_of_clip(clip) for clip in clips])
 
 
 def group_clips(rows: Sequence[ClipRow], group_name: Callable[[ClipRow], str]) -> dict[str, list[str]]:

@@ -23,7 +23,7 @@ from crnet.data.splits import SplitProtocol, assign_splits
 from crnet.errors import UsageError
 from crnet.evaluation.clip_selection import official_splits, refuse_missing
 from crnet.evaluation.evaluate import evaluate_run, ranking_warnings
-from crnet.evaluation.evaluation import EVALUATION_FOLDER, FLOOR, Evaluation, write_evaluation
+from crnet.evaluation.evaluation import EVALUATION_FOLDER, FLOOR, Evaluation, row_clusters, write_evaluation
 from crnet.fusion.conformal import interval_coverage
 from crnet.metrics import describe
 from crnet.train import train_system
@@ -128,12 +128,16 @@ def pool(evaluations: Sequence[Evaluation], protocol: SplitProtocol) -> Evaluati
         system: np.concatenate([evaluation.predictions[system] for evaluation in evaluations])
         for system in first.predictions
     }
-    systems = {system: describe(truth, scores, predictions[FLOOR]) for system, scores in predictions.items()}
+    rows = tuple(row for evaluation in evaluations for row in evaluation.rows)
+    clusters = row_clusters(rows)[1]
+    systems = {
+        system: describe(truth, scores, predictions[FLOOR], clusters=clusters) for system, scores in predictions.items()
+    }
     bounds = _pool_bounds(evaluations)
     conditions = (w for each in evaluations for w in each.warnings if w not in set(ranking_warnings(each.systems)))
     return replace(
         first,
-        rows=tuple(row for evaluation in evaluations for row in evaluation.rows),
+        rows=rows,
         truth=truth,
         predictions=predictions,
         train_medians=np.mean([evaluation.train_medians for evaluation in evaluations], axis=0),
@@ -144,6 +148,7 @@ def pool(evaluations: Sequence[Evaluation], protocol: SplitProtocol) -> Evaluati
         intervals=None if bounds is None else interval_coverage(truth, *bounds),
         bounds=bounds,
         protocol=protocol,
+        model=None,
     )
 
 

@@ -21,7 +21,15 @@ from crnet.data.dataset import stack_scores
 from crnet.data.manifest import ClipRow
 from crnet.data.splits import OFFICIAL, overlap_with_other_splits, training_fingerprint
 from crnet.evaluation.clip_selection import EvaluationClips, select_clips
-from crnet.evaluation.evaluation import EVALUATION_FOLDER, FLOOR, FUSION, SCENE_FACE, Evaluation, write_evaluation
+from crnet.evaluation.evaluation import (
+    EVALUATION_FOLDER,
+    FLOOR,
+    FUSION,
+    SCENE_FACE,
+    Evaluation,
+    row_clusters,
+    write_evaluation,
+)
 from crnet.fusion.conformal import interval_coverage
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.fusion.interval_width import ClipFacts
@@ -93,8 +101,9 @@ def _compare(
     streams = {stream: predictions[stream] for stream in STREAMS if stream in predictions}
     facts = ClipFacts(predictions[FUSION], streams, distances)
     bounds = None if calibration is None else calibration.bounds(facts)
+    clusters = row_clusters(clips.rows)[1]
     systems = {
-        system: describe(truth, prediction, bundle.train_medians, resamples=resamples, seed=seed)
+        system: describe(truth, prediction, bundle.train_medians, clusters=clusters, resamples=resamples, seed=seed)
         for system, prediction in predictions.items()
     }
     return Evaluation(
@@ -116,6 +125,7 @@ def _compare(
         bounds=bounds,
         protocol=bundle.protocol,
         split_overlap=_split_overlap(bundle, clips, truth, predictions),
+        model=bundle.model,
     )
 
 
@@ -213,6 +223,7 @@ def _split_overlap(
     """Compare clips that share their video or person with another split with the others: `Evaluation.split_overlap`."""
     if clips.split == "train" or bundle.training_fingerprint != training_fingerprint(clips.manifest):
         return {}
+    clusters = row_clusters(clips.rows)[1]
     overlap = {}
     for grouping, clip_ids in overlap_with_other_splits(clips.manifest, clips.split).items():
         is_seen = np.array([row.clip_id in clip_ids for row in clips.rows])
@@ -222,7 +233,9 @@ def _split_overlap(
             name: {
                 "clips": int(mask.sum()),
                 "systems": {
-                    system: describe(truth[mask], prediction[mask], bundle.train_medians)[AVERAGE]
+                    system: describe(truth[mask], prediction[mask], bundle.train_medians, clusters=clusters[mask])[
+                        AVERAGE
+                    ]
                     for system, prediction in predictions.items()
                 },
             }

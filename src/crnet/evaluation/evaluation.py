@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 
 from crnet.data.ceiling_file import attainable_metrics, ceiling_share
 from crnet.data.manifest import ClipRow
-from crnet.data.splits import OFFICIAL, SplitProtocol
+from crnet.data.splits import OFFICIAL, SplitProtocol, clip_clusters
 from crnet.fusion.conformal import INTERVAL_LEVEL, coverage_by_region
 from crnet.metrics import AVERAGE
-from crnet.types import SCALE, STREAMS, TARGETS, DataSource, Split
+from crnet.types import SCALE, SCALE_NOTE, STREAMS, TARGETS, DataSource, ModelInfo, Split
 from crnet.utils.csv_cells import neutral_cell
 from crnet.utils.files import write_json, write_text
 
 SCENE_FACE = "scene+face"
 FUSION = "fusion"
 FLOOR = "floor"
+TRUTH = "truth"
+"""Name of the true scores in `predictions.csv`."""
 SYSTEMS = (*STREAMS, SCENE_FACE, FUSION, FLOOR)
 """Names of the systems in the order of every table and file."""
 
@@ -65,6 +67,7 @@ class Evaluation:
             (seen), and on the other clips (unseen):
             `{"video" or "person": {"seen" or "unseen": {"clips": n, "systems": {system: metrics}}}}`. Present only if
             there are clips of both kinds, and only for the store that the system was trained on.
+        model: The system; None if it was never saved.
     """
 
     split: Split
@@ -85,6 +88,13 @@ class Evaluation:
     bounds: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     protocol: SplitProtocol = OFFICIAL
     split_overlap: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    model: ModelInfo | None = None
+
+    @property
+    def clusters(self) -> dict[str, Any]:
+        """What the bootstrap of the intervals draws: kind and number of the clusters."""
+        kind, numbers = row_clusters(self.rows)
+        return {"kind": kind, "count": len(np.unique(numbers))}
 
     def ceiling_share(self) -> dict[str, dict[str, dict[str, float | None]]]:
         """Return the share of the gap between floor and ceiling that each system closes; empty without a ceiling."""
@@ -102,6 +112,8 @@ class Evaluation:
             "split": self.split,
             "protocol": str(self.protocol),
             "clips": len(self.rows),
+            "clusters": self.clusters,
+            "model": None if self.model is None else self.model._asdict(),
             "missing": list(self.missing),
             "source": self.source,
             "training_source": self.training_source,
@@ -119,6 +131,11 @@ class Evaluation:
         }
 
 
+def row_clusters(rows: Sequence[ClipRow]) -> tuple[str, NDArray[np.int64]]:
+    """Return what the bootstrap draws, persons or source videos, and the number of each clip's; see `clip_clusters`."""
+    return clip_clusters([row.clip_id for row in rows], [row.person or "" for row in rows])
+
+
 def write_evaluation(evaluation: Evaluation, folder: Path | str) -> None:
     """Write `metrics.json` and `predictions.csv` into a folder.
 
@@ -129,11 +146,20 @@ def write_evaluation(evaluation: Evaluation, folder: Path | str) -> None:
     write_json(folder / METRICS_FILE, evaluation.to_dict())
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    columns = {"truth": evaluation.truth, **evaluation.predictions}
-    scores = [f"{name}.{target}" for name in columns for target in TARGETS]
-    table.writerow(["clip", *scores, "faces_found", "faces_looked_at", "warnings"])
+    columns = _score_columns(evaluation)
+    table.writerow(["clip", *columns, "person", "faces_found", "faces_looked_at", "warnings", "scale"])
     for i, row in enumerate(evaluation.rows):
-        cells = [repr(float(value)) for values in columns.values() for value in values[i]]
-        clip, warnings = neutral_cell(row.clip_id), neutral_cell("; ".join(row.warnings))
-        table.writerow([clip, *cells, row.faces_found, row.faces_looked_at, warnings])
+        cells = [repr(float(values[i])) for values in columns.values()]
+        texts = (row.person or "", row.faces_found, row.faces_looked_at, "; ".join(row.warnings), SCALE_NOTE)
+        table.writerow([neutral_cell(row.clip_id), *cells, *map(neutral_cell, texts)])
     write_text(folder / PREDICTIONS_FILE, text.getvalue())
+
+
+def _score_columns(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of scores and of the ends of intervals, [N] each, by name."""
+    scores = {TRUTH: evaluation.truth, **evaluation.predictions}
+    columns = {f"{name}.{target}": values[:, i] for name, values in scores.items() for i, target in enumerate(TARGETS)}
+    ends = {} if evaluation.bounds is None else dict(zip(("low", "high"), evaluation.bounds, strict=True))
+    return columns | {
+        f"{FUSION}.{target}.{end}": values[:, i] for i, target in enumerate(TARGETS) for end, values in ends.items()
+    }

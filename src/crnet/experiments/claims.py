@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crnet.evaluation.paired_bootstrap import p_value_better
 from crnet.experiments.columns import PublishedScores
 from crnet.experiments.seed_statistics import mean_and_sd
-from crnet.metrics import AVERAGE, p_value_better
+from crnet.metrics import AVERAGE
 from crnet.types import TARGETS, TRAITS
 
 YES, REVERSED, UNDECIDED, TOO_FEW = "yes", "no, the reverse", "undecided", "too few clips"

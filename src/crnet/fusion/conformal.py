@@ -11,7 +11,8 @@ leads to expect, and clips that are harder to score get wider intervals. Older b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crnet.data.splits import FEWEST_CALIBRATION_CLIPS
+from crnet.data.splits import FEWEST_CALIBRATION_CLIPS, balanced_folds
 from crnet.errors import FormatError
 from crnet.fusion.interval_width import ClipFacts, WidthModel
 from crnet.text.language import guess_language
@@ -68,20 +69,70 @@ def intervals(scores: ArrayLike, half_width: ArrayLike) -> tuple[NDArray[np.floa
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
 
 
-def interval_coverage(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> dict[str, dict[str, float]]:
+def interval_coverage(
+    truth: ArrayLike, low: ArrayLike, high: ArrayLike, targets: Sequence[str] = TARGETS
+) -> dict[str, dict[str, float]]:
     """Return how often the intervals of N clips hold the true score, and their mean width.
 
     Args:
-        truth, low, high: [N, 6].
+        truth, low, high: [N, T]; a clip without a true score or an interval does not count.
+        targets: Names of the T columns.
 
     Returns:
-        `{target: {"coverage", "width"}}` and the same under "average", the mean of the five traits.
+        `{target: {"coverage", "width"}}` and the same under "average", the mean of the traits; targets without any
+        interval are left out.
     """
     true, lower, upper = (np.asarray(values, dtype=np.float64) for values in (truth, low, high))
-    inside, width = ((lower <= true) & (true <= upper)).mean(axis=0), (upper - lower).mean(axis=0)
-    figures = {t: {"coverage": float(inside[i]), "width": float(width[i])} for i, t in enumerate(TARGETS)}
-    means = {name: float(np.mean([figures[trait][name] for trait in TRAITS])) for name in ("coverage", "width")}
+    known = ~np.isnan(true) & ~np.isnan(lower) & ~np.isnan(upper)
+    inside, width = (lower <= true) & (true <= upper), upper - lower
+    figures = {
+        t: {"coverage": float(inside[known[:, i], i].mean()), "width": float(width[known[:, i], i].mean())}
+        for i, t in enumerate(targets)
+        if known[:, i].any()
+    }
+    averaged = [figures[name] for name in figures if name in TRAITS] or list(figures.values())
+    if not averaged:
+        return {}
+    means = {name: float(np.mean([values[name] for values in averaged])) for name in ("coverage", "width")}
     return {**figures, "average": means}
+
+
+def cross_calibrated(
+    truth: ArrayLike, scores: ArrayLike, clusters: Sequence[Hashable]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return intervals of any system's scores: each half of the clips calibrates those of the other half.
+
+    Args:
+        truth, scores: [N, T]; NaN where there is no label or no score.
+        clusters: The person or video of each clip; its clips stay in one half.
+
+    Returns:
+        The lower and upper ends [N, T]; NaN where the other half has fewer than `FEWEST_CALIBRATION_CLIPS` clips.
+    """
+    predicted = np.asarray(scores, dtype=np.float64)
+    errors = predicted - np.asarray(truth, dtype=np.float64)
+    members: dict[str, list[int]] = defaultdict(list)
+    for row, cluster in enumerate(clusters):
+        members[str(cluster)].append(row)
+    low, high = np.full_like(predicted, np.nan), np.full_like(predicted, np.nan)
+    halves = balanced_folds(members, 2)
+    for tested, calibrating in (halves, halves[::-1]):
+        low[tested], high[tested] = intervals(predicted[tested], half_widths(errors[calibrating]))
+    return low, high
+
+
+def half_widths(errors: ArrayLike) -> NDArray[np.float64]:
+    """Return half the width of the intervals of each column [T] of errors [n, T], of which NaN do not count.
+
+    NaN for a column with fewer than `FEWEST_CALIBRATION_CLIPS` errors.
+    """
+    columns = [column[~np.isnan(column)] for column in np.asarray(errors, dtype=np.float64).T]
+    return np.array(
+        [
+            conformal_quantile(column, INTERVAL_LEVEL) if len(column) >= FEWEST_CALIBRATION_CLIPS else np.nan
+            for column in columns
+        ]
+    )
 
 
 def coverage_by_region(truth: ArrayLike, scores: ArrayLike, low: ArrayLike, high: ArrayLike) -> dict[str, Any]:
@@ -99,10 +150,11 @@ def coverage_by_region(truth: ArrayLike, scores: ArrayLike, low: ArrayLike, high
     thirds = np.array_split(order, len(REGIONS), axis=0)
     if len(thirds[-1]) < FEWEST_CALIBRATION_CLIPS:
         return {}
-    return {
-        region: interval_coverage(*(np.take_along_axis(values, third, axis=0) for values in arrays))
-        for region, third in zip(REGIONS, thirds, strict=True)
-    }
+    regions = {}
+    for region, third in zip(REGIONS, thirds, strict=True):
+        true, lower, upper = (np.take_along_axis(values, third, axis=0) for values in arrays)
+        regions[region] = interval_coverage(true, lower, upper)
+    return regions
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crnet.serve.jobs import State
 from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS
+from crnet.types import SCALE
 
 Score = Annotated[float, Field(ge=0, le=1)]
 Scores = dict[str, float]
@@ -94,8 +95,16 @@ class Faces(BaseModel):
     looked_at: int
 
 
+class Model(BaseModel):
+    """The system that scored the video."""
+
+    name: str
+    fingerprint: str = Field(description="Changes whenever the system changes.")
+    crnet_version: str
+
+
 class Result(BaseModel):
-    """Scores of a video, as crnet predict --json prints them."""
+    """Scores of a video, as crnet predict --json prints them. A high neuroticism score means emotionally stable."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -107,6 +116,12 @@ class Result(BaseModel):
     faces: Faces | None
     warnings: list[str]
     error: str | None
+    model: Model | None = None
+    scale: dict[str, str] = Field(
+        dict(SCALE),
+        description="What a reader must know about a target, such as that neuroticism is reversed.",
+        examples=[dict(SCALE)],
+    )
 
 
 class Problem(BaseModel):

@@ -6,6 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 DIGITS = 4
+METRIC_NAMES = {
+    "accuracy": "1 - MAE",
+    "mae": "MAE",
+    "r2": "R2",
+    "pearson": "r",
+    "ccc": "CCC",
+    "floor_accuracy": "floor",
+    "error_removed": "error removed",
+    "spread": "spread",
+}
+"""The name of each metric of `crnet.metrics` in tables."""
 
 
 def decimal(value: float | None, sd: float | None = None, digits: int = DIGITS) -> str:
@@ -36,6 +47,11 @@ def p_text(p: float | None) -> str:
 def interval_text(interval: Sequence[float] | None) -> str:
     """Format an interval of a metric: ".912–.931"; "" for None."""
     return "" if interval is None else f"{decimal(interval[0], digits=3)}–{decimal(interval[1], digits=3)}"
+
+
+def range_text(interval: Sequence[float] | None) -> str:
+    """Format an interval of a difference: "−.0012 to +.0031"; "" for None."""
+    return "" if interval is None else f"{difference(interval[0])} to {difference(interval[1])}"
 
 
 def error_removed_text(metrics: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from crnet.audit.audit import Audit, audit, write_audit
-from crnet.audit.clips import AuditClips, clip_clusters, clips_of_run, clips_of_tables
+from crnet.audit.clips import AuditClips, clips_of_run, clips_of_tables
 from crnet.audit.differences import FEWEST_CLUSTERS, differences
 from crnet.audit.group_metrics import ALL, metrics_by_group
 from crnet.audit.impact_ratios import impact_ratios, scoring_rates
@@ -176,14 +176,6 @@ def test_each_pair_of_groupings_is_crossed() -> None:
 def test_a_column_of_names_is_no_grouping() -> None:
     with pytest.raises(LabelError, match="name has 400 groups"):
         replace(planted(), groupings={"name": tuple(map(str, range(400)))})
-
-
-def test_clusters_are_persons_if_all_are_known_and_videos_otherwise() -> None:
-    clips = ["v.000", "v.001", "w.000"]
-    kind, clusters = clip_clusters(clips, ["p", "q", "q"])
-    assert (kind, clusters.tolist()) == ("person", [0, 1, 1])
-    kind, clusters = clip_clusters(clips, ["p", "", "q"])
-    assert (kind, clusters.tolist()) == ("source video", [0, 0, 1])
 
 
 def write_tables(folder: Path, clips: AuditClips) -> list[str]:

@@ -220,44 +220,6 @@ def test_a_target_that_diverged_leaves_the_others_alone() -> None:
     json.dumps(document, allow_nan=False)
 
 
-def test_p_value_of_equal_better_and_worse_systems() -> None:
-    truth, prediction, medians = _system(200)
-    floor = np.tile(medians, (200, 1))
-    assert metrics.p_value_better(truth, prediction, prediction, resamples=500) == 1
-    assert metrics.p_value_better(truth, prediction, floor, resamples=500) == pytest.approx(1 / 501)
-    assert metrics.p_value_better(truth, floor, prediction, resamples=500) == 1
-    noise = np.random.default_rng(3)
-    first, second = (prediction + noise.normal(0, 0.1, prediction.shape) for _ in range(2))
-    p = metrics.p_value_better(truth, first, second, resamples=2_000)
-    reverse = metrics.p_value_better(truth, second, first, resamples=2_000)
-    assert p is not None
-    assert reverse is not None
-    assert p + reverse == pytest.approx(1, abs=0.01)
-
-
-def test_p_values_of_equal_systems_are_uniform() -> None:
-    rng = np.random.default_rng(11)
-    values = []
-    for _ in range(120):
-        truth = rng.uniform(0, 1, 60)
-        values.append(
-            metrics.p_value_better(truth, truth + rng.normal(0, 0.1, 60), truth + rng.normal(0, 0.1, 60), resamples=300)
-        )
-    assert stats.kstest(values, "uniform").pvalue > 0.01
-
-
-def test_p_value_without_enough_clips_or_finite_predictions() -> None:
-    truth = np.linspace(0, 1, 9)
-    assert metrics.p_value_better(truth, truth, truth * 0.5) is None
-    truth = np.linspace(0, 1, 20)
-    broken = truth.copy()
-    broken[4] = np.nan
-    assert metrics.p_value_better(truth, broken, truth * 0.5) is None
-    annotated = truth.copy()
-    annotated[4] = np.nan
-    assert metrics.p_value_better(annotated, broken, truth * 0.5, resamples=200) == pytest.approx(1 / 201)
-
-
 @pytest.mark.parametrize(
     ("truth", "prediction", "medians"),
     [
@@ -276,7 +238,6 @@ def test_vectors_that_do_not_match() -> None:
     for call in (
         lambda: metrics.mae([0.1], [0.1, 0.2]),
         lambda: metrics.mae([[0.1]], [[0.1]]),
-        lambda: metrics.p_value_better([0.1], [0.1, 0.2], [0.1]),
     ):
         with pytest.raises(UsageError):
             call()

@@ -10,7 +10,17 @@ import pytest
 import torch
 
 from crnet.errors import FormatError
-from crnet.types import DATA_SOURCES, PREDICTION_COLUMNS, TARGETS, TRAITS, Batch, DataSource, Faces, Prediction
+from crnet.types import (
+    DATA_SOURCES,
+    PREDICTION_COLUMNS,
+    TARGETS,
+    TRAITS,
+    Batch,
+    DataSource,
+    Faces,
+    ModelInfo,
+    Prediction,
+)
 from synthetic import make_clip
 
 SCORES = dict.fromkeys(TARGETS, 0.5)
@@ -95,8 +105,9 @@ def test_a_prediction_has_either_scores_or_an_error() -> None:
 
 def test_the_json_of_a_prediction_has_every_key_of_the_contract() -> None:
     prediction = Prediction(
-        "a.mp4", 2.0, SCORES, {"scene": SCORES}, {"openness": (0.4, 0.6)}, Faces(3, 8), ("careful",)
-    )
+        "a.mp4", 2.0, SCORES, {"scene": SCORES}, {"openness": (0.4, 0.6)}, Faces(3, 8), ("careful",),
+        model=ModelInfo("run", "0123456789abcdef", "0.1.0"),
+    )  # fmt: skip
     assert prediction.to_dict() == {
         "clip": "a.mp4",
         "duration_s": 2.0,
@@ -106,6 +117,7 @@ def test_the_json_of_a_prediction_has_every_key_of_the_contract() -> None:
         "faces": {"found": 3, "looked_at": 8},
         "warnings": ["careful"],
         "error": None,
+        "model": {"name": "run", "fingerprint": "0123456789abcdef", "crnet_version": "0.1.0"},
         "scale": {"neuroticism": "reversed: high = emotionally stable"},
     }
     assert Prediction("a.mp4", None, None, error="broken").to_dict()["error"] == "broken"

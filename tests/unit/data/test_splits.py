@@ -15,6 +15,7 @@ from crnet.data.splits import (
     OFFICIAL,
     SplitProtocol,
     assign_splits,
+    clip_clusters,
     overlap_with_other_splits,
     source_video,
     training_fingerprint,
@@ -221,3 +222,11 @@ def test_clips_that_share_their_video_or_person_with_another_split() -> None:
         "person": {"a.000.mp4"},
     }
     assert overlap_with_other_splits(manifest([]), "test") == {"video": set()}
+
+
+def test_clusters_are_persons_if_all_are_known_and_videos_otherwise() -> None:
+    clips = ["v.000", "v.001", "w.000"]
+    kind, clusters = clip_clusters(clips, ["p", "q", "q"])
+    assert (kind, clusters.tolist()) == ("person", [0, 1, 1])
+    kind, clusters = clip_clusters(clips, ["p", "", "q"])
+    assert (kind, clusters.tolist()) == ("source video", [0, 0, 1])
