@@ -23,6 +23,7 @@ def console(*, stderr: bool = False) -> Console:
 def show_prediction(prediction: Prediction) -> None:
     """Print the scores of a video as a table, or the reason why there are none."""
     from crnet.fusion.conformal import INTERVAL_LEVEL
+    from crnet.types import target_label
     from crnet.utils.number_format import score_text
 
     screen = console()
@@ -41,9 +42,8 @@ def show_prediction(prediction: Prediction) -> None:
     table = Table("", Column("score", no_wrap=True), *prediction.streams, box=box.SIMPLE_HEAD, pad_edge=False)
     for target, score in (prediction.scores or {}).items():
         interval = (prediction.intervals or {}).get(target)
-        note = " (high = stable)" if target == "neuroticism" else ""
         streams = (score_text(scores[target]) for scores in prediction.streams.values())
-        table.add_row(target + note, score_text(score, interval, INTERVAL_LEVEL), *streams)
+        table.add_row(target_label(target), score_text(score, interval, INTERVAL_LEVEL), *streams)
     screen.print(table)
 
 

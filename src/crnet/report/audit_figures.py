@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,13 +10,13 @@ from matplotlib.figure import Figure
 from crnet.audit.audit import Audit
 from crnet.audit.differences import Difference
 from crnet.audit.impact_ratios import ImpactRatio
+from crnet.report.dot_rows import PANEL_IN, ROW_IN, Points, draw_rows
 from crnet.report.figure_style import BLUE, GREY, INK, ORANGE, legend_below, new_figure, tidy, title
 
 SOURCE_COLOURS = {"labels": BLUE, "scores": ORANGE}
 SOURCE_MARKERS = {"labels": "s", "scores": "o"}
 QUANTITY_OF_SOURCE = {"labels": "label", "scores": "score"}
 FOUR_FIFTHS = 0.8
-ROW_IN, PANEL_IN = 0.24, 0.7  # height of a row, and of the rest of a panel
 OFFSET = {"labels": -0.16, "scores": 0.16}  # above and below the middle of a row
 
 
@@ -80,17 +79,10 @@ def _draw_ratios(axes: Axes, targets: tuple[str, ...], ratios: dict[str, ImpactR
     _draw(axes, targets, points, source)
 
 
-def _draw(axes: Axes, targets: tuple[str, ...], points: dict[str, tuple[float, float, float]], source: str) -> None:
+def _draw(axes: Axes, targets: tuple[str, ...], points: Points, source: str) -> None:
     """Draw a point with its interval for each target, one row each."""
-    style: dict[str, Any] = {"color": SOURCE_COLOURS[source]}
-    for target, (value, low, high) in points.items():
-        y = targets.index(target) + OFFSET[source]
-        axes.hlines(y, low, high, linewidth=1.6, **style)
-        axes.plot(value, y, marker=SOURCE_MARKERS[source], markersize=5, **style)
-    axes.plot([], [], marker=SOURCE_MARKERS[source], linestyle="none", label=source, **style)
-    axes.set_yticks(range(len(targets)), [f"{t} (high = stable)" if t == "neuroticism" else t for t in targets])
-    axes.set_ylim(len(targets) - 0.4, -0.6)
-    axes.grid(axis="x", color="#E6E6E6", linewidth=0.6)
+    colour, marker = SOURCE_COLOURS[source], SOURCE_MARKERS[source]
+    draw_rows(axes, targets, points, offset=OFFSET[source], colour=colour, marker=marker, label=source)
 
 
 def _finish(figure: Figure, label: str) -> None:

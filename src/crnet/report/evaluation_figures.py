@@ -25,7 +25,7 @@ from crnet.report.figure_style import (
     tidy,
     title,
 )
-from crnet.types import TARGETS
+from crnet.types import TARGETS, target_label
 from crnet.utils.number_format import decimal
 
 COLUMNS = 3
@@ -55,7 +55,7 @@ def systems_figure(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Fi
             axes.plot(x, value, marker=SYSTEM_MARKERS[name], color=SYSTEM_COLOURS[name], markersize=6)
     axes.axvline(len(TARGETS) - 0.5, color=FAINT, linewidth=1)
     axes.axvline(len(TARGETS) - 1.5, color=FAINT, linewidth=1)
-    axes.set_xticks(range(len(columns)), columns)
+    axes.set_xticks(range(len(columns)), [target_label(name).replace(" (", "\n(") for name in columns])
     axes.tick_params(axis="x", length=0, labelsize=8)
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylabel("1 - MAE", fontsize=9, color=INK)
@@ -75,7 +75,7 @@ def scatter_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
         axes.axhline(evaluation.train_medians[i], **FLOOR_LINE, label=FLOOR_LABEL)
         _draw_clips(axes, truth, prediction, system)
         correlation = evaluation.systems[system][target]["pearson"]
-        title(axes, f"{target}   {_r_text(correlation)}")
+        title(axes, f"{target_label(target)}   {_r_text(correlation)}")
         _square_axes(axes)
     _label_grid(figure, "true score", f"score predicted by {system}")
     return figure
@@ -94,7 +94,7 @@ def error_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
         _draw_clips(axes, truth, prediction - truth, system)
         centres, means, _ = _binned(truth, prediction - truth)
         axes.plot(centres, means, color=INK, marker="o", markersize=3.5, linewidth=1.4, label="mean error")
-        title(axes, target)
+        title(axes, target_label(target))
         _score_axis(axes)
         axes.set_ylim(-limit, limit)
     _label_grid(figure, "true score", f"error of {system} (above 0 = too high)")
@@ -120,7 +120,7 @@ def distribution_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
         axes.axvline(evaluation.train_medians[i], **FLOOR_LINE, label=FLOOR_LABEL)
         spread = evaluation.systems[system][target]["spread"]
         text = "" if spread is None else f"   spread {decimal(spread, digits=2)}"
-        title(axes, target + text)
+        title(axes, target_label(target) + text)
         _score_axis(axes)
     _label_grid(figure, "score", "clips")
     return figure
@@ -144,7 +144,7 @@ def calibration_figure(evaluation: Evaluation, system: str = FUSION) -> Figure:
             linewidth=1.4,
             label="mean of a tenth of the clips with 95% interval",
         )
-        title(axes, target)
+        title(axes, target_label(target))
         _square_axes(axes)
     _label_grid(figure, f"score predicted by {system}", "mean true score")
     return figure

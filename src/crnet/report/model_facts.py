@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crnet.bundle.bundle import Bundle
+from crnet.config import Config
 from crnet.evaluation.evaluation import EVALUATION_FOLDER, FUSION, METRICS_FILE
 from crnet.metrics import AVERAGE
 from crnet.text.encoder_interface import encoder_label
@@ -22,16 +23,9 @@ STREAM_INPUTS: dict[Stream, str] = {
 
 def model_facts(bundle: Bundle) -> list[tuple[str, str]]:
     """Return name and value of each fact."""
-    config = bundle.config
-    frames, pixels = config.transforms.frames, config.transforms.pixels
-    audio_s = (config.transforms.audio_samples or 0) / SAMPLE_RATE_HZ
     facts = [
         ("trained on", DATA_SOURCES[bundle.training_source].long),
-        ("streams", ", ".join(f"{stream} ({STREAM_INPUTS[stream]})" for stream in config.streams)),
-        ("visual input", f"{frames} frames of {pixels} x {pixels} pixels"),
-        ("audio input", f"{audio_s:.1f} s of sound at 16 kHz"),
-        ("text encoder", encoder_label(bundle.encoder)),
-        ("networks", f"{config.model.backbone}, width {config.model.width}, {config.model.classes} classes per target"),
+        *config_facts(bundle.config, bundle.encoder),
         ("fusion", bundle.fusion.summary),
     ]
     if bundle.calibration is not None:
@@ -41,6 +35,19 @@ def model_facts(bundle: Bundle) -> list[tuple[str, str]]:
         ("intended use", "research on first impressions, and on what such models learn"),
         ("out of scope", "decisions about people: hiring, admission, diagnosis, dating, moderation"),
         *_test_figures(bundle),
+    ]
+
+
+def config_facts(config: Config, encoder: str) -> list[tuple[str, str]]:
+    """Return name and value of each fact that the configuration and the name of the text encoder tell."""
+    frames, pixels = config.transforms.frames, config.transforms.pixels
+    audio_s = (config.transforms.audio_samples or 0) / SAMPLE_RATE_HZ
+    return [
+        ("streams", ", ".join(f"{stream} ({STREAM_INPUTS[stream]})" for stream in config.streams)),
+        ("visual input", f"{frames} frames of {pixels} x {pixels} pixels"),
+        ("audio input", f"{audio_s:.1f} s of sound at 16 kHz"),
+        ("text encoder", encoder_label(encoder)),
+        ("networks", f"{config.model.backbone}, width {config.model.width}, {config.model.classes} classes per target"),
     ]
 
 

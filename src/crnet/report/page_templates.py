@@ -6,6 +6,7 @@ import base64
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from crnet.types import target_label
 from crnet.utils.number_format import effect_text, percent, score_text
 
 REPORT_FILE = "report.html"  # in a run, or beside the files of a video report
@@ -37,6 +38,7 @@ def environment(package: str = "crnet.report") -> Environment:
         lstrip_blocks=True,
     )
     templates.filters |= {"score": score_text, "effect": effect_text, "percent": percent, "sentence": sentence}
+    templates.filters["label"] = target_label
     return templates
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from crnet.explain.sound import BIN_S, SoundAttribution
 from crnet.explain.words import Word
 from crnet.report.figure_style import FAINT, GREY, INK, SIGNED_COLOURS, new_figure, tidy, title
-from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ, TARGETS
+from crnet.types import INT16_FULL_SCALE, SAMPLE_RATE_HZ, TARGETS, target_label
 
 LONGEST_ROW_S = 15.0  # seconds of sound in one row of the figure
 WORD_LEVELS = 3  # heights at which neighbouring words are written
@@ -92,7 +92,7 @@ def _draw_strips(axes: Axes, attribution: SoundAttribution, start_s: float, row_
         aspect="auto",
         interpolation="nearest",
     )
-    axes.set_yticks(range(len(TARGETS)), TARGETS)
+    axes.set_yticks(range(len(TARGETS)), [target_label(target) for target in TARGETS])
     axes.set_xlim(start_s, start_s + row_s)
     axes.grid(visible=False)
     if start_s == 0:

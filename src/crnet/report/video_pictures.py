@@ -9,7 +9,7 @@ import numpy as np
 from crnet.explain.frame_maps import FrameMaps
 from crnet.media.crops import encode_jpeg
 from crnet.report.pictures import Picture, TileRow, contact_sheet, strip, with_feature_map, with_gradcam
-from crnet.types import TARGETS, Stream
+from crnet.types import TARGETS, Stream, target_label
 
 STRIP_FRAMES = 8  # shown on the page
 STRIP_JPEG_QUALITY = 85  # a tenth of the size of a PNG
@@ -36,7 +36,7 @@ def contact_sheets(frames: FrameMaps) -> dict[str, Picture]:
     for target in TARGETS if frames.maps else ():
         rows = [TileRow(f"{stream} stream", _under_gradcam(frames, stream, target), times_s) for stream in frames.maps]
         note = GRADCAM_NOTE.format(layer=frames.layer)
-        sheets[f"gradcam_{target}.png"] = contact_sheet(f"{target}: Grad-CAM", note, rows)
+        sheets[f"gradcam_{target}.png"] = contact_sheet(f"{target_label(target)}: Grad-CAM", note, rows)
     return sheets
 
 

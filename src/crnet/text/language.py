@@ -20,6 +20,16 @@ _COMMON = {
     "Portuguese": "o a os as de que e em um uma para com não é eu mas como mais muito isso você por está se também",
     "Dutch": "de het een en van ik dat niet is in op te we met voor zijn ook maar die er aan als wat heb naar",
 }
+LANGUAGE_CODES = {
+    "English": "en",
+    "Spanish": "es",
+    "French": "fr",
+    "German": "de",
+    "Italian": "it",
+    "Portuguese": "pt",
+    "Dutch": "nl",
+}
+"""The ISO 639-1 code of each language."""
 COMMON_WORDS = {language: frozenset(words.split()) for language, words in _COMMON.items()}
 
 

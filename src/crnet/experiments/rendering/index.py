@@ -10,6 +10,7 @@ from typing import Any
 from crnet.errors import FormatError
 from crnet.experiments.claims import OPEN_CHOICE, Verdict
 from crnet.experiments.rendering.claims_table import write_claims
+from crnet.types import SCALE
 from crnet.utils.files import read_json, write_json, write_text
 
 INDEX_FILE, RESULTS_FILE, SECTION_FILE = "README.md", "results.json", "section.json"
@@ -78,7 +79,8 @@ def write_index(out: Path, run: RunInfo, failures: Mapping[str, str], order: Seq
     lines += _claims_lines(out, sections)
     lines += ["## How these results were made", "", *_run_lines(run), ""]
     write_text(out / INDEX_FILE, "\n".join(lines))
-    write_json(out / RESULTS_FILE, {"about": asdict(run), "failures": dict(failures), "sections": sections})
+    document = {"about": asdict(run), "scale": dict(SCALE), "failures": dict(failures), "sections": sections}
+    write_json(out / RESULTS_FILE, document)
     return tuple(sections)
 
 
