@@ -6,10 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import DisallowNone, Positional
-
 from crnet.cli.exit_codes import EXIT_DONE
-from crnet.cli.options import AllowMissing, Command, DeviceOption, Json, SplitOption, option
+from crnet.cli.options import (
+    AllowMissing,
+    Command,
+    DeviceOption,
+    Json,
+    LabelsTable,
+    OptionalRun,
+    OptionalStore,
+    PredictionsTable,
+    Resamples,
+    SplitOption,
+    check_resamples,
+    option,
+)
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import console, print_json
 from crnet.errors import UsageError
@@ -33,16 +44,10 @@ class Audit(Command):
     report.html. docs/trust.md says what an audit can show.
     """
 
-    run: Annotated[Positional[Path | None], DisallowNone, option("Run folder created by `crnet train`.")] = None
-    store: Annotated[Positional[Path | None], DisallowNone, option("Clip store made by `crnet prepare`.")] = None
-    predictions: Annotated[
-        Path | None,
-        option("Predictions of any system: a CSV with the column clip and any of the six targets.", "P.csv"),
-    ] = None
-    labels: Annotated[
-        Path | None,
-        option("Labels of the clips: a CSV with the same columns, or an annotation_*.pkl of the release.", "L.csv"),
-    ] = None
+    run: OptionalRun = None
+    store: OptionalStore = None
+    predictions: PredictionsTable = None
+    labels: LabelsTable = None
     groups: Annotated[
         tuple[Path, ...],
         option(
@@ -56,18 +61,18 @@ class Audit(Command):
         option("Folder for the results. By default RUN/audit/SPLIT, or audit in the folder of P.csv.", "FOLDER"),
     ] = None
     split: SplitOption = "test"
-    resamples: Annotated[int, option("Number of bootstrap resamples.")] = 2000
+    resamples: Resamples = 2000
     allow_missing: AllowMissing = False
     device: DeviceOption = "auto"
     json: Json = False
 
     def __call__(self) -> int:
         """Audit the run or the tables, and write the results."""
-        from crnet.audit.audit import AUDIT_FOLDER, audit, write_audit
+        from crnet.audit import AUDIT_FOLDER
+        from crnet.audit.audit import audit, write_audit
         from crnet.report.audit_page import write_audit_page
 
-        if not 100 <= self.resamples <= 100_000:
-            raise UsageError(f"{self.resamples} resamples", remedy="choose 100 to 100000")
+        check_resamples(self.resamples)
         if self.predictions is None and self.labels is None and self.run is not None and self.store is not None:
             clips, folder = self._clips_of_run(self.run, self.store), self.run / AUDIT_FOLDER / self.split
         elif self.predictions is not None and self.labels is not None and self.groups and self.run is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from crnet.audit.impact_ratios import SOURCES
 from crnet.cli.evaluation_tables import REVERSED
 from crnet.evaluation.evaluation import SHORT_NAMES
-from crnet.utils.number_format import decimal, difference, p_text
+from crnet.utils.number_format import decimal, difference, p_text, range_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,8 +32,12 @@ def difference_table(audit: Audit) -> Table:
     for name in ("difference", "95% interval", "p", "detectable"):
         table.add_column(name, justify="right")
     for row in found[:MOST_ROWS]:
-        interval = f"{difference(row.low)} to {difference(row.high)}"
-        cells = (difference(row.value), interval, p_text(row.p), decimal(row.detectable, digits=3))
+        cells = (
+            difference(row.value),
+            range_text((row.low, row.high)),
+            p_text(row.p),
+            decimal(row.detectable, digits=3),
+        )
         table.add_row(f"{row.group} − {row.against}", SHORT_NAMES[row.target], row.quantity, *cells)
     return table
 

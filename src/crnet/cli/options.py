@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, arg
 
+from crnet.errors import UsageError
 from crnet.text.encoders import supported_names
 from crnet.utils.device import Device, Precision
 from crnet.utils.storage import as_path
@@ -31,6 +32,30 @@ Flag = Annotated[bool, FlagCreatePairsOff]
 
 Store = Annotated[Positional[Path], arg(help="Clip store made by `crnet prepare`.")]
 RunFolder = Annotated[Positional[Path], arg(help="Run folder created by `crnet train` or `crnet demo`, or its bundle.")]
+
+OptionalRun = Annotated[Positional[Path | None], DisallowNone, option("Run folder created by `crnet train`.")]
+OptionalStore = Annotated[Positional[Path | None], DisallowNone, option("Clip store made by `crnet prepare`.")]
+PredictionsTable = Annotated[
+    Path | None,
+    option("Predictions of any system: a CSV with the column clip and any of the six targets.", "P.csv"),
+]
+LabelsTable = Annotated[
+    Path | None,
+    option("Labels of the clips: a CSV with the same columns, or an annotation_*.pkl of the release.", "L.csv"),
+]
+TrainLabels = Annotated[
+    Path | None,
+    option(
+        "Labels of the training clips, whose median is the floor. By default the floor of the first run, or else the "
+        "median of the labels.",
+        "T.csv",
+    ),
+]
+Licence = Annotated[
+    str | None, option("Licence of the weights, by its identifier on the Hub, such as cc-by-nc-4.0.", "ID")
+]
+Provider = Annotated[str | None, option("Who is responsible for the model.", "NAME")]
+Resamples = Annotated[int, option("Number of bootstrap resamples.")]
 
 _DEVICE = option("Where the networks run; auto uses a GPU if there is one.")
 DeviceOption = Annotated[Device, _DEVICE]
@@ -119,6 +144,16 @@ EncoderLocation = Annotated[
     str | None,
     option("New location of the text encoder, such as skip-thoughts:FOLDER, if it moved after training.", "ENCODER"),
 ]
+
+
+def check_resamples(resamples: int) -> None:
+    """Refuse numbers of resamples that say nothing, or never end.
+
+    Raises:
+        UsageError: The number is too small or too large.
+    """
+    if not 100 <= resamples <= 100_000:
+        raise UsageError(f"{resamples} resamples", remedy="choose 100 to 100000")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ MODULE_EXTRAS = {
     "s3fs": "s3",
     "gcsfs": "gcs",
     "submitit": "slurm",
+    "huggingface_hub": "hub",
 }
 """Modules of optional dependencies and the first extra that installs them; see `pyproject.toml`."""
 

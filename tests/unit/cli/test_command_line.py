@@ -150,7 +150,7 @@ def test_an_interrupted_command_says_whether_it_can_be_resumed(
 
 def test_commands_that_write_resumable_work_are_marked() -> None:
     resumable = {name for name in COMMANDS if command_class(name).resumes}
-    assert resumable == set(COMMANDS) - {"audit", "predict", "export", "explain", "serve"}
+    assert resumable == set(COMMANDS) - {"audit", "card", "compare", "push", "predict", "export", "explain", "serve"}
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_help_has_a_sentence_for_every_argument(name: str, capsys: pytest.Captur
         if dataclasses.is_dataclass(get_type_hints(command)[field.name]):
             continue
         option = "--" + field.name.replace("_", "-")
-        positional = "VIDEO" if field.name == "videos" else field.name.upper()
+        positional = {"videos": "VIDEO", "systems": "SYSTEM"}.get(field.name, field.name.upper())
         text = shown.get(option) or shown[positional]
         sentence = re.sub(r"\((default|required).*?\)$", "", text).strip()
         assert len(sentence.split()) >= 2 and sentence.endswith("."), (field.name, text)

@@ -1,0 +1,87 @@
+"""Tables of a comparison of systems for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crnet.cli.evaluation_tables import REVERSED, STYLES
+from crnet.evaluation.evaluation import FLOOR, SHORT_NAMES
+from crnet.evaluation.paired_bootstrap import COMPARED
+from crnet.fusion.conformal import INTERVAL_LEVEL
+from crnet.metrics import AVERAGE
+from crnet.utils.number_format import METRIC_NAMES, decimal, difference, interval_text, p_text, percent, range_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from crnet.evaluation.comparison import Comparison
+
+
+def comparison_tables(comparison: Comparison) -> list[Table]:
+    """Return all tables: 1 - MAE, all metrics of the average, differences, and intervals of the scores."""
+    tables = [_accuracy_table(comparison), _metric_table(comparison)]
+    if comparison.differences:
+        tables.append(_difference_table(comparison))
+    return [*tables, _interval_table(comparison)] if any(comparison.calibrated.values()) else tables
+
+
+def _accuracy_table(comparison: Comparison) -> Table:
+    columns = (*comparison.clips.targets, AVERAGE)
+    table = _new_table("1 - MAE", comparison, [SHORT_NAMES[name] for name in columns] + ["error\nremoved"])
+    for system, metrics in comparison.systems.items():
+        cells = [decimal(metrics[name]["accuracy"]) for name in columns]
+        removed = "" if system == FLOOR else percent(metrics[AVERAGE]["error_removed"])
+        table.add_row(system, *cells, removed, style=STYLES.get(system))
+    return table
+
+
+def _metric_table(comparison: Comparison) -> Table:
+    table = _new_table("average of the targets, 95% intervals", comparison, [METRIC_NAMES[name] for name in COMPARED])
+    for system in comparison.names:
+        metrics = comparison.systems[system][AVERAGE]
+        table.add_row(
+            system,
+            *(f"{decimal(metrics[name], digits=3)}\n{interval_text(metrics['ci95'][name])}" for name in COMPARED),
+        )
+    return table
+
+
+def _difference_table(comparison: Comparison) -> Table:
+    table = _new_table(
+        "differences of the average", comparison, ["metric", "difference", "95% interval", "p", "p, corrected"]
+    )
+    for row in comparison.differences:
+        if row.target == AVERAGE and row.value is not None:
+            cells = (difference(row.value), range_text(row.ci95), p_text(row.p), p_text(row.p_corrected))
+            table.add_row(f"{row.system} − {row.minus}", METRIC_NAMES[row.metric], *cells)
+    return table
+
+
+def _interval_table(comparison: Comparison) -> Table:
+    level = percent(INTERVAL_LEVEL, 0)
+    table = _new_table(f"{level} intervals of the scores", comparison, ["intervals", "coverage", "mean width"])
+    for system in comparison.names:
+        for kind, intervals in (("its own", comparison.own_intervals), ("calibrated here", comparison.calibrated)):
+            if average := intervals.get(system, {}).get(AVERAGE):
+                table.add_row(system, kind, percent(average["coverage"]), decimal(average["width"], digits=3))
+    return table
+
+
+def _new_table(title: str, comparison: Comparison, columns: list[str]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    clips, kind = len(comparison.clips.clips), comparison.clips.cluster_kind
+    table = Table(
+        title=f"\n{title} ({clips} clips of {len(set(comparison.clips.clusters.tolist()))} {kind}s)",
+        caption=REVERSED,
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("system")
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
