@@ -11,6 +11,7 @@ from crnet.errors import StorageError, UsageError
 from crnet.score_tables.rows import Done, ScoreTable
 from crnet.utils.file_lock import exclusive
 from crnet.utils.files import write_error_remedy
+from crnet.utils.plugins import load_plugin
 
 SQLITE = "sqlite:///"
 SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -24,7 +25,8 @@ def open_score_table(name: str, model_fingerprint: str, clips: Collection[str]) 
     The clips of this run that failed before are removed from it, since they are scored again.
 
     Args:
-        name: A file that ends with one of `SUFFIXES`, or `sqlite:///FILE`, as SQLAlchemy writes it.
+        name: A file that ends with one of `SUFFIXES` or with the name of a plugin, or `sqlite:///FILE`, as SQLAlchemy
+            writes it.
         model_fingerprint: The model that scores.
         clips: The clips of this run.
 
@@ -65,4 +67,7 @@ def _table(name: str) -> tuple[Path, ScoreTable]:
         return path, ParquetFolder(path)
     if "://" not in name and path.suffix in SUFFIXES:
         return path, CsvFile(path) if path.suffix == ".csv" else JsonLines(path)
+    if "://" not in name and path.suffix and (plugin := load_plugin("crnet.tables", path.suffix, type)) is not None:
+        table: ScoreTable = plugin(path)
+        return path, table
     raise UsageError(f"no format of scores is called {name!r}", remedy=f"use a name that ends with {FORMATS}")

@@ -1,4 +1,4 @@
-"""Text encoders by name. `ENCODERS` lists them; the command line's help and the errors come from it."""
+"""Text encoders by name. `ENCODERS` lists ours, for help and errors; plugins add theirs (docs/guides/plugins.md)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from crnet.errors import ConfigError, FormatError
 from crnet.text.encoder_interface import EncoderName, TextEncoder, encoder_label, is_same_encoder, parse_encoder_name
+from crnet.utils.plugins import load_plugin
 
 # Each function imports its encoder itself: two of them need PyTorch, and the command line's help needs none.
 
@@ -61,16 +62,16 @@ def encoder_by_name(name: str) -> TextEncoder:
     """Load the encoder that a user, a store or a bundle names.
 
     Args:
-        name: One of `supported_names`. After a place, a `#` with the fingerprint of the weights may follow; other
-            weights are then refused.
+        name: One of `supported_names`, or that of a plugin. After a place, a `#` with the fingerprint of the weights
+            may follow; other weights are then refused.
 
     Raises:
-        ConfigError: The encoder is unknown, or its weights do not have the fingerprint.
+        ConfigError: The encoder is unknown, its plugin cannot be imported, or its weights lack the fingerprint.
         FormatError: The encoder's files are missing, damaged or of another kind.
         MissingDependencyError: A package that the encoder needs is not installed.
     """
     kind, place, fingerprint = parse_encoder_name(name)
-    encoder = ENCODERS.get(kind)
+    encoder = ENCODERS.get(kind) or load_plugin("crnet.encoders", kind, EncoderKind)
     if encoder is None or (name != kind if not encoder.places else not place):
         raise ConfigError(f"unknown text encoder {name!r}", remedy=f"use {supported_names()}")
     return encoder.load(place, fingerprint)

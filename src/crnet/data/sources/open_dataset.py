@@ -1,8 +1,8 @@
-"""Open a dataset of any kind. `OPENERS` lists the kinds; docs/data.md explains how to add one."""
+"""Open a dataset of any kind. `OPENERS` lists our kinds, plugins add theirs (docs/data.md, docs/guides/plugins.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from crnet.data.sources.dataset import Dataset
 from crnet.data.sources.first_impressions import is_release, open_release
 from crnet.data.video_files import find_files
 from crnet.errors import UsageError
+from crnet.utils.plugins import load_plugin, plugin_names
 from crnet.utils.storage import as_path
 
 
@@ -32,7 +33,7 @@ OPENERS = (
     Opener(is_release, lambda path, files, keys: open_release(path, keys, files)),
     Opener(is_folder, lambda path, files, keys: open_folder(path, files)),  # last: it recognises every folder
 )
-"""The kinds of datasets. The first that recognises a path opens it."""
+"""Our kinds of datasets. The first that recognises a path opens it; plugins are asked before them."""
 
 
 def open_dataset(path: Path | str, keys: KeyLookup = ask_for_key, exclude: Path | None = None) -> Dataset:
@@ -46,12 +47,19 @@ def open_dataset(path: Path | str, keys: KeyLookup = ask_for_key, exclude: Path 
     Raises:
         UsageError: The path does not exist or is no dataset of these kinds.
         LabelError, ArchiveError: Labels or archives are unusable.
+        ConfigError: A plugin cannot be imported.
     """
     path = as_path(path)
     if not path.exists():
         raise UsageError("no such file or folder", path=path, remedy="check the name of the dataset")
     files = find_files(path.parent if is_csv(path) else path, exclude)
-    for opener in OPENERS:
+    for opener in (*_plugins(), *OPENERS):
         if opener.recognises(path, files):
             return opener.open(path, files, keys)
     raise UsageError("not a dataset", path=path, remedy="give a folder, a CSV of clips, or a zip of the release")
+
+
+def _plugins() -> Iterator[Opener]:
+    """Yield the openers of plugins, which recognise their datasets before ours accept every folder."""
+    for name in plugin_names("crnet.sources"):
+        yield load_plugin("crnet.sources", name, Opener)
