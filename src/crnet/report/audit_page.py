@@ -12,7 +12,7 @@ from crnet.audit.group_metrics import ALL, GROUP_METRICS
 from crnet.audit.impact_ratios import SMALLEST_SHARE, SOURCES, ImpactRatio
 from crnet.report.audit_figures import gap_figure, ratio_figure
 from crnet.report.figure_style import png
-from crnet.report.page_templates import NEUROTICISM, REPORT_FILE, data_uri, environment
+from crnet.report.page_templates import NEUROTICISM, REPORT_FILE, data_uri, render
 from crnet.utils.files import write_text
 from crnet.utils.number_format import decimal, difference, interval_text, p_text, percent
 
@@ -67,7 +67,7 @@ def render_audit_page(audit: Audit) -> str:
         "fewest": FEWEST_CLUSTERS,
         "smallest_share": percent(SMALLEST_SHARE, 0),
     }
-    return environment().get_template("audit.html").render(context)
+    return render("audit.html", context)
 
 
 def headline(audit: Audit) -> str:

@@ -12,7 +12,7 @@ from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.metrics import AVERAGE
 from crnet.report.comparison_figures import PAIRS_SHOWN, difference_figure, removed_figure
 from crnet.report.figure_style import png
-from crnet.report.page_templates import NEUROTICISM, REPORT_FILE, data_uri, environment
+from crnet.report.page_templates import NEUROTICISM, REPORT_FILE, data_uri, render
 from crnet.types import target_label
 from crnet.utils.files import write_bytes, write_text
 from crnet.utils.number_format import METRIC_NAMES, decimal, difference, interval_text, p_text, percent, range_text
@@ -72,7 +72,7 @@ def render_comparison_page(comparison: Comparison, pictures: dict[str, bytes]) -
         "pairs": len({(row.system, row.minus) for row in comparison.differences}),
         "resamples": comparison.resamples,
     }
-    return environment().get_template("comparison.html").render(context)
+    return render("comparison.html", context)
 
 
 def headline(comparison: Comparison) -> str:

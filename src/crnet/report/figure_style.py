@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -69,4 +71,12 @@ def png(figure: Figure) -> bytes:
     """Return a figure as the bytes of a PNG file; the same figure gives the same bytes."""
     target = io.BytesIO()
     FigureCanvasAgg(figure).print_png(target, metadata={"Software": None})  # type: ignore[no-untyped-call]
+    return target.getvalue()
+
+
+def svg(figure: Figure) -> bytes:
+    """Return a figure as the bytes of an SVG file with text as text; the same figure gives the same bytes."""
+    target = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "crnet"}):
+        FigureCanvasSVG(figure).print_svg(target, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
     return target.getvalue()

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
+from crnet.report.page_parts import with_contents
 from crnet.types import target_label
 from crnet.utils.number_format import effect_text, percent, score_text
+from crnet.version import __version__
 
 REPORT_FILE = "report.html"  # in a run, or beside the files of a video report
 
@@ -40,6 +48,25 @@ def environment(package: str = "crnet.report") -> Environment:
     templates.filters |= {"score": score_text, "effect": effect_text, "percent": percent, "sentence": sentence}
     templates.filters["label"] = target_label
     return templates
+
+
+def render(template: str, context: Mapping[str, Any], *, sortable: bool = True) -> str:
+    """Render a page of this package, with a list of its sections and the date.
+
+    Args:
+        template: Name of the template.
+        context: Its values.
+        sortable: Add the script that sorts tables. The page's policy admits it by its hash, and no other script.
+    """
+    made = f"{datetime.now(UTC):%Y-%m-%d} by crnet {__version__}"
+    script = _sorting_script() if sortable else {}
+    return with_contents(environment().get_template(template).render({"made": made, **script, **context}))
+
+
+def _sorting_script() -> dict[str, str]:
+    script = files("crnet.report").joinpath("templates/sort.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"script": Markup(script), "script_policy": Markup(f"; script-src 'sha256-{digest}'")}  # noqa: S704 - ours
 
 
 def sentence(text: str) -> str:

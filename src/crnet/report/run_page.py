@@ -17,10 +17,11 @@ import numpy as np
 from crnet.data.splits import OFFICIAL
 from crnet.data.store import ClipFile
 from crnet.data.transforms import middle_frame
-from crnet.evaluation.evaluation import FLOOR, FUSION, Evaluation
+from crnet.evaluation.evaluation import FLOOR, FUSION, METRICS_FILE, PREDICTIONS_FILE, Evaluation
 from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.metrics import AVERAGE
-from crnet.report.page_templates import MEANINGS, NEUROTICISM, data_uri, environment
+from crnet.report.page_templates import MEANINGS, NEUROTICISM, data_uri, render
+from crnet.report.run_data import SYSTEMS_CSV
 from crnet.report.run_figures import RUN_FIGURES
 from crnet.report.training_figures import Log
 from crnet.text.encoder_interface import encoder_label
@@ -30,15 +31,17 @@ from crnet.utils.number_format import decimal, error_removed_text, interval_text
 CLIPS_SHOWN = 3  # with the largest errors, and as many with the smallest
 LONGEST_TRANSCRIPT = 220  # characters
 DIGITS = 3
+TABLES = (METRICS_FILE, PREDICTIONS_FILE, SYSTEMS_CSV)  # that the page links to
 
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A figure of the page."""
+    """A figure of the page; `links` are names and addresses of its files."""
 
     title: str
     caption: str
     uri: str
+    links: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ def render_run_page(
     store: Path,
     figures: Mapping[str, bytes],
     *,
+    files: str | None = None,
     logs: Mapping[Stream, Log],
     calibration_clips: int,
 ) -> str:
@@ -80,6 +84,7 @@ def render_run_page(
         evaluation: The evaluation.
         store: The store that it was evaluated on.
         figures: PNG files by name, a key of `RUN_FIGURES`.
+        files: Address of the folder with the figures' files, relative to the page; None: no links to them.
         logs: The training log of each stream.
         calibration_clips: Number of clips that the intervals were calibrated on.
 
@@ -95,15 +100,16 @@ def render_run_page(
         "neuroticism": NEUROTICISM,
         **_metric_context(evaluation),
         **_interval_context(evaluation, calibration_clips),
-        "figures": _page_figures(figures, "evaluation"),
-        "curves": _page_figures(figures, "training"),
+        "figures": _page_figures(figures, "evaluation", files),
+        "curves": _page_figures(figures, "training", files),
+        "files": None if files is None else [(name, f"{files}/{name}") for name in TABLES],
         "overfitting": _overfitting(logs),
         "largest_errors": _cards(evaluation, store, largest=True),
         "smallest_errors": _cards(evaluation, store, largest=False),
         "facts": _facts(bundle, evaluation.fusion),
         "config": json.dumps(bundle.get("config"), indent=2, ensure_ascii=False),
     }
-    return environment().get_template("run.html").render(context)
+    return render("run.html", context)
 
 
 def headline(evaluation: Evaluation) -> str:
@@ -244,13 +250,15 @@ def _region_rows(evaluation: Evaluation) -> list[tuple[str, list[tuple[str, str]
     ]
 
 
-def _page_figures(figures: Mapping[str, bytes], section: str) -> list[PageFigure]:
-    kinds = {name: RUN_FIGURES[name] for name in figures}
-    return [
-        PageFigure(kind.title, kind.caption, data_uri("image/png", figures[name]))
-        for name, kind in kinds.items()
-        if kind.section == section
-    ]
+def _page_figures(figures: Mapping[str, bytes], section: str, files: str | None) -> list[PageFigure]:
+    shown = []
+    for name, content in figures.items():
+        kind = RUN_FIGURES[name]
+        names = {"PNG": f"{name}.png", "SVG": f"{name}.svg", "CSV": kind.data}
+        links = () if files is None else tuple((label, f"{files}/{file}") for label, file in names.items())
+        if kind.section == section:
+            shown.append(PageFigure(kind.title, kind.caption, data_uri("image/png", content), links))
+    return shown
 
 
 def _overfitting(logs: Mapping[Stream, Log]) -> list[tuple[Stream, str]]:

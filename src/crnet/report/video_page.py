@@ -15,7 +15,7 @@ from crnet.explain.words import WordEffect
 from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.report.figure_style import LOWERS_TINT, RAISES_TINT
 from crnet.report.model_facts import STREAM_INPUTS, model_facts
-from crnet.report.page_templates import MEANINGS, NEUROTICISM, data_uri, environment
+from crnet.report.page_templates import MEANINGS, NEUROTICISM, data_uri, render
 from crnet.report.video_pictures import FEATURES, FRAMES, Strips
 from crnet.types import STREAMS, TARGETS
 from crnet.utils.number_format import effect_text, percent, score_text
@@ -97,7 +97,7 @@ def render_video_page(explanation: VideoExplanation, bundle: Bundle, media: Page
         "card": model_facts(bundle),
         "files": files,
     }
-    return environment().get_template("video.html").render(context)
+    return render("video.html", context, sortable=False)
 
 
 def _score_context(explanation: VideoExplanation, bundle: Bundle) -> dict[str, Any]:

@@ -1,0 +1,47 @@
+"""The numbers behind the figures of a run as CSV tables, for whoever wants to draw them in another way."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from crnet.evaluation.evaluation import Evaluation
+from crnet.report.training_figures import Log
+from crnet.types import Stream
+from crnet.utils.csv_cells import neutral_cell
+
+SYSTEMS_CSV, TRAINING_CSV = "systems.csv", "training.csv"
+
+
+def systems_csv(evaluation: Evaluation) -> str:
+    """Return a row for each system, target and metric: its value and its 95% interval, empty where there is none."""
+    rows = []
+    for system, targets in evaluation.systems.items():
+        for target, metrics in targets.items():
+            for metric, value in metrics.items():
+                if metric != "ci95":
+                    low, high = metrics["ci95"].get(metric) or (None, None)
+                    rows.append((system, target, metric, value, low, high))
+    return _csv(("system", "target", "metric", "value", "low", "high"), rows)
+
+
+def training_csv(logs: Mapping[Stream, Log]) -> str:
+    """Return a row for each epoch of each stream; a nested entry of the log has a column such as `train.l1`."""
+    rows = [{"stream": stream, **_flat(row)} for stream, log in logs.items() for row in log]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return _csv(columns, ([row.get(name) for name in columns] for row in rows))
+
+
+def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    cells: dict[str, Any] = {}
+    for name, value in row.items():
+        cells |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return cells
+
+
+def _csv(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *([neutral_cell(cell) for cell in row] for row in rows)])
+    return text.getvalue()
