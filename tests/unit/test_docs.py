@@ -21,12 +21,19 @@ from crnet.cli.usage_errors import option_names
 from crnet.evaluation.evaluation import Evaluation
 from crnet.experiments.registry import EXPERIMENTS
 from crnet.types import Prediction
+from docgen.api_pages import API_PAGES, api_pages
+from docgen.command_pages import FOLDER as COMMANDS_FOLDER
+from docgen.rest_page import PATH as REST_PATH
+from docgen.root_pages import ROOT_PAGES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [
+    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+]
 NAMES_OF_OTHERS = {
     *("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "GOOGLE_APPLICATION_CREDENTIALS", "FSSPEC_S3_ENDPOINT_URL"),  # environment
-    *("group_ethnicity", "group_gender"),  # columns: group_ and the name of a grouping
+    *("group_ethnicity", "group_gender", "group_age"),  # columns: group_ and the name of a grouping
     *(
         "eth_gender_annotations_dev",
         "eth_gender_annotations_test",
@@ -39,6 +46,7 @@ NAMES_OF_OTHERS = {
         "IntegratedGradients",
         "TreebankWordTokenizer",
     ),  # settings and classes of others
+    *("FIV2_FOLDER", "share_of_way"),  # a folder of the reader; a key of version 0.1
     *(
         "submit_training",
         "libtorch_cpu",
@@ -47,7 +55,7 @@ NAMES_OF_OTHERS = {
     ),  # a library, a field of Linux, a variable for one archive
 }
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
 
 
 def read(path: Path) -> str:
@@ -72,6 +80,8 @@ def source_words() -> set[str]:
     """Return all words of the source, and the names of all files of the repository that hold code."""
     files = [
         *REPOSITORY.glob("benchmarks/**/*.py"),
+        *REPOSITORY.glob("docgen/*.py"),
+        REPOSITORY / "hatch_build.py",
         *REPOSITORY.glob("examples/*.py"),
         *(REPOSITORY / name for name in ("Makefile", "Dockerfile")),
     ]
@@ -134,8 +144,36 @@ def test_paths_of_code_exist(page: Path) -> None:
 
 @each_page
 def test_links_lead_to_files(page: Path) -> None:
-    links = re.findall(r"\]\(((?!http)[^)#]+)", read(page))
-    assert {link for link in links if not (page.parent / link).exists()} == set()
+    links = re.findall(r"\]\(((?!http)[^)#]+)", re.sub(r"`[^`]*`", "", read(page)))
+    missing = {link for link in links if not (page.parent / link).exists()}
+    assert {link for link in missing if (page.parent / link).resolve() not in generated_pages()} == set()
+
+
+@cache
+def generated_pages() -> set[Path]:
+    """Return where the generated pages of the site would be if they were files."""
+    folder = REPOSITORY / "docs"
+    pages = {
+        *ROOT_PAGES,
+        REST_PATH,
+        *(f"{COMMANDS_FOLDER}/{name.replace(' ', '-')}.md" for name in ("index", *COMMANDS)),
+    }
+    return {folder / page for page in (*pages, *api_pages())}
+
+
+def test_the_navigation_lists_every_page() -> None:
+    text = read(REPOSITORY / "mkdocs.yml").partition("\nnav:")[2]
+    listed = set(re.findall(r"([\w/-]+\.md)", text))
+    pages = {
+        page.relative_to(REPOSITORY / "docs").as_posix() for page in PAGES if (REPOSITORY / "docs") in page.parents
+    }
+    assert listed == pages | {*ROOT_PAGES, REST_PATH}
+
+
+def test_modules_of_the_reference_import() -> None:
+    for page in API_PAGES.values():
+        for module in page.modules:
+            assert importlib.import_module(module).__doc__, module
 
 
 @each_page

@@ -1,0 +1,80 @@
+"""Tests of the generated pages of the site: they say what the program says."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from crnet.cli.commands import COMMANDS, command_class
+from crnet.cli.usage_errors import option_names
+from docgen.command_pages import command_page, read_help
+from docgen.rest_page import openapi_document, rest_page
+from docgen.root_pages import site_links
+
+HELP = """\
+usage: crnet cook [-h] [OPTIONS] DISH
+
+Cook a dish.
+
+╭─ positional arguments ──────────╮
+│ DISH       The dish. (required) │
+╰─────────────────────────────────╯
+╭─ oven options ──────────────────╮
+│ How hot it is.                  │
+│ ─────────────────────────────── │
+│ --oven.heat INT                 │
+│       Heat in degrees.          │
+│       (default: 200)            │
+╰─────────────────────────────────╯
+"""
+
+
+def test_help_is_split_into_groups_and_arguments() -> None:
+    usage, (positional, oven) = read_help(HELP)
+    assert usage == "crnet cook [-h] [OPTIONS] DISH"
+    assert (positional.title, positional.text) == ("positional arguments", "")
+    assert positional.entries == [("DISH", "The dish. (required)")]
+    assert (oven.title, oven.text) == ("oven options", "How hot it is.")
+    assert oven.entries == [("--oven.heat INT", "Heat in degrees. (default: 200)")]
+
+
+@pytest.mark.parametrize("name", ["predict", "train", "text fetch"])
+def test_a_page_has_every_option_of_its_command(name: str) -> None:
+    page = command_page(name)
+    command = command_class(name)
+    options = {option for option in option_names(command, command.defaults([])) if option.startswith("--")}
+    shown = set(re.findall(r"--[a-z][\w.-]*", "\n".join(re.findall(r"^### `(.*)` ", page, flags=re.MULTILINE))))
+    assert options <= shown
+    anchors = re.findall(r"\{ #(\S+) \}", page)
+    assert len(anchors) == len(set(anchors)) > 4
+    assert COMMANDS[name].rstrip(".") in page.replace("\\", "")
+
+
+def test_the_rest_page_has_every_request_and_field() -> None:
+    api = openapi_document()
+    page = rest_page(api)
+    requests = re.findall(r"^### `(\w+) (\S+)`$", page, flags=re.MULTILINE)
+    assert {(method.lower(), path) for method, path in requests} == {
+        (method, path) for path, methods in api["paths"].items() for method in methods
+    }
+    assert ("POST", "/v1/jobs") in requests
+    assert "| `transcript` | string." in page
+
+
+@pytest.mark.parametrize(
+    ("folder", "link", "expected"),
+    [
+        ("", "[a](docs/cli.md#x)", "[a](cli.md#x)"),
+        ("docs", "[a](../CONTRIBUTING.md)", "[a](contributing.md)"),
+        ("docs/start", "[a](../cli.md)", "[a](../cli.md)"),
+        ("docs/start", "[a](../../README.md)", "[a](../index.md)"),
+        ("docs", "[`p`](../pyproject.toml)", "`p`"),
+        ("docs", "[b](../pyproject.toml)", "b (`pyproject.toml` in the repository)"),
+        ("docs", "[c](https://x.org/a.md)", "[c](https://x.org/a.md)"),
+        ("docs", "[d](#here)", "[d](#here)"),
+        ("docs", "[e](nowhere.md)", "[e](nowhere.md)"),
+    ],
+)
+def test_links_lead_to_pages_of_the_site(folder: str, link: str, expected: str) -> None:
+    assert site_links(link, folder) == expected
