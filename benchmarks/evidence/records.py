@@ -41,6 +41,8 @@ def experiment_runs(experiment: str, out: Path) -> Mapping[str, Run]:
         return heads.second_runs()
     if experiment == "streams-2":
         return {name: partial(streams.run, setting) for name, setting in streams.SECOND_SETTINGS.items()}
+    if experiment == "streams-3":
+        return {name: partial(streams.run, setting) for name, setting in streams.THIRD_SETTINGS.items()}
     if experiment == "regressors-2":
         return {name: partial(regressors.run, draw) for name, draw in regressors.SECOND_WORLDS.items()}
     return {name: partial(pictures.run, name, folder=out / "pictures") for name in pictures.WORLDS}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.evidence.registration import CLAIMS, FAMILY_ERROR, SEEDS, RegisteredClaim, error_share
 from benchmarks.evidence.second_registration import SECOND_CLAIMS, SECOND_SEEDS
+from benchmarks.evidence.third_registration import THIRD_CLAIMS, THIRD_SEEDS
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class Registration:
 
 FIRST = Registration(CLAIMS, {experiment: range(count) for experiment, count in SEEDS.items()}, error_share())
 SECOND = Registration(SECOND_CLAIMS, SECOND_SEEDS, FAMILY_ERROR / sum(len(claim.worlds) for claim in SECOND_CLAIMS))
-REGISTRATIONS = (FIRST, SECOND)
-EXPERIMENTS = (*FIRST.seeds, *SECOND.seeds)
+THIRD = Registration(THIRD_CLAIMS, THIRD_SEEDS, FAMILY_ERROR / sum(len(claim.worlds) for claim in THIRD_CLAIMS))
+REGISTRATIONS = (FIRST, SECOND, THIRD)
+EXPERIMENTS = tuple(experiment for registration in REGISTRATIONS for experiment in registration.seeds)
 
 
 def registration_of(experiment: str) -> Registration:

@@ -73,6 +73,11 @@ SECOND_SETTINGS = {
         WORLDS["7:5:3 fits"], trees=PAPER_TREES, systems=(SUMMED, SUMMED_SOME, CONCATENATED, BEST_STREAM)
     ),
 }
+_WEAK = Setting(World(dict.fromkeys(STREAMS, 0.98)), keep="last", systems=(SUMMED, SUMMED_UNSEEN))
+THIRD_SETTINGS = {
+    "weak, memorised": _WEAK,
+    "weak, memorised elsewhere": replace(_WEAK, train_on_others=True),
+}
 
 
 def run(setting: Setting, seed: int) -> tuple[Clips, Mapping[str, Scores]]:
