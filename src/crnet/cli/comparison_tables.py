@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
-    """Return all tables: 1 - MAE, all metrics of the average, differences, and intervals of the scores."""
+    """Return all tables: 1 - MAE, all metrics of the average, differences, and intervals of the scores.
+
+    With more than two systems, the differences are those in 1 - MAE alone; the files have all of them.
+    """
     tables = [_accuracy_table(comparison), _metric_table(comparison)]
     if comparison.differences:
         tables.append(_difference_table(comparison))
@@ -50,8 +53,9 @@ def _difference_table(comparison: Comparison) -> Table:
     table = _new_table(
         "differences of the average", comparison, ["metric", "difference", "95% interval", "p", "p, corrected"]
     )
+    is_pair = len(comparison.names) == 2
     for row in comparison.differences:
-        if row.target == AVERAGE and row.value is not None:
+        if row.target == AVERAGE and row.value is not None and (is_pair or row.metric == "accuracy"):
             cells = (difference(row.value), range_text(row.ci95), p_text(row.p), p_text(row.p_corrected))
             table.add_row(f"{row.system} − {row.minus}", METRIC_NAMES[row.metric], *cells)
     return table
@@ -81,7 +85,7 @@ def _new_table(title: str, comparison: Comparison, columns: list[str]) -> Table:
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column("system")
+    table.add_column("system", overflow="fold")
     for name in columns:
         table.add_column(name, justify="right")
     return table

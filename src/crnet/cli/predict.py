@@ -162,12 +162,13 @@ class Predict(Command):
     def _scoring(self) -> Scoring:
         import crnet
         from crnet.batch import Scoring
+        from crnet.bundle.hub import locate_system
         from crnet.bundle.load import read_media_settings
 
         load = functools.partial(
             crnet.load, self.run, self.device, encoder=self.encoder, asr=self.asr, precision=self.precision
         )
-        return Scoring(load, functools.partial(read_media_settings, self.run))
+        return Scoring(load, functools.partial(read_media_settings, locate_system(self.run)[0]))
 
     def _executor(self) -> Executor:
         return choose_executor(self.engine, self.workers, default=1)

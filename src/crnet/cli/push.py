@@ -45,6 +45,10 @@ class Push(Command):
         card = run_of(folder) / CARD_FILE
         if not card.is_file():
             write_card(self.run, licence=self.license, provider=self.provider)
+        if self.quiet or not sys.stderr.isatty():
+            from huggingface_hub.utils import disable_progress_bars
+
+            disable_progress_bars()
         pushed = push_bundle(self.run, self.repository, card, private=not self.public)
         if self.json:
             print_json(asdict(pushed))

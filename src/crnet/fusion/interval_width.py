@@ -1,10 +1,10 @@
 """How wide the interval of one clip should be, compared with that of others: what a clip reveals about its error.
 
-Three things are known without the truth: how far the score lies from the usual score, how much the streams disagree,
-and how far the clip lies from the training clips. Non-negative least squares fits the absolute error on them, so more
-of any of them never makes an interval narrower. The fit takes clips that do not calibrate the intervals, so the
-coverage of the intervals does not depend on it (locally weighted split conformal prediction; Lei et al. 2018,
-Sec. 5.2).
+Four things are known without the truth: how far the score lies from the usual score, how much the streams disagree on
+this target and on all of them together, and how far the clip lies from the training clips. Non-negative least squares
+fits the absolute error on them, so more of any of them never makes an interval narrower. The fit takes clips that do
+not calibrate the intervals, so the coverage of the intervals does not depend on it (locally weighted split conformal
+prediction; Lei et al. 2018, Sec. 5.2).
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ FEWEST_CLIPS = 100
 LEAST_GAIN = 0.01  # mean width that a fit must save on its own clips; otherwise widths do not depend on the clip
 NARROWEST, WIDEST = 0.25, 4.0
 """Bounds of a clip's width, relative to the mean."""
-FEATURES = ("constant", "distance from the usual score", "disagreement of the streams", "distance from training")
+FEATURES = (
+    "constant",
+    "distance from the usual score",
+    "disagreement of the streams",
+    "distance from training",
+    "disagreement on all targets",  # the last one, because files of earlier versions lack it
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class ClipFacts:
     distances: Mapping[Stream, ArrayLike]
 
     def features(self, usual: ArrayLike) -> Floats:
-        """Return `FEATURES` of each clip and target, float64 [N, 6, 4].
+        """Return `FEATURES` of each clip and target, float64 [N, 6, 5].
 
         Args:
             usual: [6], the usual score of each target.
@@ -55,7 +61,9 @@ class ClipFacts:
         disagreement = np.std(streams, axis=0) if streams else np.zeros_like(scores)
         distance = np.mean(distances, axis=0) if distances else np.zeros(len(scores))
         far = np.abs(scores - np.asarray(usual, dtype=np.float64))
-        return np.stack([np.ones_like(scores), far, disagreement, np.repeat(distance[:, None], 6, axis=1)], axis=2)
+        overall = np.sqrt(np.mean(disagreement**2, axis=1))
+        of_clip = [np.repeat(values[:, None], len(TARGETS), axis=1) for values in (distance, overall)]
+        return np.stack([np.ones_like(scores), far, disagreement, *of_clip], axis=2)
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class WidthModel:
 
     Attributes:
         usual: [6], the usual score of each target: the median of the clips that it was fitted on.
-        weights: [6][4], the weights of `FEATURES` for each target, none negative.
+        weights: [6][5], the weights of `FEATURES` for each target, none negative.
     """
 
     usual: tuple[float, ...]
@@ -122,7 +130,8 @@ class WidthModel:
             KeyError, TypeError, ValueError: Something is missing or no number.
         """
         usual = tuple(float(document["usual"][target]) for target in TARGETS)
-        weights = tuple(tuple(float(document["weights"][t][name]) for name in FEATURES) for t in TARGETS)
+        stored = [{FEATURES[-1]: 0.0, **document["weights"][target]} for target in TARGETS]
+        weights = tuple(tuple(float(of_target[name]) for name in FEATURES) for of_target in stored)
         if not all(math.isfinite(number) and number >= 0 for row in (usual, *weights) for number in row):
             raise ValueError("a usual score or a weight is negative or not finite")
         return cls(usual, weights)

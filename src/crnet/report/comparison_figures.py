@@ -9,6 +9,7 @@ from crnet.metrics import AVERAGE
 from crnet.report.dot_rows import PANEL_IN, ROW_IN, Points, draw_rows
 from crnet.report.figure_style import (
     BLUE,
+    FAINT,
     GREEN,
     GREY,
     INK,
@@ -43,11 +44,19 @@ def removed_figure(comparison: Comparison) -> Figure:
         }
         step = number / (len(comparison.names) - 1) - 0.5 if len(comparison.names) > 1 else 0.0
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        draw_rows(axes, rows, points, offset=SPREAD * step, colour=colour, marker=marker, label=name)
+        draw_rows(axes, rows, points, offset=SPREAD * step, colour=colour, marker=marker, label=_legend_text(name))
+    for number in range(1, len(rows)):
+        axes.axhline(number - 0.5, color=FAINT, linewidth=0.6)
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.set_xlabel("share of the floor's error removed (with its 95% interval)", fontsize=9, color=INK)
     legend_below(figure, axes)
     return figure
+
+
+def _legend_text(name: str) -> str:
+    """Return a name as matplotlib shows it: it hides labels that begin with an underscore, and parses dollar signs."""
+    text = name.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def difference_figure(comparison: Comparison) -> Figure | None:

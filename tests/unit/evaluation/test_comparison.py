@@ -18,7 +18,9 @@ from crnet.evaluation.comparison import Comparison, compare
 from crnet.evaluation.evaluation import Evaluation, write_evaluation
 from crnet.fusion.conformal import cross_calibrated
 from crnet.metrics import describe
-from crnet.report.comparison_page import headline
+from crnet.report.comparison_figures import removed_figure
+from crnet.report.comparison_page import headline, render_comparison_page
+from crnet.report.figure_style import png
 from crnet.types import TARGETS
 
 
@@ -194,6 +196,16 @@ def test_the_command_compares_runs_and_says_what_differs(
     assert json.loads((out / "comparison.json").read_text())["split"] == "test"
     assert main(["compare", str(runs[0])]) == 2
     assert "needs two systems" in capsys.readouterr().err
+
+
+def test_any_name_can_be_drawn(tmp_path: Path) -> None:
+    scores: dict[str, list[float | None]] = {f"c{i}": [i / 20] for i in range(20)}
+    labels = write_table(tmp_path / "l.csv", scores)
+    comparison = joined([write_table(tmp_path / name, scores) for name in ("_a$b_{", "<b>.csv")], labels)
+    figure = removed_figure(comparison)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["floor", r" _a\$b_{", "<b>.csv"]
+    page = render_comparison_page(comparison, {"error_removed": png(figure)} | dict.fromkeys(["differences"], b""))
+    assert "<b>.csv" not in page and "&lt;b&gt;.csv" in page
 
 
 def test_the_headline_says_which_system_is_better_only_if_chance_does_not_explain_it(tmp_path: Path) -> None:

@@ -76,15 +76,18 @@ def test_more_of_a_feature_never_makes_an_interval_narrower_and_widths_are_bound
     assert model is not None
     assert min(weight for row in model.weights for weight in row) >= 0
     extreme = ClipFacts(np.zeros((2, 6)), {}, {"face": np.array([0.0, 1e9])})
-    steep = replace(model, weights=((0.0, 0.0, 0.0, 1.0),) * 6)
+    steep = replace(model, weights=((0.0, 0.0, 0.0, 1.0, 0.0),) * 6)
     np.testing.assert_array_equal(steep.relative_width(extreme), [[NARROWEST] * 6, [WIDEST] * 6])
 
 
 def test_the_features_of_a_clip_are_worked_out() -> None:
     streams = {"scene": np.full((1, 6), 0.4), "face": np.full((1, 6), 0.6)}
     facts = ClipFacts(np.full((1, 6), 0.7), streams, {"scene": [1.0], "face": [2.0]})
-    # |0.7 - 0.5|; the deviation of .4 and .6; the mean of 1 and 2.
-    np.testing.assert_allclose(facts.features([0.5] * 6)[0, 3], [1, 0.2, 0.1, 1.5])
+    # |0.7 - 0.5|; the deviation of .4 and .6; the mean of 1 and 2; the same deviation for every target.
+    np.testing.assert_allclose(facts.features([0.5] * 6)[0, 3], [1, 0.2, 0.1, 1.5, 0.1])
+    streams["face"][0, 3] = 1.0
+    # Deviations of .1 for five targets and .3 for one: sqrt((5 * .01 + .09) / 6).
+    np.testing.assert_allclose(facts.features([0.5] * 6)[0, 3, [2, 4]], [0.3, (0.14 / 6) ** 0.5])
 
 
 def test_too_few_clips_and_errors_that_do_not_depend_on_the_clip_give_constant_widths() -> None:
@@ -113,6 +116,18 @@ def test_a_file_of_an_older_version_has_constant_widths(tmp_path: Path) -> None:
     half = conformal_quantile(np.asarray(facts.scores) - truth, INTERVAL_LEVEL)
     low, _ = old.bounds(ClipFacts(np.full((2, 6), 0.5), {}, {}))
     np.testing.assert_allclose(low, np.tile(np.clip(0.5 - half, 0, 1), (2, 1)))
+
+
+def test_a_model_without_the_latest_feature_keeps_its_widths(tmp_path: Path) -> None:
+    truth, facts = clips(1000)
+    model = WidthModel.fit(truth, facts)
+    assert model is not None
+    document = model.to_dict()
+    for weights in document["weights"].values():
+        del weights["disagreement on all targets"]
+    earlier = replace(model, weights=tuple((*row[:4], 0.0) for row in model.weights))
+    assert WidthModel.from_dict(document) == earlier
+    assert model.weights != earlier.weights
 
 
 @pytest.mark.parametrize(

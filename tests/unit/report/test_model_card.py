@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from crnet.bundle.bundle import Bundle
 from crnet.bundle.load import load_bundle
 from crnet.bundle.save import save_bundle
 from crnet.cli.main import main
-from crnet.data.manifest import read_manifest, write_manifest
 from crnet.errors import FormatError
 from crnet.evaluation.evaluation import Evaluation, write_evaluation
 from crnet.report.model_card import write_card
@@ -47,19 +45,22 @@ def bare(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def whole(bare: Path, evaluation: Evaluation, store_maker: Callable[..., Path], tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def measured(bare: Path, evaluation: Evaluation, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with evaluation and audit."""
-    run = tmp_path / "my_run"
+    run = tmp_path_factory.mktemp("measured") / "my_run"
     shutil.copytree(bare, run)
-    model = load_bundle(run).model
-    write_evaluation(replace(evaluation, model=model), run / "evaluation" / "test")
-    store = store_maker()
-    manifest = read_manifest(store)
-    rows = [replace(row, groups={"gender": "fe|male" if i % 2 else "male"}) for i, row in enumerate(manifest.clips)]
-    write_manifest(store, replace(manifest, clips=tuple(rows)))
-    write_audit(audit(clips_of_run(run, store, "test"), resamples=100), run / "audit" / "test")
+    write_evaluation(replace(evaluation, model=load_bundle(run).model), run / "evaluation" / "test")
+    groups = "".join(f"clip{i}.mp4,{'fe|male' if i % 2 else 'male'}\n" for i in range(16, 28))
+    (run / "g.csv").write_text("clip,group_gender\n" + groups)
+    write_audit(audit(clips_of_run(run, store, "test", [run / "g.csv"]), resamples=100), run / "audit" / "test")
     return run
+
+
+@pytest.fixture
+def whole(measured: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    return shutil.copytree(measured, tmp_path / "my_run")
 
 
 def card_of(run: Path, **options: object) -> tuple[dict[str, object], str]:
