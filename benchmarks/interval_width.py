@@ -66,7 +66,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
             if kind != KINDS[0]:
                 yield Measurement(f"{name}, told", _told(truth, facts, is_blind), "x", None, "constant")
             if kind != KINDS[0] and options.bounds:
-                detail = {"targets": LEARNED_TARGETS, "clips": LEARNED_CLIPS}
+                detail = {"targets": len(LEARNED_TARGETS), "clips": LEARNED_CLIPS}
                 ratio = _learned(*_clips(kind, difficulty, options.seed, 2 * LEARNED_CLIPS)[:2])
                 yield Measurement(f"{name}, learned", ratio, "x", None, "constant", detail=detail)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict, dataclass
 from typing import Annotated
@@ -46,9 +47,7 @@ class Push(Command):
         if not card.is_file():
             write_card(self.run, licence=self.license, provider=self.provider)
         if self.quiet or not sys.stderr.isatty():
-            from huggingface_hub.utils import disable_progress_bars
-
-            disable_progress_bars()
+            os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # read when huggingface_hub is imported
         pushed = push_bundle(self.run, self.repository, card, private=not self.public)
         if self.json:
             print_json(asdict(pushed))
