@@ -14,6 +14,7 @@ from typing import Any
 from crnet.errors import FormatError
 from crnet.types import DATA_SOURCES, STREAMS, TARGETS, ModelInfo, Stream
 from crnet.utils.files import read_json, sha256
+from crnet.utils.path_checks import on_disk
 from crnet.utils.resumable import SHORT_DIGITS, fingerprint
 from crnet.version import __version__
 
@@ -122,8 +123,9 @@ def find_bundle(path: Path | str) -> Path:
 
     Raises:
         FormatError: There is none.
+        UsageError: It is in object storage.
     """
-    path = Path(path)
+    path = on_disk(path, "a run")
     for folder in (path, path / BUNDLE_FOLDER):
         if (folder / BUNDLE_FILE).is_file():
             return folder

@@ -23,6 +23,7 @@ from crnet.cli.options import (
 )
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import print_json, show_prediction
+from crnet.utils.path_checks import on_disk
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Explain(Command):
     stream and word, the parts of the sound that matter, and a timeline if the video is long. For a clip store, it
     computes the key-point ratio (Sec. 5.6 of the paper) over a split, together with its chance level.
     """
+
+    urls = ("video_or_store",)
 
     run: RunFolder
     video_or_store: Annotated[
@@ -78,11 +81,12 @@ class Explain(Command):
         from crnet.explain.explain import explain_video
         from crnet.report.video_report import write_video_report
 
+        video = on_disk(self.video_or_store, "the video")
         system = crnet.load(self.run, self.device, encoder=self.encoder, asr=self.asr)
         with progress_display(self.quiet) as progress:
             explanation = explain_video(
                 system,
-                self.video_or_store,
+                video,
                 transcript=self.transcript,
                 target=self.target,
                 layer=self.layer,
@@ -91,8 +95,8 @@ class Explain(Command):
                 allow_no_face=self.allow_no_face,
                 progress=progress,
             )
-            folder = self.out or Path(f"{self.video_or_store.stem}-explained")
-            report = write_video_report(explanation, self.video_or_store, system.bundle, folder, progress)
+            folder = self.out or Path(f"{video.stem}-explained")
+            report = write_video_report(explanation, video, system.bundle, folder, progress)
         if self.json:
             print_json(report.document)
             return EXIT_DONE

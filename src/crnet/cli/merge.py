@@ -12,7 +12,6 @@ from crnet.cli.exit_codes import EXIT_DONE
 from crnet.cli.options import Command, Json, option
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import print_json
-from crnet.utils.storage import as_path
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,7 @@ class Merge(Command):
     """
 
     resumes = True
+    urls = ("out",)
 
     out: Annotated[Positional[Path], option("Folder or URL for the merged clip store.")]
     stores: Annotated[Positional[tuple[Path, ...]], option("Clip stores made by `crnet prepare`.", "STORES")]
@@ -35,12 +35,11 @@ class Merge(Command):
         """Merge the stores and print how many clips there are."""
         from crnet.data.merge import merge
 
-        out = as_path(self.out)
         with progress_display(self.quiet) as progress:
-            report = merge(out, self.stores, self.shards, progress)
+            report = merge(self.out, self.stores, self.shards, progress)
         if self.json:
-            print_json({"store": str(out), **vars(report)})
+            print_json({"store": str(self.out), **vars(report)})
         else:
             shards = f" in {report.shards} shards" if report.shards else ""
-            print(f"{out}: {report.clips} clips{shards} from {len(self.stores)} stores")
+            print(f"{self.out}: {report.clips} clips{shards} from {len(self.stores)} stores")
         return EXIT_DONE

@@ -12,6 +12,7 @@ from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, arg
 from crnet.errors import UsageError
 from crnet.text.encoders import supported_names
 from crnet.utils.device import Device, Precision
+from crnet.utils.path_checks import on_disk
 from crnet.utils.storage import as_path
 
 GLOBAL_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--debug")
@@ -162,18 +163,21 @@ class Command:
 
     Attributes:
         resumes: Whether rerunning the command after an interruption resumes its work.
+        urls: The arguments that may be in object storage.
     """
 
     resumes: ClassVar[bool] = False
+    urls: ClassVar[tuple[str, ...]] = ("source", "store")
 
     verbose: Annotated[Flag, option("Log details.", short="-v")] = False
     quiet: Annotated[Flag, option("Log only warnings and show no progress.", short="-q")] = False
     debug: Annotated[Flag, option("Show the traceback of an error.")] = False
 
     def __post_init__(self) -> None:
-        for name in ("source", "store"):  # the only arguments that may be URLs
-            if isinstance(value := getattr(self, name, None), Path):
-                object.__setattr__(self, name, as_path(value))
+        for name, value in vars(self).items():
+            if isinstance(value, Path):
+                path = as_path(value) if name in self.urls else on_disk(value, name.upper())
+                object.__setattr__(self, name, path)
 
     @classmethod
     def defaults(cls, words: Sequence[str]) -> Self | None:

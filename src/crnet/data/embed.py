@@ -24,11 +24,12 @@ from crnet.data.prepare import SETTINGS_NAME, settings_fingerprint
 from crnet.data.store import ClipFile, read_clip, write_clip
 from crnet.errors import FormatError, StorageError, UsageError
 from crnet.text.encoder_interface import TextEncoder, encoder_label, is_same_encoder
-from crnet.utils.executors import LOCAL, WorkerDied, choose_executor
+from crnet.utils.executors import LOCAL, Executor, WorkerDied, choose_executor
 from crnet.utils.files import leaves_no_leftovers, read_json, remove_leftovers, write_error_remedy, write_json
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import short_fingerprint
 from crnet.utils.storage import as_path
+from crnet.utils.storage_lock import folder_lock
 
 CLIPS_PER_BATCH = 64  # transcripts encoded together
 TASK = "embedding transcripts"
@@ -84,7 +85,17 @@ def embed(
         write_manifest(store, replace(manifest, encoder=encoder.name))
         (store / EMBEDDING_NAME).unlink(missing_ok=True)
         return EmbedReport(0, len(manifest.clips), _count_without_words(manifest.clips))
-    store_fingerprint = _begin(store, manifest, encoder)
+    with folder_lock(store) as check_lock:
+        store_fingerprint = _begin(store, manifest, encoder)
+        done = _embed_all(store, manifest, encoder, executor, progress)
+        check_lock()
+        write_manifest(store, replace(manifest, encoder=encoder.name, fingerprint=store_fingerprint))
+        (store / EMBEDDING_NAME).unlink(missing_ok=True)
+    return EmbedReport(done, len(manifest.clips) - done, _count_without_words(manifest.clips))
+
+
+def _embed_all(store: Path, manifest: Manifest, encoder: TextEncoder, executor: Executor, progress: Progress) -> int:
+    """Give all clips new vectors; return the number of those that lacked them."""
     # The text of version 0.1, which stores in the middle of `embed` contain.
     clip_fingerprint = f"text by {encoder_label(encoder.name)}, the rest as prepared with {manifest.fingerprint}"
     done = 0
@@ -101,9 +112,7 @@ def embed(
                 raise UsageError(reason, path=store, remedy=remedy)
             done, seen = done + embedded, seen + len(rows)
             progress(TASK, seen, len(manifest.clips))
-    write_manifest(store, replace(manifest, encoder=encoder.name, fingerprint=store_fingerprint))
-    (store / EMBEDDING_NAME).unlink(missing_ok=True)
-    return EmbedReport(done, len(manifest.clips) - done, _count_without_words(manifest.clips))
+    return done
 
 
 def _read_manifest(store: Path) -> Manifest:

@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from crnet.errors import MissingDependencyError, StorageError, UsageError
 from crnet.utils.extras import install_command
+from crnet.utils.storage_errors import explained, is_taken, may_pass
 
 if TYPE_CHECKING:
     _PathMethods = Path  # so that functions of paths take both kinds; at run time a RemotePath is no Path
@@ -38,9 +39,6 @@ RETRY_WAITS_S = (0.5, 2.0, 8.0)  # the packages themselves also try several time
 MERGED_GAP_BYTES = 64 << 10  # ranges closer than this are read by one request
 LARGEST_OPEN_BYTES = 256 << 20  # of a file that is read whole
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,3}(.*)", re.DOTALL)  # `Path` drops one of two slashes
-_FULL = re.compile(r"\bfull\b|StorageFull|quota|insufficient ?storage|\b507\b", re.IGNORECASE)
-_REFUSED = re.compile(r"credentials|forbidden|denied|unauthorized|signature|access key|\b40[13]\b", re.IGNORECASE)
-NO_RETRY = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError)
 
 
 def as_path(name: Path | str) -> Path:
@@ -145,6 +143,10 @@ class RemotePath(_PathMethods):
         """Return the URL."""
         return str(self)
 
+    def absolute(self) -> RemotePath:
+        """Return the path itself."""
+        return self
+
     def resolve(self, strict: bool = False) -> RemotePath:
         """Return the path itself: there are no links."""
         return self
@@ -210,10 +212,25 @@ class RemotePath(_PathMethods):
 
     # What `Path` does not have.
 
+    @property
+    def bucket(self) -> str:
+        """The name of the bucket."""
+        return self._parts[0]
+
+    def has_bucket(self) -> bool:
+        """Whether its bucket exists, as far as the credentials allow to see that."""
+        try:
+            self._retry(lambda fs, key: fs.info(self.bucket))
+        except FileNotFoundError:
+            return False
+        except StorageError:
+            return True  # refused: one may be allowed to read objects, but not to look at their bucket
+        return True
+
     def find(self) -> list[RemotePath]:
         """Return every object below this folder in a stable order; `listed_bytes` is its size."""
         found = self._retry(lambda fs, key: fs.find(key, detail=True))
-        bucket = self._parts[0]
+        bucket = self.bucket
         below = [
             RemotePath(f"{self._protocol}://{bucket}/{key.lstrip('/').partition('/')[2]}", int(info["size"] or 0))
             for key, info in found.items()
@@ -291,16 +308,16 @@ class RemotePath(_PathMethods):
                 return call(self._filesystem(), "/".join(self._parts))
             except FileNotFoundError as error:
                 if writing:
-                    reason, remedy = "there is no such bucket", "create it, or check its name"
+                    reason, remedy = f"there is no bucket {self.bucket}", "create it, or check its name"
                     raise StorageError(reason, path=self, remedy=remedy) from error
                 raise
             except FileExistsError:
                 raise
             except Exception as error:  # the packages raise errors of their own kinds
-                if _is_taken(error):
+                if is_taken(error):
                     raise FileExistsError(errno.EEXIST, "exists already", str(self)) from error
-                if wait_s is None or not _may_pass(error):
-                    raise self._error(error) from error
+                if wait_s is None or not may_pass(error):
+                    raise explained(error, self) from error
                 time.sleep(wait_s * random.uniform(0.5, 1))  # noqa: S311  # so that workers do not all come back at once
         raise AssertionError
 
@@ -315,37 +332,6 @@ class RemotePath(_PathMethods):
         except ImportError as error:
             reason = f"reading {self._protocol}:// needs the package {package}"
             raise MissingDependencyError(reason, path=self, remedy=install_command(package)) from error
-
-    def _error(self, error: Exception) -> StorageError | OSError:
-        text = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, StorageError):
-            return error
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            remedy = "free some space, or name another folder in TMPDIR"
-            return StorageError("the disk for temporary files is full", path=tempfile.gettempdir(), remedy=remedy)
-        if isinstance(error, OSError) and error.errno == errno.EINVAL and "Range" in text:
-            return OSError(errno.EIO, "it ends early")
-        if isinstance(error, PermissionError) or _REFUSED.search(text) or "Credentials" in type(error).__name__:
-            remedy = "give credentials that may use this bucket, in the environment or in the provider's own file"
-            return StorageError(f"the storage refuses access: {text:.200}", path=self, remedy=remedy)
-        if _FULL.search(text):
-            remedy = "free some space or choose another bucket, then run the same command again"
-            return StorageError(f"the storage is full: {text:.200}", path=self, remedy=remedy)
-        remedy = "check the network and the address of the storage, then run the same command again"
-        return StorageError(f"the storage cannot be used: {text:.200}", path=self, remedy=remedy)
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether trying again can help."""
-    text = str(error)
-    if isinstance(error, (*NO_RETRY, StorageError, MissingDependencyError)):
-        return False
-    return not (_REFUSED.search(text) or _FULL.search(text) or "Credentials" in type(error).__name__)
-
-
-def _is_taken(error: Exception) -> bool:
-    """Whether a write that required a new object found one."""
-    return "PreconditionFailed" in str(error) or "At least one of the pre-conditions" in str(error)
 
 
 def _merge(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -1,13 +1,16 @@
-"""One run at a time on a folder of object storage.
+"""One run at a time on a store.
 
-A lock is an object that may only be created, never replaced, so that of two runs one wins. It names when it expires,
-and its owner writes it again before that. A run that was killed leaves a lock that expires; the next run then creates
-the lock with the next number. A run that finds a higher number than its own has lost the folder.
+On a disk, the lock is the system's lock of the folder, which ends with the process (man 2 flock).
+
+In object storage, a lock is an object that may only be created, never replaced, so that of two runs one wins. It names
+when it expires, and its owner writes it again before that. A run that was killed leaves a lock that expires; the next
+run then creates the lock with the next number. A run that finds a higher number than its own has lost the folder.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,11 +29,11 @@ MOST_CLOCK_SKEW_S = 10.0  # between the clocks of two machines
 
 @contextmanager
 def folder_lock(folder: Path, expires_s: float = EXPIRES_S) -> Iterator[Callable[[], None]]:
-    """Hold the lock of a folder in object storage; a folder on a disk has none, because its files cannot be mixed.
+    """Hold the lock of a folder, which is created on a disk. Windows and some network drives have no such lock.
 
     Args:
         folder: The folder that the run writes.
-        expires_s: How long a killed run keeps others out, in seconds.
+        expires_s: How long a killed run keeps others out of object storage, in seconds.
 
     Yields:
         A function that raises StorageError once another run has taken the folder.
@@ -39,7 +42,12 @@ def folder_lock(folder: Path, expires_s: float = EXPIRES_S) -> Iterator[Callable
         StorageError: Another run holds the lock.
     """
     if not isinstance(folder, RemotePath):
-        yield lambda: None
+        handle = _lock_on_disk(folder)
+        try:
+            yield lambda: None
+        finally:
+            if handle is not None:
+                os.close(handle)
         return
     lock = _Lock(folder, expires_s)
     lock.take()
@@ -52,6 +60,34 @@ def folder_lock(folder: Path, expires_s: float = EXPIRES_S) -> Iterator[Callable
         stop.set()
         renewal.join()
         lock.release()
+
+
+def _lock_on_disk(folder: Path) -> int | None:
+    """Lock a folder and return the descriptor that holds the lock; None if there can be no lock."""
+    try:
+        import fcntl
+
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        return None  # the run itself says why a folder cannot be written
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise _taken(folder, "it holds the lock of the folder") from error
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _taken(folder: Path, reason: str) -> StorageError:
+    return StorageError(
+        f"another run writes this store: {reason}",
+        path=folder,
+        remedy="wait until it ends, or stop it; then run the same command again",
+    )
 
 
 class _Lock:
@@ -132,8 +168,4 @@ class _Lock:
             return ""
 
     def _taken(self, reason: str) -> StorageError:
-        return StorageError(
-            f"another run writes this store: {reason}",
-            path=self._folder,
-            remedy="wait until it ends, or stop it; then run the same command again",
-        )
+        return _taken(self._folder, reason)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from crnet.errors import StorageError, UsageError
+from crnet.cli.main import main
+from crnet.errors import MissingDependencyError, StorageError, UsageError
 from crnet.utils.files import read_json, write_json
+from crnet.utils.path_checks import on_disk
 from crnet.utils.storage import RemotePath, as_path
 from crnet.utils.storage_lock import LOCK_FOLDER, folder_lock
 
@@ -52,6 +55,33 @@ def test_objects_are_written_listed_read_in_parts_and_deleted() -> None:
     (folder / "b" / "c").unlink(missing_ok=True)
     with pytest.raises(FileNotFoundError):
         (folder / "b" / "c").read_bytes()
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)  # an import of it fails
+    with pytest.raises(MissingDependencyError, match=r'needs the package gcsfs \(pip install "crnet\[gcs\]"\)'):
+        as_path("gs://bucket/store").exists()
+
+
+def test_what_must_be_on_a_disk_cannot_be_in_object_storage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert on_disk("file:///srv/run", "a run") == Path("/srv/run")
+    with pytest.raises(UsageError, match="s3://bucket/run: a run cannot be in object storage"):
+        on_disk(Path("s3://bucket/run"), "a run")
+    assert main(["train", "store", "s3://bucket/run"]) == 2
+    assert "s3://bucket/run: RUN cannot be in object storage" in capsys.readouterr().err
+
+
+def test_one_run_at_a_time_on_a_disk(tmp_path: Path) -> None:
+    with folder_lock(tmp_path / "store"):
+        with pytest.raises(StorageError, match="another run writes this store"), folder_lock(tmp_path / "store"):
+            pass
+        with folder_lock(tmp_path / "other"):
+            pass
+    with folder_lock(tmp_path / "store"):  # the lock ended, and left no file
+        assert not list((tmp_path / "store").iterdir())
+    (tmp_path / "file").touch()
+    with folder_lock(tmp_path / "file"):  # the run itself says what is wrong
+        pass
 
 
 def test_a_run_that_lost_its_lock_ends(tmp_path: Path) -> None:

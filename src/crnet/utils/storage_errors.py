@@ -1,0 +1,47 @@
+"""What the errors of the packages that reach object storage mean: each raises errors of its own kinds."""
+
+from __future__ import annotations
+
+import errno
+import re
+import tempfile
+from pathlib import Path
+
+from crnet.errors import CrnetError, MissingDependencyError, StorageError
+
+_FULL = re.compile(r"\bfull\b|StorageFull|quota|insufficient ?storage|\b507\b", re.IGNORECASE)
+_REFUSED = re.compile(r"credentials|forbidden|denied|unauthorized|signature|access key|\b40[13]\b", re.IGNORECASE)
+_NO_RETRY = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError)
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether trying again can help."""
+    text = str(error)
+    if isinstance(error, (*_NO_RETRY, StorageError, MissingDependencyError)):
+        return False
+    return not (_REFUSED.search(text) or _FULL.search(text) or "Credentials" in type(error).__name__)
+
+
+def is_taken(error: Exception) -> bool:
+    """Whether a write that required a new object found one."""
+    return "PreconditionFailed" in str(error) or "At least one of the pre-conditions" in str(error)
+
+
+def explained(error: Exception, path: Path) -> CrnetError | OSError:
+    """Return the error of a package as one with reason and remedy; an OSError concerns this object alone."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, (StorageError, MissingDependencyError)):
+        return error
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        remedy = "free some space, or name another folder in TMPDIR"
+        return StorageError("the disk for temporary files is full", path=tempfile.gettempdir(), remedy=remedy)
+    if isinstance(error, OSError) and error.errno == errno.EINVAL and "Range" in text:
+        return OSError(errno.EIO, "it ends early")
+    if isinstance(error, PermissionError) or _REFUSED.search(text) or "Credentials" in type(error).__name__:
+        remedy = "give credentials that may use this bucket, in the environment or in the provider's own file"
+        return StorageError(f"the storage refuses access: {text:.200}", path=path, remedy=remedy)
+    if _FULL.search(text):
+        remedy = "free some space or choose another bucket, then run the same command again"
+        return StorageError(f"the storage is full: {text:.200}", path=path, remedy=remedy)
+    remedy = "check the network and the address of the storage, then run the same command again"
+    return StorageError(f"the storage cannot be used: {text:.200}", path=path, remedy=remedy)
