@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from crnet.data.score_sources import ScoreSource
-from crnet.data.video_files import refuse_folder
+from crnet.data.video_files import local_video, refuse_folder
 from crnet.errors import CrnetError, MissingDependencyError, StorageError
 from crnet.media.limits import FileLimits, file_size
 from crnet.types import Clip, Prediction
@@ -251,19 +251,25 @@ def _read(read: VideoReader, job: ReadJob) -> _ReadVideo:
     started_s = time.perf_counter()
     path, given = job.source.path, job.source.transcript
     words: Transcript | None = None
+    file_sha256 = ""
 
     def read_both() -> Clip | None:
-        nonlocal words
+        nonlocal words, file_sha256
         refuse_folder(path)
-        words = given if isinstance(given, Transcript) else find_transcript(path, given)
-        if job.known and _input_fingerprint(job, words, _sha256(path)) in job.known:
-            return None
-        return read(path, job.settings, allow_still=job.allow_no_face)
+        with local_video(path) as file:
+            clip = None
+            try:
+                words = given if isinstance(given, Transcript) else find_transcript(path, given)
+                if job.known and _input_fingerprint(job, words, _sha256(file)) in job.known:
+                    return None
+                clip = read(file, job.settings, allow_still=job.allow_no_face)
+                return clip
+            finally:
+                file_sha256 = (clip and clip.source_sha256) or _sha256(file)
 
     clip = _or_reason(path, read_both)
     reason = clip if isinstance(clip, str) else ""
     clip = clip if isinstance(clip, Clip) else None
-    file_sha256 = (clip and clip.source_sha256) or _sha256(path)
     fingerprint = _input_fingerprint(job, words, file_sha256)
     return _ReadVideo(words, clip, reason, time.perf_counter() - started_s, file_sha256, fingerprint)
 

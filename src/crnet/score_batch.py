@@ -18,6 +18,7 @@ from crnet.score_tables.open_table import open_score_table
 from crnet.score_tables.rows import Done, ScoreRow, ScoreTable
 from crnet.types import Prediction
 from crnet.utils.executors import Executor
+from crnet.utils.path_checks import on_disk
 from crnet.utils.progress import Progress, no_progress
 
 TASK = "scoring"
@@ -98,6 +99,7 @@ def score_to_table(
         CrnetError: See `open_score_table` and `score_videos`.
     """
     scored, skipped, failures = 0, 0, dict[str, str]()
+    watch = None if watch is None else on_disk(watch, "a watched folder")
     expected = [*sources, *(_videos_in(watch) if watch else ())]
     with open_score_table(out, run.model, {source.clip for source in expected}) as (table, done):
         for batch in [sources] if watch is None else _watched(sources, watch):

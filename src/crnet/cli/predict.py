@@ -101,8 +101,12 @@ class Predict(Command):
 
     def stopped(self) -> str:
         """See `Command.stopped`."""
+        from crnet.score_tables.open_table import SQLITE
+
         if self.out is None:
             return "stopped"
+        if not Path(self.out.removeprefix(SQLITE)).exists():
+            return "stopped before the first score; run the same command again"
         return f"stopped; {self.out} has the scores so far; run the same command again to continue"
 
     def _print(self, sources: Sequence[ScoreSource]) -> int:

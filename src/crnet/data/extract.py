@@ -17,6 +17,7 @@ from crnet.data.manifest import ClipRow
 from crnet.data.sources.archives import Member
 from crnet.data.sources.dataset import Failure, LabelledClip, Video
 from crnet.data.store import RECOGNISED, clip_path, open_if_current, read_clip, write_clip
+from crnet.data.video_files import download_video
 from crnet.errors import ConfigError, CrnetError, FormatError, MediaError, MissingDependencyError, StorageError
 from crnet.media.frame_sampling import count_faces
 from crnet.text.asr import SpeechRecogniser, recognition_warning
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from crnet.media.settings import MediaSettings
 
 WORK_NAME = ".tmp-work"  # folder in a store for unpacked videos and archives
-LARGEST_DOWNLOAD_BYTES = 8 << 30  # of a video in object storage; a clip of FIv2 has about 3 MB
 
 _log = logging.getLogger(__name__)
 
@@ -277,7 +277,7 @@ class _LocalVideo:
         if isinstance(self._location, Member):
             self._location.extract(unpacked)
         else:
-            _download(self._location, unpacked)
+            download_video(self._location, unpacked)
         return unpacked
 
     def size_and_crc32(self) -> list[int]:
@@ -292,19 +292,6 @@ class _LocalVideo:
     def __exit__(self, *_: object) -> None:
         if not self._is_in_place:
             self._temporary.unlink(missing_ok=True)
-
-
-def _download(video: RemotePath, target: Path) -> None:
-    """Copy a video from object storage to a temporary file. All of it is read in any case: it is hashed and decoded."""
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # on another node of a cluster it may be missing
-    try:
-        video.download(target, LARGEST_DOWNLOAD_BYTES)
-    except FileNotFoundError as error:
-        raise MediaError("no longer exists", path=video, remedy="restore it") from error
-    except OSError as error:
-        raise MediaError(
-            f"cannot be read: {error.strerror or error}", path=video, remedy="copy it to a disk"
-        ) from error
 
 
 def _size_and_crc32(path: Path) -> list[int]:

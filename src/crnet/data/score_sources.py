@@ -10,6 +10,7 @@ from crnet.data.sources.csv_folder import is_csv, read_csv
 from crnet.data.video_files import list_videos
 from crnet.errors import UsageError
 from crnet.text.transcripts import Transcript
+from crnet.utils.storage import as_path
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def list_sources(paths: Iterable[Path | str], transcript: str | Path | None = No
     """
     sources: dict[str, ScoreSource] = {}
     for path in paths:
-        found = _csv_rows(Path(path)) if is_csv(Path(path)) else _videos(path, transcript)
+        found = _csv_rows(as_path(path)) if is_csv(as_path(path)) else _videos(path, transcript)
         for source in found:
             earlier = sources.setdefault(source.clip, source)
             if earlier.path.absolute() != source.path.absolute():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from crnet.errors import UsageError
-from crnet.utils.storage import RemotePath
+from crnet.errors import CrnetError, MediaError, UsageError
+from crnet.utils.path_checks import why_absent
+from crnet.utils.storage import RemotePath, as_path
 
 VIDEO_SUFFIXES = frozenset(
     (
@@ -19,6 +22,8 @@ VIDEO_SUFFIXES = frozenset(
 """Suffixes of files that count as videos; a CSV may list files with any suffix."""
 
 MOST_FILES = 1_000_000  # limits memory when somebody gives a whole disk by mistake
+
+LARGEST_DOWNLOAD_BYTES = 8 << 30  # of a video in object storage; a clip of FIv2 has about 3 MB
 
 _log = logging.getLogger(__name__)
 
@@ -36,21 +41,24 @@ def is_regular(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113  # unlike Path.is_file, returns False for any inaccessible path
 
 
-def find_files(root: Path, exclude: Path | None = None) -> list[Path]:
-    """Return all regular files below a folder in a stable order. Links to folders are followed once.
+def find_files(root: Path, exclude: Path | None = None, *, warn: bool = True) -> Iterator[Path]:
+    """Yield all regular files below a folder in a stable order. Links to folders are followed once.
 
     Args:
         root: The folder, or one file. Hidden files and folders below it are skipped.
         exclude: A folder below it to skip: the store that is being written.
+        warn: Whether to log what is skipped because it is no regular file.
 
     Raises:
         UsageError: There are more files than any dataset has.
     """
     if root.is_file():
-        return [root]
+        yield root
+        return
     if isinstance(root, RemotePath):
-        return _find_objects(root, exclude)
-    files: list[Path] = []
+        yield from _find_objects(root, exclude)
+        return
+    count = 0
     visited: set[Path] = set()
     excluded = None if exclude is None else exclude.resolve()
     for folder, subfolders, names in os.walk(root, followlinks=True):
@@ -62,12 +70,13 @@ def find_files(root: Path, exclude: Path | None = None) -> list[Path]:
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name != "__MACOSX")
         for file in (Path(folder, name) for name in sorted(names) if not name.startswith(".")):
             if is_regular(file):
-                files.append(file)
-            else:
+                count += 1
+                yield file
+            elif warn:
                 _log.warning("%s is skipped: not a regular file, or a broken link", file)
-        if len(files) > MOST_FILES:
-            raise UsageError(f"holds more than {MOST_FILES} files", path=root, remedy="give the dataset's own folder")
-    return files
+            if count > MOST_FILES:
+                remedy = "give the dataset's own folder"
+                raise UsageError(f"holds more than {MOST_FILES} files", path=root, remedy=remedy)
 
 
 def _find_objects(root: RemotePath, exclude: Path | None) -> list[Path]:
@@ -84,13 +93,51 @@ def _find_objects(root: RemotePath, exclude: Path | None) -> list[Path]:
     ]
 
 
+def download_video(video: RemotePath, target: Path) -> None:
+    """Copy a video from object storage to a temporary file. All of it is read in any case: it is hashed and decoded.
+
+    Raises:
+        MediaError: It does not exist, is too large, or changed.
+        StorageError: The storage cannot be reached.
+    """
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # on another node of a cluster it may be missing
+    try:
+        video.download(target, LARGEST_DOWNLOAD_BYTES)
+    except FileNotFoundError as error:
+        reason, remedy = why_absent(video) or ("no longer exists", "restore it")
+        raise MediaError(reason, path=video, remedy=remedy) from error
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+        raise MediaError(reason, path=video, remedy="copy it to a disk") from error
+
+
+@contextmanager
+def local_video(video: Path) -> Iterator[Path]:
+    """Yield a video as a local file; one in object storage is fetched, and its copy deleted afterwards.
+
+    Raises:
+        MediaError, StorageError: See `download_video`. Errors about the copy name the video.
+    """
+    if not isinstance(video, RemotePath):
+        yield video
+        return
+    with TemporaryDirectory(prefix="crnet-") as folder:
+        copy = Path(folder, "video" + video.suffix)
+        download_video(video, copy)
+        try:
+            yield copy
+        except CrnetError as error:
+            error.path = video if error.path is not None and str(error.path) == str(copy) else error.path
+            raise
+
+
 def refuse_folder(path: Path | str) -> None:
     """Refuse a folder in the place of one video; `list_videos` leaves those without videos in its list.
 
     Raises:
         UsageError: It is a folder.
     """
-    if Path(path).is_dir():
+    if as_path(path).is_dir():
         raise UsageError("a folder without videos", path=path, remedy="name a video")
 
 
@@ -107,7 +154,7 @@ def list_videos(paths: Iterable[Path | str]) -> list[Path]:
     for path in paths:
         if not str(path):
             raise UsageError("an empty name is not a video", remedy="name a file or a folder")
-    for path in map(Path, paths):
+    for path in map(as_path, paths):
         videos_below = [file for file in find_files(path) if is_video(file.name)] if path.is_dir() else []
         videos += videos_below or [path]
     return videos

@@ -29,6 +29,7 @@ from crnet.score_tables.open_table import open_score_table
 from crnet.score_tables.rows import COLUMNS, ScoreRow
 from crnet.types import TARGETS, Prediction
 from crnet.utils.executors import Executor
+from crnet.utils.storage import as_path
 
 NAMES = ["scores.csv", "scores.jsonl", "scores.parquet", "sqlite:///scores.db"]
 each_format = pytest.mark.parametrize("name", NAMES)
@@ -223,6 +224,27 @@ def test_a_csv_lists_clips_and_transcripts(run: TableRun) -> None:
     Path("bad.csv").write_text("name\na.mp4\n")
     with pytest.raises(LabelError, match="has no column clip"):
         list_sources(["bad.csv"])
+
+
+def test_videos_and_csvs_may_be_in_object_storage(run: TableRun) -> None:
+    folder = as_path("memory://nightly/videos")
+    for name, content in {"a.mp4": "1", "b.mp4": "bad", "list.csv": "clip,transcript\na.mp4,hello\n"}.items():
+        (folder / name).put(content.encode())  # type: ignore[attr-defined]
+    sources = list_sources([str(folder), str(folder / "list.csv"), "memory://nowhere/c.mp4"])
+    assert [source.clip for source in sources] == [
+        f"{folder}/a.mp4",
+        f"{folder}/b.mp4",
+        "a.mp4",
+        "memory://nowhere/c.mp4",
+    ]
+    failures = {
+        f"{folder}/b.mp4": f"{folder}/b.mp4: not a video (give a video)",
+        "memory://nowhere/c.mp4": "memory://nowhere/c.mp4: there is no bucket nowhere (check its name, and the account "
+        "and the address of the storage)",
+    }
+    assert score_to_table(run, sources, "s.csv") == BatchReport(2, 0, failures)
+    assert score_to_table(run, sources, "s.csv") == BatchReport(0, 2, failures)
+    assert [row["file_sha256"][:8] for row in read_rows("s.csv") if row["clip"].endswith("a.mp4")] == ["6b86b273"] * 2
 
 
 def test_a_watched_video_is_offered_when_it_no_longer_grows(monkeypatch: pytest.MonkeyPatch) -> None:
