@@ -8,11 +8,12 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from crnet.errors import LabelError
-from crnet.utils.files import read_at_most
+from crnet.utils.files import open_at_most
 
 LARGEST_CSV_BYTES = 256 << 20
 DELIMITERS = ",;\t"
@@ -79,24 +80,44 @@ def fail(path: Path, line: int, reason: str, remedy: str, cause: Exception | Non
 
 def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of each row's first line, and its cells."""
-    content = read_at_most(path, LARGEST_CSV_BYTES, "give a table with the clips only")
+    with open_at_most(path, LARGEST_CSV_BYTES, "give a table with the clips only") as file:
+        lines = _decoded_lines(path, file)
+        header = next(lines, "")
+        delimiter = max(DELIMITERS, key=header.count)
+        reader = csv.reader(chain([header], lines), delimiter=delimiter, strict=True)
+        while True:
+            try:
+                yield reader.line_num + 1, next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                fail(path, reader.line_num, f"cannot be read: {error}", "check the quotes", error)
+
+
+def _decoded_lines(path: Path, file: IO[bytes]) -> Iterator[str]:
+    """Yield the lines of a file with their ends."""
+    lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     try:
-        text = content.decode("utf-8-sig")
+        for number, line in enumerate(lines, start=1):
+            if "\0" in line:
+                fail(path, number, "contains a zero byte", "save the CSV as UTF-8; it is UTF-16, or damaged")
+            yield line
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        fail(path, line, "is not UTF-8", "save the CSV as UTF-8", error)
-    if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
-        fail(path, line, "contains a zero byte", "save the CSV as UTF-8; it is UTF-16, or damaged")
-    header = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=header.count), strict=True)
-    while True:
-        try:
-            yield reader.line_num + 1, next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            fail(path, reader.line_num, f"cannot be read: {error}", "check the quotes", error)
+        fail(path, _first_bad_line(path), "is not UTF-8", "save the CSV as UTF-8", error)
+
+
+def _first_bad_line(path: Path) -> int:
+    """Return the number of the first line that is not UTF-8: a decoder reads ahead of the lines that it returns."""
+    with path.open("rb") as file:
+        return next((number for number, line in enumerate(file, start=1) if not _is_utf8(line)), 0)
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read_cells(

@@ -30,8 +30,8 @@ def sort_missing(
     Returns:
         The new failures, and the clips that may be in locked archives.
     """
-    handled = {*extracted, *(failure.clip for failure in failures)}
-    missing = [clip for clip in dataset.clips.values() if clip.clip_id not in handled]
+    failed = {failure.clip for failure in failures}
+    missing = [clip for clip in dataset.clips.values() if clip.clip_id not in failed and clip.clip_id not in extracted]
     if dataset.skip_missing_splits:
         for split in SPLITS:
             if _is_split_missing(split, missing, dataset, failures):

@@ -22,8 +22,9 @@ from crnet.data.extract import (
     work_folder,
 )
 from crnet.data.failures import FAILURES_NAME, LOCKED_NAME, write_failures, write_locked
-from crnet.data.manifest import EMBEDDING_NAME, MANIFEST_NAME, Manifest, write_manifest
+from crnet.data.manifest import EMBEDDING_NAME, MANIFEST_NAME, Manifest, write_manifest_rows
 from crnet.data.missing_videos import sort_missing
+from crnet.data.row_journal import RowJournal
 from crnet.data.sources.archive_keys import KeyLookup, ask_for_key
 from crnet.data.sources.archives import NO_KEY, Member
 from crnet.data.sources.dataset import Dataset, Failure, LabelledClip, LockedArchive
@@ -122,7 +123,7 @@ class _Tally:
     """Clips and failures so far, and the temporary archives still in use.
 
     Attributes:
-        extracted: The finished clips by clip id.
+        extracted: The finished clips.
         failures: The failures.
         locked: The encrypted archives without a key.
         locked_clips: The missing clips whose videos may be in these.
@@ -130,7 +131,7 @@ class _Tally:
         temporary_archives: Temporary archives of each video group.
     """
 
-    extracted: dict[str, ExtractedClip] = field(default_factory=dict)
+    extracted: RowJournal = field(default_factory=RowJournal)
     failures: list[Failure] = field(default_factory=list)
     locked: list[LockedArchive] = field(default_factory=list)
     locked_clips: list[LabelledClip] = field(default_factory=list)
@@ -260,7 +261,7 @@ def _extract_all(
     for finished, (job, result) in enumerate(results, start=1):
         note = ""
         if isinstance(result, ExtractedClip):
-            tally.extracted[job.clip.clip_id] = result
+            tally.extracted.add(result)
         else:
             failure = _dead_worker_failure(job, result) if isinstance(result, WorkerDied) else result
             tally.failures.append(failure)
@@ -317,8 +318,8 @@ def _finish(
     failures = tuple(sorted(tally.failures, key=lambda failure: (failure.clip, failure.path)))
     write_failures(store, failures, dataset.clips)
     write_locked(store, tally.locked_clips)
-    clips = tally.extracted.values()
-    if not clips and not any(failure.clip in dataset.clips for failure in failures):
+    clips = tally.extracted
+    if not len(clips) and not any(failure.clip in dataset.clips for failure in failures):
         raise UsageError(
             f"has no video of its {len(dataset.clips)} labelled clips",
             path=source,
@@ -329,15 +330,14 @@ def _finish(
     if (source / CEILING_NAME).is_file():  # simulated data come with their best attainable scores
         write_bytes(store / CEILING_NAME, (source / CEILING_NAME).read_bytes())
     # A store that contains a synthetic person must never pass for one of real people.
-    recorded_source: DataSource = "simulated" if any(clip.simulated for clip in clips) else dataset.source
-    rows = tuple(clip.row for clip in clips)
-    write_manifest(store, Manifest(rows, recorded_source, recorded["media"], recorded["fingerprint"], encoder))
-    if without_transcript := sum(not row.transcript.strip() for row in rows):
+    recorded_source: DataSource = "simulated" if clips.count_simulated() else dataset.source
+    manifest = Manifest((), recorded_source, recorded["media"], recorded["fingerprint"], encoder)
+    write_manifest_rows(store, manifest, clips.rows(), len(clips))
+    if without_transcript := clips.count_wordless():
         _log.warning(
             "%d of %d clips have no transcript, so only their sound is used (add a .txt beside a video, or use --asr)",
             without_transcript,
-            len(rows),
+            len(clips),
         )
-    reused = sum(clip.reused for clip in clips)
-    changed = tuple(sorted(clip.row.clip_id for clip in clips if clip.changed))
-    return PrepareReport(len(rows) - reused, reused, failures, tuple(tally.locked), changed)
+    reused = clips.count_reused()
+    return PrepareReport(len(clips) - reused, reused, failures, tuple(tally.locked), tuple(clips.changed()))

@@ -79,6 +79,22 @@ def find_files(root: Path, exclude: Path | None = None, *, warn: bool = True) ->
                 raise UsageError(f"holds more than {MOST_FILES} files", path=root, remedy=remedy)
 
 
+class FilesBelow(Iterable[Path]):
+    """The files below a folder, which are found anew by each iteration, because there may be millions.
+
+    Args:
+        root, exclude: See `find_files`.
+    """
+
+    def __init__(self, root: Path, exclude: Path | None = None) -> None:
+        self._root, self._exclude = root, exclude
+        self._warns = True
+
+    def __iter__(self) -> Iterator[Path]:
+        yield from find_files(self._root, self._exclude, warn=self._warns)
+        self._warns = False  # once is enough
+
+
 def _find_objects(root: RemotePath, exclude: Path | None) -> list[Path]:
     """Return all objects below a folder, with the same exceptions as `find_files`."""
     found = root.find()

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from crnet.errors import FormatError, LabelError, StorageError
 from crnet.utils.storage import RemotePath
@@ -178,6 +178,20 @@ def parse_json(text: str | bytes, parse_constant: Callable[[str], Any] | None = 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"it contains {name}, which is no number")
+
+
+def open_at_most(path: Path, limit_bytes: int, remedy: str) -> IO[bytes]:
+    """Open a file that a user gave, unless it is too large; the arguments and errors are those of `read_at_most`."""
+    try:
+        require_regular_file(path)
+        is_too_large = path.stat().st_size > limit_bytes
+        file = None if is_too_large else path.open("rb")
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+        raise LabelError(reason, path=path, remedy="check its name and permissions") from error
+    if file is None:
+        raise LabelError(f"larger than {limit_bytes >> 20} MB", path=path, remedy=remedy)
+    return file
 
 
 def read_at_most(path: Path, limit_bytes: int, remedy: str) -> bytes:

@@ -95,6 +95,7 @@ BAD = {
     "leaves its folder": ("clip\n../a.mp4\n", 2, "not inside"),
     "leaves its folder from within": ("clip\nb/../../a.mp4\n", 2, "not inside"),
     "absolute": ("clip\n/etc/a.mp4\n", 2, "not inside"),
+    "URL": ("clip\ns3://bucket/a.mp4\n", 2, "is a URL"),
     "other drive": ("clip\nC:\\a.mp4\n", 2, "not inside"),
     "zero byte": ("clip\na\0.mp4\n", 2, ""),
     "no id": ("clip,split\n,train\n", 2, "has no clip"),

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import cache
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from crnet.data.csv_table import fail, parse_score, read_table
 from crnet.data.manifest import GROUP_PREFIX
+from crnet.data.sources.clip_table import ClipTable
 from crnet.data.sources.dataset import Dataset, Failure, LabelledClip, Video, VideoGroup
-from crnet.data.video_files import find_files, is_regular, is_video
+from crnet.data.video_files import FilesBelow, is_regular, is_video
 from crnet.errors import LabelError, UsageError
 from crnet.text.transcripts import clean_transcript, find_transcript
 from crnet.types import SPLITS, TARGETS, Split
 from crnet.utils.storage import RemotePath, as_path
 
+VIDEOS_PER_GROUP = 1_000  # in memory at a time
 COLUMNS = ("clip", "split", "person", *TARGETS, "transcript")
 
 _log = logging.getLogger(__name__)
 
 
-def is_folder(path: Path, files: list[Path]) -> bool:
+def is_folder(path: Path, files: Iterable[Path]) -> bool:
     """Whether a path is a folder or a CSV."""
     return path.is_dir() or is_csv(path)
 
@@ -33,13 +38,13 @@ def is_csv(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() == ".csv"
 
 
-def open_folder(path: Path | str, files: list[Path] | None = None) -> Dataset:
+def open_folder(path: Path | str, files: Iterable[Path] | None = None) -> Dataset:
     """Open a folder of videos, or a CSV that lists them.
 
     Args:
         path: The folder, with at most one CSV directly inside; or the CSV. The name of a clip is its path relative to
             this folder, with `/`.
-        files: All files of the folder, if the caller has listed them.
+        files: All files of the folder, which are iterated over several times; None: `FilesBelow`.
 
     Raises:
         LabelError: The CSV is unusable; the error names the line.
@@ -48,47 +53,56 @@ def open_folder(path: Path | str, files: list[Path] | None = None) -> Dataset:
     path = as_path(path)
     table = path if path.is_file() else _find_csv(path)
     root = path.parent if path.is_file() else path
-    files_by_name = {file.relative_to(root).as_posix(): file for file in (find_files(root) if files is None else files)}
-    videos = {clip_id: file for clip_id, file in files_by_name.items() if is_video(file.name)}
-    find_video = _video_finder(root, files_by_name)
+    files = FilesBelow(root) if files is None else files
     if table is None:
-        if not videos:
-            raise UsageError(
-                "contains no video", path=path, remedy="give a folder with videos, or the official release"
-            )
-        clips = {clip_id: _with_sidecar(LabelledClip(clip_id), file) for clip_id, file in videos.items()}
-        labelled_videos = videos
-    else:
-        clips = read_csv(table, find_video)
-        labelled_videos = {clip_id: file for clip_id in clips if (file := find_video(clip_id)) is not None}
-    listed = set(labelled_videos.values())
+        return _open_videos(root, files)
+    clips = read_csv(table, _video_finder(root, files))
 
     def video_groups(work_dir: Path) -> Iterator[VideoGroup | Failure]:
-        for clip_id in sorted(clip_id for clip_id, file in videos.items() if file not in listed):
-            remedy = f"add a row for it to {table}, or move it out of the folder"
-            yield Failure(clip_id, str(videos[clip_id]), "has no row in the CSV", remedy)
-        yield VideoGroup(tuple(Video(clip_id, file) for clip_id, file in labelled_videos.items()))
+        remedy = f"add a row for it to {table}, or move it out of the folder"
+        unlisted = (file for file in files if is_video(file.name) and not clips.has_video(file))
+        for clip_id, file in sorted((file.relative_to(root).as_posix(), file) for file in unlisted):
+            yield Failure(clip_id, str(file), "has no row in the CSV", remedy)
+        yield from _in_groups(clips.videos())
 
     return Dataset("folder", clips, video_groups, expected_path=lambda clip_id: str(root / clip_id))
 
 
-def _video_finder(root: Path, files_by_name: Mapping[str, Path]) -> Callable[[str], Path | None]:
+def _open_videos(root: Path, files: Iterable[Path]) -> Dataset:
+    """Open a folder of videos without labels."""
+    videos = {file.relative_to(root).as_posix(): file for file in files if is_video(file.name)}
+    if not videos:
+        raise UsageError("contains no video", path=root, remedy="give a folder with videos, or the official release")
+    clips = {clip_id: _with_sidecar(LabelledClip(clip_id), file) for clip_id, file in videos.items()}
+
+    def video_groups(work_dir: Path) -> Iterator[VideoGroup]:
+        return _in_groups(Video(clip_id, file) for clip_id, file in videos.items())
+
+    return Dataset("folder", clips, video_groups, expected_path=lambda clip_id: str(root / clip_id))
+
+
+def _in_groups(videos: Iterator[Video]) -> Iterator[VideoGroup]:
+    while group := tuple(islice(videos, VIDEOS_PER_GROUP)):
+        yield VideoGroup(group)
+
+
+def _video_finder(root: Path, files: Iterable[Path]) -> Callable[[str], Path | None]:
     """Return a function from a clip id to its file, with any suffix, hidden or not, its accents in any encoding."""
-    normalised = {unicodedata.normalize("NFC", clip_id): file for clip_id, file in files_by_name.items()}
+
+    @cache
+    def by_name() -> dict[str, Path]:
+        return {unicodedata.normalize("NFC", file.relative_to(root).as_posix()): file for file in files}
 
     def find_video(clip_id: str) -> Path | None:
-        listed = normalised.get(unicodedata.normalize("NFC", clip_id))
-        if isinstance(root, RemotePath):
-            return listed  # a request for each clip would take long
         file = root / clip_id
-        return file if is_regular(file) else listed
+        if not isinstance(root, RemotePath) and is_regular(file):  # a request for each clip would take long
+            return file
+        return by_name().get(unicodedata.normalize("NFC", clip_id))
 
     return find_video
 
 
-def read_csv(
-    path: Path | str, find_video: Callable[[str], Path | None] = lambda clip_id: None
-) -> dict[str, LabelledClip]:
+def read_csv(path: Path | str, find_video: Callable[[str], Path | None] = lambda clip_id: None) -> ClipTable:
     """Read a CSV of clips; columns as in docs/data.md, separated by comma, semicolon or tab.
 
     Args:
@@ -100,20 +114,18 @@ def read_csv(
     """
     path = as_path(path)
     table = read_table(path, _check_header)
-    clips: dict[str, LabelledClip] = {}
-    lines: dict[str | Path, int] = {}
+    clips = ClipTable()
     line = 1
     for line, values in table.rows:
         clip = _clip(path, line, values)
         video = find_video(clip.clip_id)
         # One name can have its accents in two encodings.
-        file = unicodedata.normalize("NFC", clip.clip_id) if video is None else video
-        if file in lines:
-            fail(path, line, f"clip {clip.clip_id} is already in line {lines[file]}", "list each clip once")
+        same = f"name {unicodedata.normalize('NFC', clip.clip_id)}" if video is None else f"file {video}"
         if "transcript" not in table.names and video is not None:
             clip = _with_sidecar(clip, video)
-        clips[clip.clip_id] = clip
-        lines[file] = line
+        earlier = clips.add(clip, line, os.fsencode(same), video)
+        if earlier is not None:
+            fail(path, line, f"clip {clip.clip_id} is already in line {earlier}", "list each clip once")
     if not clips:
         fail(path, line, "lists no clips", "add a row for each video")
     return clips
@@ -162,6 +174,9 @@ def _clip_id(path: Path, line: int, text: str) -> str:
     inside = PurePosixPath(text.replace("\\", "/"))
     if not inside.parts:
         fail(path, line, "has no clip", "give the path of a video, relative to the CSV")
+    if "://" in text:
+        remedy = "put the CSV beside the videos, there too, and give paths relative to it"
+        fail(path, line, f"clip {text!r} is a URL", remedy)
     if inside.is_absolute() or ".." in inside.parts or re.match("[A-Za-z]:", text) or not text.isprintable():
         fail(path, line, f"clip {text!r} is not inside the CSV's folder", "give a path relative to the CSV")
     return inside.as_posix()

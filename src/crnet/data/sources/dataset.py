@@ -10,7 +10,7 @@ from crnet.data.sources.archives import Member
 from crnet.types import DataSource, Split
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a million
 class LabelledClip:
     """The labels of one clip.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -47,7 +47,7 @@ class _Inventory:
         return {name for name in names - self.labels.keys() if name.startswith("annotation_") and is_label(name)}
 
 
-def is_release(path: Path, files: list[Path]) -> bool:
+def is_release(path: Path, files: Iterable[Path]) -> bool:
     """Whether a path is an archive, or a folder with files named as in the official release, or a simulated dataset.
 
     Args:
@@ -74,7 +74,7 @@ def open_release(root: Path | str, keys: KeyLookup, files: list[Path] | None = N
         ArchiveError: An archive is damaged or dangerous, its key is wrong, or all annotations are locked.
     """
     root = as_path(root)
-    inventory = _take_inventory(find_files(root) if files is None else files, keys)
+    inventory = _take_inventory(list(find_files(root)) if files is None else files, keys)
     clips = read_labels(inventory.labels)
     if not clips:
         raise _no_annotation(inventory, root)

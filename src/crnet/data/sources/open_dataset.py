@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,9 @@ from crnet.data.sources.archive_keys import KeyLookup, ask_for_key
 from crnet.data.sources.csv_folder import is_csv, is_folder, open_folder
 from crnet.data.sources.dataset import Dataset
 from crnet.data.sources.first_impressions import is_release, open_release
-from crnet.data.video_files import find_files
+from crnet.data.video_files import FilesBelow
 from crnet.errors import UsageError
+from crnet.utils.path_checks import why_absent
 from crnet.utils.plugins import load_plugin, plugin_names
 from crnet.utils.storage import as_path
 
@@ -25,12 +26,12 @@ class Opener:
         open: Opens the dataset, from the path, the files below it, and the keys of encrypted archives.
     """
 
-    recognises: Callable[[Path, list[Path]], bool]
-    open: Callable[[Path, list[Path], KeyLookup], Dataset]
+    recognises: Callable[[Path, Iterable[Path]], bool]
+    open: Callable[[Path, Iterable[Path], KeyLookup], Dataset]
 
 
 OPENERS = (
-    Opener(is_release, lambda path, files, keys: open_release(path, keys, files)),
+    Opener(is_release, lambda path, files, keys: open_release(path, keys, list(files))),
     Opener(is_folder, lambda path, files, keys: open_folder(path, files)),  # last: it recognises every folder
 )
 """Our kinds of datasets. The first that recognises a path opens it; plugins are asked before them."""
@@ -50,9 +51,9 @@ def open_dataset(path: Path | str, keys: KeyLookup = ask_for_key, exclude: Path 
         ConfigError: A plugin cannot be imported.
     """
     path = as_path(path)
-    if not path.exists():
-        raise UsageError("no such file or folder", path=path, remedy="check the name of the dataset")
-    files = find_files(path.parent if is_csv(path) else path, exclude)
+    if (absence := why_absent(path)) is not None:
+        raise UsageError(absence[0], path=path, remedy=absence[1])
+    files = FilesBelow(path.parent if is_csv(path) else path, exclude)
     for opener in (*_plugins(), *OPENERS):
         if opener.recognises(path, files):
             return opener.open(path, files, keys)
