@@ -25,7 +25,8 @@ from crnet.bundle.load import VISUAL_FUSION_FILE, load_bundle
 from crnet.bundle.save import save_bundle
 from crnet.bundle.verify import BUNDLE_FILE, BUNDLE_FOLDER
 from crnet.config import RUN_FILE, Config, to_dict
-from crnet.data.dataset import longest_audio_samples, stack_scores
+from crnet.data.clip_rows import light_rows
+from crnet.data.dataset import longest_audio_samples, require_scores, stack_scores
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.data.splits import (
     FEWEST_CALIBRATION_CLIPS,
@@ -38,11 +39,12 @@ from crnet.data.splits import (
 )
 from crnet.errors import FormatError, LabelError
 from crnet.fusion.conformal import Calibration
+from crnet.fusion.feature_file import FeatureFile
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.fusion.held_out import HeldOutClips
 from crnet.fusion.interval_width import ClipFacts, WidthModel
 from crnet.models.crnet import StreamNet
-from crnet.models.inference import extract_all
+from crnet.models.inference import extract_all, extract_in_blocks
 from crnet.text.language import guess_language
 from crnet.training.checkpoint import load_net
 from crnet.training.distributed import DistributedContext, distributed_context
@@ -52,6 +54,7 @@ from crnet.training.stream import TrainingJob, result_settings
 from crnet.types import VISUAL_STREAMS, Stream
 from crnet.utils.device import choose_device, require_fast
 from crnet.utils.files import remove_leftovers, write_arrays, write_json
+from crnet.utils.path_checks import on_disk
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.provenance import git_revision, versions
 from crnet.utils.resumable import ResumableFolder
@@ -103,7 +106,7 @@ def train_system(
         ConfigError: `run_dir` holds a run of another configuration, or the configuration does not fit the data.
         CrnetError: A file cannot be read or written; see `crnet.training.parallel_streams.train_streams`.
     """
-    store, run_dir = as_path(store), Path(run_dir)
+    store, run_dir = as_path(store), on_disk(run_dir, "a run")
     manifest = assign_splits(read_manifest(store), protocol)
     _require_labels(store, manifest)
     config = _with_audio_length(config, store, manifest)
@@ -133,7 +136,7 @@ def _require_labels(store: Path, manifest: Manifest) -> None:
         raise LabelError(
             "no clip belongs to the training split", path=store, remedy="give some clips split=train, prepare again"
         )
-    stack_scores(rows)
+    require_scores(rows)
 
 
 def _with_audio_length(config: Config, store: Path, manifest: Manifest) -> Config:
@@ -190,7 +193,7 @@ def _fit_system(
     scores = stack_scores(rows)
     model = replace(config.model, init=None)  # trained networks do not need the initial weights
     networks = {stream: load_net(path, stream, model) for stream, path in weights.items()}
-    features, _ = _outputs(networks, store, rows, config, progress)
+    features = _features_on_disk(networks, store, rows, run_dir, config, progress)
     held_out = _held_out_clips(networks, store, manifest, config, progress)
     fusions = _fit_fusions(features, scores, held_out, config, progress)
     if VISUAL_STREAMS in fusions:
@@ -210,6 +213,22 @@ def _fit_system(
     return bundle, held_out
 
 
+def _features_on_disk(
+    networks: Mapping[Stream, StreamNet],
+    store: Path,
+    rows: Sequence[ClipRow],
+    run_dir: Path,
+    config: Config,
+    progress: Progress,
+) -> dict[Stream, FeatureFile]:
+    """Return the features of all clips, which may be too many for the memory, in temporary files of the run folder."""
+    files = {stream: FeatureFile(run_dir) for stream in networks}
+    for features, _ in extract_in_blocks(networks, store, rows, **_inference(config, progress)):
+        for stream, file in files.items():
+            file.append(features[stream])
+    return files
+
+
 def _held_out_clips(
     networks: Mapping[Stream, StreamNet], store: Path, manifest: Manifest, config: Config, progress: Progress
 ) -> HeldOutClips | None:
@@ -218,7 +237,7 @@ def _held_out_clips(
     if not rows or config.fusion.fit_on == "training":
         return None
     features, scores = _outputs(networks, store, rows, config, progress)
-    return HeldOutClips(features, scores, stack_scores(rows), [split_group(row) for row in rows])
+    return HeldOutClips(features, scores, stack_scores(rows), [split_group(row) for row in light_rows(rows)])
 
 
 def calibrate(
@@ -252,7 +271,8 @@ def calibrate(
     widths = None
     if held_out is not None:
         widths = WidthModel.fit(held_out.truth, _clip_facts(bundle, held_out.features, held_out.scores))
-    facts = _clip_facts(bundle, *_outputs(bundle.networks, store, rows, bundle.config, progress))
+    blocks = extract_in_blocks(bundle.networks, store, rows, **_inference(bundle.config, progress))
+    facts = ClipFacts.joined(_clip_facts(bundle, *block) for block in blocks)
     languages = Counter(filter(None, (guess_language(row.transcript) for row in manifest.rows("train"))))
     language = languages.most_common(1)[0][0] if languages else None
     return Calibration.fit(stack_scores(rows), facts, language, widths)
@@ -266,15 +286,14 @@ def _outputs(
     networks: Mapping[Stream, StreamNet], store: Path, rows: Sequence[ClipRow], config: Config, progress: Progress
 ) -> tuple[dict[Stream, Float32[np.ndarray, "N 6 F"]], dict[Stream, Float32[np.ndarray, "N 6"]]]:
     """Return the features f_reg_p and the scores of every clip in the order of `rows`, from its middle frames."""
-    return extract_all(
-        networks,
-        store,
-        rows,
-        config.transforms,
-        workers=config.training.workers,
-        device=choose_device(config.training.device),
-        progress=progress,
-    )
+    return extract_all(networks, store, rows, **_inference(config, progress))
+
+
+def _inference(config: Config, progress: Progress) -> dict[str, Any]:
+    """Return how networks are run, as arguments of `extract_all`."""
+    training = config.training
+    device = choose_device(training.device)
+    return {"transforms": config.transforms, "workers": training.workers, "device": device, "progress": progress}
 
 
 def describe_run(store: Path, manifest: Manifest, config: Config, protocol: SplitProtocol = OFFICIAL) -> dict[str, Any]:
@@ -296,7 +315,7 @@ def describe_run(store: Path, manifest: Manifest, config: Config, protocol: Spli
 
 
 def _fit_fusions(
-    features: Mapping[Stream, Float32[np.ndarray, "N 6 F"]],
+    features: Mapping[Stream, FeatureFile],
     scores: np.ndarray,
     held_out: HeldOutClips | None,
     config: Config,

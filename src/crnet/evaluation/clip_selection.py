@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from crnet.bundle.bundle import Bundle
-from crnet.data.clip_rows import scores_or_nan, select_rows
+from crnet.data.clip_rows import are_annotated, select_rows
 from crnet.data.failures import FAILURES_NAME, LOCKED_NAME, missing_clips
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.data.splits import OFFICIAL, SplitProtocol, assign_splits, training_fingerprint
@@ -54,7 +52,7 @@ def select_clips(bundle: Bundle, store: Path, split: Split, allow_missing: bool)
 
 
 def _annotated(rows: Sequence[ClipRow]) -> Sequence[ClipRow]:
-    return select_rows(rows, ~np.isnan(scores_or_nan(rows)[:, 0]))
+    return select_rows(rows, are_annotated(rows))
 
 
 def annotated_rows(manifest: Manifest, split: Split, store: Path) -> Sequence[ClipRow]:

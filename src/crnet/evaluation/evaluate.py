@@ -34,9 +34,9 @@ from crnet.fusion.conformal import interval_coverage
 from crnet.fusion.fusion import Fusion, system_scores
 from crnet.fusion.interval_width import ClipFacts
 from crnet.metrics import AVERAGE, RESAMPLES, describe
-from crnet.models.inference import extract_all
+from crnet.models.inference import extract_in_blocks
 from crnet.text.encoder_interface import encoder_label
-from crnet.types import STREAMS, VISUAL_STREAMS, Split, Stream
+from crnet.types import STREAMS, VISUAL_STREAMS, Split
 from crnet.utils.device import choose_device
 from crnet.utils.files import remove_leftovers
 from crnet.utils.number_format import decimal
@@ -79,17 +79,17 @@ def evaluate(
         FormatError: A clip file is damaged.
     """
     clips = select_clips(bundle, as_path(store), split, allow_missing)
-    predictions, distances = _predict(bundle, as_path(store), clips.rows, scene_face, device, progress)
+    predictions, facts = _predict(bundle, as_path(store), clips.rows, scene_face, device, progress)
     simulated = clips.manifest.source == "simulated"
     ceiling = read_ceiling(store) if simulated and bundle.protocol == OFFICIAL else None
-    return _compare(bundle, clips, predictions, distances, ceiling, resamples, seed)
+    return _compare(bundle, clips, predictions, facts, ceiling, resamples, seed)
 
 
 def _compare(
     bundle: Bundle,
     clips: EvaluationClips,
     predictions: Predictions,
-    distances: Mapping[Stream, NDArray[np.float64]],
+    facts: ClipFacts,
     ceiling: dict[str, Any] | None,
     resamples: int,
     seed: int,
@@ -98,8 +98,6 @@ def _compare(
     truth = stack_scores(clips.rows)
     applies = bundle.applies_to(clips.manifest.source == "simulated")
     calibration = bundle.calibration if applies else None
-    streams = {stream: predictions[stream] for stream in STREAMS if stream in predictions}
-    facts = ClipFacts(predictions[FUSION], streams, distances)
     bounds = None if calibration is None else calibration.bounds(facts)
     clusters = row_clusters(clips.rows)[1]
     systems = {
@@ -198,9 +196,10 @@ def _predict(
     scene_face: Fusion | None,
     device: str,
     progress: Progress,
-) -> tuple[Predictions, dict[Stream, NDArray[np.float64]]]:
-    """Return the predictions of every system, and the distances of the clips from the training clips."""
-    features, scores = extract_all(
+) -> tuple[Predictions, ClipFacts]:
+    """Return the predictions of every system, and what they say about each clip; features stay in memory block-wise."""
+    facts, pairs = [], []
+    blocks = extract_in_blocks(
         bundle.networks,
         store,
         rows,
@@ -209,12 +208,17 @@ def _predict(
         device=choose_device(device),
         progress=progress,
     )
-    fused, streams = system_scores(bundle.fusion, features, scores)
-    predictions: Predictions = {stream: streams[stream] for stream in STREAMS if stream in streams}
+    for features, scores in blocks:
+        fused_and_streams = system_scores(bundle.fusion, features, scores)
+        facts.append(ClipFacts(*fused_and_streams, bundle.fusion.distances(features)))
+        if scene_face is not None:
+            pairs.append(scene_face.predict(features, scores))
+    whole = ClipFacts.joined(facts)
+    predictions: Predictions = {s: np.asarray(whole.streams[s]) for s in STREAMS if s in whole.streams}
     if scene_face is not None:
-        predictions[SCENE_FACE] = scene_face.predict(features, scores)
-    predictions |= {FUSION: fused, FLOOR: np.tile(bundle.train_medians, (len(rows), 1))}
-    return predictions, bundle.fusion.distances(features)
+        predictions[SCENE_FACE] = np.concatenate(pairs)
+    predictions |= {FUSION: np.asarray(whole.scores), FLOOR: np.tile(bundle.train_medians, (len(rows), 1))}
+    return predictions, whole
 
 
 def _split_overlap(
@@ -225,8 +229,7 @@ def _split_overlap(
         return {}
     clusters = row_clusters(clips.rows)[1]
     overlap = {}
-    for grouping, clip_ids in overlap_with_other_splits(clips.manifest, clips.split).items():
-        is_seen = np.array([row.clip_id in clip_ids for row in clips.rows])
+    for grouping, is_seen in overlap_with_other_splits(clips.manifest, clips.split).items():
         if is_seen.all() or not is_seen.any():
             continue
         overlap[grouping] = {

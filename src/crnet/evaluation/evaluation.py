@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from crnet.fusion.conformal import INTERVAL_LEVEL, coverage_by_region
 from crnet.metrics import AVERAGE
 from crnet.types import SCALE, SCALE_NOTE, STREAMS, TARGETS, DataSource, ModelInfo, Split
 from crnet.utils.csv_cells import neutral_cell
-from crnet.utils.files import write_json, write_text
+from crnet.utils.files import atomic_write, write_json
 
 SCENE_FACE = "scene+face"
 FUSION = "fusion"
@@ -144,15 +143,17 @@ def write_evaluation(evaluation: Evaluation, folder: Path | str) -> None:
     """
     folder = Path(folder)
     write_json(folder / METRICS_FILE, evaluation.to_dict())
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
     columns = _score_columns(evaluation)
-    table.writerow(["clip", *columns, "person", "faces_found", "faces_looked_at", "warnings", "scale"])
-    for i, row in enumerate(evaluation.rows):
-        cells = [repr(float(values[i])) for values in columns.values()]
-        texts = (row.person or "", row.faces_found, row.faces_looked_at, "; ".join(row.warnings), SCALE_NOTE)
-        table.writerow([neutral_cell(row.clip_id), *cells, *map(neutral_cell, texts)])
-    write_text(folder / PREDICTIONS_FILE, text.getvalue())
+    with (
+        atomic_write(folder / PREDICTIONS_FILE) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["clip", *columns, "person", "faces_found", "faces_looked_at", "warnings", "scale"])
+        for i, row in enumerate(evaluation.rows):
+            cells = [repr(float(values[i])) for values in columns.values()]
+            texts = (row.person or "", row.faces_found, row.faces_looked_at, "; ".join(row.warnings), SCALE_NOTE)
+            table.writerow([neutral_cell(row.clip_id), *cells, *map(neutral_cell, texts)])
 
 
 def _score_columns(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:

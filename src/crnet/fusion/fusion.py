@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crnet.errors import ConfigError, FormatError
+from crnet.fusion.feature_file import FeatureFile, Moments, check_features
 from crnet.fusion.forest import Forest
 from crnet.fusion.held_out import FEWEST_HELD_OUT_CLIPS, GrowTrees, HeldOutClips, fit_held_out, paper_weights
 from crnet.fusion.stack import TREES, Stack
@@ -111,7 +112,7 @@ class Fusion:
     def fit(
         cls,
         config: FusionConfig,
-        features: Mapping[Stream, ArrayLike],
+        features: Mapping[Stream, FeatureFile | ArrayLike],
         truth: ArrayLike,
         held_out: HeldOutClips | None = None,
     ) -> Fusion:
@@ -128,20 +129,26 @@ class Fusion:
             ConfigError: No streams, an unknown one, or streams of different width in a sum.
             FormatError: Features or scores that are not finite or do not fit together.
         """
-        arrays = _checked(features)
-        if not arrays or not set(arrays) <= set(STREAMS):
-            raise ConfigError(f"cannot fuse the streams {sorted(arrays)}", remedy=f"choose among {', '.join(STREAMS)}")
-        widths = {array.shape[2] for array in arrays.values()}
+        if not features or not set(features) <= set(STREAMS):
+            raise ConfigError(
+                f"cannot fuse the streams {sorted(features)}", remedy=f"choose among {', '.join(STREAMS)}"
+            )
+        moments = {stream: Moments.of(stream, features[stream]) for stream in STREAMS if stream in features}
+        if len({moment.clips for moment in moments.values()}) > 1:
+            raise FormatError("the streams have features of different numbers of clips")
+        widths = {moment.mean.shape[1] for moment in moments.values()}
         if config.mode == "sum" and len(widths) > 1:
             raise ConfigError(f"streams of {sorted(widths)} features cannot be summed", remedy="use mode 'concat'")
-        mean = {stream: array.mean(axis=0) for stream, array in arrays.items()}
-        scale = {stream: _inverse_deviation(array) for stream, array in arrays.items()}
+        mean = {stream: moment.mean for stream, moment in moments.items()}
+        scale = {stream: _inverse_deviation(moment) for stream, moment in moments.items()}
         targets = np.asarray(truth, dtype=np.float64)
-        if targets.shape != (len(next(iter(arrays.values()))), len(TARGETS)) or not np.isfinite(targets).all():
+        clips = next(iter(moments.values())).clips
+        if targets.shape != (clips, len(TARGETS)) or not np.isfinite(targets).all():
             raise FormatError(f"scores of shape {targets.shape} do not fit the features, or are not all finite")
         grow = partial(Forest.fit, max_features=config.max_features, seed=config.seed)
         if config.fit_on == "training":
-            return cls(config, mean, scale, grow(_fuse(config, arrays, mean, scale), targets, trees=config.trees))
+            joined = _fuse(config, _checked(features), mean, scale)
+            return cls(config, mean, scale, grow(joined, targets, trees=config.trees))
         stack, forest = _fit_stack(config, mean, scale, np.median(targets, axis=0), held_out, grow)
         return cls(config, mean, scale, forest, stack)
 
@@ -254,14 +261,11 @@ def clipped(scores: ArrayLike) -> NDArray[np.float64]:
     return np.clip(np.asarray(scores, dtype=np.float64), 0, 1)
 
 
-def _checked(features: Mapping[Stream, ArrayLike]) -> dict[Stream, NDArray[np.float64]]:
+def _checked(features: Mapping[Stream, FeatureFile | ArrayLike]) -> dict[Stream, NDArray[np.float64]]:
     arrays = {stream: np.asarray(features[stream], dtype=np.float64) for stream in STREAMS if stream in features}
     arrays |= {stream: np.asarray(values) for stream, values in features.items() if stream not in arrays}
     for stream, array in arrays.items():
-        if array.ndim != 3 or array.shape[1] != len(TARGETS) or 0 in array.shape:
-            raise FormatError(f"{stream} features have the shape {array.shape}, expected [clips, 6, features]")
-        if not np.isfinite(array).all():
-            raise FormatError(f"{stream} features are not finite", remedy="the training of this stream diverged")
+        check_features(stream, array)
     if len({len(array) for array in arrays.values()}) > 1:
         raise FormatError("the streams have features of different numbers of clips")
     return arrays
@@ -306,9 +310,9 @@ def _checked_width(
     return width
 
 
-def _inverse_deviation(array: NDArray[np.float64]) -> NDArray[np.float64]:
-    deviation = array.std(axis=0)
-    informative = deviation > CONSTANT * np.abs(array).max(axis=0)
+def _inverse_deviation(moments: Moments) -> NDArray[np.float64]:
+    deviation = moments.deviation
+    informative = deviation > CONSTANT * moments.largest
     return np.divide(1.0, deviation, out=np.zeros_like(deviation), where=informative)
 
 

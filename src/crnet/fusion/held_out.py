@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crnet.data.splits import balanced_folds
+from crnet.data.splits import Groups, group_keys
 from crnet.errors import FormatError
 from crnet.fusion.forest import Forest
 from crnet.fusion.stack import TREES, Stack
@@ -102,10 +102,10 @@ def best_out_of_fold(
 
     Leaf sizes that leave no split are skipped. None if there is only one group, or no leaf size leaves a split.
     """
-    clips_of_group: dict[str, list[int]] = {}
-    for clip, group in enumerate(groups):
-        clips_of_group.setdefault(group, []).append(clip)
-    folds = balanced_folds(clips_of_group, min(FOLDS, len(clips_of_group)))
+    named = Groups.of(group_keys(groups, len(groups)))
+    count = min(FOLDS, len(named.sizes))
+    fold_of = named.folds(count)
+    folds = [np.flatnonzero(fold_of == fold) for fold in range(count)]
     rest = [np.setdiff1d(np.arange(len(x)), fold) for fold in folds]
     best: tuple[int, Scores] | None = None
     lowest = np.inf

@@ -10,7 +10,7 @@ prediction; Lei et al. 2018, Sec. 5.2).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -48,6 +48,16 @@ class ClipFacts:
     scores: ArrayLike
     streams: Mapping[Stream, ArrayLike]
     distances: Mapping[Stream, ArrayLike]
+
+    @classmethod
+    def joined(cls, parts: Iterable[ClipFacts]) -> Self:
+        """Return what is known about the clips of several parts, one after another."""
+        blocks = list(parts)
+        streams, distances = (
+            {name: np.concatenate([np.asarray(block[name]) for block in mappings]) for name in mappings[0]}
+            for mappings in ([part.streams for part in blocks], [part.distances for part in blocks])
+        )
+        return cls(np.concatenate([np.asarray(part.scores) for part in blocks]), streams, distances)
 
     def features(self, usual: ArrayLike) -> Floats:
         """Return `FEATURES` of each clip and target, float64 [N, 6, 5].

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from crnet.models.openvino_networks import Outputs
 
 BATCH_SIZE = 30  # as in training; decides speed and memory only
+CLIPS_AT_ONCE = 50 * BATCH_SIZE  # features take 12 kB a clip and stream at full size
 
 
 @torch.inference_mode()
@@ -112,6 +113,38 @@ def extract_all(
         )
         net.to("cpu")
     return features, scores
+
+
+def extract_in_blocks(
+    networks: Mapping[Stream, StreamNet],
+    store: Path,
+    rows: Sequence[ClipRow],
+    transforms: TransformConfig,
+    *,
+    workers: int = 0,
+    device: torch.device | None = None,
+    progress: Progress = no_progress,
+) -> Iterator[tuple[dict[Stream, Float32[np.ndarray, "n 6 F"]], dict[Stream, Float32[np.ndarray, "n 6"]]]]:
+    """Yield what `extract_all` returns for `CLIPS_AT_ONCE` clips at a time, for those who need no features at the end.
+
+    The arguments are those of `extract_all`.
+    """
+    batches = -(-len(rows) // BATCH_SIZE)
+    for start in range(0, len(rows), CLIPS_AT_ONCE):
+        block, of_block = (
+            rows[start : start + CLIPS_AT_ONCE],
+            _progress_of_block(progress, start // BATCH_SIZE, batches),
+        )
+        yield extract_all(networks, store, block, transforms, workers=workers, device=device, progress=of_block)
+
+
+def _progress_of_block(progress: Progress, before: int, in_all: int) -> Progress:
+    """Return the progress of a block of clips, which reports that of all clips."""
+
+    def report(task: str, done: int, total: int, note: str = "") -> None:
+        progress(task, before + done, in_all, note)
+
+    return report
 
 
 def extract(

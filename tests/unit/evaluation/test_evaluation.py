@@ -24,6 +24,7 @@ from crnet.evaluation.cross_validation import pool
 from crnet.evaluation.evaluate import evaluate, ranking_warnings
 from crnet.evaluation.evaluation import SYSTEMS, Evaluation, write_evaluation
 from crnet.fusion.fusion import Fusion
+from crnet.models import inference
 from crnet.predict import Predictor
 from crnet.types import STREAMS, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, TRAITS
 
@@ -72,6 +73,21 @@ def test_prediction_of_one_clip_agrees_with_evaluation_of_the_split(
         for system, scores in {"fusion": prediction.scores, **prediction.streams}.items():
             expected = evaluation.predictions[system][i]
             np.testing.assert_allclose([scores[t] for t in TARGETS], expected, atol=1e-5, err_msg=system)
+
+
+def test_clips_are_scored_in_blocks_with_the_same_result(
+    bundle: Bundle, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """12 clips in batches of 3: one block of all, and two blocks of 6."""
+    monkeypatch.setattr(inference, "BATCH_SIZE", 3)
+    found, steps = [], []
+    for clips_at_once in (12, 6):
+        monkeypatch.setattr(inference, "CLIPS_AT_ONCE", clips_at_once)
+        steps.clear()
+        found.append(evaluate(bundle, store, resamples=2, progress=lambda *step: steps.append(step[:3])))
+    for name, prediction in found[0].predictions.items():
+        np.testing.assert_array_equal(found[1].predictions[name], prediction)
+    assert [step for step in steps if "scene" in step[0]] == [("scene: features", done, 4) for done in (1, 2, 3, 4)]
 
 
 def average(accuracy: float | None) -> dict[str, dict[str, float | None]]:
