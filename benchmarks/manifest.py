@@ -19,14 +19,15 @@ import numpy as np
 
 from benchmarks.measurements import Measurement
 from crnet.data.clip_row import ClipRow
-from crnet.data.clip_rows import light_rows, place_of
-from crnet.data.dataset import stack_scores
+from crnet.data.clip_rows import light_rows, place_of, scores_at
+from crnet.data.dataset import require_scores
 from crnet.data.manifest import Manifest, read_manifest, write_manifest_rows
+from crnet.data.splits import SplitProtocol, assign_splits, split_validation
 from crnet.data.store import clip_path
 from crnet.types import SPLITS
 from crnet.utils.process_memory import peak_mib
 
-SIZES = (10_000, 1_000_000)
+SIZES = (10_000, 100_000, 1_000_000)
 WORDS = 60  # of a transcript
 VOCABULARY = 20_000
 DRAWN = 10_000
@@ -85,15 +86,19 @@ def read(folder: str) -> None:
     manifest = read_manifest(folder)
     done("open")
     rows = manifest.rows("train")
-    scores = stack_scores(rows)
-    done("take a split and its scores")
+    require_scores(rows)
+    split_validation(manifest.rows("val"))
+    done("take the training split, divide the validation split")
     light = sum(len(row.clip_id) for row in light_rows(rows))
     done("iterate over names and scores")
     whole = sum(len(row.transcript) for row in rows)
     done("iterate over whole rows")
     order = np.random.default_rng(0).permutation(len(rows))[:DRAWN].tolist()
-    drawn = sum(len(place_of(rows, index)[1]) for index in order)
-    done(f"place {min(DRAWN, len(rows)):,} clips at random")
-    assert len(scores) == len(rows) and min(light, whole, drawn) > 0
+    drawn = sum(len(place_of(rows, index)[1]) + len(scores_at(rows, index)) for index in order)
+    done(f"draw file and scores of {min(DRAWN, len(rows)):,} clips at random")
+    assert min(light, whole, drawn) > 0
     steps["peak memory above that of the imports"] = peak_mib() - before, "MiB"
+    assign_splits(manifest, SplitProtocol.parse("video-disjoint"))
+    done("assign the splits of video-disjoint")
+    steps["peak memory with video-disjoint splits"] = peak_mib() - before, "MiB"
     print(json.dumps(steps))

@@ -1,88 +1,118 @@
-"""The rows of a large manifest as a sequence that holds columns of numbers and short texts, not Python objects.
+"""The rows of a large manifest as a sequence that holds a few bytes a row, not Python objects.
 
-What training needs of every clip at any moment (name, file, split, scores, person) is in memory, some 200 bytes a clip.
-The rest (transcript, groups, warnings) is read from the manifest when a row is asked for, a few thousand rows at once.
+In memory are the split of every row and the numbers of the rows that a sequence has, 5 bytes a row. What training needs
+of a clip at any moment (name, file, scores, person) is in a temporary file (`crnet.data.row_index`). The rest
+(transcript, groups, warnings) is read from the manifest when a row is asked for, a few thousand rows at once.
 
 The functions at the end take either kind of rows: these, or a tuple of `ClipRow`.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.data.clip_row import ClipRow, row_from, split_number
+from crnet.data.clip_row import ClipRow, row_from, sort_key, split_number
+from crnet.data.row_index import RowIndex
 from crnet.errors import FormatError
 from crnet.types import SPLITS, TARGETS, Split
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float64, Int64
+    from jaxtyping import Bool, Float64, Int8
 
 CORE_COLUMNS = ("clip", "file", "split", *TARGETS, "person")
 ROWS_AT_ONCE = 256  # as Python objects
-CACHED_BLOCKS = 8
+SCORES_AT_ONCE = 4_096
+CACHED_BLOCKS = 4  # one for each split: `ClipRows.with_splits` may interleave them
 
 
 class RowTable:
-    """All rows of a manifest.
+    """All rows of a manifest, sorted as in `crnet.data.manifest`.
 
     Attributes:
-        clip, file, person: The columns, in pyarrow's form.
         split: Int8 [N], see `split_number`.
-        scores: Float64 [N, 6]; not-a-number without annotation.
 
     Args:
         count: Number of rows.
         blocks: pyarrow tables with `CORE_COLUMNS`, which together have that number of rows.
         read_block: Returns all columns of a block.
+        reopen: Returns the same table in another process.
 
     Raises:
-        FormatError: A value is impossible, or a clip is listed twice.
+        FormatError: A value is impossible, the rows are not sorted, or a clip is listed twice.
+        StorageError: The disk for temporary files is full.
     """
 
-    def __init__(self, count: int, blocks: Iterable[Any], read_block: Callable[[int], Any]) -> None:
-        import pyarrow as pa
-
+    def __init__(
+        self, count: int, blocks: Iterable[Any], read_block: Callable[[int], Any], reopen: Callable[[], RowTable]
+    ) -> None:
         self.split = np.empty(count, dtype=np.int8)
-        self.scores = np.empty((count, len(TARGETS)))
-        texts: dict[str, list[Any]] = {"clip": [], "file": [], "person": []}
-        starts = [0]
+        self._index = RowIndex()
+        self._reopen = reopen
+        starts, last = [0], (-1, "")
         for block in blocks:
             rows = slice(starts[-1], starts[-1] + len(block))
             if rows.stop > count:
                 break
             self.split[rows] = _split_numbers(block["split"])
-            self.scores[rows] = _scores(block)
             _check_files(block["file"])
-            for name, chunks in texts.items():
-                chunks += block[name].chunks
+            last = _check_order(block["clip"], self.split[rows], last)
+            self._index.append(block, _scores(block))
             starts.append(rows.stop)
         if starts[-1] != count:
             raise FormatError(f"its parts do not have {count} rows")
-        self.clip, self.file, self.person = (pa.chunked_array(chunks, pa.string()) for chunks in texts.values())
-        _check_distinct(self.clip)
         self._starts = np.array(starts)
+        if any(name == following for (name, _), (following, _) in pairwise(self._by_name())):
+            raise FormatError("a clip is listed twice")
         self._read_block = lru_cache(maxsize=CACHED_BLOCKS)(read_block)
 
     def __len__(self) -> int:
         return len(self.split)
 
-    def light_row(self, number: int, split: int) -> ClipRow:
-        """Return a row without the columns that are not in memory."""
-        scores = self.scores[number]
-        return ClipRow(
-            self.clip[number].as_py(),
-            self.file[number].as_py(),
-            _split_of(split),
-            None if np.isnan(scores[0]) else tuple(scores.tolist()),
-            self.person[number].as_py(),
-        )
+    def __reduce__(self) -> tuple[Callable[[], RowTable], tuple[()]]:
+        return self._reopen, ()
 
-    def rows(self, numbers: NDArray[np.int64]) -> list[dict[str, Any]]:
+    def name_ranks(self) -> NDArray[np.int32]:
+        """Return the place of each row in the order of all clip ids."""
+        ranks = np.empty(len(self), dtype=np.int32)
+        ranks[np.fromiter((number for _, number in self._by_name()), np.int32, len(self))] = np.arange(len(self))
+        return ranks
+
+    def _by_name(self) -> Iterator[tuple[str, int]]:
+        """Yield clip id and number of each row, in the order of the ids."""
+        bounds = np.searchsorted(self.split, range(len(SPLITS) + 2)).tolist()
+        return heapq.merge(*(self._names(first, last) for first, last in pairwise(bounds)))
+
+    def _names(self, first: int, last: int) -> Iterator[tuple[str, int]]:
+        for start in range(first, last, ROWS_AT_ONCE):
+            numbers = np.arange(start, min(start + ROWS_AT_ONCE, last))
+            for number, (clip, _, _) in zip(numbers.tolist(), self._index.texts(numbers), strict=True):
+                yield clip, number
+
+    def scores(self, numbers: NDArray[np.integer]) -> Float64[np.ndarray, "n 6"]:
+        """Return the scores of some rows; not-a-number without annotation."""
+        return self._index.scores(numbers)
+
+    def light_rows(self, numbers: NDArray[np.integer], splits: NDArray[np.int8]) -> Iterator[ClipRow]:
+        """Yield some rows, given their splits, without the columns that are in the manifest alone."""
+        scores, texts = self.scores(numbers).tolist(), self._index.texts(numbers)
+        for split, row_scores, (clip, file, person) in zip(splits.tolist(), scores, texts, strict=True):
+            is_annotated = row_scores[0] == row_scores[0]  # not-a-number differs from itself
+            yield ClipRow(clip, file, _split_of(split), tuple(row_scores) if is_annotated else None, person)
+
+    def place(self, number: int) -> tuple[str, str]:
+        """Return clip id and file of a row."""
+        ((clip, file, _),) = self._index.texts(np.array([number]))
+        return clip, file
+
+    def rows(self, numbers: NDArray[np.integer]) -> list[dict[str, Any]]:
         """Return the values of up to `ROWS_AT_ONCE` rows, in this order."""
         blocks = np.searchsorted(self._starts, numbers, side="right") - 1
         found: list[dict[str, Any]] = [{}] * len(numbers)
@@ -99,15 +129,15 @@ class ClipRows(Sequence[ClipRow]):
 
     Args:
         table: All rows.
-        numbers: Int64 [n], which of them; None: all.
+        numbers: Int32 [n], which of them; None: all.
         split: Int8 [N], the split of every row of the table if it is not that of the manifest.
     """
 
     def __init__(
-        self, table: RowTable, numbers: Int64[np.ndarray, " n"] | None = None, split: NDArray[np.int8] | None = None
+        self, table: RowTable, numbers: NDArray[np.int32] | None = None, split: NDArray[np.int8] | None = None
     ) -> None:
         self.table = table
-        self.numbers = np.arange(len(table)) if numbers is None else numbers
+        self.numbers = np.arange(len(table), dtype=np.int32) if numbers is None else numbers
         self._split = table.split if split is None else split
 
     def __len__(self) -> int:
@@ -120,13 +150,13 @@ class ClipRows(Sequence[ClipRow]):
     def __getitem__(self, index: int | slice) -> ClipRow | Self:
         if isinstance(index, slice):
             return self.take(self.numbers[index])
-        return self._rows(self.numbers[index : index + 1] if index >= 0 else self.numbers[[index]])[0]
+        return self._rows(self.numbers[[index]])[0]
 
     def __iter__(self) -> Iterator[ClipRow]:
         for start in range(0, len(self), ROWS_AT_ONCE):
             yield from self._rows(self.numbers[start : start + ROWS_AT_ONCE])
 
-    def take(self, numbers: Int64[np.ndarray, " n"]) -> Self:
+    def take(self, numbers: NDArray[np.int32]) -> Self:
         """Return other rows of the same table."""
         return type(self)(self.table, numbers, self._split)
 
@@ -136,21 +166,24 @@ class ClipRows(Sequence[ClipRow]):
         return self._split[self.numbers]
 
     def light(self) -> Iterator[ClipRow]:
-        """Yield the rows without what is not in memory: transcript, groups, warnings, counts."""
-        for number, split in zip(self.numbers.tolist(), self.split_numbers.tolist(), strict=True):
-            yield self.table.light_row(number, split)
+        """Yield the rows without what is in the manifest alone: transcript, groups, warnings, counts."""
+        for start in range(0, len(self), ROWS_AT_ONCE):
+            numbers = self.numbers[start : start + ROWS_AT_ONCE]
+            yield from self.table.light_rows(numbers, self._split[numbers])
 
-    def with_splits(self, split_of: Callable[[str], Split | None]) -> ClipRows:
-        """Return the rows with other splits, sorted by them."""
+    def score_blocks(self) -> Iterator[Float64[np.ndarray, "b 6"]]:
+        """Yield the scores of all rows, some thousand at once; not-a-number without annotation."""
+        for start in range(0, len(self), SCORES_AT_ONCE):
+            yield self.table.scores(self.numbers[start : start + SCORES_AT_ONCE])
+
+    def with_splits(self, splits: NDArray[np.int8]) -> ClipRows:
+        """Return the rows with other splits (see `split_number`), sorted by them."""
         split = self._split.copy()
-        for number in self.numbers.tolist():
-            split[number] = split_number(split_of(self.table.clip[number].as_py()))
-        rank = np.empty(len(self.table), dtype=np.int64)  # of the clip id among all
-        rank[_order_of(self.table.clip)] = np.arange(len(self.table))
-        order = np.lexsort((rank[self.numbers], split[self.numbers]))
+        split[self.numbers] = splits
+        order = np.lexsort((self.table.name_ranks()[self.numbers], splits))
         return ClipRows(self.table, self.numbers[order], split)
 
-    def _rows(self, numbers: NDArray[np.int64]) -> list[ClipRow]:
+    def _rows(self, numbers: NDArray[np.int32]) -> list[ClipRow]:
         values = self.table.rows(numbers)
         splits = self._split[numbers].tolist()
         return [row_from({**each, "split": _split_of(split)}) for each, split in zip(values, splits, strict=True)]
@@ -159,8 +192,7 @@ class ClipRows(Sequence[ClipRow]):
 def place_of(rows: Sequence[ClipRow], index: int) -> tuple[str, str]:
     """Return name and file of a clip."""
     if isinstance(rows, ClipRows):
-        number = int(rows.numbers[index])
-        return rows.table.clip[number].as_py(), rows.table.file[number].as_py()
+        return rows.table.place(int(rows.numbers[index]))
     return rows[index].clip_id, rows[index].file
 
 
@@ -171,11 +203,49 @@ def light_rows(rows: Sequence[ClipRow]) -> Iterator[ClipRow]:
 
 def scores_or_nan(rows: Sequence[ClipRow]) -> Float64[np.ndarray, "N 6"]:
     """Return the annotated scores in [0, 1]; not-a-number for a clip without."""
+    scores = np.empty((len(rows), len(TARGETS)))
+    start = 0
+    for block in score_blocks(rows):
+        scores[start : start + len(block)] = block
+        start += len(block)
+    return scores
+
+
+def scores_at(rows: Sequence[ClipRow], index: int) -> Float64[np.ndarray, " 6"]:
+    """Return the annotated scores of one clip; not-a-number without."""
     if isinstance(rows, ClipRows):
-        return rows.table.scores[rows.numbers]
-    unknown = (np.nan,) * len(TARGETS)
-    scores = np.array([unknown if row.scores is None else row.scores for row in rows], dtype=np.float64)
-    return scores.reshape(len(rows), len(TARGETS))
+        return rows.table.scores(rows.numbers[[index]])[0]
+    return scores_or_nan([rows[index]])[0]
+
+
+def are_annotated(rows: Sequence[ClipRow]) -> Bool[np.ndarray, " N"]:
+    """Return which clips have scores."""
+    blocks = [~np.isnan(block[:, 0]) for block in score_blocks(rows)]
+    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=bool)
+
+
+def score_blocks(rows: Sequence[ClipRow]) -> Iterator[Float64[np.ndarray, "b 6"]]:
+    """Yield the scores of some thousand clips at once; not-a-number for a clip without."""
+    if isinstance(rows, ClipRows):
+        yield from rows.score_blocks()
+    elif rows:
+        unknown = (np.nan,) * len(TARGETS)
+        yield np.array([unknown if row.scores is None else row.scores for row in rows], dtype=np.float64)
+
+
+def split_numbers_of(rows: Sequence[ClipRow]) -> Int8[np.ndarray, " N"]:
+    """Return the split of each clip; see `split_number`."""
+    if isinstance(rows, ClipRows):
+        return rows.split_numbers
+    return np.array([split_number(row.split) for row in rows], dtype=np.int8)
+
+
+def with_splits(rows: Sequence[ClipRow], splits: Int8[np.ndarray, " N"]) -> Sequence[ClipRow]:
+    """Return the rows with other splits (see `split_number`), sorted as in a manifest."""
+    if isinstance(rows, ClipRows):
+        return rows.with_splits(splits)
+    changed = (replace(row, split=_split_of(split)) for row, split in zip(rows, splits.tolist(), strict=True))
+    return tuple(sorted(changed, key=sort_key))
 
 
 def select_rows(rows: Sequence[ClipRow], mask: Bool[np.ndarray, " N"]) -> Sequence[ClipRow]:
@@ -228,15 +298,28 @@ def _check_files(files: Any) -> None:
         raise FormatError("a file is not inside the store")
 
 
-def _check_distinct(clips: Any) -> None:
+def _check_order(clips: Any, splits: NDArray[np.int8], last: tuple[int, str]) -> tuple[int, str]:
+    """Refuse rows that are not sorted by split and clip id.
+
+    Args:
+        clips: Their clip ids, a pyarrow array.
+        splits: Their splits.
+        last: Split and clip id of the row before them.
+
+    Returns:
+        Split and clip id of their last row.
+    """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    if clips.null_count or pc.count_distinct(clips).as_py() != len(clips):
-        raise FormatError("a clip is listed twice, or has no name")
-
-
-def _order_of(clips: Any) -> NDArray[np.uint64]:
-    import pyarrow.compute as pc
-
-    order: NDArray[np.uint64] = pc.sort_indices(clips).to_numpy()
-    return order
+    if clips.null_count:
+        raise FormatError("a clip has no name")
+    if not len(clips):
+        return last
+    names = clips.combine_chunks()
+    before = pa.concat_arrays([pa.array([last[1]], names.type), names[:-1]])
+    splits_before = np.concatenate([[last[0]], splits[:-1]])
+    is_larger = pc.greater(names, before).to_numpy(zero_copy_only=False)
+    if not np.where(splits == splits_before, is_larger, splits > splits_before).all():
+        raise FormatError("its clips are not in order, or one is listed twice")
+    return int(splits[-1]), names[-1].as_py()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from crnet.data.clip_rows import ClipRows, light_rows, place_of, scores_or_nan
+from crnet.data.clip_rows import ClipRows, are_annotated, light_rows, place_of, scores_at, scores_or_nan
 from crnet.data.manifest import ClipRow
 from crnet.data.store import ClipFile
 from crnet.data.transforms import VISUAL_STREAMS, Sample, TransformConfig, derived_rng, read_sample, stack_samples
@@ -20,7 +20,7 @@ from crnet.types import STREAMS, Batch, Stream, VisualStream
 from crnet.utils.storage import as_path
 
 if TYPE_CHECKING:
-    from jaxtyping import Float64, Int64, UInt8
+    from jaxtyping import Float64, Int64, Integer, UInt8
 
 EpochIndex = tuple[int, int]
 """Epoch and index of a clip. The epoch is part of the request, so that running loader processes need no message."""
@@ -32,14 +32,22 @@ def stack_scores(rows: Sequence[ClipRow]) -> Float64[np.ndarray, "N 6"]:
     Raises:
         LabelError: A clip has no scores.
     """
-    scores = scores_or_nan(rows)
-    missing = np.flatnonzero(np.isnan(scores).any(axis=1))
+    require_scores(rows)
+    return scores_or_nan(rows)
+
+
+def require_scores(rows: Sequence[ClipRow]) -> None:
+    """Check that all clips are annotated.
+
+    Raises:
+        LabelError: A clip has no scores.
+    """
+    missing = np.flatnonzero(~are_annotated(rows))
     if len(missing):
         raise LabelError(
             f"{len(missing)} of {len(rows)} clips have no scores, the first is {place_of(rows, int(missing[0]))[0]}",
             remedy="give their scores and prepare again, or take them out of the split",
         )
-    return scores
 
 
 def longest_audio_samples(store: Path | str, rows: Sequence[ClipRow]) -> int:
@@ -80,7 +88,7 @@ class ClipDataset(Dataset[Sample]):
         config: How a clip becomes a sample.
         streams: The streams to read.
         seed: Seed of the order of clips and of the choice of frames; used in training only.
-        classes: int64 [N, 6], the class of each score; None: samples have neither scores nor classes.
+        classes: Int [N, 6], the class of each score; None: samples have neither scores nor classes.
         training: True: random frames, anew every epoch. False: middle frames.
 
     Raises:
@@ -94,7 +102,7 @@ class ClipDataset(Dataset[Sample]):
         config: TransformConfig,
         streams: Collection[Stream] = STREAMS,
         seed: int = 0,
-        classes: Int64[np.ndarray, "N 6"] | None = None,
+        classes: Integer[np.ndarray, "N 6"] | None = None,
         training: bool = False,
     ) -> None:
         self.store = as_path(store)
@@ -102,10 +110,11 @@ class ClipDataset(Dataset[Sample]):
         self.config = config
         self.streams = tuple(streams)
         self.seed = seed
-        self.scores = None if classes is None else stack_scores(self.rows)
         self.classes = classes
         self.training = training
         self.epoch = 0
+        if classes is not None:
+            require_scores(self.rows)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, from 0, that decides order and frames of the next pass."""
@@ -150,9 +159,9 @@ class ClipDataset(Dataset[Sample]):
         except CrnetError as error:
             error.path = error.path or self.store / name
             raise
-        if self.scores is None or self.classes is None:
+        if self.classes is None:
             return sample
-        return replace(sample, scores=self.scores[index], classes=self.classes[index])
+        return replace(sample, scores=scores_at(self.rows, index), classes=self.classes[index].astype(np.int64))
 
 
 class _BatchReader(Dataset[Batch | CrnetError]):

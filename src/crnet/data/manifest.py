@@ -1,7 +1,7 @@
 """The manifest of a store: `manifest.parquet`, one row for each clip, with labels, transcript and statistics.
 
-Above 65,536 clips, `manifest.parquet` lists parts that hold the rows (`crnet.data.manifest_parts`), and the rows stay
-in columns (`crnet.data.clip_rows`) instead of one Python object each.
+Above 16,384 clips, `manifest.parquet` lists parts that hold the rows (`crnet.data.manifest_parts`), and a reader does
+not hold them as Python objects (`crnet.data.clip_rows`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from crnet.data.manifest_parts import ROWS_PER_PART, Part, delete_other_parts, r
 from crnet.errors import FormatError
 from crnet.types import DATA_SOURCES, DataSource, Split
 from crnet.utils.files import atomic_write, parse_json, require_regular_file
-from crnet.utils.resumable import fingerprint
+from crnet.utils.path_checks import why_absent
+from crnet.utils.resumable import content_fingerprint, fingerprint, json_list
 from crnet.utils.storage import RemotePath, as_path
 
 MANIFEST_FORMAT = 1
@@ -29,7 +30,7 @@ PARTS_FORMAT = 2  # the manifest lists the parts that hold the rows
 MANIFEST_NAME = "manifest.parquet"
 EMBEDDING_NAME = "embedding.parquet"  # name of the manifest while `crnet embed` changes the clips
 CONTENT_KEY = "crnet.sha256"  # entry of the schema's metadata with the hash of everything else
-MOST_CLIPS = 200_000  # of a manifest without parts; First Impressions v2 has 10,000
+MOST_CLIPS = 200_000  # of a manifest without parts; earlier versions wrote up to 65,536
 LARGEST_BYTES = 256 << 20  # of all values in Python; the transcripts of First Impressions v2 have about 3 MB
 ROWS_AT_ONCE = 256
 BYTES_PER_OBJECT = 48  # of a short text in Python, beside its letters
@@ -134,6 +135,8 @@ def read_manifest(store: Path | str) -> Manifest:
             remedy=f"run `crnet embed {store} --encoder ...` again",
         )
     if not path.is_file():
+        if (absence := why_absent(store)) is not None:
+            raise FormatError(f"{absence[0]}, so no clip store", path=store, remedy=absence[1])
         unfinished = (store / "clips").is_dir()
         raise FormatError(
             "the store is unfinished: it has no manifest" if unfinished else "not a clip store: it has no manifest",
@@ -205,7 +208,12 @@ def _read_listed_parts(store: Path, file: Any, metadata: Mapping[str, str]) -> C
 
 def _content_sha256(manifest: Manifest) -> str:
     """Return the hash of everything that a manifest says, as it reads back from a file."""
-    rows = [
+    return content_fingerprint(_content_parts(manifest))
+
+
+def _content_parts(manifest: Manifest) -> Iterator[bytes]:
+    """Yield the JSON that `fingerprint` would make of the manifest, with one row in memory at a time."""
+    rows = (
         {
             **vars(row),
             "scores": None if row.scores is None else [float(score) for score in row.scores],
@@ -214,8 +222,12 @@ def _content_sha256(manifest: Manifest) -> str:
             **{name: int(getattr(row, name)) for name in ("frames", "faces_found", "faces_looked_at")},
         }
         for row in manifest.clips
-    ]
-    return fingerprint({**vars(manifest), "clips": rows})
+    )
+    yield b'{"clips": '
+    yield from json_list(rows)
+    for name in ("encoder", "fingerprint", "settings", "source"):
+        yield f', "{name}": {json.dumps(getattr(manifest, name), sort_keys=True)}'.encode()
+    yield b"}"
 
 
 def _check_content(metadata: Mapping[str, str], manifest: Manifest) -> None:

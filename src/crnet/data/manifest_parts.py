@@ -1,4 +1,4 @@
-"""The parts of a large manifest: Parquet files of up to 65,536 rows in `manifest/`, listed with their hashes.
+"""The parts of a large manifest: Parquet files of up to 16,384 rows in `manifest/`, listed with their hashes.
 
 The rows are sorted as in `crnet.data.manifest`, a part holds rows of one split, and a reader decodes one row group at a
 time. A part's name contains its hash, so that writing a manifest again never changes a part that is in use.
@@ -22,15 +22,16 @@ from crnet.utils.files import atomic_write, sha256
 from crnet.utils.storage import RemotePath
 
 PARTS_FOLDER = "manifest"
-ROWS_PER_PART = 65_536
+ROWS_PER_PART = 16_384  # as written, because a part passes through memory as Python objects of some 1 kB a row
+MOST_ROWS_PER_PART = 65_536  # as read; earlier versions wrote so many
 ROWS_PER_GROUP = 4_096  # of a Parquet row group: what a reader decodes at once
 LARGEST_PART_BYTES = 256 << 20
 LARGEST_GROUP_BYTES = 64 << 20  # decoded: 16 kB a row; transcripts of First Impressions v2 have 0.3 kB
 WRITTEN_PART_BYTES = 128 << 20  # of texts in one part and in one row group, so that a reader never refuses them
 WRITTEN_GROUP_BYTES = 16 << 20
 MOST_PARTS = 10_000
-UNLIMITED_RATIO_BYTES = 16 << 20  # of the columns in memory; below this size a high ratio is harmless
-LARGEST_RATIO = 100  # of the columns in memory to the size of the parts; real ones have about 4
+UNLIMITED_RATIO_BYTES = 16 << 20  # of the indexed columns; below this size a high ratio is harmless
+LARGEST_RATIO = 100  # of the indexed columns to the size of the parts; real ones have about 4
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,14 @@ def read_parts(store: Path, parts: Sequence[Part]) -> ClipRows:
         OSError, pyarrow.ArrowException: It cannot be read.
     """
     _check_sizes(parts)
+    return ClipRows(_row_table(store, parts))
+
+
+def _row_table(store: Path, parts: Sequence[Part]) -> RowTable:
     places: list[tuple[Path, int]] = []
     read_block = partial(_read_block, lru_cache(maxsize=2)(_open), places)
-    return ClipRows(RowTable(sum(part.rows for part in parts), _blocks(store, parts, places), read_block))
+    reopen = partial(_row_table, store, parts)
+    return RowTable(sum(part.rows for part in parts), _blocks(store, parts, places), read_block, reopen)
 
 
 def _blocks(store: Path, parts: Sequence[Part], places: list[tuple[Path, int]]) -> Iterator[Any]:
@@ -136,7 +142,7 @@ def _check_sizes(parts: Sequence[Part]) -> None:
     if len(parts) > MOST_PARTS:
         raise FormatError(f"lists {len(parts)} parts; the limit is {MOST_PARTS}")
     for part in parts:
-        if not 0 < part.rows <= ROWS_PER_PART or not 0 < part.size <= LARGEST_PART_BYTES:
+        if not 0 < part.rows <= MOST_ROWS_PER_PART or not 0 < part.size <= LARGEST_PART_BYTES:
             raise FormatError(f"lists a part of {part.rows} rows in {part.size} bytes")
         folder, _, name = part.file.partition("/")
         if folder != PARTS_FOLDER or not name or "/" in name or "\\" in name or name.startswith("."):

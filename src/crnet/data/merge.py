@@ -15,7 +15,7 @@ from crnet.data.clip_row import ClipRow, sort_key
 from crnet.data.clip_rows import light_rows
 from crnet.data.failures import FAILURES_NAME, LOCKED_NAME
 from crnet.data.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest_rows
-from crnet.data.shards import evenly, read_whole, shard_name, write_shard
+from crnet.data.shards import evenly, files_in_shard, read_whole, shard_name, write_shard
 from crnet.data.store import ClipFile, clip_path
 from crnet.errors import ConfigError, FormatError, LabelError, StorageError, UsageError
 from crnet.types import SPLITS, Split
@@ -81,19 +81,20 @@ def merge(
     with folder_lock(out) as check_lock:
         _begin(out, {**described, "fingerprint": manifests[0].fingerprint})
         with leaves_no_leftovers(out):
-            files = _write_shards if shards else _copy_clips
-            written = list(files(out, sources, manifests, shards or 0, progress))
+            packed = list(_shards(manifests, shards)) if shards else []
+            if packed:
+                _write_shards(out, sources, manifests, packed, progress)
+            else:
+                _copy_clips(out, sources, manifests, progress)
             _merge_lists(out, sources)
             check_lock()
-            located = zip(_rows(sources, manifests), _flat(written), strict=True)
-            rows = (replace(row, file=file) for (_, row), file in located)
+            names = (file for name, _ in packed for file in files_in_shard(out, name))
+            rows = (
+                replace(row, file=next(names) if packed else clip_path(row.clip_id))
+                for _, row in _rows(sources, manifests)
+            )
             write_manifest_rows(out, replace(manifests[0], clips=()), rows, count)
-    return MergeReport(count, len(written) if shards else 0)
-
-
-def _flat(files: Sequence[Sequence[str]]) -> Iterator[str]:
-    for group in files:
-        yield from group
+    return MergeReport(count, len(packed))
 
 
 def _require_same_settings(stores: Sequence[Path], manifests: Sequence[Manifest]) -> None:
@@ -110,16 +111,18 @@ def _require_same_settings(stores: Sequence[Path], manifests: Sequence[Manifest]
 
 def _refuse_duplicates(stores: Sequence[Path], manifests: Sequence[Manifest]) -> None:
     names = [_names(store, manifest) for store, manifest in zip(stores, manifests, strict=True)]
-    found: list[str] = []
+    count, shown = 0, list[str]()
     before: tuple[str, Path] | None = None
     for clip_id, store in heapq.merge(*names, key=lambda entry: entry[0]):
         if before is not None and clip_id == before[0]:
-            found.append(f"{clip_id} (in {before[1]} and {store})")
+            count += 1
+            if count <= NAMES_SHOWN:
+                shown.append(f"{clip_id} (in {before[1]} and {store})")
         before = clip_id, store
-    if found:
-        more = f" and {len(found) - NAMES_SHOWN} more" if len(found) > NAMES_SHOWN else ""
+    if count:
+        more = f" and {count - NAMES_SHOWN} more" if count > NAMES_SHOWN else ""
         raise UsageError(
-            f"{len(found)} clips are in two stores: {', '.join(found[:NAMES_SHOWN])}{more}",
+            f"{count} clips are in two stores: {', '.join(shown)}{more}",
             remedy="prepare one of the stores again without them",
         )
 
@@ -156,9 +159,7 @@ def _with_store(store: Path, manifest: Manifest) -> Iterator[tuple[Path, ClipRow
         yield store, row
 
 
-def _copy_clips(
-    out: Path, stores: Sequence[Path], manifests: Sequence[Manifest], shards: int, progress: Progress
-) -> Iterator[tuple[str]]:
+def _copy_clips(out: Path, stores: Sequence[Path], manifests: Sequence[Manifest], progress: Progress) -> None:
     count = sum(len(manifest.clips) for manifest in manifests)
     for number, (store, row) in enumerate(_rows(stores, manifests), start=1):
         name = clip_path(row.clip_id)
@@ -167,7 +168,6 @@ def _copy_clips(
             source.check()
             write_bytes(out / name, read_whole(store / row.file))
         progress(TASK, number, count)
-        yield (name,)
 
 
 def _is_copied(path: Path, source: ClipFile) -> bool:
@@ -177,19 +177,27 @@ def _is_copied(path: Path, source: ClipFile) -> bool:
         return False
 
 
-def _write_shards(
-    out: Path, stores: Sequence[Path], manifests: Sequence[Manifest], shards: int, progress: Progress
-) -> Iterator[list[str]]:
+def _shards(manifests: Sequence[Manifest], shards: int) -> Iterator[tuple[str, int]]:
+    """Yield name and number of clips of each shard."""
     splits: tuple[Split | None, ...] = (*SPLITS, None)
     sizes = [sum(len(manifest.rows(split)) for manifest in manifests) for split in splits]
-    numbers = [min(size, max(1, round(shards * size / sum(sizes)))) for size in sizes]
-    rows, done = _rows(stores, manifests), 0
+    numbers = [min(size, max(1, round(shards * size / max(sum(sizes), 1)))) for size in sizes]
     for split, size, parts in zip(splits, sizes, numbers, strict=True):
         for number, part in enumerate(evenly(size, parts)):
-            clips = [(store / row.file, row) for store, row in islice(rows, len(part))]
-            yield write_shard(out, shard_name(split, number), clips)
-            done += 1
-            progress(TASK, done, sum(numbers))
+            yield shard_name(split, number), len(part)
+
+
+def _write_shards(
+    out: Path,
+    stores: Sequence[Path],
+    manifests: Sequence[Manifest],
+    packed: Sequence[tuple[str, int]],
+    progress: Progress,
+) -> None:
+    rows = _rows(stores, manifests)
+    for done, (name, size) in enumerate(packed, start=1):
+        write_shard(out, name, [(store / row.file, row) for store, row in islice(rows, size)])
+        progress(TASK, done, len(packed))
 
 
 def _merge_lists(out: Path, stores: Sequence[Path]) -> None:

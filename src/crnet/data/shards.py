@@ -20,7 +20,7 @@ from crnet.data.clip_row import ClipRow
 from crnet.data.store import ClipFile, clip_path
 from crnet.errors import FormatError
 from crnet.utils.files import atomic_write, read_json, write_json
-from crnet.utils.resumable import fingerprint
+from crnet.utils.resumable import list_fingerprint
 
 SHARDS_FOLDER = "shards"
 
@@ -30,7 +30,7 @@ def shard_name(split: str | None, number: int) -> str:
     return f"{SHARDS_FOLDER}/{split or 'none'}-{number:06}.tar"
 
 
-def write_shard(store: Path, name: str, clips: Sequence[tuple[Path, ClipRow]]) -> list[str]:
+def write_shard(store: Path, name: str, clips: Sequence[tuple[Path, ClipRow]]) -> None:
     """Write a shard, unless an earlier call wrote it from the same clips. Equal clips give equal bytes.
 
     Args:
@@ -38,41 +38,55 @@ def write_shard(store: Path, name: str, clips: Sequence[tuple[Path, ClipRow]]) -
         name: Path of the shard in it.
         clips: The clip file and the row of each clip, in the order of the shard.
 
-    Returns:
-        The `ClipRow.file` of each clip.
-
     Raises:
         FormatError: A clip file is damaged.
         StorageError: The disk is full or the folder cannot be written.
     """
-    index_path = store / PurePosixPath(name).with_suffix(".json").as_posix()
-    files = [ClipFile(path, row.clip_id) for path, row in clips]
-    made_from = fingerprint([[_labels(row), file.metadata] for file, (_, row) in zip(files, clips, strict=True)])
-    positions = _finished(store / name, index_path, made_from, len(clips))
-    if positions is None:
-        positions = _write_tar(store / name, clips, files)
-        write_json(index_path, {"made_from": made_from, "bytes": (store / name).stat().st_size, "clips": positions})
+    # One clip file is open at a time: a shard may hold more than a process may open.
+    made_from = list_fingerprint([_labels(row), ClipFile(path, row.clip_id).metadata] for path, row in clips)
+    if not _is_finished(store, name, made_from, len(clips)):
+        positions = _write_tar(store / name, clips)
+        index = {"made_from": made_from, "bytes": (store / name).stat().st_size, "clips": positions}
+        write_json(_index_path(store, name), index)
+
+
+def files_in_shard(store: Path, name: str) -> list[str]:
+    """Return the `ClipRow.file` of each clip of a finished shard.
+
+    Raises:
+        FormatError: Its index is damaged.
+    """
+    positions = _read_index(store, name)[1]
     return [f"{SHARDS_FOLDER}/{part_name(PurePosixPath(name).name, start, size)}" for start, size in positions]
 
 
-def _finished(tar: Path, index_path: Path, made_from: str, count: int) -> list[tuple[int, int]] | None:
-    """Return the positions of the clips in a finished shard; None if there is none of these clips."""
-    if not index_path.is_file() or not tar.is_file():
-        return None
-    index = read_json(index_path, "the index of a shard")
+def _index_path(store: Path, name: str) -> Path:
+    return store / PurePosixPath(name).with_suffix(".json").as_posix()
+
+
+def _is_finished(store: Path, name: str, made_from: str, count: int) -> bool:
+    if not _index_path(store, name).is_file() or not (store / name).is_file():
+        return False
+    index, positions = _read_index(store, name)
+    size = (store / name).stat().st_size
+    return (index["made_from"], index["bytes"], len(positions)) == (made_from, size, count)
+
+
+def _read_index(store: Path, name: str) -> tuple[dict[str, Any], list[tuple[int, int]]]:
+    path = _index_path(store, name)
+    index = read_json(path, "the index of a shard")
     try:
         positions = [(int(start), int(size)) for start, size in index["clips"]]
-        is_same = index["made_from"] == made_from and index["bytes"] == tar.stat().st_size and len(positions) == count
+        return {"made_from": index["made_from"], "bytes": index["bytes"]}, positions
     except (KeyError, TypeError, ValueError) as error:
-        raise FormatError("not the index of a shard", path=index_path, remedy="delete it and run again") from error
-    return positions if is_same else None
+        raise FormatError("not the index of a shard", path=path, remedy="delete it and run again") from error
 
 
-def _write_tar(path: Path, clips: Sequence[tuple[Path, ClipRow]], files: Sequence[ClipFile]) -> list[tuple[int, int]]:
+def _write_tar(path: Path, clips: Sequence[tuple[Path, ClipRow]]) -> list[tuple[int, int]]:
     positions = []
     with atomic_write(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for (source, row), file in zip(clips, files, strict=True):
-            file.check()
+        for source, row in clips:
+            ClipFile(source, row.clip_id).check()
             # WebDataset ends the key at the first point.
             key = PurePosixPath(clip_path(row.clip_id)).stem.replace(".", "_")
             content = read_whole(source)

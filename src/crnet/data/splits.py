@@ -9,24 +9,27 @@ The validation split has two uses: some clips select the networks, the others ca
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.data.clip_rows import ClipRows, light_rows, scores_or_nan, select_rows
+from crnet.data.clip_row import split_number
+from crnet.data.clip_rows import ClipRows, are_annotated, light_rows, select_rows, split_numbers_of, with_splits
 from crnet.data.manifest import ClipRow, Manifest
 from crnet.errors import LabelError, UsageError
 from crnet.metrics import cluster_numbers
 from crnet.types import SPLITS, Split
 from crnet.utils.resumable import content_fingerprint
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int64, UInt64
+
 ProtocolKind = Literal["official", "video-disjoint", "identity-disjoint", "grouped-kfold"]
 FEWEST_FOLDS, MOST_FOLDS = 3, 100  # one fold tests, one selects the networks, the others train
 FEWEST_CALIBRATION_CLIPS = 20
@@ -116,19 +119,21 @@ def assign_splits(manifest: Manifest, protocol: SplitProtocol) -> Manifest:
     """
     if protocol.kind == "official":
         return manifest
-    clips = manifest.clips
-    rows = select_rows(clips, ~np.isnan(scores_or_nan(clips)[:, 0]))
-    groups = _protocol_groups(rows, protocol)
+    annotated = are_annotated(manifest.clips)
+    rows = select_rows(manifest.clips, annotated)
+    groups = Groups.of(_protocol_keys(rows, protocol))
     if protocol.kind == "grouped-kfold":
-        split_by_clip = _assign_folds(groups, protocol)
+        split_of_group = _assign_folds(groups, protocol)
     else:
-        sizes = Counter(row.split for row in light_rows(rows) if row.split is not None)
-        split_by_clip = _assign_shares(groups, sizes if all(sizes[split] for split in SPLITS) else DEFAULT_SHARES)
-    if len(groups) < max(len(SPLITS), protocol.folds) or set(split_by_clip.values()) != set(SPLITS):
-        raise LabelError(f"{protocol}: too few videos or persons: {len(groups)}", remedy="choose another protocol")
-    if isinstance(clips, ClipRows):
-        return replace(manifest, clips=clips.with_splits(split_by_clip.get))
-    return replace(manifest, clips=tuple(replace(row, split=split_by_clip.get(row.clip_id)) for row in clips))
+        sizes = np.bincount(split_numbers_of(rows), minlength=len(SPLITS))[: len(SPLITS)]
+        defaults = np.array([DEFAULT_SHARES[split] for split in SPLITS])
+        split_of_group = _assign_shares(groups, sizes if sizes.all() else defaults)
+    if len(groups.sizes) < max(len(SPLITS), protocol.folds) or len(np.unique(split_of_group)) < len(SPLITS):
+        reason = f"{protocol}: too few videos or persons: {len(groups.sizes)}"
+        raise LabelError(reason, remedy="choose another protocol")
+    splits = np.full(len(annotated), split_number(None), dtype=np.int8)
+    splits[annotated] = split_of_group[groups.group_of]
+    return replace(manifest, clips=with_splits(manifest.clips, splits))
 
 
 def split_validation(rows: Sequence[ClipRow]) -> tuple[Sequence[ClipRow], Sequence[ClipRow]]:
@@ -142,15 +147,17 @@ def split_validation(rows: Sequence[ClipRow]) -> tuple[Sequence[ClipRow], Sequen
         With fewer than twice `FEWEST_CALIBRATION_CLIPS` clips, or too few persons to divide, all clips are used to
         select the networks.
     """
-    groups = group_clips(rows, split_group)
-    calibration: set[str] = set()
-    for name in in_hash_order(groups):
-        if len(calibration) + len(groups[name]) <= len(rows) // 2:
-            calibration.update(groups[name])
-    if len(calibration) < FEWEST_CALIBRATION_CLIPS:
+    groups = Groups.of(group_keys(map(split_group, light_rows(rows)), len(rows)))
+    calibrates = np.zeros(len(groups.sizes), dtype=bool)
+    clips = 0
+    for group, size in enumerate(groups.sizes):
+        if clips + size <= len(rows) // 2:
+            calibrates[group] = True
+            clips += size
+    if clips < FEWEST_CALIBRATION_CLIPS:
         return rows if isinstance(rows, ClipRows) else tuple(rows), ()
-    calibrates = np.array([row.clip_id in calibration for row in light_rows(rows)], dtype=bool)
-    return select_rows(rows, ~calibrates), select_rows(rows, calibrates)
+    is_calibration = calibrates[groups.group_of]
+    return select_rows(rows, ~is_calibration), select_rows(rows, is_calibration)
 
 
 def training_fingerprint(manifest: Manifest) -> str:
@@ -166,26 +173,24 @@ def training_fingerprint(manifest: Manifest) -> str:
     return content_fingerprint(chain([first.encode()], (f"\n{name}".encode() for name in names)))
 
 
-def overlap_with_other_splits(manifest: Manifest, split: Split) -> dict[str, frozenset[str]]:
-    """Find the clips of a split that share their video, or their person, with a clip of another split.
+def overlap_with_other_splits(manifest: Manifest, split: Split) -> dict[str, Bool[np.ndarray, " n"]]:
+    """Find the annotated clips of a split that share their video, or their person, with a clip of another split.
 
     Returns:
-        Clip ids under "video" and "person". "person" is present only if every annotated clip names its person, and
-        "video" only if it differs from "person".
+        Under "video" and "person", which of these clips do, in the order of the split. "person" is present only if
+        every annotated clip names its person, and "video" only if it differs from "person".
     """
-    clips = manifest.clips
-    annotated = select_rows(clips, ~np.isnan(scores_or_nan(clips)[:, 0]))
-    rows = tuple(row for row in light_rows(annotated) if row.split is not None)
+    is_in_a_split = split_numbers_of(manifest.clips) != split_number(None)
+    rows = select_rows(manifest.clips, are_annotated(manifest.clips) & is_in_a_split)
+    is_here = split_numbers_of(rows) == split_number(split)
     groupings: dict[str, Callable[[ClipRow], str]] = {"video": source_video}
-    if rows and all(row.person is not None for row in rows):
+    if rows and all(row.person is not None for row in light_rows(rows)):
         groupings["person"] = lambda row: str(row.person)
     overlap = {}
     for grouping, group_name in groupings.items():
-        elsewhere = {group_name(row) for row in rows if row.split != split}
-        overlap[grouping] = frozenset(
-            row.clip_id for row in rows if row.split == split and group_name(row) in elsewhere
-        )
-    if overlap.get("person") == overlap["video"]:
+        keys = group_keys(map(group_name, light_rows(rows)), len(rows))
+        overlap[grouping] = np.isin(keys[is_here], keys[~is_here])
+    if "person" in overlap and np.array_equal(overlap["person"], overlap["video"]):
         del overlap["video"]
     return overlap
 
@@ -218,53 +223,85 @@ def clip_clusters(clips: Sequence[str], persons: Sequence[str] | None) -> tuple[
     return "source video", cluster_numbers([video_of_clip(clip) for clip in clips])
 
 
-def group_clips(rows: Sequence[ClipRow], group_name: Callable[[ClipRow], str]) -> dict[str, list[str]]:
-    """Return the clip ids of each group, in the order of `rows`."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for row in light_rows(rows):
-        groups[group_name(row)].append(row.clip_id)
-    return groups
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Clips that stay together, as numbers: the groups are in the order of a hash of their names.
 
-
-def in_hash_order(names: Iterable[str]) -> list[str]:
-    """Sort names by their hash: an order unrelated to their meaning, and the same on every machine."""
-    return sorted(names, key=lambda name: content_fingerprint([name.encode()]))
-
-
-def balanced_folds(groups: Mapping[str, Sequence[T]], folds: int) -> list[list[T]]:
-    """Return the members of the groups in folds of similar size; a group stays together.
-
-    Groups are assigned in the order of a hash of their names, each to the smallest fold.
+    Attributes:
+        group_of: The group of each clip.
+        sizes: Number of clips of each group.
     """
-    members: list[list[T]] = [[] for _ in range(folds)]
-    for name in in_hash_order(groups):
-        min(members, key=len).extend(groups[name])
-    return members
+
+    group_of: Int64[np.ndarray, " n"]
+    sizes: Int64[np.ndarray, " groups"]
+
+    @classmethod
+    def of(cls, keys: UInt64[np.ndarray, " n"]) -> Self:
+        """Return the groups of clips, from the `group_keys` of the clips."""
+        _, group_of, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+        return cls(group_of, sizes)
+
+    def folds(self, count: int) -> Int64[np.ndarray, " groups"]:
+        """Return the fold of each group, from 0; the folds have similar sizes, and each group goes to the smallest."""
+        members, folds = np.zeros(count, dtype=np.int64), np.empty(len(self.sizes), dtype=np.int64)
+        for group, size in enumerate(self.sizes):
+            folds[group] = members.argmin()
+            members[folds[group]] += size
+        return folds
 
 
-def _protocol_groups(rows: Sequence[ClipRow], protocol: SplitProtocol) -> dict[str, list[str]]:
-    """Return the clip ids that the protocol keeps together, by the name of the group."""
+def balanced_folds(names: Sequence[str], folds: int) -> list[Int64[np.ndarray, " m"]]:
+    """Return the places of the clips of each fold; folds have similar sizes, and a group stays together.
+
+    Args:
+        names: The group of each clip.
+        folds: Number of folds.
+    """
+    groups = Groups.of(group_keys(names, len(names)))
+    fold_of = groups.folds(folds)[groups.group_of]
+    return [np.flatnonzero(fold_of == fold) for fold in range(folds)]
+
+
+def group_keys(names: Iterable[str], count: int) -> UInt64[np.ndarray, " n"]:
+    """Return the first 64 bits of the SHA-256 of each name: an order that is the same on every machine.
+
+    Two of a million groups share a key with a probability of 3e-8; their clips would then stay together.
+
+    Args:
+        names: The group of each clip.
+        count: Number of clips.
+    """
+    keys = (int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") for name in names)
+    return np.fromiter(keys, np.uint64, count)
+
+
+def _protocol_keys(rows: Sequence[ClipRow], protocol: SplitProtocol) -> UInt64[np.ndarray, " n"]:
+    """Return the keys of the groups that the protocol keeps together."""
+    if protocol.kind == "grouped-kfold":
+        return group_keys(_groups_by_video_and_person(rows), len(rows))
     if protocol.kind == "video-disjoint":
-        groups = group_clips(rows, source_video)
-        if rows and len(groups) == len(rows):
+        keys = group_keys(map(source_video, light_rows(rows)), len(rows))
+        if rows and len(np.unique(keys)) == len(rows):
             raise LabelError(
                 f"{protocol}: judging by their names, no two clips come from one video, such as {rows[0].clip_id}",
                 remedy="name clips VIDEO.000.mp4, VIDEO.001.mp4, or name persons and use identity-disjoint",
             )
-        return groups
-    if protocol.kind == "grouped-kfold":
-        return _group_by_video_and_person(rows)
-    nameless = [row.clip_id for row in light_rows(rows) if row.person is None]
-    if nameless:
+        return keys
+    nameless = np.fromiter((row.person is None for row in light_rows(rows)), bool, len(rows))
+    if nameless.any():
+        first = rows[int(nameless.argmax())].clip_id
         raise LabelError(
-            f"{protocol}: {len(nameless)} of {len(rows)} clips name no person, the first is {nameless[0]}",
+            f"{protocol}: {nameless.sum()} of {len(rows)} clips name no person, the first is {first}",
             remedy="name them in the column person and prepare again, or use video-disjoint",
         )
-    return group_clips(rows, lambda row: str(row.person))
+    return group_keys((str(row.person) for row in light_rows(rows)), len(rows))
 
 
-def _group_by_video_and_person(rows: Sequence[ClipRow]) -> dict[str, list[str]]:
-    """Group clips that share a video or a person, directly or through other clips (union-find)."""
+def _groups_by_video_and_person(rows: Sequence[ClipRow]) -> Iterator[str]:
+    """Yield the group of each clip: clips share it if they share a video or a person, directly or through other clips.
+
+    This is a union-find on the names of all videos and persons, which are in memory.
+    """
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -276,24 +313,24 @@ def _group_by_video_and_person(rows: Sequence[ClipRow]) -> dict[str, list[str]]:
         names = [source_video(row)] if row.person is None else [source_video(row), f"person {row.person}"]
         first, last = sorted((root(names[0]), root(names[-1])))
         parent[last] = first
-    return group_clips(rows, lambda row: root(source_video(row)))
+    for row in light_rows(rows):
+        yield root(source_video(row))
 
 
-def _assign_folds(groups: Mapping[str, Sequence[str]], protocol: SplitProtocol) -> dict[str, Split]:
+def _assign_folds(groups: Groups, protocol: SplitProtocol) -> Int64[np.ndarray, " groups"]:
+    """Return the split of each group; see `split_number`."""
     if protocol.fold is None:
         raise UsageError(f"{protocol} is {protocol.folds} trainings", remedy=f"name one fold, such as {protocol}:1")
-    folds = balanced_folds(groups, protocol.folds)
     roles: list[Split] = ["test", "val", *["train"] * (protocol.folds - 2)]  # type: ignore[list-item]
-    rotated = folds[protocol.fold - 1 :] + folds[: protocol.fold - 1]
-    return {clip: role for role, clips in zip(roles, rotated, strict=True) for clip in clips}
+    split_of_fold = np.roll([split_number(role) for role in roles], protocol.fold - 1)
+    return split_of_fold[groups.folds(protocol.folds)]
 
 
-def _assign_shares(groups: Mapping[str, Sequence[str]], sizes: Mapping[Split, int]) -> dict[str, Split]:
-    share = {split: sizes[split] / sum(sizes[name] for name in SPLITS) for split in SPLITS}
-    assigned = dict.fromkeys(SPLITS, 0)
-    split_by_clip: dict[str, Split] = {}
-    for name in in_hash_order(groups):
-        split = min(SPLITS, key=lambda split: assigned[split] / share[split])
-        assigned[split] += len(groups[name])
-        split_by_clip |= dict.fromkeys(groups[name], split)
-    return split_by_clip
+def _assign_shares(groups: Groups, sizes: Int64[np.ndarray, " 3"]) -> Int64[np.ndarray, " groups"]:
+    """Return the split of each group, given the sizes of the splits; see `split_number`."""
+    share, assigned = sizes / sizes.sum(), np.zeros(len(SPLITS))
+    split_of_group = np.empty(len(groups.sizes), dtype=np.int64)
+    for group, size in enumerate(groups.sizes):
+        split_of_group[group] = split = (assigned / share).argmin()
+        assigned[split] += size
+    return split_of_group

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.data.ceiling_file import attainable_metrics, ceiling_share
+from crnet.data.clip_rows import light_rows
 from crnet.data.manifest import ClipRow
 from crnet.data.splits import OFFICIAL, SplitProtocol, clip_clusters
 from crnet.fusion.conformal import INTERVAL_LEVEL, coverage_by_region
@@ -132,7 +133,8 @@ class Evaluation:
 
 def row_clusters(rows: Sequence[ClipRow]) -> tuple[str, NDArray[np.int64]]:
     """Return what the bootstrap draws, persons or source videos, and the number of each clip's; see `clip_clusters`."""
-    return clip_clusters([row.clip_id for row in rows], [row.person or "" for row in rows])
+    names = [(row.clip_id, row.person or "") for row in light_rows(rows)]
+    return clip_clusters([clip for clip, _ in names], [person for _, person in names])
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path | str) -> None:

@@ -11,7 +11,6 @@ leads to expect, and clips that are harder to score get wider intervals. Older b
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,11 +110,8 @@ def cross_calibrated(
     """
     predicted = np.asarray(scores, dtype=np.float64)
     errors = predicted - np.asarray(truth, dtype=np.float64)
-    members: dict[str, list[int]] = defaultdict(list)
-    for row, cluster in enumerate(clusters):
-        members[str(cluster)].append(row)
     low, high = np.full_like(predicted, np.nan), np.full_like(predicted, np.nan)
-    halves = balanced_folds(members, 2)
+    halves = balanced_folds([str(cluster) for cluster in clusters], 2)
     for tested, calibrating in (halves, halves[::-1]):
         low[tested], high[tested] = intervals(predicted[tested], half_widths(errors[calibrating]))
     return low, high

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crnet.data.splits import Groups, group_keys
+from crnet.data.splits import balanced_folds
 from crnet.errors import FormatError
 from crnet.fusion.forest import Forest
 from crnet.fusion.stack import TREES, Stack
@@ -102,10 +102,7 @@ def best_out_of_fold(
 
     Leaf sizes that leave no split are skipped. None if there is only one group, or no leaf size leaves a split.
     """
-    named = Groups.of(group_keys(groups, len(groups)))
-    count = min(FOLDS, len(named.sizes))
-    fold_of = named.folds(count)
-    folds = [np.flatnonzero(fold_of == fold) for fold in range(count)]
+    folds = balanced_folds(groups, min(FOLDS, len(set(groups))))
     rest = [np.setdiff1d(np.arange(len(x)), fold) for fold in folds]
     best: tuple[int, Scores] | None = None
     lowest = np.inf

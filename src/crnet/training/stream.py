@@ -24,10 +24,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from crnet.data.clip_rows import light_rows
-from crnet.data.dataset import ClipDataset, stack_scores
+from crnet.data.clip_rows import light_rows, score_blocks
+from crnet.data.dataset import ClipDataset, require_scores, stack_scores
 from crnet.data.manifest import Manifest
 from crnet.data.splits import split_validation
 from crnet.data.transforms import TransformConfig
@@ -221,7 +222,9 @@ def open_split(name: Split, stream: Stream, job: TrainingJob) -> ClipDataset | N
         rows, _ = split_validation(rows)
     if not rows:
         return None
-    classes = class_indices(stack_scores(rows), job.model.classes)
+    require_scores(rows)
+    # A byte for each class, because they stay in memory.
+    classes = np.concatenate([class_indices(block, job.model.classes).astype(np.int8) for block in score_blocks(rows)])
     return ClipDataset(job.store, rows, job.transforms, [stream], job.training.seed, classes, training=name == "train")
 
 

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from crnet.data.clip_rows import light_rows
 from crnet.data.dataset import ClipDataset, read_texts, stack_scores
 from crnet.data.splits import split_group
 from crnet.errors import FormatError
@@ -43,11 +44,11 @@ def prepare_text_regression(net: StreamNet, train: ClipDataset, folder: Path, co
     path = folder / FIT_NAME
     if context.is_main and not path.is_file():
         texts, scores = read_texts(train.store, train.rows), stack_scores(train.rows)
-        fit = fit_ridge(texts, scores, [split_group(row) for row in train.rows])
+        fit = fit_ridge(texts, scores, [split_group(row) for row in light_rows(train.rows)])
         logger.info("text regression: penalty %.3g, cross-validated R2 %.3f", fit.penalty, fit.r2)
         write_arrays(path, {name: np.asarray(value) for name, value in asdict(fit).items()})
     context.barrier()
-    net.text_regression.load_fit(_read_fit(path), [row.clip_id for row in train.rows])
+    net.text_regression.load_fit(_read_fit(path), [row.clip_id for row in light_rows(train.rows)])
 
 
 @torch.no_grad()

@@ -28,14 +28,15 @@ def fingerprint(document: Any) -> str:
 
 def list_fingerprint(items: Iterable[Any]) -> str:
     """Return the `fingerprint` of the list of some items, with one of them in memory at a time."""
+    return content_fingerprint(json_list(items))
 
-    def parts() -> Iterator[bytes]:
-        yield b"["
-        for index, item in enumerate(items):
-            yield f"{', ' if index else ''}{json.dumps(item, sort_keys=True)}".encode()
-        yield b"]"
 
-    return content_fingerprint(parts())
+def json_list(items: Iterable[Any]) -> Iterator[bytes]:
+    """Yield the JSON of the list of some items in parts, with one of them in memory at a time."""
+    yield b"["
+    for index, item in enumerate(items):
+        yield f"{', ' if index else ''}{json.dumps(item, sort_keys=True)}".encode()
+    yield b"]"
 
 
 def short_fingerprint(document: Any) -> str:

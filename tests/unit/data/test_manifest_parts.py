@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +92,25 @@ def test_a_manifest_in_parts_can_be_written_again_and_shortened(store: Path, tmp
     assert not list((store / "manifest").iterdir()) and tuple(read_manifest(store).clips) == WHOLE.clips[:3]
 
 
+def test_rows_reach_other_processes(store: Path) -> None:
+    rows = read_manifest(store).rows("val")
+    assert tuple(pickle.loads(pickle.dumps(rows))) == tuple(rows)
+
+
+def test_an_opened_manifest_holds_a_few_bytes_a_row(tmp_path: Path) -> None:
+    """Five bytes: the number and the split of each row. Beside them, 13 parts with the places of their row groups."""
+    held = []
+    for count in (1_000, 13_000):
+        clips = tuple(row(number) for number in range(count))
+        write_manifest(tmp_path / str(count), replace(WHOLE, clips=clips), rows_per_part=990)
+        tracemalloc.start()
+        manifest = read_manifest(tmp_path / str(count))
+        assert sum(1 for _ in manifest.clips.light()) == count  # type: ignore[attr-defined]
+        held.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    assert held[1] - held[0] < 10 * 12_000
+
+
 def first_part(store: Path) -> Path:
     return min((store / "manifest").iterdir())
 
@@ -133,6 +154,11 @@ def repeated(count: int, **values: object) -> pa.Table:
     return one.take(pa.array(np.zeros(count, np.int32)))
 
 
+def in_splits(table: pa.Table, *splits: str) -> pa.Table:
+    index = table.schema.get_field_index("split")
+    return table.set_column(index, table.schema.field("split"), pa.array(splits))
+
+
 READ = (
     "import sys, pyarrow.parquet; from crnet.data.manifest import *; from crnet.errors import FormatError\n"
     "from crnet.utils.process_memory import peak_mib; before = peak_mib()\n"
@@ -167,7 +193,7 @@ def with_file(table: pa.Table, name: str) -> pa.Table:
 
 def distinct(count: int, **values: object) -> pa.Table:
     table = repeated(count, **values)
-    names = pa.array([f"{number}.mp4" for number in range(count)])
+    names = pa.array([f"{number:05}.mp4" for number in range(count)])
     return table.set_column(0, table.schema.field("clip"), names)
 
 
@@ -175,6 +201,9 @@ def distinct(count: int, **values: object) -> pa.Table:
     ("table", "changes", "reason"),
     [
         (lambda: repeated(2), {}, "listed twice"),
+        (lambda: in_splits(repeated(2), "train", "val"), {}, "a clip is listed twice"),
+        (lambda: distinct(2).take(pa.array([1, 0])), {}, "not in order"),
+        (lambda: in_splits(distinct(2), "val", "train"), {}, "not in order"),
         (lambda: with_file(distinct(2), "../a"), {}, "not inside the store"),
         (lambda: distinct(2), {"rows": 3}, "has 2 rows instead of 3"),
         (lambda: distinct(2), {"rows": 10**7}, "lists a part of 10000000 rows"),

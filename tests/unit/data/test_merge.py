@@ -100,6 +100,18 @@ def test_an_interrupted_merge_resumes_with_the_same_bytes(
     assert files_below(tmp_path / "out") == files_below(tmp_path / "straight")
 
 
+def test_a_shard_may_hold_more_clips_than_a_process_may_open(whole: Path, tmp_path: Path) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 6, hard))  # a shard of the training split has 6 clips
+    try:
+        assert merge(tmp_path / "out", [whole], shards=1).clips == 10
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_failures_of_all_stores_are_kept(halves: list[Path], tmp_path: Path) -> None:
     header = "clip,path,reason,remedy,split\n"
     (halves[0] / "failures.csv").write_text(header + "lost.mp4,lost.mp4,no such video,restore it,test\n")

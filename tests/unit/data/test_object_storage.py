@@ -16,7 +16,7 @@ from crnet.data.dataset import ClipDataset, load_batches
 from crnet.data.manifest import read_manifest
 from crnet.data.prepare import PrepareReport, prepare
 from crnet.data.store import ClipFile, clip_path, write_clip
-from crnet.errors import FormatError, StorageError
+from crnet.errors import FormatError, StorageError, UsageError
 from crnet.utils import storage
 from crnet.utils.storage import as_path
 from crnet.utils.storage_lock import LOCK_FOLDER
@@ -156,8 +156,15 @@ def test_the_error_of_a_storage_that_cannot_be_written_names_reason_and_remedy(
 
 def test_a_missing_bucket_and_an_unreachable_server_are_named(s3: FaultyApp, monkeypatch: pytest.MonkeyPatch) -> None:
     put_source("s3://bucket/videos")
-    with pytest.raises(StorageError, match=r"s3://nowhere/.*no such bucket"):
+    with pytest.raises(StorageError, match=r"s3://nowhere/.*no bucket nowhere"):
         prepare_fake("s3://bucket/videos", "s3://nowhere/store")
+    for url, reason in (("s3://nowhere/a", "no bucket nowhere"), ("s3://bucket/a", "nothing under this name")):
+        with pytest.raises(UsageError, match=f"{url}: there is {reason}"):
+            prepare_fake(url, "s3://bucket/store")
+        with pytest.raises(FormatError, match=f"{url}: there is {reason}"):
+            read_manifest(url)
+    with pytest.raises(FormatError, match=r"videos/manifest.parquet: not a clip store"):
+        read_manifest("s3://bucket/videos")
     monkeypatch.setattr(storage.RemotePath, "_filesystem", lambda path: fsspec.filesystem("s3", **CLOSED))
     with pytest.raises(StorageError, match=r"cannot be used.*check the network"):
         read_manifest("s3://bucket/store")

@@ -201,6 +201,14 @@ def test_the_fingerprint_covers_training_and_validation_clips() -> None:
     assert fingerprint not in {training_fingerprint(other) for other in others}
 
 
+def overlap_in_test(rows: Sequence[ClipRow]) -> dict[str, set[str]]:
+    """The test clips that share their video, or their person, with a clip of another split."""
+    clips = [row.clip_id for row in manifest(rows).rows("test") if row.scores]
+    masks = overlap_with_other_splits(manifest(rows), "test")
+    return {grouping: {clip for clip, is_shared in zip(clips, mask, strict=True) if is_shared}
+            for grouping, mask in masks.items()}  # fmt: skip
+
+
 def test_clips_that_share_their_video_or_person_with_another_split() -> None:
     rows = [
         row("a.000.mp4", "train", "x"),
@@ -210,18 +218,18 @@ def test_clips_that_share_their_video_or_person_with_another_split() -> None:
         row("c.001.mp4", "val", "y"),
         row("d.000.mp4", "test", "z"),
     ]
-    assert overlap_with_other_splits(manifest(rows), "test") == {
+    assert overlap_in_test(rows) == {
         "video": {"a.001.mp4", "c.000.mp4"},
         "person": {"a.001.mp4", "b.000.mp4", "c.000.mp4"},
     }
-    assert overlap_with_other_splits(manifest([*rows, row("e.000.mp4")]), "test").keys() == {"video"}
-    assert overlap_with_other_splits(
-        manifest([row("a.000.mp4", "test", "x"), row("b.000.mp4", "train", "x")]), "test"
-    ) == {
+    assert overlap_in_test([*rows, row("e.000.mp4")]).keys() == {"video"}
+    assert overlap_in_test([row("a.000.mp4", "test", "x"), row("b.000.mp4", "train", "x")]) == {
         "video": set(),
         "person": {"a.000.mp4"},
     }
-    assert overlap_with_other_splits(manifest([]), "test") == {"video": set()}
+    assert overlap_in_test([]) == {"video": set()}
+    unlabelled = row("a.002.mp4", "test", "x", scored=False)
+    assert overlap_in_test([*rows, unlabelled]) == overlap_in_test(rows)
 
 
 def test_clusters_are_persons_if_all_are_known_and_videos_otherwise() -> None:

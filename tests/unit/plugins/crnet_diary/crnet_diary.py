@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,12 @@ from crnet.types import TARGETS, TEXT_DIMENSIONS
 INDEX = "diary.json"  # {"monday.mp4": {"words": "...", "scores": {target: number}}}
 
 
-def is_diary(path: Path, files: list[Path]) -> bool:
+def is_diary(path: Path, files: Iterable[Path]) -> bool:
     """Whether a folder is a video diary: it has an index."""
     return path.is_dir() and (path / INDEX).is_file()
 
 
-def open_diary(path: Path, files: list[Path], keys: KeyLookup) -> Dataset:
+def open_diary(path: Path, files: Iterable[Path], keys: KeyLookup) -> Dataset:
     """Open a diary. All its entries are training clips of one person."""
     try:
         entries = json.loads((path / INDEX).read_text(encoding="utf-8"))
