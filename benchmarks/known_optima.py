@@ -1,7 +1,8 @@
 """Compute the best predictors on simulated cues, without pictures or networks (half a minute).
 
 - For each loss, the best prediction of a score if some clips are uninformative. Measured are its spread (its deviation
-  divided by that of the scores) and its error on the outer deciles (the lowest and the highest 10% of the scores).
+  divided by that of the scores), its error on the outer deciles (the lowest and the highest 10% of the scores), and
+  the share of the scores that it misses by more than .2.
   The predictor sees either the score with normal noise of 5 points, or the best linear summary of all cues.
 - For each score rule, R2 of ridge regression and of class-guided regression from the latents of all cues.
 """
@@ -10,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float64
 
+from benchmarks.evidence.verdicts import LARGE_ERROR
 from benchmarks.measurements import Measurement
 from crnet.models.losses import bell_loss
 from crnet.simulate.cue_predictors import fit_class_guided, fit_ridge
@@ -66,27 +68,30 @@ class Optimum:
         spread: Deviation of the predictions divided by that of the scores.
         outer_error: Mean absolute error on the outer deciles.
         error: Mean absolute error on all clips.
+        large_errors: Share of the errors above `LARGE_ERROR`.
     """
 
     spread: float
     outer_error: float
     error: float
+    large_errors: float
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the number of clips and the seed."""
+    """Add the number of clips, the seed and the share of uninformative clips."""
     parser.add_argument("--clips", type=int, default=200_000, help="clips for the losses (default: 200000)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    parser.add_argument("--share", type=float, default=SHARE, help=f"share of uninformative clips (default: {SHARE})")
 
 
 def measure(options: argparse.Namespace) -> Iterator[Measurement]:
     """Yield the spread of every loss, and the gain of class-guided regression."""
-    config = SimulationConfig(options.clips, options.seed, uninformative=SHARE)
+    config = SimulationConfig(options.clips, options.seed, uninformative=options.share)
     worlds: tuple[tuple[str, Difficulty | None], ...] = (("5-point noise", None), *((d, d) for d in DIFFICULTIES))
     for world, difficulty in worlds:
         for loss, optimum in loss_optima(config, difficulty).items():
-            detail = {"outer_error": round(optimum.outer_error, 4), "error": round(optimum.error, 4)}
-            name = f"known-optima: {world}, {SHARE:.0%} uninformative, {loss}"
+            detail = {name: round(value, 4) for name, value in asdict(optimum).items() if name != "spread"}
+            name = f"known-optima: {world}, {options.share:.0%} uninformative, {loss}"
             yield Measurement(name, round(optimum.spread, 3), "", None, "spread of the scores", detail=detail)
     for difficulty in DIFFICULTIES:
         for rule in SCORE_RULES:
@@ -114,7 +119,7 @@ def loss_optima(config: SimulationConfig, difficulty: Difficulty | None = None) 
         seen = fit_ridge(latents[~uninformative], scores[~uninformative])(latents)
     optima = {name: [_optimum(seen[:, i], scores[:, i], name) for i in range(len(TARGETS))] for name in LOSSES}
     return {
-        name: Optimum(*np.mean([(o.spread, o.outer_error, o.error) for o in targets], axis=0).tolist())
+        name: Optimum(*np.mean([astuple(optimum) for optimum in targets], axis=0).tolist())
         for name, targets in optima.items()
     }
 
@@ -131,7 +136,8 @@ def _optimum(seen: Float64[np.ndarray, " n"], scores: Float64[np.ndarray, " n"],
     error = np.abs(predicted - scores)
     low, high = np.quantile(scores, OUTER)
     outer = (scores < low) | (scores > high)
-    return Optimum(float(predicted.std() / scores.std()), float(error[outer].mean()), float(error.mean()))
+    spread, outer_error = float(predicted.std() / scores.std()), float(error[outer].mean())
+    return Optimum(spread, outer_error, float(error.mean()), float((error > LARGE_ERROR).mean()))
 
 
 def rule_r2(rule: ScoreRule, difficulty: Difficulty, seed: int = 0) -> tuple[float, float]:

@@ -71,15 +71,20 @@ def _rounded(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _record(path: Path, world: str, claims: list[RegisteredClaim], run: Run, seed: int) -> dict[str, Any]:
-    settings = [RUNS_VERSION, world, seed, [as_json(asdict(claim)) for claim in claims]]
+    settings = run_settings(world, seed, claims)
     if path.is_file():
         document: dict[str, Any] = read_json(path, "a record of a run")
-        if document.get("settings") == short_fingerprint(settings):
+        if document.get("settings") == settings:
             return document
     test, scores = run(seed)
-    record = {"settings": short_fingerprint(settings), "world": world, "seed": seed, **compare(test, scores, claims)}
+    record = {"settings": settings, "world": world, "seed": seed, **compare(test, scores, claims)}
     write_json(path, record)
     return record
+
+
+def run_settings(world: str, seed: int, claims: list[RegisteredClaim]) -> str:
+    """Return the fingerprint of what a record depends on; a record of other claims is not used again."""
+    return short_fingerprint([RUNS_VERSION, world, seed, [as_json(asdict(claim)) for claim in claims]])
 
 
 def compare(test: Clips, scores: Mapping[str, Scores], claims: list[RegisteredClaim]) -> dict[str, Any]:

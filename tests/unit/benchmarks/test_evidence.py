@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,19 @@ import numpy as np
 import pytest
 
 from benchmarks.evidence import heads, records, regressors, streams
+from benchmarks.evidence.command import judge
 from benchmarks.evidence.heads import BASELINE, CR, HEADS, LOSSES, MLP
-from benchmarks.evidence.records import compare, effects_of, experiment_records
+from benchmarks.evidence.records import compare, effects_of, experiment_records, run_settings
 from benchmarks.evidence.registration import CLAIMS, RegisteredClaim, error_share
-from benchmarks.evidence.registrations import FIRST, REGISTRATIONS, SECOND, THIRD, Registration
-from benchmarks.evidence.tables import JudgedClaim, registration_tables
+from benchmarks.evidence.registrations import (
+    FIRST,
+    REGISTRATIONS,
+    SECOND,
+    THIRD,
+    Registration,
+    registration_of,
+)
+from benchmarks.evidence.tables import JudgedClaim, registration_tables, systems_table, verdict_table
 from benchmarks.evidence.training import CueNet
 from benchmarks.evidence.verdicts import Effect, SeedEffect, Verdict, combine, outcome_value, seed_effect
 from benchmarks.evidence.worlds import Clips, World, person_noise
@@ -102,6 +111,22 @@ def test_the_page_is_the_registration() -> None:
     names = [claim.name for registration in REGISTRATIONS for claim in registration.claims]
     assert len(set(names)) == len(names)
     assert re.search(r"^python -m benchmarks evidence OUT$", page.replace("    ", ""), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("experiment", FIRST.seeds)
+def test_the_published_tables_follow_from_the_stored_records(experiment: str) -> None:
+    lines = (DOCS / "evidence" / f"{experiment}.jsonl").read_text(encoding="utf-8").splitlines()
+    stored = [json.loads(line) for line in lines]
+    published = (DOCS / "results.md").read_text(encoding="utf-8").splitlines()
+    tables = verdict_table(judge(experiment, stored)) + systems_table(stored)
+    assert set(tables.splitlines()) <= set(published)
+    registration = registration_of(experiment)
+    for record in stored:  # each tested the claims as they are registered
+        claims = [claim for claim in registration.claims_of(experiment) if record["world"] in claim.worlds]
+        assert record["settings"] == run_settings(record["world"], record["seed"], claims)
+    runs = {(record["world"], record["seed"]) for record in stored}
+    worlds = {world for claim in registration.claims_of(experiment) for world in claim.worlds}
+    assert runs == {(world, seed) for world in worlds for seed in registration.seeds[experiment]}
 
 
 def test_every_claim_names_existing_worlds_and_systems(tmp_path: Path) -> None:
