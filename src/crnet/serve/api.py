@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from crnet.serve import schemas
-from crnet.serve.job_queue import JobQueue
+from crnet.serve.job_queue import RETRY_AFTER_S, JobQueue
 from crnet.serve.jobs import Job, JobRequest
 from crnet.serve.problems import MEDIA_TYPE, ServiceError, not_found
 from crnet.serve.storage import display_name
@@ -30,6 +30,7 @@ MEDIA_TYPES = {
     ".mp4": "video/mp4",
 }
 CHUNK_TYPE = "application/octet-stream"
+MAX_FOLLOWERS = 10  # of one job: each holds a connection until the job ends
 
 Errors = dict[int | str, dict[str, Any]]
 
@@ -113,6 +114,15 @@ def _add_job_routes(router: APIRouter, service: Service) -> None:
 
     job_by_id = Depends(find_job)
 
+    async def find_job_to_follow(job: Job = job_by_id) -> Job:
+        if job.followers >= MAX_FOLLOWERS:
+            raise ServiceError(
+                429, "too-many-followers", f"{MAX_FOLLOWERS} clients follow this job", retry_after_s=RETRY_AFTER_S
+            )
+        return job
+
+    job_to_follow = Depends(find_job_to_follow)
+
     @router.post("/jobs", status_code=202, tags=["jobs"], responses=errors(404, 409, 503))
     async def create_job(new: schemas.NewJob, response: Response) -> schemas.JobState:
         """Put a video in the queue."""
@@ -135,7 +145,7 @@ def _add_job_routes(router: APIRouter, service: Service) -> None:
         return job_state(job)
 
     @router.get("/jobs/{job_id}/events", tags=["jobs"], response_class=EventSourceResponse, responses=errors(404))
-    async def follow_job(job: Job = job_by_id) -> AsyncIterator[ServerSentEvent]:
+    async def follow_job(job: Job = job_to_follow) -> AsyncIterator[ServerSentEvent]:
         """Follow a job: server-sent events of the kind "job" with its state, until it has ended."""
         async for _ in job.updates():
             yield ServerSentEvent(event="job", id=str(job.version), data=job_state(job))

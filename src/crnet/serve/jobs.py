@@ -45,6 +45,7 @@ class Job:
         files: Names of the files of the result that can be read.
         created_s, finished_s: On the wall clock.
         first_scores_s: Seconds from creation to the scores.
+        followers: Number of clients that follow the job.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Job:
     created_s: float = field(default_factory=time.time)
     finished_s: float | None = None
     first_scores_s: float | None = None
+    followers: int = 0
     version: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -97,12 +99,16 @@ class Job:
     async def updates(self) -> AsyncIterator[None]:
         """Yield now and after every change until the job has ended; changes that come too fast are merged."""
         seen = -1
-        while True:
-            changed = self._changed
-            if self.version != seen:
-                seen = self.version
-                yield
-            if self.is_final and self.version == seen:
-                return
-            if self.version == seen:
-                await changed.wait()
+        self.followers += 1
+        try:
+            while True:
+                changed = self._changed
+                if self.version != seen:
+                    seen = self.version
+                    yield
+                if self.is_final and self.version == seen:
+                    return
+                if self.version == seen:
+                    await changed.wait()
+        finally:
+            self.followers -= 1

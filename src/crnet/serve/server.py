@@ -30,11 +30,12 @@ except ImportError as error:
 
 from crnet.serve.api import Service
 from crnet.serve.app import make_app
+from crnet.serve.http_protocol import TimedProtocol
 from crnet.serve.job_queue import JobQueue
 from crnet.serve.log_format import log_as_json
 from crnet.serve.uploads import Uploads
 
-MAX_CONNECTIONS = 500
+BUSY_CONNECTIONS = 400  # with more, requests get status 503
 READ_RESULT_S = 2  # in which clients can read the results of the last jobs
 SHUTDOWN_S = 3  # for open connections, after the jobs have ended
 
@@ -102,7 +103,7 @@ def serve(
         service = Service(queue, Uploads(storage, config.limits), config.video_folder)
         host = f"[{config.host}]" if ":" in config.host else config.host
         url = f"http://{host}:{listener.getsockname()[1]}"
-        log_as_json()
+        log_as_json("crnet.serve", "uvicorn", "asyncio")
         app = make_app(service, config.access, on_ready=lambda: announce(url))
         uvicorn_config = uvicorn.Config(
             app,
@@ -110,7 +111,10 @@ def serve(
             log_level="warning",
             access_log=False,
             server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
+            http=TimedProtocol,
+            ws="none",
+            proxy_headers=False,  # `make_app` adds the operator's proxies
+            limit_concurrency=BUSY_CONNECTIONS,
             timeout_graceful_shutdown=SHUTDOWN_S,
         )
         _run(_Server(uvicorn_config, queue, config.stop_timeout_s), listener)

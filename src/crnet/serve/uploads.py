@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -154,7 +156,10 @@ class Uploads:
         Raises:
             ServiceError: There is none of this id.
         """
-        self.get(upload_id).path.unlink(missing_ok=True)
+        path = self.get(upload_id).path
+        with contextlib.suppress(OSError):
+            os.truncate(path, 0)  # a request that still has the file open must not keep its space
+        path.unlink(missing_ok=True)
         del self._uploads[upload_id]
 
     def remove_expired(self) -> None:

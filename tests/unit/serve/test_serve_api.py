@@ -12,6 +12,7 @@ from fastapi.openapi.models import OpenAPI
 from serve_client import Client, StartService
 from serve_fakes import FakeWorkerClient
 
+from crnet.serve.api import MAX_FOLLOWERS
 from crnet.serve.limits import Limits
 from crnet.serve.schemas import JobState, Result
 
@@ -44,6 +45,16 @@ def test_events_follow_a_job_to_its_end(http: Client) -> None:
     states = [JobState(**json.loads(line[6:])) for line in events.text.splitlines() if line.startswith("data: ")]
     assert states[-1].state == "done"
     assert events.text.count("event: job") == len(states)
+
+
+def test_no_job_takes_every_connection(http: Client) -> None:
+    job = http.service.job_queue.get(http.submit())
+    job.followers = MAX_FOLLOWERS
+    refused = http.get(f"/v1/jobs/{job.id}/events")
+    assert (refused.status_code, refused.json()["code"]) == (429, "too-many-followers")
+    job.followers -= 1
+    assert http.get(f"/v1/jobs/{job.id}/events").status_code == 200
+    assert job.followers == MAX_FOLLOWERS - 1
 
 
 def test_scores_can_be_read_before_the_explanation_is_done(start_service: StartService) -> None:

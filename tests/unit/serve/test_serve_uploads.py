@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -99,6 +100,16 @@ def test_two_requests_cannot_write_to_one_upload_or_to_a_deleted_one(storage: St
 
     asyncio.run(both())
     assert not list(storage.uploads.iterdir())
+
+
+def test_a_deleted_upload_frees_its_space_while_a_request_has_it_open(storage: Storage) -> None:
+    held = Uploads(storage, Limits())
+    upload = held.create("talk.mp4", 10)
+    with upload.path.open("ab") as file:
+        file.write(b"123")
+        file.flush()
+        held.delete(upload.id)
+        assert os.fstat(file.fileno()).st_size == 0
 
 
 def test_a_full_disk_is_an_honest_answer(storage: Storage) -> None:
