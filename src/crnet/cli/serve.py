@@ -45,6 +45,10 @@ class Serve(Command):
         Limits.upload_minutes
     )
     rate_limit: Annotated[int, option("Most requests of a client to the API in a minute; 0: no limit.")] = 0
+    trusted_proxy: Annotated[
+        tuple[str, ...],
+        option("Addresses or networks of proxies, such as 10.0.0.0/8, that name the client.", "ADDRESS ..."),
+    ] = ()
     api_keys: Annotated[
         Path | None, DisallowNone, option("Text file with one API key per line; requests then need one.", "FILE")
     ] = None
@@ -94,6 +98,7 @@ class Serve(Command):
                 frame_ancestors=self.frame_ancestor,
                 keys=() if self.api_keys is None else read_keys(self.api_keys),
                 rate_limit=self.rate_limit,
+                trusted_proxies=self.trusted_proxy,
             ),
             video_folder=self.video_folder,
             allow_no_face=self.allow_no_face,

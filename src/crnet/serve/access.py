@@ -11,7 +11,6 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
@@ -38,6 +37,11 @@ class AccessPolicy:
         frame_ancestors: Other sites that may show the page in a frame.
         keys: SHA-256 of the API keys; empty: everyone may use the service.
         rate_limit: Most requests of a client to the API in a minute; 0: no limit.
+        trusted_proxies: Addresses or networks of proxies, such as `10.0.0.0/8`. What they say about the client and
+            about HTTPS in `X-Forwarded-For` and `X-Forwarded-Proto` is believed, and nobody else's word.
+
+    Raises:
+        ConfigError: A proxy is not an address.
     """
 
     allowed_hosts: tuple[str, ...] = ()
@@ -45,6 +49,16 @@ class AccessPolicy:
     frame_ancestors: tuple[str, ...] = ()
     keys: tuple[bytes, ...] = ()
     rate_limit: int = 0
+    trusted_proxies: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError as error:
+                raise ConfigError(
+                    f"the proxy {proxy} is no address: {error}", remedy="give an IP address or network, not a name"
+                ) from None
 
 
 def read_keys(path: Path) -> tuple[bytes, ...]:
@@ -99,7 +113,7 @@ class Access:
         origin = headers.get("origin")
         if origin is None or origin in self.policy.allowed_origins:
             return
-        if urlsplit(origin).netloc != headers.get("host", ""):
+        if origin.partition("://")[2] != headers.get("host", ""):
             raise ServiceError(403, "origin-not-allowed", "pages of other sites may not send requests here")
 
     def check_key(self, headers: Headers) -> None:
@@ -137,7 +151,7 @@ class Access:
         Raises:
             ServiceError: The client has sent too many.
         """
-        wait_s = self._rates.wait_s(client)
+        wait_s = self._rates.wait_s(_network(client))
         if wait_s > 0:
             raise ServiceError(
                 429,
@@ -181,6 +195,17 @@ class _Rates:
         return 0 if allowed else int((1 - left) * WINDOW_S / self.limit) + 1
 
 
+def _network(client: str) -> str:
+    """Return whose requests count together: an IPv4 address, or the 2^64 IPv6 addresses that one client may have."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return client
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:  # an IPv4 client may look like IPv6
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return client
+
+
 def _host_name(host: str) -> str:
     """Return the name in a Host header, without its port."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
@@ -201,7 +226,7 @@ def _is_address(name: str) -> bool:
         ipaddress.ip_address(name)
     except ValueError:
         return False
-    return True
+    return "%" not in name  # behind it, IPv6 allows any text
 
 
 def _hash(key: str) -> bytes:

@@ -15,6 +15,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import compile_path
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import crnet
 from crnet.serve import schemas
@@ -27,6 +28,7 @@ from crnet.serve.problems import ServiceError, problem_response
 
 CLEANUP_INTERVAL_S = 15.0
 MAX_CALL_BYTES = 3 << 20  # of every request that is not a chunk of an upload; the longest transcript fits
+MAX_DETAIL_CHARACTERS = 1000  # an error repeats what the client sent
 DESCRIPTION = (
     "Scores the first impression that a person in a video makes. Requests are queued. Do not use the scores to make "
     "decisions about people."
@@ -75,6 +77,8 @@ def make_app(service: Service, policy: AccessPolicy, on_ready: Callable[[], None
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Upload-Offset"],
         )
+    if policy.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(policy.trusted_proxies))
     return app
 
 
@@ -110,7 +114,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid_request(_: Request, error: RequestValidationError) -> Response:
         reasons = [f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors()]
-        return problem_response(422, "invalid-request", "; ".join(reasons))
+        return problem_response(422, "invalid-request", "; ".join(reasons)[:MAX_DETAIL_CHARACTERS])
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:

@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 KEY_PREFIXES = ("/v1/", "/fragments/", "/metrics")
 """Routes that need a key, if the service has keys. The page itself then asks for one."""
+RATE_PREFIXES = ("/v1/", "/fragments/", "/session")
+"""Routes whose requests count for the rate, also those without a good key."""
 
 
 class SecurityMiddleware:
@@ -51,10 +53,10 @@ class SecurityMiddleware:
         self._access.check_host(headers)
         if scope["method"] not in SAFE_METHODS:
             self._access.check_origin(headers)
+        if path.startswith(RATE_PREFIXES):
+            self._access.check_rate((scope.get("client") or ("",))[0])
         if path.startswith(KEY_PREFIXES) and scope["method"] != "OPTIONS":
             self._access.check_key(headers)
-        if path.startswith("/v1/"):
-            self._access.check_rate((scope.get("client") or ("",))[0])
 
     def _with_headers(self, send: Send) -> Send:
         async def send_with_headers(message: Message) -> None:
@@ -79,6 +81,7 @@ def security_headers(policy: AccessPolicy) -> dict[str, str]:
             f"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors {ancestors}"
         ),
         "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
         "Permissions-Policy": "camera=(self), microphone=(self), geolocation=()",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crnet.serve.jobs import State
 from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS
@@ -21,6 +21,14 @@ def _only(given: str, other: str) -> dict[str, Any]:
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_many_fields(cls, document: Any) -> Any:
+        """Refuse a document of thousands of unknown fields with one error instead of one for each."""
+        if isinstance(document, dict) and len(document) > 2 * len(cls.model_fields):
+            raise ValueError("too many fields")
+        return document
 
 
 class NewUpload(_Request):
@@ -82,7 +90,7 @@ class JobState(BaseModel):
     videos_ahead: int = Field(description="Videos that are scored before this one.")
     progress: Progress
     has_scores: bool = Field(description="The scores can be read; an explanation may follow.")
-    error: str | None = Field(description="Why the job failed.")
+    error: str | None = Field(description="Why the job failed, or why the server cancelled it.")
     files: list[ResultFile] = Field(description="Files that can be read now.")
     seconds_to_scores: float | None
     seconds: float | None = Field(description="From the creation of the job to its end.")

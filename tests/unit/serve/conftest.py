@@ -39,14 +39,16 @@ def start_service(storage: Storage) -> Iterator[StartService]:
         policy: AccessPolicy | None = None,
         worker: FakeWorkerClient | None = None,
         video_folder: Path | None = None,
+        client: tuple[str, int] = ("testclient", 50_000),
     ) -> Client:
         limits, worker = limits or Limits(max_upload_mb=1), worker or FakeWorkerClient()
         queue = JobQueue([worker], storage, limits)  # type: ignore[list-item]
         service = Service(queue, Uploads(storage, limits), video_folder)
-        client = Client(make_app(service, policy or AccessPolicy()), HOST, raise_server_exceptions=False)
-        client.service, client.worker = service, worker
-        clients.append(client.__enter__())  # type: ignore[arg-type]
-        return client
+        app = make_app(service, policy or AccessPolicy())
+        http = Client(app, HOST, raise_server_exceptions=False, client=client)
+        http.service, http.worker = service, worker
+        clients.append(http.__enter__())  # type: ignore[arg-type]
+        return http
 
     yield start
     for client in clients:

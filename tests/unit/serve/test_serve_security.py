@@ -13,8 +13,9 @@ import pytest
 from serve_client import HOST, Client, StartService
 
 from crnet.errors import ConfigError
-from crnet.serve.access import AccessPolicy, read_keys
+from crnet.serve.access import Access, AccessPolicy, read_keys
 from crnet.serve.log_format import JsonFormatter
+from crnet.serve.problems import ServiceError
 
 KEY = "0123456789abcdef"
 ROUTES = (
@@ -74,6 +75,8 @@ def test_the_page_has_no_inline_script_or_style(http: Client, path: str) -> None
         ("192.168.1.7:80", (), 200),
         ("evil.example", (), 421),  # a name that somebody made to resolve to this machine
         ("127.0.0.1.evil.example", (), 421),
+        ("[::1%evil.example]", (), 421),
+        ("[", (), 421),
         ("", (), 421),
         ("crnet.example.org", ("crnet.example.org",), 200),
         ("evil.example", ("crnet.example.org",), 421),
@@ -90,7 +93,16 @@ def test_a_request_for_another_host_is_refused(
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://127.0.0.1.evil.example"]
+    "origin",
+    [
+        "https://evil.example",
+        "null",
+        "",
+        "http://127.0.0.1:1",
+        "http://127.0.0.1.evil.example",
+        "http://[",
+        "127.0.0.1",
+    ],
 )
 def test_pages_of_other_sites_cannot_send_requests(http: Client, origin: str) -> None:
     job_id = http.submit()
@@ -162,6 +174,51 @@ def test_a_client_that_sends_too_much_must_wait(start_service: StartService, mon
     assert [http.get("/v1/jobs/0").status_code for _ in range(2)] == [404, 429]
 
 
+def test_requests_without_a_good_key_count_too(start_service: StartService, keys: tuple[bytes, ...]) -> None:
+    http = start_service(policy=new_policy(keys=keys, rate_limit=2))
+    assert [http.get("/v1/jobs/0").status_code for _ in range(3)] == [401, 401, 429]
+    assert http.post("/session", json={"key": "guess"}).status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("proxies", "statuses"),
+    [
+        ((), [404, 429, 429]),  # anyone can write this header
+        (("10.0.0.0/8",), [404, 404, 429]),
+        (("192.168.0.0/16",), [404, 429, 429]),
+    ],
+)
+def test_only_the_operators_proxies_name_the_client(
+    start_service: StartService, proxies: tuple[str, ...], statuses: list[int]
+) -> None:
+    http = start_service(policy=new_policy(rate_limit=1, trusted_proxies=proxies), client=("10.1.2.3", 50_000))
+    seen = [
+        http.get("/v1/jobs/0", headers={"X-Forwarded-For": client}).status_code
+        for client in ("1.1.1.1", "2.2.2.2", "9.9.9.9, 2.2.2.2")  # the client wrote the first, the proxy the last
+    ]
+    assert seen == statuses
+
+
+def test_addresses_that_one_client_may_have_count_together() -> None:
+    access = Access(new_policy(rate_limit=1))
+    for client in ("2001:db8:1:2::1", "2001:db8:1:3::1", "10.0.0.1", "10.0.0.2", "::ffff:10.0.0.3", "::ffff:10.0.0.4"):
+        access.check_rate(client)
+    for client in ("2001:db8:1:2:ffff::9", "10.0.0.1", "::ffff:10.0.0.3"):
+        with pytest.raises(ServiceError, match="requests in a minute"):
+            access.check_rate(client)
+
+
+def test_a_proxy_that_is_no_address_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"proxy\.example is no address"):
+        new_policy(trusted_proxies=("proxy.example",))
+
+
+def test_thousands_of_unknown_fields_get_one_short_error(http: Client) -> None:
+    for document in ({f"field{number}": 1 for number in range(5_000)}, {"x" * 100_000: 1}):
+        refused = http.post("/v1/jobs", json=document)
+        assert (refused.status_code, len(refused.content) < 2000) == (422, True)
+
+
 def malformed_requests(count: int) -> list[tuple[str, str, dict[str, Any]]]:
     """Return requests that make no sense, always the same ones."""
     draw = random.Random(7)
@@ -197,10 +254,18 @@ def malformed_requests(count: int) -> list[tuple[str, str, dict[str, Any]]]:
     ]
     kinds = ["application/json", "multipart/form-data; boundary=x", "application/octet-stream", "x", ""]
     offsets = ["-1", "x", "1" * 400, "0", "1e3"]
+    strange: list[tuple[str, str | bytes]] = [
+        ("Origin", "http://["),
+        ("Host", "["),
+        ("Cookie", 'crnet_session="\\'),
+        ("Authorization", "Bearer"),
+    ]
+    strange += [("Range", "bytes=9-1,x"), ("Accept", b"\xff"), ("X-Forwarded-For", "[:"), ("Content-Length", "x")]
     requests = []
     for _ in range(count):
         path = draw.choice(paths).replace("{}", draw.choice(names))
-        headers = {"Content-Type": draw.choice(kinds), "Upload-Offset": draw.choice(offsets)}
+        headers: dict[str, str | bytes] = {"Content-Type": draw.choice(kinds), "Upload-Offset": draw.choice(offsets)}
+        headers |= dict([draw.choice(strange)])
         more: dict[str, Any] = {"headers": headers, "content": draw.choice(bodies)}
         requests.append((draw.choice(["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "BREW"]), path, more))
     return requests
@@ -257,12 +322,17 @@ def test_an_unexpected_error_is_answered_without_its_text(http: Client, monkeypa
 
 
 def test_the_log_is_one_json_document_per_line() -> None:
+    secret = "an" + "na"  # a traceback contains the lines of the source
     try:
-        raise ZeroDivisionError("at\nline 2")
+        try:
+            raise KeyError(secret)
+        except KeyError as cause:
+            raise ZeroDivisionError(f"at\n{secret}") from cause
     except ZeroDivisionError:
         record = logging.getLogger("crnet.serve").makeRecord("", logging.ERROR, "", 0, "bug\n", (), sys.exc_info())
     line = JsonFormatter().format(record)
     assert "\n" not in line
     document = json.loads(line)
     assert (document["event"], document["level"]) == ("bug", "error")
-    assert "Traceback" in document["traceback"]
+    assert document["traceback"].count("Traceback") == 2 and document["traceback"].endswith("ZeroDivisionError")
+    assert "KeyError" in document["traceback"] and "anna" not in line  # messages may repeat a visitor's words
