@@ -22,6 +22,7 @@ from crnet.utils.executors import available_cores
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 10
+STOPPED = "the server was stopped before this job was done (send the video again)"
 
 
 class JobQueue:
@@ -111,7 +112,7 @@ class JobQueue:
             await asyncio.wait([task])
         elif job in self._waiting:
             self._waiting.remove(job)
-            self._end(job, "cancelled")
+            self._end(job, "cancelled", self._stop_reason())
             self._start_next()
 
     async def delete(self, job: Job) -> None:
@@ -159,7 +160,7 @@ class JobQueue:
         except ScoringError as error:
             self._end(job, "failed", str(error))
         except asyncio.CancelledError:
-            self._end(job, "cancelled")
+            self._end(job, "cancelled", self._stop_reason())
         except Exception:
             logger.exception("unexpected error in a job")
             self._end(job, "failed", BUG)
@@ -167,6 +168,10 @@ class JobQueue:
             del self._running[job]
             self._idle_workers.append(worker)
             self._start_next()
+
+    def _stop_reason(self) -> str | None:
+        """Return why jobs are cancelled now; None: their clients ask for it."""
+        return STOPPED if self._stopping else None
 
     def _apply(self, job: Job, message: Mapping[str, Any]) -> None:
         if message == SCORES_READY:

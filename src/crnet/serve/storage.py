@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -100,28 +102,31 @@ def new_token() -> str:
 
 
 def display_name(name: str) -> str:
-    """Return a visitor's file name for display: one short line of printable characters, without folders."""
+    """Return a visitor's file name for display: a short line of printable characters, no folders, no semicolons."""
     last = re.split(r"[/\\]", name)[-1]
     printable = "".join(character for character in last if character.isprintable()).strip()
-    return printable[:MAX_NAME_LENGTH] or "video"
+    # A spreadsheet that separates cells by semicolons would find a cell in the middle of a name in a CSV file.
+    return printable.replace(";", ",")[:MAX_NAME_LENGTH] or "video"
 
 
 def _remove_leftovers() -> None:
     """Remove the folders of services that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         try:
-            if not _is_in_use(folder):
+            if _is_ours(folder) and not _is_in_use(folder):
                 shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # another user's folder, or one that another service has just removed
+        except OSError:  # another service has just removed it
             continue
 
 
-def _is_in_use(folder: Path) -> bool:
-    """Return whether the service of a folder runs.
+def _is_ours(folder: Path) -> bool:
+    """Return whether a folder belongs to this user; in another user's, opening the lock might block."""
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
 
-    Raises:
-        OSError: The folder is not ours.
-    """
+
+def _is_in_use(folder: Path) -> bool:
+    """Return whether the service of a folder runs."""
     try:
         lock = (folder / LOCK_FILE).open("rb")
     except FileNotFoundError:

@@ -27,6 +27,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from crnet.errors import CrnetError, MediaError, NotScoredError
 from crnet.serve.limits import Limits
+from crnet.serve.log_format import log_as_json
 from crnet.utils.files import read_json, write_json, write_text
 from crnet.utils.job_limits import BYTES_PER_MB
 from crnet.utils.process_pool import end_at_hangup
@@ -105,7 +106,8 @@ class ScoringJob:
 
 def main() -> None:
     """Load the system, report that it is ready, and run jobs until the other end closes the socket."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    log_as_json("")
+    logging.captureWarnings(True)
     jobs, server = socket.socket(fileno=0), int(sys.argv[2])
     end_at_hangup(server)
     # A fork cannot use a GPU that its parent has opened, and a GPU's address space exceeds any memory limit.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_FORMULA = re.compile(r"[=+\-@\t\r\n]")
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # the last four are full-width forms of the first
 _PLAIN_NAME = re.compile(r"-[\w./-]*")  # ids of YouTube begin with a dash: no operator or call can follow
 _MARK = "'"  # spreadsheets then show the rest as text
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from serve_fakes import FakeWorkerClient
 
-from crnet.serve.job_queue import JobQueue
+from crnet.serve.job_queue import STOPPED, JobQueue
 from crnet.serve.jobs import Job, JobRequest
 from crnet.serve.limits import Limits
 from crnet.serve.problems import ServiceError
@@ -121,6 +121,7 @@ def test_a_stop_waits_for_running_jobs_and_refuses_new_ones(storage: Storage) ->
             submit("c")
         await stop
         assert (running.state, waiting.state) == ("done", "cancelled")
+        assert (running.error, waiting.error) == (None, STOPPED)
 
     run(storage, scenario, FakeWorkerClient(seconds=0.02))
 
@@ -131,7 +132,7 @@ def test_a_stop_cancels_what_takes_too_long(storage: Storage) -> None:
     async def scenario(queue: JobQueue, submit: Submit) -> None:
         job = submit()
         await queue.stop(0.01)
-        assert (job.state, job.has_scores) == ("cancelled", True)
+        assert (job.state, job.has_scores, job.error) == ("cancelled", True, STOPPED)
 
     run(storage, scenario, worker)
     assert worker.cancelled == 1

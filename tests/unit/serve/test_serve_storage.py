@@ -103,12 +103,22 @@ def test_videos_of_a_killed_service_are_removed_by_the_next_one_and_those_of_a_r
     assert (starting.exists(), old.exists(), foreign.exists()) == (True, False, True)
 
 
+def test_folders_of_other_users_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trap = tmp_path / f"{PREFIX}trap"
+    trap.mkdir()
+    os.mkfifo(trap / "lock")  # whoever opens it waits for ever
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("os.getuid", lambda: trap.stat().st_uid + 1)
+    Storage().close()
+    assert trap.exists()
+
+
 @given(st.text())
 def test_a_display_name_is_one_short_line_without_folders(name: str) -> None:
     shown = display_name(name)
     assert 0 < len(shown) <= MAX_NAME_LENGTH
     assert shown.isprintable()
-    assert not {"/", "\\"} & set(shown)
+    assert not {"/", "\\", ";"} & set(shown)
 
 
 @given(st.text())

@@ -4,6 +4,7 @@ const MAX_RETRIES = 5;
 const RETRY_MS = 500;
 
 class NetworkError extends Error {}
+class BusyError extends Error {} // the server asks to wait; waitMs says how long
 
 async function call(method, path, { body, headers = {}, signal } = {}) {
   const isFile = body instanceof Blob;
@@ -18,17 +19,20 @@ async function call(method, path, { body, headers = {}, signal } = {}) {
     throw new NetworkError("The server cannot be reached. Check your connection and try again.");
   }
   if (response.status === 401) location.reload(); // the session has ended: the page asks for the key
-  if (!response.ok) throw new Error(await reason(response));
+  if (!response.ok) throw await refusal(response);
   return response;
 }
 
-async function reason(response) {
+async function refusal(response) {
+  let text = `The server answered with status ${response.status}.`;
   try {
     const { detail } = await response.json();
-    return detail[0].toUpperCase() + detail.slice(1) + ".";
+    text = detail[0].toUpperCase() + detail.slice(1) + ".";
   } catch {
-    return `The server answered with status ${response.status}.`;
+    // a proxy answered, not the server
   }
+  if (response.status !== 429) return new Error(text);
+  return Object.assign(new BusyError(text), { waitMs: 1000 * (Number(response.headers.get("Retry-After")) || 1) });
 }
 
 const callJson = async (...request) => (await call(...request)).json();
@@ -45,8 +49,9 @@ async function upload(file, signal, onStart, onProgress) {
       ({ offset } = await callJson("PATCH", `/v1/uploads/${id}`, { body, headers, signal }));
       retries = 0;
     } catch (error) {
-      if (!(error instanceof NetworkError) || ++retries > MAX_RETRIES) throw error;
-      await sleep(RETRY_MS * 2 ** retries);
+      const canRetry = error instanceof NetworkError || error instanceof BusyError;
+      if (!canRetry || ++retries > MAX_RETRIES) throw error;
+      await sleep(error.waitMs ?? RETRY_MS * 2 ** retries);
       ({ offset } = await callJson("GET", `/v1/uploads/${id}`, { signal }).catch(() => ({ offset })));
     }
   }
@@ -173,14 +178,36 @@ class Panel {
     this.setPhase("upload", 1);
     rememberJob(this.key, job.id);
     this.show(job);
-    this.events = new EventSource(`/v1/jobs/${job.id}/events`);
-    this.events.addEventListener("job", (event) => this.show(JSON.parse(event.data)));
-    this.events.addEventListener("error", () => {
-      if (this.events?.readyState === EventSource.CLOSED) {
-        this.leave();
-        this.fail("The server no longer has this job.");
-      }
+    this.listen(job.id);
+  }
+
+  listen(id) {
+    const events = (this.events = new EventSource(`/v1/jobs/${id}/events`));
+    events.addEventListener("job", (event) => this.show(JSON.parse(event.data)));
+    events.addEventListener("error", () => {
+      if (events !== this.events) return;
+      this.say("The connection is lost. Trying again.");
+      if (events.readyState === EventSource.CLOSED) this.listenAgain(id); // the server refused
     });
+  }
+
+  // The server refuses events of a job that it no longer has, and when too many clients ask.
+  async listenAgain(id) {
+    try {
+      const job = await callJson("GET", `/v1/jobs/${id}`);
+      if (id !== this.jobId) return;
+      this.show(job);
+      if (this.events) setTimeout(() => id === this.jobId && this.events && this.listen(id), 10 * RETRY_MS);
+    } catch (error) {
+      if (id !== this.jobId) return;
+      if (error instanceof NetworkError || error instanceof BusyError) {
+        setTimeout(() => id === this.jobId && this.listenAgain(id), error.waitMs ?? 10 * RETRY_MS);
+        return;
+      }
+      this.events = null;
+      this.leave();
+      this.fail(error.message);
+    }
   }
 
   show(job) {
@@ -192,7 +219,7 @@ class Panel {
     this.setPhase("explanation", job.progress.explanation, explaining ? job.progress.task : "");
     if (job.has_scores) this.showScores(job.id);
     if (job.state === "done" && job.explain) this.showPart("explanation", job.id);
-    if (job.state === "failed") this.fail(`Not ${job.has_scores ? "explained" : "scored"}: ${job.error}.`);
+    if (job.error) this.fail(`Not ${job.has_scores ? "explained" : "scored"}: ${job.error}.`);
     else this.say(stateText(job));
     if (!isFinal) return;
     this.events?.close();
