@@ -13,6 +13,7 @@ from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 
 from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from crnet.errors import ConfigError
 from crnet.serve.problems import ServiceError
@@ -146,12 +147,12 @@ class Access:
         return self._sign(secrets.token_hex(16))
 
     def check_rate(self, client: str) -> None:
-        """Count a request of a client.
+        """Count a request of a client, as `client_of` names it.
 
         Raises:
             ServiceError: The client has sent too many.
         """
-        wait_s = self._rates.wait_s(_network(client))
+        wait_s = self._rates.wait_s(client)
         if wait_s > 0:
             raise ServiceError(
                 429,
@@ -195,8 +196,9 @@ class _Rates:
         return 0 if allowed else int((1 - left) * WINDOW_S / self.limit) + 1
 
 
-def _network(client: str) -> str:
+def client_of(scope: Scope) -> str:
     """Return whose requests count together: an IPv4 address, or the 2^64 IPv6 addresses that one client may have."""
+    client = str((scope.get("client") or ("",))[0])
     try:
         address = ipaddress.ip_address(client)
     except ValueError:

@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from crnet.serve import schemas
+from crnet.serve.access import client_of
 from crnet.serve.job_queue import RETRY_AFTER_S, JobQueue
 from crnet.serve.jobs import Job, JobRequest
 from crnet.serve.problems import MEDIA_TYPE, ServiceError, not_found
@@ -71,9 +72,9 @@ def make_router(service: Service) -> APIRouter:
 
 def _add_upload_routes(router: APIRouter, uploads: Uploads, max_chunk_bytes: int) -> None:
     @router.post("/uploads", status_code=201, tags=["uploads"], responses=errors(413, 503))
-    async def create_upload(new: schemas.NewUpload, response: Response) -> schemas.UploadState:
+    async def create_upload(new: schemas.NewUpload, request: Request, response: Response) -> schemas.UploadState:
         """Reserve space for a video."""
-        upload = uploads.create(new.name, new.size)
+        upload = uploads.create(new.name, new.size, client_of(request.scope))
         response.headers["Location"] = f"/v1/uploads/{upload.id}"
         return _upload_state(upload)
 
@@ -84,7 +85,7 @@ def _add_upload_routes(router: APIRouter, uploads: Uploads, max_chunk_bytes: int
         max_body_size=max_chunk_bytes,
         openapi_extra={
             "requestBody": {
-                "required": True,
+                "required": False,  # an empty chunk is one too
                 "content": {CHUNK_TYPE: {"schema": {"type": "string", "format": "binary"}}},
             }
         },

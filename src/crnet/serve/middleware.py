@@ -9,7 +9,7 @@ from collections.abc import Callable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from crnet.serve.access import Access, AccessPolicy
+from crnet.serve.access import Access, AccessPolicy, client_of
 from crnet.serve.metrics import Metrics
 from crnet.serve.problems import ServiceError
 
@@ -54,7 +54,7 @@ class SecurityMiddleware:
         if scope["method"] not in SAFE_METHODS:
             self._access.check_origin(headers)
         if path.startswith(RATE_PREFIXES):
-            self._access.check_rate((scope.get("client") or ("",))[0])
+            self._access.check_rate(client_of(scope))
         if path.startswith(KEY_PREFIXES) and scope["method"] != "OPTIONS":
             self._access.check_key(headers)
 

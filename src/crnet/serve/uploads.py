@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from crnet.utils.job_limits import BYTES_PER_MB
 
 CHUNK_TIMEOUT_S = 60.0  # for one request; a slow client sends smaller chunks
 MAX_PENDING_UPLOADS = 10  # total size of uploads without a job, in units of the largest upload
+MAX_PENDING_OF_CLIENT = 5  # the same for one client, so that it leaves space for others
 SMALLEST_SHARE_BYTES = BYTES_PER_MB  # of the quota, so that many empty uploads exhaust it too
 RETRY_AFTER_S = 30
 
@@ -30,6 +31,7 @@ class Upload:
         name: Name that the visitor gave the video, for display.
         size_bytes: Size of the whole file.
         path: The file.
+        client: Who sends it (`crnet.serve.access.client_of`).
         received_bytes: How much has arrived.
         created_s: When it was created, on the monotonic clock.
         is_receiving: A request is writing to it.
@@ -39,6 +41,7 @@ class Upload:
     name: str
     size_bytes: int
     path: Path
+    client: str = ""
     received_bytes: int = 0
     created_s: float = field(default_factory=time.monotonic)
     is_receiving: bool = False
@@ -63,13 +66,13 @@ class Uploads:
     @property
     def reserved_bytes(self) -> int:
         """Space that the uploads may take, whether or not their bytes have arrived."""
-        return sum(max(upload.size_bytes, SMALLEST_SHARE_BYTES) for upload in self._uploads.values())
+        return _reserved_bytes(self._uploads.values())
 
-    def create(self, name: str, size_bytes: int) -> Upload:
+    def create(self, name: str, size_bytes: int, client: str = "") -> Upload:
         """Reserve the space of an upload.
 
         Raises:
-            ServiceError: It is too large, or the quota is exhausted.
+            ServiceError: It is too large, or the quota of all clients or of this one is exhausted.
         """
         if size_bytes > self._limits.max_upload_bytes:
             raise ServiceError(
@@ -78,17 +81,29 @@ class Uploads:
                 f"the file is larger than {self._limits.max_upload_mb} MB",
                 remedy="send a smaller file",
             )
-        quota_bytes = MAX_PENDING_UPLOADS * self._limits.max_upload_bytes
-        if self.reserved_bytes + max(size_bytes, SMALLEST_SHARE_BYTES) > quota_bytes:
-            raise _no_space()
         token = new_token()
-        upload = Upload(token, display_name(name), size_bytes, self._storage.uploads / token)
+        upload = Upload(token, display_name(name), size_bytes, self._storage.uploads / token, client)
+        self._check_quota(upload)
         try:
             upload.path.touch()
         except OSError:
             raise _no_space() from None
         self._uploads[token] = upload
         return upload
+
+    def _check_quota(self, new: Upload) -> None:
+        uploads = [*self._uploads.values(), new]
+        if _reserved_bytes(uploads) > MAX_PENDING_UPLOADS * self._limits.max_upload_bytes:
+            raise _no_space()
+        of_client = [upload for upload in uploads if upload.client == new.client]
+        if _reserved_bytes(of_client) > MAX_PENDING_OF_CLIENT * self._limits.max_upload_bytes:
+            raise ServiceError(
+                429,
+                "too-many-uploads",
+                "too many of your uploads are unfinished",
+                remedy="finish or delete them",
+                retry_after_s=RETRY_AFTER_S,
+            )
 
     def get(self, upload_id: str) -> Upload:
         """Return an upload.
@@ -167,6 +182,10 @@ class Uploads:
         oldest_s = time.monotonic() - 60 * self._limits.upload_minutes
         for upload in [upload for upload in self._uploads.values() if upload.created_s < oldest_s]:
             self.delete(upload.id)
+
+
+def _reserved_bytes(uploads: Iterable[Upload]) -> int:
+    return sum(max(upload.size_bytes, SMALLEST_SHARE_BYTES) for upload in uploads)
 
 
 def _no_space() -> ServiceError:

@@ -13,7 +13,7 @@ import pytest
 from serve_client import HOST, Client, StartService
 
 from crnet.errors import ConfigError
-from crnet.serve.access import Access, AccessPolicy, read_keys
+from crnet.serve.access import Access, AccessPolicy, client_of, read_keys
 from crnet.serve.log_format import JsonFormatter
 from crnet.serve.problems import ServiceError
 
@@ -202,10 +202,10 @@ def test_only_the_operators_proxies_name_the_client(
 def test_addresses_that_one_client_may_have_count_together() -> None:
     access = Access(new_policy(rate_limit=1))
     for client in ("2001:db8:1:2::1", "2001:db8:1:3::1", "10.0.0.1", "10.0.0.2", "::ffff:10.0.0.3", "::ffff:10.0.0.4"):
-        access.check_rate(client)
+        access.check_rate(client_of({"client": (client, 1)}))
     for client in ("2001:db8:1:2:ffff::9", "10.0.0.1", "::ffff:10.0.0.3"):
         with pytest.raises(ServiceError, match="requests in a minute"):
-            access.check_rate(client)
+            access.check_rate(client_of({"client": (client, 1)}))
 
 
 def test_a_proxy_that_is_no_address_is_refused() -> None:

@@ -52,11 +52,26 @@ def test_more_bytes_than_announced_are_refused(http: Client) -> None:
 
 
 def test_unfinished_uploads_count_against_the_quota_before_their_bytes_arrive(http: Client) -> None:
-    ids = [new_upload(http, 1) for _ in range(uploads.MAX_PENDING_UPLOADS)]  # each takes the share of 1 MB
+    for client in "ab":  # each upload takes the share of 1 MB
+        for _ in range(uploads.MAX_PENDING_OF_CLIENT):
+            upload = http.service.uploads.create("a.mp4", 1, client)
     refused = http.post("/v1/uploads", json={"name": "a.mp4", "size": 1})
     assert (refused.status_code, refused.json()["code"]) == (503, "no-space")
     assert int(refused.headers["retry-after"]) > 0
-    assert http.delete(f"/v1/uploads/{ids[0]}").status_code == 204
+    assert http.delete(f"/v1/uploads/{upload.id}").status_code == 204
+    assert http.post("/v1/uploads", json={"name": "a.mp4", "size": 1}).status_code == 201
+
+
+def test_one_client_leaves_space_for_others(http: Client) -> None:
+    ids = [new_upload(http, 1) for _ in range(uploads.MAX_PENDING_OF_CLIENT)]
+    refused = http.post("/v1/uploads", json={"name": "a.mp4", "size": 1})
+    assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (
+        429,
+        "too-many-uploads",
+        "30",
+    )
+    assert http.service.uploads.create("a.mp4", 1, "another client").received_bytes == 0
+    http.delete(f"/v1/uploads/{ids[0]}")
     assert http.post("/v1/uploads", json={"name": "a.mp4", "size": 1}).status_code == 201
 
 
