@@ -218,6 +218,7 @@ def test_errors_are_sentences_and_a_new_video_clears_them(
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     visit.send(tmp_path / "broken.mp4")
     expect(alert).to_contain_text("Not scored: not a video")
+    expect(panel.locator("[data-hint]")).to_have_text("broken.mp4 (this browser cannot show it)")
     visit.screenshot("desktop-light-error")
     assert_accessible(visit.page)
     visit.send(demo.video)
@@ -241,6 +242,7 @@ def test_a_video_is_recorded_and_scored(browser: Browser, served: Served) -> Non
     panel.get_by_role("button", name="Record").click()
     stop = panel.get_by_role("button", name="Stop recording")
     stop.wait_for()
+    expect(panel.get_by_role("button", name="Score this video")).to_be_disabled()
     visit.page.wait_for_timeout(3000)
     visit.screenshot("desktop-light-recording")
     stop.click()
@@ -270,6 +272,7 @@ def test_two_videos_stand_side_by_side_at_every_width_light_and_dark(
     visit.send(other, "second")
     table = page.locator("[data-comparison] table")
     expect(table.locator("tbody tr")).to_have_count(5)  # the traits; nobody is ranked by the interview score
+    expect(table.locator("tbody tr").first).to_be_in_viewport()
     expect(page.locator("table.scores")).to_have_count(2)
     visit.screenshot(f"{name}-compare")
     assert fits(page)
@@ -299,8 +302,8 @@ def test_results_are_within_the_first_screen_of_a_phone(browser: Browser, served
     visit = Visit(browser, served, size=PHONE)
     visit.send(demo.video)
     expect(visit.panel().get_by_role("status")).to_contain_text("Done in")
-    scores = visit.panel().locator("table.scores tbody tr").first
-    expect(scores).to_be_in_viewport()
+    for row in visit.panel().locator("table.scores tbody tr").all():
+        expect(row.locator(".score")).to_be_in_viewport()
     visit.screenshot("phone-light-result")
     assert fits(visit.page)
     if SCREENSHOTS is not None:

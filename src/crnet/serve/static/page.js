@@ -65,6 +65,7 @@ class Panel {
     this.key = root.dataset.panel;
     this.form = this.find("form");
     this.preview = this.find(".preview");
+    this.preview.addEventListener("error", () => this.hidePreview());
     this.find("[type=file]").addEventListener("change", (event) => this.choose(event.target.files[0]));
     this.find("[data-record]").addEventListener("click", () => this.record());
     this.find("[data-cancel]").addEventListener("click", () => this.cancel());
@@ -94,7 +95,7 @@ class Panel {
 
   // A new video replaces the old one and clears its result.
   choose(file) {
-    if (!file) return;
+    if (!file || this.recorder) return;
     this.leave();
     this.clear();
     if (file.size > Number(this.root.dataset.maxBytes)) {
@@ -106,11 +107,21 @@ class Panel {
     this.preview.srcObject = null;
     this.preview.src = URL.createObjectURL(file);
     this.preview.hidden = false;
-    this.find("[data-hint]").textContent = file.name;
+    this.hint(file.name);
+  }
+
+  // Browsers cannot play every video that the server can read.
+  hidePreview() {
+    if (!this.preview.hasAttribute("src") || !this.file) return;
+    this.preview.hidden = true;
+    this.hint(`${this.file.name} (this browser cannot show it)`);
+  }
+
+  hint(text) {
+    this.find("[data-hint]").textContent = text;
   }
 
   async record() {
-    const button = this.find("[data-record]");
     if (this.recorder) {
       this.recorder.stop();
       return;
@@ -131,7 +142,7 @@ class Panel {
       clearTimeout(timer);
       stream.getTracks().forEach((track) => track.stop());
       this.recorder = null;
-      button.textContent = "Record";
+      this.setRecording(false);
       this.choose(new File(chunks, "recording.webm", { type: chunks[0]?.type }));
     });
     this.recorder.start(1000);
@@ -139,12 +150,19 @@ class Panel {
     this.preview.srcObject = stream;
     this.preview.hidden = false;
     this.preview.play();
-    button.textContent = "Stop recording";
+    this.setRecording(true);
     this.say("Recording. Look at the camera and talk.");
   }
 
+  setRecording(isRecording) {
+    this.find("[data-record]").textContent = isRecording ? "Stop recording" : "Record";
+    this.find("[type=submit]").disabled = isRecording;
+    this.find("[type=file]").disabled = isRecording;
+    this.find("[type=file]").parentElement.hidden = isRecording;
+    this.hint("");
+  }
+
   async run() {
-    if (this.recorder) return;
     if (!this.file) {
       this.fail("No video yet. Choose or record one.");
       return;
@@ -232,7 +250,7 @@ class Panel {
   async showScores(id) {
     if (this.shown.has("scores")) return;
     await this.showPart("scores", id);
-    if (this.isNew) this.find(".outcome").scrollIntoView({ block: "start" });
+    if (this.isNew && !comparison) this.find(".outcome").scrollIntoView({ block: "start" });
     this.root.dispatchEvent(new Event("scores", { bubbles: true }));
   }
 
@@ -344,17 +362,19 @@ function rememberJob(key, id) {
   history.replaceState(null, "", String(jobs) ? `#${jobs}` : location.pathname);
 }
 
+const comparison = document.querySelector("[data-comparison]");
 const panels = [...document.querySelectorAll("[data-panel]")].map((root) => new Panel(root));
 
 // Two videos: once both have scores, show them side by side.
-const comparison = document.querySelector("[data-comparison]");
 document.addEventListener("scores", async () => {
   if (!comparison) return;
   comparison.replaceChildren();
   if (!panels.every((panel) => panel.jobId && panel.shown.has("scores"))) return;
   const ids = panels.map((panel) => panel.jobId);
   const html = await (await call("GET", `/fragments/compare/${ids.join("/")}`)).text();
-  if (panels.every((panel, number) => panel.jobId === ids[number])) comparison.innerHTML = html;
+  if (!panels.every((panel, number) => panel.jobId === ids[number])) return;
+  comparison.innerHTML = html;
+  if (panels.some((panel) => panel.isNew)) comparison.scrollIntoView({ block: "start" });
 });
 
 for (const button of document.querySelectorAll("[data-copy]")) {
