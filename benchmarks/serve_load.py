@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
 
@@ -78,7 +79,7 @@ def start_server(run: Path, folder: str, log: Path) -> subprocess.Popen[str]:
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
 
 
-def load(url: str, pid: int, options: argparse.Namespace) -> tuple[dict[str, int], dict[str, int]]:
+def load(url: str, pid: int, options: argparse.Namespace) -> tuple[dict[str, int], dict[str, Any]]:
     """Let the clients work; return how often each outcome occurred, and the memory."""
     video = options.video.read_bytes()
     outcomes: Counter[str] = Counter()
@@ -151,22 +152,25 @@ class MemoryWatch:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._before = self._peak = memory_mb(pid)
+        self._before = memory_mb(pid)
+        self._started_s = time.monotonic()
+        self._peaks: dict[int, float] = {}  # of each minute
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
 
     def _watch(self) -> None:
         while not self._stopped.wait(0.2):
-            self._peak = max(self._peak, memory_mb(self._pid))
+            minute = int((time.monotonic() - self._started_s) / 60)
+            self._peaks[minute] = max(self._peaks.get(minute, 0.0), memory_mb(self._pid))
 
-    def stop(self) -> dict[str, int]:
-        """Return memory before, at most and after, in MB (2^20 bytes)."""
+    def stop(self) -> dict[str, Any]:
+        """Return memory before, at most in each minute, and after, in MB (2^20 bytes)."""
         self._stopped.set()
         self._thread.join()
         return {
             "memory_before_mb": round(self._before),
-            "memory_peak_mb": round(self._peak),
+            "memory_peaks_mb": [round(peak) for peak in self._peaks.values()],
             "memory_after_mb": round(memory_mb(self._pid)),
         }
 
