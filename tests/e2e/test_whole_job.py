@@ -76,7 +76,7 @@ def test_predict_prints_one_document_and_nothing_else(demo: DemoResult, capsys: 
     assert cli.main(["predict", str(demo.out), str(demo.video), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     first = ["clip", "duration_s", "scores", "streams", "intervals", "faces", "warnings"]
-    assert list(document) == [*first, "error", "scale"]
+    assert list(document) == [*first, "error", "model", "scale"]
     assert list(document["scores"]) == list(TARGETS)
     assert list(document["streams"]) == list(STREAMS)
     assert document["intervals"] is None
