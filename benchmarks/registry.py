@@ -30,7 +30,7 @@ TABLE = {
 SCRIPTS = {
     "audit-power": "biases planted in labels against what an audit finds (an hour)",
     "controls": "streams learn the cues they can see and nothing else",
-    "evidence": "the paper's claims where their effects can be seen (half an hour)",
+    "evidence": "the paper's claims where their effects can be seen (an hour)",
     "explain-cost": "time and memory of explaining one video at full size",
     "face-finding": "share of synthetic faces that MTCNN finds, by group",
     "full-forest": "the paper's 6 x 1,000 trees against scikit-learn (an hour)",

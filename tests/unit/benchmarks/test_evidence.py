@@ -16,6 +16,7 @@ from benchmarks.evidence.heads import BASELINE, CR, HEADS, LOSSES, MLP
 from benchmarks.evidence.records import compare, effects_of, experiment_records, run_settings
 from benchmarks.evidence.registration import CLAIMS, RegisteredClaim, error_share
 from benchmarks.evidence.registrations import (
+    EXPERIMENTS,
     FIRST,
     REGISTRATIONS,
     SECOND,
@@ -113,7 +114,7 @@ def test_the_page_is_the_registration() -> None:
     assert re.search(r"^python -m benchmarks evidence OUT$", page.replace("    ", ""), flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("experiment", FIRST.seeds)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_the_published_tables_follow_from_the_stored_records(experiment: str) -> None:
     lines = (DOCS / "evidence" / f"{experiment}.jsonl").read_text(encoding="utf-8").splitlines()
     stored = [json.loads(line) for line in lines]
