@@ -42,7 +42,7 @@ SHIFTS: dict[int, tuple[float, ...]] = {
     2_000: (0.02, 0.03, 0.04, 0.06),
     10_000: (0.01, 0.015, 0.02),
 }
-"""Shifts to plant, by the number of audited clips."""
+"""Shifts to plant, by the number of audited clips. Labels come in steps of about .011, so .01 and .015 are one step."""
 GROUP, TARGET = "female", "agreeableness"
 TRAINING = 6_000
 PERSON_SHARE = 0.5
