@@ -41,6 +41,7 @@ NOT_RUN = (
     (r"^ray |RAY_ADDRESS|--engine ray", "needs a cluster; the tests run small Ray clusters on one machine"),
     (r"s3://|gs://", "needs object storage; the tests run an S3 server"),
     (r"^sbatch|submit_training", "needs a Slurm cluster"),
+    (r"^crnet push", "needs the Hugging Face Hub and an account; `tests/unit/bundle` pushes to a stand-in"),
     (r"text fetch|skip-thoughts:", "needs the published skip-thoughts files (10 GB)"),
     (r"text train", "trains for hours at this size; the tests train a small one"),
     (r"--preset paper|crnet train (?!.*--preset (tiny|small))", "needs a GPU: networks of full size"),

@@ -60,7 +60,7 @@ def main() -> None:
         videos = make_folder(folder, options.clips)
         store, run = folder / "store", folder / "run"
         report = prepare(videos, store, workers=0)
-        print(f"prepared {len(report.manifest.clips)} clips, {len(report.failures)} failed")
+        print(f"prepared {report.done} clips, {len(report.failures)} failed")
 
         config = PRESETS["tiny"]
         stages = tuple(replace(stage, epochs=options.epochs) for stage in config.training.stages)

@@ -124,9 +124,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     world.run(f"crnet simulate people {small} --clips 10", base)
     world.run(f"crnet simulate STORE {small} --clips {CLIPS} --to-store --frames-per-segment 1", base)
     world.run("crnet train STORE RUN --preset tiny --epochs 1 --device cpu --fusion.trees 20", base)
-    world.run(f"crnet simulate STORE_A {small} --clips 4 --seed 1 --to-store --frames-per-segment 1", base)
-    world.run(f"crnet simulate STORE_B {small} --clips 4 --seed 2 --to-store --frames-per-segment 1", base)
+    world.run("crnet evaluate RUN STORE --device cpu", base)
     write_inputs(base)
+    for store in ("STORE_A", "STORE_B"):
+        world.run(f"crnet prepare videos-of-{store} {store} --workers 0", base)
     return world
 
 
@@ -139,7 +140,7 @@ def write_inputs(base: Path) -> None:
     shutil.copy(videos[1], base / "VIDEO")
     for alias, name in {
         "store": "STORE", "stores/fiv2": "STORE", "runs/paper": "RUN", "runs/demo": "RUN", "FIV2_FOLDER": "people",
-        "DATA": "people",
+        "DATA": "people", "OTHER_RUN": "RUN", "runs/other": "RUN",
     }.items():  # fmt: skip
         shutil.copytree(base / name, base / alias)
     for name in ("my-videos", ".local/share/bash-completion/completions", ".zfunc", ".config/fish/completions"):
@@ -151,6 +152,11 @@ def write_inputs(base: Path) -> None:
             shutil.copy(video, base / "my-videos" / f"{number}.mp4")
             split = ("train", "train", "train", "val", "test")[number % 5]
             table.writerow([f"{number}.mp4", split, *(0.3 + 0.05 * ((number + shift) % 8) for shift in range(6))])
+    for number, store in enumerate(("STORE_A", "STORE_B")):
+        (base / f"videos-of-{store}").mkdir()
+        shutil.copy(videos[number], base / f"videos-of-{store}" / f"{number}.mp4")
+    (base / ".venv").mkdir()
+    (base / ".venv" / "bin").symlink_to(base.parent / "bin")
     (base / "FILE.yaml").write_text("training: {threads: 1, stages: [{epochs: 1}, {epochs: 1}]}\n")
     write_tables(base)
 
@@ -160,14 +166,15 @@ def write_tables(base: Path) -> None:
     import pyarrow.parquet as pq
 
     rows = [row for row in pq.read_table(base / "STORE" / "manifest.parquet").to_pylist() if row["split"] == "test"]
-    for name in ("p.csv", "l.csv"):
+    for name in ("p.csv", "l.csv", "other.csv", "train.csv"):
         with (base / name).open("w", newline="") as file:
             csv.writer(file).writerows(
                 [["clip", *TARGETS], *([row["clip"], *(row[t] for t in TARGETS)] for row in rows)]
             )
     groups = [[row["clip"], "young" if number % 2 else "old"] for number, row in enumerate(rows)]
-    with (base / "groups.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["clip", "group_age"], *groups])
+    for name in ("groups.csv", "g.csv"):
+        with (base / name).open("w", newline="") as file:
+            csv.writer(file).writerows([["clip", "group_age"], *groups])
     release = [[row["clip"], row["clip"][:11], 1 + number % 3, 1 + number % 2] for number, row in enumerate(rows)]
     with (base / "eth_gender_annotations_test.csv").open("w", newline="") as file:
         csv.writer(file, delimiter=";").writerows([["VideoName", "YouTubeID", "Ethnicity", "Gender"], *release])
@@ -175,7 +182,7 @@ def write_tables(base: Path) -> None:
 
 @pytest.fixture
 def folder(world: World, tmp_path: Path) -> Path:
-    return shutil.copytree(world.folder / "base", tmp_path / "here")
+    return shutil.copytree(world.folder / "base", tmp_path / "here", symlinks=True)
 
 
 @slow

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from crnet.audit.audit import Audit
 from crnet.audit.differences import FEWEST_CLUSTERS, POWER, QUANTITIES, Difference
 from crnet.audit.group_metrics import ALL, GROUP_METRICS
 from crnet.audit.impact_ratios import SMALLEST_SHARE, SOURCES, ImpactRatio
 from crnet.report.audit_figures import gap_figure, ratio_figure
-from crnet.report.figure_style import png
+from crnet.report.figure_style import png, svg
 from crnet.report.page_templates import NEUROTICISM, REPORT_FILE, data_uri, render
-from crnet.utils.files import write_text
+from crnet.utils.files import write_bytes, write_text
 from crnet.utils.number_format import decimal, difference, interval_text, p_text, percent
 
 QUANTITY_NAMES = {"label": "label", "score": "score", "bias": "bias (score − label)", "mae": "MAE"}
@@ -31,19 +34,42 @@ DIGITS = 3
 
 
 def write_audit_page(audit: Audit, folder: Path) -> Path:
-    """Write `report.html` of an audit into a folder and return its path.
+    """Write `report.html` of an audit and its figures, as PNG and SVG, into a folder and return the page.
 
     Raises:
         StorageError: The folder cannot be written.
     """
+    figures = draw_audit_figures(audit)
+    pictures = {name: png(figure) for name, figure in figures.items()}
+    for name, figure in figures.items():
+        write_bytes(folder / f"{name}.png", pictures[name])
+        write_bytes(folder / f"{name}.svg", svg(figure))
     page = folder / REPORT_FILE
-    write_text(page, render_audit_page(audit))
+    write_text(page, render_audit_page(audit, pictures))
     return page
 
 
-def render_audit_page(audit: Audit) -> str:
-    """Render the page of an audit."""
+def draw_audit_figures(audit: Audit) -> dict[str, Figure]:
+    """Draw the figures of every single grouping; return them by the name of their files.
+
+    Groupings are numbered, because their names come from somebody's table.
+    """
+    drawn: dict[str, Figure | None] = {}
+    for number, grouping in enumerate(audit.clips.groupings, start=1):
+        if " and " not in grouping:
+            drawn |= {f"gaps-{number}": gap_figure(audit, grouping), f"ratios-{number}": ratio_figure(audit, grouping)}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def render_audit_page(audit: Audit, pictures: Mapping[str, bytes]) -> str:
+    """Render the page of an audit.
+
+    Args:
+        audit: The numbers.
+        pictures: PNG files by name; see `draw_audit_figures`.
+    """
     clips = audit.clips
+    uris = {name: data_uri("image/png", content) for name, content in pictures.items()}
     shown = [name for name in GROUP_METRICS if name != "coverage" or clips.low is not None]
     context = {
         "name": clips.name,
@@ -56,7 +82,11 @@ def render_audit_page(audit: Audit) -> str:
         "headline": headline(audit),
         "tiles": _tiles(audit),
         "targets": clips.targets,
-        "groupings": [_grouping(audit, grouping, shown) for grouping in clips.groupings],
+        "groupings": [
+            _grouping(audit, grouping, shown)
+            | {"number": number, "gaps": uris.get(f"gaps-{number}"), "ratio_plot": uris.get(f"ratios-{number}")}
+            for number, grouping in enumerate(clips.groupings, start=1)
+        ],
         "metric_titles": [METRIC_TITLES[name] for name in shown],
         "found": [_difference_cells(row) for row in audit.differences.found],
         "compared": [_difference_cells(row) for row in audit.differences.rows],
@@ -124,16 +154,11 @@ def _tiles(audit: Audit) -> list[tuple[str, str, str]]:
 
 
 def _grouping(audit: Audit, grouping: str, shown: list[str]) -> dict[str, Any]:
-    """Return everything that the page shows of one grouping."""
-    is_single = " and " not in grouping
-    figures = (gap_figure(audit, grouping), ratio_figure(audit, grouping)) if is_single else (None, None)
-    uris = [None if figure is None else data_uri("image/png", png(figure)) for figure in figures]
+    """Return everything that the page shows of one grouping, but its figures."""
     groups = [group for group in audit.metrics[grouping] if group != ALL]
     return {
         "name": grouping,
         "unknown": audit.unknown[grouping],
-        "gaps": uris[0],
-        "ratio_plot": uris[1],
         "ratios": [_ratio_row(audit, grouping, group) for group in groups],
         "left_out": sorted(
             {

@@ -11,8 +11,9 @@ from crnet.evaluation.paired_bootstrap import COMPARED, PairedDifference
 from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.metrics import AVERAGE
 from crnet.report.comparison_figures import PAIRS_SHOWN, difference_figure, removed_figure
-from crnet.report.figure_style import png
+from crnet.report.figure_style import png, svg
 from crnet.report.page_templates import NEUROTICISM, REPORT_FILE, data_uri, render
+from crnet.report.run_data import DIFFERENCES_CSV, SYSTEMS_CSV, differences_csv, systems_csv
 from crnet.types import target_label
 from crnet.utils.files import write_bytes, write_text
 from crnet.utils.number_format import METRIC_NAMES, decimal, difference, interval_text, p_text, percent, range_text
@@ -22,15 +23,19 @@ SIGNIFICANT = 0.05
 
 
 def write_comparison_page(comparison: Comparison, folder: Path) -> Path:
-    """Write `report.html` and the figures of a comparison into a folder and return the page.
+    """Write `report.html`, the figures of a comparison and their numbers into a folder and return the page.
 
     Raises:
         StorageError: The folder cannot be written.
     """
     figures = {"error_removed": removed_figure(comparison), "differences": difference_figure(comparison)}
     pictures = {name: png(figure) for name, figure in figures.items() if figure is not None}
-    for name, content in pictures.items():
-        write_bytes(folder / f"{name}.png", content)
+    for name, figure in figures.items():
+        if figure is not None:
+            write_bytes(folder / f"{name}.png", pictures[name])
+            write_bytes(folder / f"{name}.svg", svg(figure))
+    write_text(folder / SYSTEMS_CSV, systems_csv(comparison.systems))
+    write_text(folder / DIFFERENCES_CSV, differences_csv(comparison.differences))
     page = folder / REPORT_FILE
     write_text(page, render_comparison_page(comparison, pictures))
     return page

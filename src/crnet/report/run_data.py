@@ -1,24 +1,28 @@
-"""The numbers behind the figures of a run as CSV tables, for whoever wants to draw them in another way."""
+"""The numbers behind the figures of reports as CSV tables, for whoever wants to draw them in another way."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from crnet.evaluation.evaluation import Evaluation
+from crnet.evaluation.paired_bootstrap import PairedDifference
 from crnet.report.training_figures import Log
 from crnet.types import Stream
 from crnet.utils.csv_cells import neutral_cell
 
-SYSTEMS_CSV, TRAINING_CSV = "systems.csv", "training.csv"
+SYSTEMS_CSV, TRAINING_CSV, DIFFERENCES_CSV = "systems.csv", "training.csv", "differences.csv"
 
 
-def systems_csv(evaluation: Evaluation) -> str:
-    """Return a row for each system, target and metric: its value and its 95% interval, empty where there is none."""
+def systems_csv(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Return a row for each system, target and metric: its value and its 95% interval, empty where there is none.
+
+    Args:
+        systems: As in `Evaluation.systems`.
+    """
     rows = []
-    for system, targets in evaluation.systems.items():
+    for system, targets in systems.items():
         for target, metrics in targets.items():
             for metric, value in metrics.items():
                 if metric != "ci95":
@@ -32,6 +36,15 @@ def training_csv(logs: Mapping[Stream, Log]) -> str:
     rows = [{"stream": stream, **_flat(row)} for stream, log in logs.items() for row in log]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return _csv(columns, ([row.get(name) for name in columns] for row in rows))
+
+
+def differences_csv(differences: Sequence[PairedDifference]) -> str:
+    """Return a row for each pair of systems, target and metric."""
+    rows = (
+        (row.system, row.minus, row.target, row.metric, row.value, *(row.ci95 or (None, None)), row.p, row.p_corrected)
+        for row in differences
+    )
+    return _csv(("system", "minus", "target", "metric", "value", "low", "high", "p", "p_corrected"), rows)
 
 
 def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -49,7 +49,7 @@ def write_run_report(
         write_bytes(folder / f"{name}.png", figures[name])
         write_bytes(folder / f"{name}.svg", svg(figure))
         progress("drawing figures", done, len(drawn))
-    write_text(folder / SYSTEMS_CSV, systems_csv(evaluation))
+    write_text(folder / SYSTEMS_CSV, systems_csv(evaluation.systems))
     if logs:
         write_text(folder / TRAINING_CSV, training_csv(logs))
     return write_run_page(run_dir, evaluation, store, figures, folder)

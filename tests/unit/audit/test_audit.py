@@ -21,7 +21,8 @@ from crnet.bundle.save import save_bundle
 from crnet.cli.main import main
 from crnet.data.manifest import read_manifest, write_manifest
 from crnet.errors import LabelError
-from crnet.report.audit_page import headline, render_audit_page
+from crnet.report.audit_page import draw_audit_figures, headline, render_audit_page
+from crnet.report.figure_style import png
 from crnet.types import TARGETS
 
 
@@ -233,7 +234,11 @@ def result() -> Audit:
 
 
 def test_the_page_escapes_groups_and_says_that_neuroticism_is_reversed(result: Audit) -> None:
-    page = render_audit_page(result)
+    pictures = {name: png(figure) for name, figure in draw_audit_figures(result).items()}
+    number = list(result.clips.groupings).index("g") + 1
+    assert {f"gaps-{number}", f"ratios-{number}"} <= set(pictures)
+    page = render_audit_page(result, pictures)
+    assert f'href="gaps-{number}.svg"' in page
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "Neuroticism is reversed" in page

@@ -191,9 +191,12 @@ def test_the_command_compares_runs_and_says_what_differs(
     assert main(["compare", *map(str, runs), "--out", str(out), "--resamples", "100"]) == 0
     assert "b − a" in capsys.readouterr().out
     assert {path.name for path in out.iterdir()} == {
-        "comparison.json", "predictions.csv", "report.html", "error_removed.png", "differences.png",
+        "comparison.json", "predictions.csv", "report.html", "error_removed.png", "error_removed.svg", "systems.csv",
+        "differences.png", "differences.svg", "differences.csv",
     }  # fmt: skip
     assert json.loads((out / "comparison.json").read_text())["split"] == "test"
+    header, *rows = (out / "differences.csv").read_text().splitlines()
+    assert header == "system,minus,target,metric,value,low,high,p,p_corrected" and len(rows) > 6
     assert main(["compare", str(runs[0])]) == 2
     assert "needs two systems" in capsys.readouterr().err
 
