@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -339,4 +340,22 @@ def test_the_report_of_a_run_fits_a_printed_page(browser: Browser, demo: DemoRes
     page.emulate_media(media="print")
     page.goto((demo.out / "report.html").resolve().as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= a4_width_px
+    context.close()
+
+
+def test_the_report_of_a_run_has_at_most_eight_pages_and_sorts_its_tables(browser: Browser, demo: DemoResult) -> None:
+    context = browser.new_context(offline=True)
+    context.set_default_timeout(TIMEOUT_MS)
+    page = context.new_page()
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.goto((demo.out / "report.html").resolve().as_uri())
+    assert 1 < len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) <= 8
+    table = page.locator(".scroll > table").first
+    table.locator("th button").last.click()  # error removed: the floor has none and comes last
+    column = table.locator("tbody td:last-child").all_inner_texts()
+    shares = [float(cell.replace("−", "-").rstrip("%")) for cell in column if cell]
+    assert column[-1] == "" and shares == sorted(shares, reverse=True) and len(shares) == 5
+    assert page.locator("thead th[aria-sort=descending]").count() == 1
+    assert messages == []
     context.close()
