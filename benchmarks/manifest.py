@@ -71,7 +71,8 @@ def _rows(count: int) -> Iterator[ClipRow]:
 
 def read(folder: str) -> None:
     """Use a manifest as a training and an evaluation do, and print what each step took."""
-    import pyarrow.parquet  # noqa: F401  # its import is no part of what is measured
+    import pyarrow.compute
+    import pyarrow.parquet  # noqa: F401  # imports are no part of what is measured
     import torch  # noqa: F401
 
     before = peak_mib()

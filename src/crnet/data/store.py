@@ -48,6 +48,7 @@ RECOGNISED = "recognised"  # metadata entry with the words from speech recogniti
 LONGEST_NAME = 80  # of the readable part of a file name; file systems allow 255 bytes in all
 NOT_A_CLIP = "not a clip file"
 PREPARE_AGAIN = "delete it and run `crnet prepare` again"
+MERGE_AGAIN = "run the `crnet merge` that wrote the shard again"
 
 
 class ClipSource(Protocol):
@@ -159,7 +160,8 @@ class ClipFile:
         try:
             return self._file.read_ranges([(int(offsets[frame]), int(offsets[frame + 1])) for frame in frames])
         except OSError as error:
-            raise FormatError(f"cannot be read: {error.strerror}", path=self.path, remedy=PREPARE_AGAIN) from error
+            reason = f"cannot be read: {error.strerror or error}"
+            raise FormatError(reason, path=self.path, remedy=_again(self.path)) from error
 
     @property
     def audio_samples(self) -> int:
@@ -356,16 +358,22 @@ def _check_name(metadata: Mapping[str, str], clip_id: str | None) -> None:
         raise FormatError(f"holds the clip {metadata['clip_id']:.100}, not {clip_id:.100}")
 
 
+def _again(path: Path) -> str:
+    """Return what to do about a clip file that cannot be read."""
+    return MERGE_AGAIN if ".tar#" in path.name else PREPARE_AGAIN
+
+
 @contextmanager
 def _format_errors(path: Path) -> Iterator[None]:
     """Turn everything that a damaged or foreign file raises into a `FormatError` that names the file."""
+    again = _again(path)
     try:
         yield
     except FormatError as error:
-        raise FormatError(error.reason, path=path, remedy=error.remedy or PREPARE_AGAIN) from error
+        raise FormatError(error.reason, path=path, remedy=error.remedy or again) from error
     except FileNotFoundError as error:
-        raise FormatError("clip file not found", path=path, remedy="run `crnet prepare` again") from error
+        raise FormatError("clip file not found", path=path, remedy=again) from error
     except KeyError as error:
-        raise FormatError(f"{NOT_A_CLIP}: it lacks {error}", path=path, remedy=PREPARE_AGAIN) from error
+        raise FormatError(f"{NOT_A_CLIP}: it lacks {error}", path=path, remedy=again) from error
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise FormatError(f"{NOT_A_CLIP}, or damaged: {error}", path=path, remedy=PREPARE_AGAIN) from error
+        raise FormatError(f"{NOT_A_CLIP}, or damaged: {error}", path=path, remedy=again) from error

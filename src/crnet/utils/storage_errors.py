@@ -17,9 +17,14 @@ _NO_RETRY = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirector
 def may_pass(error: Exception) -> bool:
     """Whether trying again can help."""
     text = str(error)
-    if isinstance(error, (*_NO_RETRY, StorageError, MissingDependencyError)):
+    if isinstance(error, (*_NO_RETRY, StorageError, MissingDependencyError)) or _is_behind_the_end(error):
         return False
     return not (_REFUSED.search(text) or _FULL.search(text) or "Credentials" in type(error).__name__)
+
+
+def _is_behind_the_end(error: Exception) -> bool:
+    """Whether a range was read that begins behind the end of the object."""
+    return isinstance(error, OSError) and error.errno == errno.EINVAL and "range" in str(error).lower()
 
 
 def is_taken(error: Exception) -> bool:
@@ -35,7 +40,7 @@ def explained(error: Exception, path: Path) -> CrnetError | OSError:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         remedy = "free some space, or name another folder in TMPDIR"
         return StorageError("the disk for temporary files is full", path=tempfile.gettempdir(), remedy=remedy)
-    if isinstance(error, OSError) and error.errno == errno.EINVAL and "Range" in text:
+    if _is_behind_the_end(error):
         return OSError(errno.EIO, "it ends early")
     if isinstance(error, PermissionError) or _REFUSED.search(text) or "Credentials" in type(error).__name__:
         remedy = "give credentials that may use this bucket, in the environment or in the provider's own file"

@@ -14,10 +14,12 @@ from fake_clips import FakeSettings, fake_clip
 
 from crnet.data.dataset import ClipDataset, load_batches
 from crnet.data.manifest import read_manifest
+from crnet.data.merge import merge
 from crnet.data.prepare import PrepareReport, prepare
 from crnet.data.store import ClipFile, clip_path, write_clip
 from crnet.errors import FormatError, StorageError, UsageError
 from crnet.utils import storage
+from crnet.utils.files import write_bytes
 from crnet.utils.storage import as_path
 from crnet.utils.storage_lock import LOCK_FOLDER
 from s3_server import BUCKET, DENIED, FULL, INTERNAL, SLOW_DOWN, TIMEOUT, FaultyApp, s3_server
@@ -152,6 +154,19 @@ def test_the_error_of_a_storage_that_cannot_be_written_names_reason_and_remedy(
         read_manifest("s3://bucket/store")
     s3.faults = lambda number, method, path: None
     assert prepare_fake(str(source), "s3://bucket/store").done == len(VIDEOS)
+
+
+def test_a_shard_that_was_cut_short_is_named_and_merged_again(s3: FaultyApp, tmp_path: Path) -> None:
+    merge(tmp_path / "out", [write_store(tmp_path / "store", clips=5, pixels=24, duration_s=0.25)], shards=1)
+    whole = (tmp_path / "out/shards/train-000000.tar").read_bytes()
+    upload(tmp_path / "out", "s3://bucket/out")
+    for out in (tmp_path / "out", as_path("s3://bucket/out")):
+        write_bytes(out / "shards/train-000000.tar", whole[:1000])
+        with pytest.raises(FormatError, match=r"train-000000\.tar.*run the `crnet merge` that wrote the shard again"):
+            for row in read_manifest(out).rows("train"):
+                ClipFile(out / row.file)
+        merge(out, [tmp_path / "store"], shards=1)
+        assert (out / "shards/train-000000.tar").read_bytes() == whole
 
 
 def test_a_missing_bucket_and_an_unreachable_server_are_named(s3: FaultyApp, monkeypatch: pytest.MonkeyPatch) -> None:
