@@ -1,4 +1,4 @@
-"""Pages of the site that live beside docs/: CONTRIBUTING.md and CHANGELOG.md."""
+"""Pages of the site that live beside docs/, such as CONTRIBUTING.md."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-ROOT_PAGES = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+ROOT_PAGES = {
+    "contributing.md": "CONTRIBUTING.md",
+    "conduct.md": "CODE_OF_CONDUCT.md",
+    "security.md": "SECURITY.md",
+    "changelog.md": "CHANGELOG.md",
+}
 """Files of the repository by their path in the site."""
 SITE_PATHS = {file: page for page, file in ROOT_PAGES.items()} | {"README.md": "index.md"}
 
@@ -38,7 +43,8 @@ def site_links(text: str, folder: str) -> str:
         elif in_repository in SITE_PATHS:
             page = SITE_PATHS[in_repository]
         elif (REPOSITORY / in_repository).exists():
-            return label if label.startswith("`") else f"{label} (`{in_repository}` in the repository)"
+            is_named = label.startswith("`") or label == in_repository
+            return f"`{label.strip('`')}`" if is_named else f"{label} (`{in_repository}` in the repository)"
         else:
             return match[0]  # MkDocs reports it
         start = folder.removeprefix("docs").strip("/")

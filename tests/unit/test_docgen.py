@@ -71,6 +71,8 @@ def test_the_rest_page_has_every_request_and_field() -> None:
         ("docs/start", "[a](../../README.md)", "[a](../index.md)"),
         ("docs", "[`p`](../pyproject.toml)", "`p`"),
         ("docs", "[b](../pyproject.toml)", "b (`pyproject.toml` in the repository)"),
+        ("", "[CITATION.cff](CITATION.cff)", "`CITATION.cff`"),
+        ("", "[the rules](CODE_OF_CONDUCT.md)", "[the rules](conduct.md)"),
         ("docs", "[c](https://x.org/a.md)", "[c](https://x.org/a.md)"),
         ("docs", "[d](#here)", "[d](#here)"),
         ("docs", "[e](nowhere.md)", "[e](nowhere.md)"),
