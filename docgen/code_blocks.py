@@ -51,7 +51,7 @@ NOT_RUN = (
     (r"reproduce (?!.*--plan)", "trains dozens of networks; the tests run `crnet reproduce` with small ones"),
     (r"--protocol", "trains again with other splits; `tests/e2e/test_other_splits.py` does it with small networks"),
     (r"benchmarks|tests\.fuzz|^(\w+=\S+ )*pytest", "a measurement or a test campaign, run by hand"),
-    (r"crnet simulate people( |$)|--clips 1200", "takes minutes to hours at this size"),
+    (r"crnet simulate people( |$)|--clips (600|1200)", "takes minutes to hours at this size"),
 )
 """Patterns of commands that `make docs-commands` does not run, and why."""
 

@@ -12,6 +12,9 @@ from crnet.report.training_figures import Log
 from crnet.types import Stream
 from crnet.utils.csv_cells import neutral_cell
 
+TIMES = frozenset({"seconds", "samples_per_s", "waiting_share"})
+"""Entries of a training log that differ from run to run; the same run gives the same table."""
+
 SYSTEMS_CSV, TRAINING_CSV, DIFFERENCES_CSV = "systems.csv", "training.csv", "differences.csv"
 
 
@@ -34,7 +37,7 @@ def systems_csv(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
 def training_csv(logs: Mapping[Stream, Log]) -> str:
     """Return a row for each epoch of each stream; a nested entry of the log has a column such as `train.l1`."""
     rows = [{"stream": stream, **_flat(row)} for stream, log in logs.items() for row in log]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in TIMES]
     return _csv(columns, ([row.get(name) for name in columns] for row in rows))
 
 

@@ -77,7 +77,10 @@ def test_the_table_of_systems_has_every_metric_with_its_interval() -> None:
 
 
 def test_the_table_of_training_has_a_column_for_each_entry() -> None:
-    logs = {"scene": [{"epoch": 1, "train": {"l1": 0.5}}, {"epoch": 2, "note": "x"}], "face": [{"epoch": 1}]}
+    logs = {
+        "scene": [{"epoch": 1, "seconds": 3.5, "train": {"l1": 0.5}}, {"epoch": 2, "note": "x"}],
+        "face": [{"epoch": 1}],
+    }
     assert training_csv(logs).splitlines() == [  # type: ignore[arg-type]
         "stream,epoch,train.l1,note",
         "scene,1,0.5,",
