@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import Pipe
 from pathlib import Path
@@ -44,10 +45,11 @@ def halve(job: int, result: Any) -> Any:
 
 
 def clip_of_a_node(path: Path, **more: Any) -> Clip:
-    """Make a clip, and leave the process id of the node that does so in a file "busy"."""
-    worker = Path("/proc", str(os.getppid()), "stat").read_text(encoding="utf-8")
+    """Make a clip, and leave the process ids of the worker that does so, and of its node, in a file "busy"."""
+    worker = os.getppid()
+    status = Path("/proc", str(worker), "stat").read_text(encoding="utf-8")
     written = Path(path.parent.parent, f"busy-{os.getpid()}")
-    written.write_text(worker.rpartition(")")[2].split()[1], encoding="utf-8")  # its parent
+    written.write_text(f"{worker} {status.rpartition(')')[2].split()[1]}", encoding="utf-8")  # its parent
     written.replace(written.with_name("busy"))  # whole, for it is read at any moment
     return fake_clip(path, **more)
 
@@ -94,9 +96,11 @@ def test_a_cluster_that_loses_a_node_and_workers_gives_the_results_of_this_machi
 
     def lose_a_node(task: str, done: int, total: int, note: str = "") -> None:
         if done == 6 and len(cluster.worker_nodes) == 2:
-            busy = int(Path("busy").read_text(encoding="utf-8"))
+            worker, busy = map(int, Path("busy").read_text(encoding="utf-8").split())
             [node] = [node for node in cluster.worker_nodes if busy in pids(node)]
             cluster.remove_node(node, allow_graceful=False)
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)  # it would go on until it notices that its node is gone
 
     there = prepare_fake(Path("source"), Path("there"), clip_of_a_node, engine="ray", workers=3, progress=lose_a_node)
     assert len(cluster.worker_nodes) == 1 and "a worker of the cluster was lost" in caplog.text

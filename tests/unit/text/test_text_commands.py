@@ -65,6 +65,7 @@ def test_options_reach_the_system(command: str, monkeypatch: pytest.MonkeyPatch,
         raise ConfigError("far enough")
 
     monkeypatch.setattr("crnet.load", load)
+    monkeypatch.setattr("crnet.batch.Scoring.media_settings", lambda scoring: scoring.load())
     flags = ["--asr", "small.en", "--encoder", "skip-thoughts:here", "--device", "cuda"]
     assert main([command, str(tmp_path), "talk.mp4", *flags]) == 2
     extra = {"precision": "auto"} if command == "predict" else {}
