@@ -25,7 +25,7 @@ from crnet.training.checkpoint import load_net, read_about, read_state, save_wei
 from crnet.training.config import StageConfig
 from crnet.training.stream import TrainingJob, train_stream
 from crnet.types import TARGETS
-from crnet.utils.device import choose_device
+from crnet.utils.device import BFLOAT16_FLAGS, choose_device
 from synthetic import write_store
 from tiny_training import TINY_MODEL, TINY_TRANSFORMS, tiny_training, train_tiny
 
@@ -447,7 +447,8 @@ def test_every_kind_of_stream_trains(store: Path, tmp_path: Path, stream: Any, m
     assert len(rows) == 2 and rows[0]["train"]["classification"] != rows[1]["train"]["classification"]
 
 
-def test_bfloat16_trains_and_scores_in_float32(store: Path, tmp_path: Path) -> None:
+def test_bfloat16_trains_and_scores_in_float32(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crnet.utils.device.cpu_flags", lambda: BFLOAT16_FLAGS)  # slow without, but the same
     train_tiny(store, tmp_path, epochs=(1, 1), precision="bfloat16")
     weights = load_file(tmp_path / "scene" / "best.safetensors")
     assert {tensor.dtype for tensor in weights.values()} <= {torch.float32, torch.int64}
