@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crnet.audit.impact_ratios import SOURCES
-from crnet.cli.evaluation_tables import REVERSED
+from crnet.cli.evaluation_tables import titled_table
 from crnet.evaluation.evaluation import SHORT_NAMES
 from crnet.utils.number_format import decimal, difference, p_text, range_text
 
@@ -26,7 +26,7 @@ def difference_table(audit: Audit) -> Table:
     """Return the largest differences that chance does not explain."""
     found = audit.differences.found
     more = f"; the largest {MOST_ROWS} of {len(found)}" if len(found) > MOST_ROWS else ""
-    table = _new_table(f"differences larger than chance{more}")
+    table = titled_table(f"differences larger than chance{more}")
     for name in ("comparison", "target", "in"):
         table.add_column(name)
     for name in ("difference", "95% interval", "p", "detectable"):
@@ -45,7 +45,7 @@ def difference_table(audit: Audit) -> Table:
 def _ratio_table(audit: Audit, grouping: str) -> Table:
     unknown = audit.unknown[grouping]
     others = f"; {unknown} clips of unknown group" if unknown else ""
-    table = _new_table(f"impact ratios by {grouping}{others}")
+    table = titled_table(f"impact ratios by {grouping}{others}")
     table.add_column("group")
     table.add_column("clips", justify="right")
     table.add_column("of")
@@ -59,18 +59,3 @@ def _ratio_table(audit: Audit, grouping: str) -> Table:
             is_first = source == SOURCES[0]
             table.add_row(group if is_first else "", str(clips) if is_first else "", source, *cells)
     return table
-
-
-def _new_table(title: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    return Table(
-        title=f"\n{title}",
-        caption=REVERSED,
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-        title_justify="left",
-        caption_justify="left",
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crnet.cli.evaluation_tables import REVERSED, STYLES
+from crnet.cli.evaluation_tables import STYLES, titled_table
 from crnet.evaluation.evaluation import FLOOR, SHORT_NAMES
 from crnet.evaluation.paired_bootstrap import COMPARED
 from crnet.fusion.conformal import INTERVAL_LEVEL
@@ -72,19 +72,8 @@ def _interval_table(comparison: Comparison) -> Table:
 
 
 def _new_table(title: str, comparison: Comparison, columns: list[str]) -> Table:
-    from rich import box
-    from rich.table import Table
-
     clips, kind = len(comparison.clips.clips), comparison.clips.cluster_kind
-    table = Table(
-        title=f"\n{title} ({clips} clips of {len(set(comparison.clips.clusters.tolist()))} {kind}s)",
-        caption=REVERSED,
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-        title_justify="left",
-        caption_justify="left",
-    )
+    table = titled_table(f"{title} ({clips} clips of {len(set(comparison.clips.clusters.tolist()))} {kind}s)")
     table.add_column("system", overflow="fold")
     for name in columns:
         table.add_column(name, justify="right")

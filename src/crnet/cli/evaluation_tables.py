@@ -124,23 +124,34 @@ def _interval_table(evaluation: Evaluation, intervals: dict[str, dict[str, float
     return table
 
 
-def _new_table(title: str, evaluation: Evaluation, first_column: str) -> Table:
-    """Return an empty table that fits 80 columns; if clips are missing, each row of figures gets its n."""
+def titled_table(title: str, padding: int = 1) -> Table:
+    """Return an empty table of figures by target, whose caption says that neuroticism is reversed.
+
+    Args:
+        title: What the table shows.
+        padding: Spaces behind each cell.
+    """
     from rich import box
     from rich.table import Table
 
-    missing = len(evaluation.missing)
-    clips = f"{len(evaluation.rows)} clips" + (f", {missing} missing" if missing else "")
-    encoder = "" if evaluation.encoder is None else f"; text encoder {evaluation.encoder}"
-    table = Table(
-        title=f"\n{title} ({clips}; initial weights {evaluation.initialisation}{encoder})",
+    return Table(
+        title=f"\n{title}",
         caption=REVERSED,
         box=box.SIMPLE_HEAD,
         show_edge=False,
-        padding=(0, 0 if missing else 1, 0, 0),
+        padding=(0, padding, 0, 0),
         title_justify="left",
         caption_justify="left",
     )
+
+
+def _new_table(title: str, evaluation: Evaluation, first_column: str) -> Table:
+    """Return an empty table that fits 80 columns; if clips are missing, each row of figures gets its n."""
+    missing = len(evaluation.missing)
+    clips = f"{len(evaluation.rows)} clips" + (f", {missing} missing" if missing else "")
+    encoder = "" if evaluation.encoder is None else f"; text encoder {evaluation.encoder}"
+    heading = f"{title} ({clips}; initial weights {evaluation.initialisation}{encoder})"
+    table = titled_table(heading, padding=0 if missing else 1)
     table.add_column(first_column)
     if missing:
         table.add_column("n", justify="right")
