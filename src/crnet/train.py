@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from crnet.bundle.bundle import Bundle
 from crnet.bundle.load import VISUAL_FUSION_FILE, load_bundle
 from crnet.bundle.save import save_bundle
-from crnet.bundle.verify import BUNDLE_FILE, BUNDLE_FOLDER
+from crnet.bundle.verify import BUNDLE_FILE, BUNDLE_FOLDER, model_info, read_document
 from crnet.config import RUN_FILE, Config, to_dict
 from crnet.data.clip_rows import light_rows
 from crnet.data.dataset import longest_audio_samples, require_scores, stack_scores
@@ -121,8 +121,9 @@ def train_system(
         return bundle
     bundle, held_out = _fit_system(store, manifest, run_dir, config, weights, protocol, progress)
     bundle = replace(bundle, calibration=calibrate(bundle, store, manifest, held_out, progress))
-    save_bundle(bundle, run_dir / BUNDLE_FOLDER)
-    return bundle
+    folder = run_dir / BUNDLE_FOLDER
+    save_bundle(bundle, folder)
+    return replace(bundle, path=folder, model=model_info(folder, read_document(folder)))
 
 
 def _require_labels(store: Path, manifest: Manifest) -> None:

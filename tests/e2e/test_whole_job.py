@@ -68,6 +68,7 @@ def test_predict_and_evaluate_give_a_clip_the_same_scores(demo: DemoResult) -> N
 def test_a_second_run_repeats_nothing(demo: DemoResult) -> None:
     before = {path: path.stat().st_mtime_ns for path in demo.out.rglob("*.safetensors")}
     again = run_demo(demo.out, clips=CLIPS, seed=3)
+    assert again.prediction == demo.prediction and again.prediction.model is not None
     assert {path: path.stat().st_mtime_ns for path in demo.out.rglob("*.safetensors")} == before
     assert again.evaluation.systems == demo.evaluation.systems
 
