@@ -40,7 +40,7 @@ def load(
         encoder: Text encoder of the system, such as `skip-thoughts:FOLDER`, if it has moved since training.
         asr: Speech recognition for videos without a transcript: name or folder of a faster-whisper model.
         precision: float32 (auto), or bfloat16 if speed matters more than the last digits: where the processor or GPU
-            has instructions for it, it takes about half the time. It moves scores by up to 0.003 (for a system trained
+            has instructions for it, it takes less time. It moves scores by up to 0.003 (for a system trained
             on 480 clips or more), and scores then differ between machines.
         revision: Commit, tag or branch of a model on the Hub. A commit always means the same files.
 

@@ -20,7 +20,7 @@ from crnet.bundle.load import load_bundle, open_bundle
 from crnet.bundle.quantize import QUANTIZED_STREAMS, quantize
 from crnet.bundle.save import write_bundle
 from crnet.bundle.stored_networks import graphs
-from crnet.bundle.verify import BUNDLE_FILE
+from crnet.bundle.verify import BUNDLE_FILE, find_bundle, run_of
 from crnet.data.dataset import ClipDataset, stack_scores
 from crnet.data.manifest import ClipRow, read_manifest
 from crnet.data.splits import assign_splits
@@ -62,7 +62,7 @@ def export_bundle(
     Raises:
         UsageError: int8 without a store or a visual stream, a store without such clips, or a run that is itself
             exported.
-        ConfigError: `out` is the bundle that is exported.
+        ConfigError: `out` is the run that is exported, or its bundle.
         FormatError: The run is damaged, or a graph computes something else than the network.
         MissingDependencyError: int8, and the package nncf is not installed.
     """
@@ -70,8 +70,9 @@ def export_bundle(
     if store is None and precision == "int8":
         raise UsageError("int8 is calibrated on clips", remedy="name the store that the system was trained on, --store")
     bundle = load_bundle(run)
-    if bundle.path is not None and out.resolve() == bundle.path.resolve():
-        raise ConfigError("this is the bundle that would be exported", path=out, remedy="choose another folder")
+    source = find_bundle(run).resolve()
+    if out.resolve() in (source, run_of(source)):  # in the run's folder, it would hide the run's own bundle
+        raise ConfigError("this is the run that would be exported", path=out, remedy="choose another folder")
     if precision == "int8" and not set(bundle.networks) & set(QUANTIZED_STREAMS):
         raise UsageError("only the scene and face networks have an int8 form", path=run, remedy="export it in fp32")
     rows = _rows(bundle, as_path(store)) if store is not None else {}

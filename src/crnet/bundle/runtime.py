@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from crnet.bundle.bundle import Bundle
+from crnet.bundle.exported import ExportedNetworks
 from crnet.bundle.stored_networks import graphs
 from crnet.utils.device import Device, Precision, choose_device, prediction_precision, uses_gpu
 
@@ -18,7 +19,7 @@ def open_networks(bundle: Bundle, device: Device = "auto", precision: Precision 
 
     Args:
         bundle: The trained system.
-        device: Where they run; auto is a GPU if there is one and PyTorch is installed.
+        device: Where they run; auto is a GPU if there is one, PyTorch is installed and the bundle is not exported.
         precision: What they compute in.
 
     Raises:
@@ -26,7 +27,7 @@ def open_networks(bundle: Bundle, device: Device = "auto", precision: Precision 
         MissingDependencyError: A GPU is asked for, and PyTorch is not installed.
         UsageError: A GPU is asked for, and the bundle is exported.
     """
-    if not uses_gpu(device):
+    if (device == "auto" and isinstance(bundle.networks, ExportedNetworks)) or not uses_gpu(device):
         from crnet.models.openvino_networks import OpenVinoNetworks
 
         return OpenVinoNetworks(graphs(bundle.networks, bundle.config), prediction_precision(precision, "cpu"))

@@ -13,6 +13,7 @@ MODULE_EXTRAS = {
     "espeakng_loader": "simulate",
     "tensorboard": "tensorboard",
     "fastapi": "serve",
+    "starlette": "serve",
     "uvicorn": "serve",
     "prometheus_client": "serve",
     "faster_whisper": "asr",

@@ -14,10 +14,12 @@ from crnet.bundle import export, exported
 from crnet.bundle.bundle import Bundle
 from crnet.bundle.export import export_bundle
 from crnet.bundle.load import open_bundle
+from crnet.bundle.runtime import open_networks
 from crnet.bundle.save import save_bundle
 from crnet.bundle.verify import document_sha256
 from crnet.data.manifest import read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError, UsageError
+from crnet.models.openvino_networks import OpenVinoNetworks
 from crnet.predict import Predictor
 from crnet.types import Clip
 from crnet.utils.files import read_json, sha256, write_json
@@ -114,7 +116,14 @@ def test_int8_needs_a_store(run: Path, tmp_path: Path) -> None:
 def test_a_bundle_is_not_exported_into_itself(run: Path) -> None:
     with pytest.raises(ConfigError, match="another folder"):
         export_bundle(run, run / "bundle")
-    assert (run / "bundle" / "bundle.json").is_file()
+    with pytest.raises(ConfigError, match="another folder"):
+        export_bundle(run, run)
+    assert (run / "bundle" / "bundle.json").is_file() and not (run / "bundle.json").exists()
+
+
+def test_an_exported_bundle_runs_on_the_cpu_beside_a_gpu(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crnet.bundle.runtime.uses_gpu", lambda device: device != "cpu")
+    assert isinstance(open_networks(open_bundle(out)), OpenVinoNetworks)
 
 
 def test_an_exported_bundle_has_no_modules_to_train_or_explain(out: Path) -> None:
