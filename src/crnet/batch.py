@@ -114,8 +114,9 @@ class Scoring:
     def system(self) -> VideoScorer:
         """Return the system; load it, or wait until it is loaded."""
         if self._system is None:
-            self._system = Future()
-            self._system.set_result(self.load())
+            system = Future[VideoScorer]()
+            system.set_result(self.load())
+            self._system = system
         return self._system.result()
 
     def start(self) -> None:
@@ -257,15 +258,17 @@ def _read(read: VideoReader, job: ReadJob) -> _ReadVideo:
         nonlocal words, file_sha256
         refuse_folder(path)
         with local_video(path) as file:
-            clip = None
             try:
                 words = given if isinstance(given, Transcript) else find_transcript(path, given)
-                if job.known and _input_fingerprint(job, words, _sha256(file)) in job.known:
-                    return None
+                if job.known:
+                    file_sha256 = _sha256(file)
+                    if _input_fingerprint(job, words, file_sha256) in job.known:
+                        return None
                 clip = read(file, job.settings, allow_still=job.allow_no_face)
+                file_sha256 = clip.source_sha256
                 return clip
             finally:
-                file_sha256 = (clip and clip.source_sha256) or _sha256(file)
+                file_sha256 = file_sha256 or _sha256(file)
 
     clip = _or_reason(path, read_both)
     reason = clip if isinstance(clip, str) else ""

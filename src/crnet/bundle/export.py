@@ -69,10 +69,10 @@ def export_bundle(
     out = Path(out)
     if store is None and precision == "int8":
         raise UsageError("int8 is calibrated on clips", remedy="name the store that the system was trained on, --store")
-    bundle = load_bundle(run)
     source = find_bundle(run).resolve()
     if out.resolve() in (source, run_of(source)):  # in the run's folder, it would hide the run's own bundle
         raise ConfigError("this is the run that would be exported", path=out, remedy="choose another folder")
+    bundle = load_bundle(run)
     if precision == "int8" and not set(bundle.networks) & set(QUANTIZED_STREAMS):
         raise UsageError("only the scene and face networks have an int8 form", path=run, remedy="export it in fp32")
     rows = _rows(bundle, as_path(store)) if store is not None else {}

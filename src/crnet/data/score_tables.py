@@ -84,6 +84,18 @@ class JoinedScores:
     persons: tuple[str, ...] | None
     warnings: tuple[str, ...]
 
+    def select(self, rows: Sequence[int]) -> JoinedScores:
+        """Return some of the clips."""
+        return JoinedScores(
+            tuple(self.clips[i] for i in rows),
+            self.truth[rows],
+            self.scores[rows],
+            None if self.low is None else self.low[rows],
+            None if self.high is None else self.high[rows],
+            _pick(self.persons, rows),
+            self.warnings,
+        )
+
 
 def read_predictions(path: Path) -> ScoreTable:
     """Read a table of predictions: `clip` and any of the six targets, optionally `TARGET.low` and `TARGET.high`.

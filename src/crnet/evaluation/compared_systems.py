@@ -131,8 +131,9 @@ def join_systems(
         )
     if not common:
         raise LabelError("the systems share no clip", remedy="give predictions of the same clips")
-    rows = {name: [i for i, clip in enumerate(part.clips) if clip in common] for name, part in joined.items()}
-    parts = {name: _rows(joined[name], rows[name]) for name in joined}
+    parts = {
+        name: part.select([i for i, clip in enumerate(part.clips) if clip in common]) for name, part in joined.items()
+    }
     first = next(iter(parts.values()))
     if labels is None:
         _refuse_other_labels(systems, first)
@@ -211,18 +212,6 @@ def _medians(labels: Floats) -> Floats:
     """Return the median of each column, without the missing labels; NaN for a column without any."""
     columns = [column[~np.isnan(column)] for column in labels.T]
     return np.array([np.median(column) if len(column) else np.nan for column in columns])
-
-
-def _rows(part: JoinedScores, rows: list[int]) -> JoinedScores:
-    return JoinedScores(
-        tuple(part.clips[i] for i in rows),
-        part.truth[rows],
-        part.scores[rows],
-        None if part.low is None else part.low[rows],
-        None if part.high is None else part.high[rows],
-        None if part.persons is None else tuple(part.persons[i] for i in rows),
-        part.warnings,
-    )
 
 
 def _named_warnings(joined: dict[str, JoinedScores]) -> list[str]:

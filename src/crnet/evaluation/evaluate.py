@@ -122,7 +122,7 @@ def _compare(
         intervals=None if bounds is None else interval_coverage(truth, *bounds),
         bounds=bounds,
         protocol=bundle.protocol,
-        split_overlap=_split_overlap(bundle, clips, truth, predictions),
+        split_overlap=_split_overlap(bundle, clips, truth, predictions, clusters),
         model=bundle.model,
     )
 
@@ -222,12 +222,15 @@ def _predict(
 
 
 def _split_overlap(
-    bundle: Bundle, clips: EvaluationClips, truth: NDArray[np.float64], predictions: Predictions
+    bundle: Bundle,
+    clips: EvaluationClips,
+    truth: NDArray[np.float64],
+    predictions: Predictions,
+    clusters: NDArray[np.int64],
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Compare clips that share their video or person with another split with the others: `Evaluation.split_overlap`."""
     if clips.split == "train" or bundle.training_fingerprint != training_fingerprint(clips.manifest):
         return {}
-    clusters = row_clusters(clips.rows)[1]
     overlap = {}
     for grouping, is_seen in overlap_with_other_splits(clips.manifest, clips.split).items():
         if is_seen.all() or not is_seen.any():

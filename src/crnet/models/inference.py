@@ -131,10 +131,8 @@ def extract_in_blocks(
     """
     batches = -(-len(rows) // BATCH_SIZE)
     for start in range(0, len(rows), CLIPS_AT_ONCE):
-        block, of_block = (
-            rows[start : start + CLIPS_AT_ONCE],
-            _progress_of_block(progress, start // BATCH_SIZE, batches),
-        )
+        block = rows[start : start + CLIPS_AT_ONCE]
+        of_block = _progress_of_block(progress, start // BATCH_SIZE, batches)
         yield extract_all(networks, store, block, transforms, workers=workers, device=device, progress=of_block)
 
 

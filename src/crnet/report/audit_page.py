@@ -16,6 +16,7 @@ from crnet.audit.impact_ratios import SMALLEST_SHARE, SOURCES, ImpactRatio
 from crnet.report.audit_figures import gap_figure, ratio_figure
 from crnet.report.figure_style import png, svg
 from crnet.report.page_templates import NEUROTICISM, REPORT_FILE, data_uri, render
+from crnet.types import target_label
 from crnet.utils.files import write_bytes, write_text
 from crnet.utils.number_format import decimal, difference, interval_text, p_text, percent
 
@@ -226,7 +227,7 @@ def _difference_cells(row: Difference) -> list[str]:
     return [
         row.grouping,
         f"{row.group} minus {row.against}",
-        row.target,
+        target_label(row.target),
         QUANTITY_NAMES[row.quantity],
         difference(row.value),
         interval,

@@ -87,7 +87,7 @@ def _complete_openapi(document: dict[str, Any], service: Service) -> None:
     definitions = document["components"]["schemas"]
     definitions["Problem"] = schemas.Problem.model_json_schema()
     definitions["NewUpload"]["properties"]["size"]["maximum"] = service.job_queue.limits.max_upload_bytes
-    # FastAPI describes each event with a key of OpenAPI 3.2, in a document of version 3.1, which has no words for them.
+    # FastAPI uses a keyword of OpenAPI 3.2 for server-sent events, but declares 3.1, where they cannot be described.
     events = document["paths"]["/v1/jobs/{job_id}/events"]["get"]["responses"]["200"]["content"]
     events["text/event-stream"] = {}
 

@@ -108,14 +108,14 @@ class _Lock:
         number, expires = self._highest()
         left_s = expires + MOST_CLOCK_SKEW_S - time.time()
         if left_s > 0:
-            raise self._taken(f"its lock ends in {left_s:.0f} s unless that run renews it")
+            raise _taken(self._folder, f"its lock ends in {left_s:.0f} s unless that run renews it")
         self._number = number + 1
         try:
             self._path(self._number).put(self._content(), exclusive=True)
         except FileExistsError:
             # A repeated request may find the object of its own first try.
             if self._owner_of(self._number) != self._owner:
-                raise self._taken("it began at the same moment") from None
+                raise _taken(self._folder, "it began at the same moment") from None
 
     def keep(self, stop: threading.Event) -> None:
         """Write the lock again before it expires, until `stop` is set."""
@@ -131,7 +131,7 @@ class _Lock:
         """Raise StorageError if another run has taken the folder."""
         if self._is_lost or self._highest()[0] > self._number:
             self._is_lost = True
-            raise self._taken("it took over because this run did not renew its lock in time")
+            raise _taken(self._folder, "it took over because this run did not renew its lock in time")
 
     def release(self) -> None:
         """Delete the lock, and those of killed runs before it."""
@@ -166,6 +166,3 @@ class _Lock:
             return str(parse_json(self._path(number).read_bytes()).get("owner"))
         except (FileNotFoundError, AttributeError, ValueError):
             return ""
-
-    def _taken(self, reason: str) -> StorageError:
-        return _taken(self._folder, reason)
