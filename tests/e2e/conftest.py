@@ -66,12 +66,15 @@ class Served:
 def served(calibrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server that `crnet serve` started, as a user would."""
     folder = tmp_path_factory.mktemp("served")
-    command = [sys.executable, "-m", "crnet", "serve", str(calibrated), "--port", "0", "--max-waiting", "100"]
+    run = calibrated.name  # a relative path, as in the docs
+    command = [sys.executable, "-m", "crnet", "serve", run, "--port", "0", "--max-waiting", "100"]
     command += ["--max-upload-mb", str(UPLOAD_MB), "--max-duration-s", str(DURATION_S)]
     environment = {**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
     log = folder / "server.log"
     with log.open("w") as errors:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(
+            command, cwd=calibrated.parent, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line.startswith("http://127.0.0.1:"), line + log.read_text()

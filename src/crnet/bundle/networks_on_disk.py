@@ -24,7 +24,7 @@ class NetworksOnDisk(Mapping[Stream, "StreamNet"]):
     """
 
     def __init__(self, folder: Path, config: Config) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()  # networks load later, perhaps from another working directory
         self._config = config
 
     def __iter__(self) -> Iterator[Stream]:

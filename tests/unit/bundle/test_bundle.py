@@ -15,8 +15,9 @@ from safetensors.numpy import save
 from safetensors.torch import save as weights_to_bytes
 
 from crnet.bundle.bundle import Bundle
-from crnet.bundle.load import load_bundle, read_training_config
+from crnet.bundle.load import load_bundle, open_bundle, read_training_config
 from crnet.bundle.save import save_bundle
+from crnet.bundle.stored_networks import graphs
 from crnet.bundle.verify import document_sha256
 from crnet.data.dataset import ClipDataset, load_batches
 from crnet.data.manifest import read_manifest
@@ -47,6 +48,16 @@ def test_a_loaded_system_gives_the_same_scores(bundle: Bundle, saved: Path, stor
     assert loaded.config == bundle.config
     assert (loaded.encoder, loaded.training_source, loaded.media) == (bundle.encoder, "simulated", bundle.media)
     np.testing.assert_array_equal(loaded.train_medians, bundle.train_medians)
+
+
+def test_a_system_from_a_relative_path_works_from_another_working_directory(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(saved.parent)
+    loaded = open_bundle(saved.name)
+    monkeypatch.chdir(tmp_path)  # as the service does for every video, before the networks are read
+    loaded.networks["scene"]
+    assert graphs(loaded.networks, loaded.config)["face"]().get_parameters()
 
 
 def test_loading_uses_no_random_numbers(saved: Path) -> None:
