@@ -38,6 +38,7 @@ from crnet.utils.executors import LOCAL, Executor, choose_executor
 if TYPE_CHECKING:
     from crnet.batch import Scoring
     from crnet.data.score_sources import ScoreSource
+    from crnet.media.settings import MediaSettings
     from crnet.types import Prediction
 
 FAILURES_SHOWN = 10
@@ -166,13 +167,18 @@ class Predict(Command):
     def _scoring(self) -> Scoring:
         import crnet
         from crnet.batch import Scoring
-        from crnet.bundle.hub import locate_system
-        from crnet.bundle.load import read_media_settings
 
         load = functools.partial(
             crnet.load, self.run, self.device, encoder=self.encoder, asr=self.asr, precision=self.precision
         )
-        return Scoring(load, functools.partial(read_media_settings, locate_system(self.run)[0]))
+        return Scoring(load, functools.partial(_media_settings, self.run))
 
     def _executor(self) -> Executor:
         return choose_executor(self.engine, self.workers, default=1)
+
+
+def _media_settings(run: Path) -> MediaSettings:
+    from crnet.bundle.hub import locate_system  # takes 0.1 s, in which the first worker process starts already
+    from crnet.bundle.load import read_media_settings
+
+    return read_media_settings(locate_system(run)[0])

@@ -1,7 +1,8 @@
 """OpenVINO, which runs trained networks: the only module that imports it, because an import sends usage data.
 
 `import openvino` reports itself to its maker's web analytics, writes an identifier into the user's home folder, and
-takes a fifth longer for it, unless the package `openvino_telemetry` is missing. So it is hidden during the import.
+takes a fifth longer for it, unless the package `openvino_telemetry` is missing. So it is hidden during the import. It
+also imports its converter of other formats, which takes twice as long as everything else; here that waits for its use.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-TELEMETRY = "openvino_telemetry"
+TELEMETRY, CONVERTER = "openvino_telemetry", "openvino.tools.ovc"
 
 
 @contextmanager
@@ -28,7 +31,28 @@ def without_telemetry() -> Iterator[None]:
             sys.modules[TELEMETRY] = installed
 
 
-with without_telemetry():
+@contextmanager
+def with_late_converter() -> Iterator[None]:
+    """Let `openvino.convert_model` import its module when it is first called, rather than `import openvino`."""
+    if CONVERTER in sys.modules:
+        yield
+        return
+    stand_in = ModuleType(CONVERTER)
+    stand_in.convert_model = _convert_model  # type: ignore[attr-defined]
+    sys.modules[CONVERTER] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules[CONVERTER]
+
+
+def _convert_model(*arguments: Any, **options: Any) -> Any:
+    with without_telemetry():
+        converter = import_module(CONVERTER)
+    return converter.convert_model(*arguments, **options)
+
+
+with without_telemetry(), with_late_converter():
     import openvino
     from openvino import opset13 as ops
 

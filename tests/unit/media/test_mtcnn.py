@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import lz4.frame
 import numpy as np
 import pytest
 import simplejpeg
@@ -46,15 +47,22 @@ class TestWeights:
         assert len(read_weights(weights_folder(), "pnet")) == 13
         assert "mtcnn" not in sys.modules and "tensorflow" not in sys.modules
 
+    @pytest.mark.parametrize("name", ["pnet", "rnet", "onet"])
+    def test_the_arrays_are_those_that_joblib_reads(self, name: str) -> None:
+        import joblib
+
+        arrays, expected = read_weights(weights_folder(), name), joblib.load(weights_folder() / f"{name}.lz4")
+        assert [array.dtype for array in arrays] == [array.dtype for array in expected]
+        for array, same in zip(arrays, expected, strict=True):
+            np.testing.assert_array_equal(array, same)
+
     def test_a_changed_file_is_refused_before_it_is_unpacked(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        import joblib
-
         def unpack(*_: object) -> None:
             raise AssertionError("a foreign file was unpacked")
 
-        monkeypatch.setattr(joblib, "load", unpack)
+        monkeypatch.setattr(lz4.frame, "decompress", unpack)
         content = bytearray((weights_folder() / "rnet.lz4").read_bytes())
         content[1000] ^= 1
         (tmp_path / "rnet.lz4").write_bytes(content)
