@@ -6,6 +6,7 @@ without being parsed, 8-bit quantisation produces them, and exporting needs no f
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,8 +23,8 @@ from crnet.bundle.save import write_bundle
 from crnet.bundle.stored_networks import graphs
 from crnet.bundle.verify import BUNDLE_FILE, find_bundle, run_of
 from crnet.data.dataset import ClipDataset, stack_scores
-from crnet.data.manifest import ClipRow, read_manifest
-from crnet.data.splits import assign_splits
+from crnet.data.manifest import ClipRow, Manifest, read_manifest
+from crnet.data.splits import assign_splits, training_fingerprint
 from crnet.data.transforms import stack_samples
 from crnet.errors import ConfigError, FormatError, UsageError
 from crnet.fusion.fusion import system_scores
@@ -34,6 +35,8 @@ from crnet.utils.files import atomic_write
 from crnet.utils.openvino_runtime import openvino
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.storage import as_path
+
+logger = logging.getLogger(__name__)
 
 ExportPrecision = Literal["fp32", "int8"]
 CALIBRATION_CLIPS = 100  # of the training split, evenly spaced: their activations decide the steps of int8
@@ -75,10 +78,12 @@ def export_bundle(
     bundle = load_bundle(run)
     if precision == "int8" and not set(bundle.networks) & set(QUANTIZED_STREAMS):
         raise UsageError("only the scene and face networks have an int8 form", path=run, remedy="export it in fp32")
-    rows = _rows(bundle, as_path(store)) if store is not None else {}
+    manifest = assign_splits(read_manifest(as_path(store)), bundle.protocol) if store is not None else None
+    rows = _rows(manifest, as_path(store)) if manifest is not None and store is not None else {}
     models = {stream: build() for stream, build in graphs(bundle.networks, bundle.config).items()}
     facts: dict[str, Any] = {"precision": precision, **_check(bundle, models, store, rows)}
-    if store is not None and precision == "int8":
+    if manifest is not None and store is not None and precision == "int8":
+        facts |= {"calibrated_on_training_clips": _holds_training_clips(bundle, manifest, store)}
         exact = _networks(models)
         models = _quantized(bundle, models, store, rows["train"], progress)
         facts |= {"calibration_clips": len(rows["train"])}
@@ -92,14 +97,24 @@ def export_bundle(
     return facts
 
 
-def _rows(bundle: Bundle, store: Path) -> dict[str, Sequence[ClipRow]]:
-    """Return the clips that calibrate and those that measure."""
-    manifest = assign_splits(read_manifest(store), bundle.protocol)
+def _rows(manifest: Manifest, store: Path) -> dict[str, Sequence[ClipRow]]:
+    """Return the clips that calibrate and those that measure; the manifest has the splits of the system's protocol."""
     train, validation = manifest.rows("train"), [row for row in manifest.rows("val") if row.scores is not None]
     if not train or not validation:
         raise UsageError("the store has no training or no validation clips with scores", path=store)
     step = -(-len(train) // CALIBRATION_CLIPS)
     return {"train": train[::step], "val": validation}
+
+
+def _holds_training_clips(bundle: Bundle, manifest: Manifest, store: Path | str) -> bool | None:
+    """Return whether a store holds the clips of the training, and warn if not; None for a bundle that names none."""
+    if not bundle.training_fingerprint:
+        return None
+    is_same = bundle.training_fingerprint == training_fingerprint(manifest)
+    if not is_same:
+        reason = "not the training and validation clips of this system, but int8 is calibrated and measured on them"
+        logger.warning("%s: %s", store, reason)
+    return is_same
 
 
 def _check(

@@ -18,6 +18,7 @@ from crnet.bundle.runtime import open_networks
 from crnet.bundle.save import save_bundle
 from crnet.bundle.verify import document_sha256
 from crnet.data.manifest import read_manifest, write_manifest
+from crnet.data.splits import training_fingerprint
 from crnet.errors import ConfigError, FormatError, UsageError
 from crnet.models.openvino_networks import OpenVinoNetworks
 from crnet.predict import Predictor
@@ -76,8 +77,12 @@ def test_every_file_is_named_with_its_hash(out: Path) -> None:
     assert 0 < document["export"]["largest_feature_difference"] < 1e-5
 
 
-def test_int8_is_measured_on_the_validation_clips(bundle: Bundle, run: Path, store: Path, tmp_path: Path) -> None:
+def test_int8_is_measured_on_the_validation_clips(
+    bundle: Bundle, store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("nncf")
+    run = tmp_path / "run"
+    save_bundle(replace(bundle, training_fingerprint="of other clips"), run)
     manifest = read_manifest(store)
     scored = [row for row in manifest.clips if row.scores is not None]
     rows = tuple(replace(row, split="val" if i % 2 else "train") for i, row in enumerate(scored))
@@ -87,6 +92,8 @@ def test_int8_is_measured_on_the_validation_clips(bundle: Bundle, run: Path, sto
             (tmp_path / "store" / path.name).symlink_to(path)
     facts = export_bundle(run, tmp_path / "int8", "int8", tmp_path / "store")
     assert read_json(tmp_path / "int8" / "bundle.json", "a bundle")["export"] == facts
+    assert facts["calibrated_on_training_clips"] is False
+    assert "not the training and validation clips of this system" in caplog.text
     cost = facts["validation"]
     assert cost["clips"] == len(rows) // 2
     assert 0 < cost["mean_score_difference"] < cost["largest_score_difference"]  # random weights: no bound holds
@@ -98,6 +105,14 @@ def test_int8_is_measured_on_the_validation_clips(bundle: Bundle, run: Path, sto
     assert stored.count("i8") == kinds.count("Convolution")
     sound = open_bundle(tmp_path / "int8").networks.graph("audio-text")  # type: ignore[attr-defined]
     assert all(node.get_type_name() != "FakeQuantize" for node in sound.get_ops())
+
+
+def test_the_store_of_the_training_is_recognised(bundle: Bundle, store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    manifest = read_manifest(store)
+    trained_here = replace(bundle, training_fingerprint=training_fingerprint(manifest))
+    assert export._holds_training_clips(trained_here, manifest, store) is True
+    assert export._holds_training_clips(bundle, manifest, store) is None  # an old bundle names no clips
+    assert not caplog.text
 
 
 def test_a_system_without_a_visual_stream_has_no_int8_form(

@@ -17,21 +17,35 @@ from crnet.types import Clip
 from grey_video import write_grey_video
 
 HIDE = """
-import sys
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "sklearn", "scipy"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Hidden())
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+def find_others(name, path=None, target=None):
+    return None if name.split(".")[0] in ("torch", "sklearn", "scipy") else find(name, path, target)
+PathFinder.find_spec = find_others
 """
 SCORE = """
 import json, sys, crnet
 from crnet.data.store import read_clip
 print(json.dumps(crnet.load(sys.argv[1]).predict_clip(read_clip(sys.argv[2])).to_dict()))
 """
-EXPLAIN = """
+MODULES = """
 import sys, crnet
 crnet.load(sys.argv[1]).bundle.networks["scene"]
+"""
+EXPLAIN_AND_SERVE = """
+import json, os, sys
+from pathlib import Path
+from crnet.cli.main import main
+bundle, video, out, job = map(os.path.abspath, sys.argv[1:])
+assert main(["explain", bundle, video, "--out", out, "--allow-no-face", "--transcript", "hello there", "--json"]) == 0
+from crnet.serve import worker
+from crnet.serve.limits import Limits
+os.mkdir(job)
+os.rename(video, f"{job}/{worker.VIDEO_FILE}")
+worker.ScoringJob("talk.mp4", "hello there", True, Limits(), 1, allow_no_face=True).write(Path(job))
+messages = []
+worker.score(worker.load(bundle), Path(job), worker.ScoringJob.read(Path(job)), messages.append)
+assert worker.SCORES_READY in messages
 """
 
 
@@ -64,5 +78,19 @@ def test_the_command_scores_a_video(bundle: Bundle, tmp_path: Path) -> None:
 
 def test_the_modules_of_networks_say_what_to_install(bundle: Bundle, tmp_path: Path) -> None:
     save_bundle(bundle, tmp_path / "bundle")
-    done = run_hidden(EXPLAIN, tmp_path / "bundle")
+    done = run_hidden(MODULES, tmp_path / "bundle")
     assert 'pip install "crnet[train]"' in done.stderr
+
+
+def test_videos_are_explained_and_served_without_heat_maps(bundle: Bundle, tmp_path: Path) -> None:
+    save_bundle(bundle, tmp_path / "bundle")
+    video = write_grey_video(tmp_path / "grey.mp4", seconds=2)
+    expected = Predictor(bundle).predict(video, "hello there", allow_no_face=True).scores
+    done = run_hidden(EXPLAIN_AND_SERVE, tmp_path / "bundle", video, tmp_path / "out", tmp_path / "job")
+    assert done.returncode == 0, done.stderr
+    assert "no heat maps" in done.stderr and "crnet[train]" in done.stderr
+    assert expected is not None
+    served = json.loads((tmp_path / "job" / "out" / "prediction.json").read_text())
+    for document in (json.loads(done.stdout)["prediction"], served):
+        assert document["scores"] == pytest.approx(dict(expected), abs=1e-6)
+    assert (tmp_path / "out" / "report.html").is_file() and not list((tmp_path / "out").glob("*heat*"))
