@@ -88,10 +88,7 @@ class Audit:
                 "comparisons": len(compared.rows),
                 "critical": compared.critical,
                 "fewest_clusters": FEWEST_CLUSTERS,
-                "too_small": [
-                    {"grouping": grouping, "group": group, "clusters": count}
-                    for grouping, group, count in compared.too_small
-                ],
+                "too_small": [group._asdict() for group in compared.too_small],
                 "rows": [row.to_dict() for row in compared.rows],
             },
             "versions": versions(),

@@ -9,9 +9,9 @@ differed in anything, an audit would report any difference at all in about 5% of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +42,8 @@ class Difference:
         against: Whom it is compared with: the name of the other group if there are two, else "all others".
         target: One of `TARGETS`.
         quantity: One of `QUANTITIES`.
-        clips: Number of clips of the group.
-        clusters: Number of its persons or videos.
+        clips: Number of clips of the group with a label and a score of the target.
+        clusters: Number of their persons or videos.
         value: The group's mean minus that of the others.
         low, high: The simultaneous 95% interval of all comparisons of the audit.
         p: The p-value, corrected for the number of comparisons.
@@ -73,6 +73,15 @@ class Difference:
         return {**asdict(self), "found": self.found}
 
 
+class TooSmall(NamedTuple):
+    """A group with too few persons or videos for a comparison; of all targets if `target` is None."""
+
+    grouping: str
+    group: str
+    target: str | None
+    clusters: int
+
+
 @dataclass(frozen=True)
 class Differences:
     """All comparisons of an audit.
@@ -80,12 +89,12 @@ class Differences:
     Attributes:
         rows: The comparisons.
         critical: Half the width of the intervals of large groups in standard deviations; 1.96 without correction.
-        too_small: Groups with too few persons or videos for a comparison: (grouping, group, number of them).
+        too_small: Groups with too few persons or videos for a comparison.
     """
 
     rows: tuple[Difference, ...]
     critical: float | None
-    too_small: tuple[tuple[str, str, int], ...]
+    too_small: tuple[TooSmall, ...]
 
     @property
     def found(self) -> tuple[Difference, ...]:
@@ -104,6 +113,18 @@ class _Pair:
     others: tuple[int, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class _Sizes:
+    """Number of clips and of persons or videos with label and score, float64 and int64 [groups, targets]."""
+
+    clips: Floats
+    clusters: NDArray[np.int64]
+
+    def smaller_side(self, pair: _Pair) -> NDArray[np.int64]:
+        """Return the number of persons or videos of the smaller side of a comparison [targets]."""
+        return np.minimum(self.clusters[pair.column], self.clusters[list(pair.others)].sum(axis=0))
+
+
 def differences(clips: AuditClips, *, resamples: int, seed: int = 0) -> Differences:
     """Compare each group of each grouping with everyone else.
 
@@ -114,22 +135,17 @@ def differences(clips: AuditClips, *, resamples: int, seed: int = 0) -> Differen
     """
     members, names = _members(clips.groupings)
     units = cluster_numbers(clips.clusters)
-    clusters_of = np.array([len(np.unique(units[column])) for column in members.T])
-    pairs = _pairs(names, clusters_of)
-    compared = {(pair.grouping, name) for pair in pairs for name in (pair.group, pair.against)}
-    too_small = tuple(
-        (grouping, group, int(count))
-        for (grouping, group), count in zip(names, clusters_of, strict=True)
-        if (grouping, group) not in compared and count < FEWEST_CLUSTERS
-    )
+    sums = _cluster_sums(clips, members, units)
+    sizes = _Sizes(sums[..., 0].sum(axis=0), (sums[..., 0] > 0).sum(axis=0))
+    pairs = _pairs(names, sizes)
+    too_small = tuple(_too_small(names, sizes, clips.targets))
     if not pairs or not resamples:
         return Differences((), None, too_small)
-    sums = _cluster_sums(clips, members, units)
     point = _values(sums.sum(axis=0)[None], pairs)[0]
     resampled = np.concatenate(
         [_values(np.tensordot(counts, sums, axes=1), pairs) for counts in resampled_counts(units, resamples, seed)]
     )
-    return _simultaneous(clips, pairs, members, clusters_of, point, resampled, too_small)
+    return _simultaneous(clips.targets, pairs, sizes, point, resampled, too_small)
 
 
 def _members(groupings: Mapping[str, tuple[str, ...]]) -> tuple[NDArray[np.bool_], list[tuple[str, str]]]:
@@ -143,7 +159,7 @@ def _members(groupings: Mapping[str, tuple[str, ...]]) -> tuple[NDArray[np.bool_
     return np.stack(columns, axis=1), names
 
 
-def _pairs(names: list[tuple[str, str]], clusters_of: NDArray[np.int64]) -> list[_Pair]:
+def _pairs(names: list[tuple[str, str]], sizes: _Sizes) -> list[_Pair]:
     """Return the comparisons: each group with enough persons or videos against the others of its grouping.
 
     Two groups make one comparison, not two.
@@ -153,11 +169,21 @@ def _pairs(names: list[tuple[str, str]], clusters_of: NDArray[np.int64]) -> list
         columns = [i for i, name in enumerate(names) if name[0] == grouping]
         for column in columns[:1] if len(columns) == 2 else columns:
             others = tuple(other for other in columns if other != column)
-            enough = clusters_of[column] >= FEWEST_CLUSTERS and sum(clusters_of[list(others)]) >= FEWEST_CLUSTERS
-            if others and enough:
-                against = names[others[0]][1] if len(others) == 1 else "all others"
-                pairs.append(_Pair(grouping, names[column][1], against, column, others))
+            against = names[others[0]][1] if len(others) == 1 else "all others"
+            pair = _Pair(grouping, names[column][1], against, column, others)
+            if others and sizes.smaller_side(pair).max(initial=0) >= FEWEST_CLUSTERS:
+                pairs.append(pair)
     return pairs
+
+
+def _too_small(names: list[tuple[str, str]], sizes: _Sizes, targets: tuple[str, ...]) -> Iterator[TooSmall]:
+    """Yield the groups with too few persons or videos: of all targets, or else of single ones."""
+    for (grouping, group), counts in zip(names, sizes.clusters.tolist(), strict=True):
+        if max(counts, default=0) < FEWEST_CLUSTERS:
+            yield TooSmall(grouping, group, None, max(counts, default=0))
+        else:
+            few = ((target, count) for target, count in zip(targets, counts, strict=True) if count < FEWEST_CLUSTERS)
+            yield from (TooSmall(grouping, group, target, count) for target, count in few)
 
 
 def _cluster_sums(clips: AuditClips, members: NDArray[np.bool_], units: NDArray[np.int64]) -> Floats:
@@ -196,25 +222,28 @@ def _values(sums: Floats, pairs: list[_Pair]) -> Floats:
 
 
 def _simultaneous(
-    clips: AuditClips,
+    targets: tuple[str, ...],
     pairs: list[_Pair],
-    members: NDArray[np.bool_],
-    clusters_of: NDArray[np.int64],
+    sizes: _Sizes,
     point: Floats,
     resampled: Floats,
-    too_small: tuple[tuple[str, str, int], ...],
+    too_small: tuple[TooSmall, ...],
 ) -> Differences:
-    """Return the comparisons with intervals and p-values that hold for all of them together."""
-    smaller = np.array([_smaller_side(pair, clusters_of) for pair in pairs], dtype=np.float64)
-    freedom = np.broadcast_to((smaller - 1)[:, None, None], point.shape)
-    deviation = np.nanstd(resampled, axis=0, ddof=1) * np.sqrt((freedom + 1) / freedom)
-    targets = clips.targets
-    usable = np.isfinite(point) & (deviation > SMALLEST_DEVIATION)
+    """Return the comparisons with intervals and p-values that hold for all of them together.
+
+    A comparison of a target that too few persons or videos have a label and a score of is left out.
+    """
+    smaller = np.stack([sizes.smaller_side(pair) for pair in pairs])[:, :, None]
+    freedom = np.broadcast_to(np.maximum(smaller - 1.0, 1.0), point.shape)
+    spread = np.nanstd(resampled, axis=0, ddof=1)
+    usable = np.isfinite(point) & (spread > SMALLEST_DEVIATION) & (smaller >= FEWEST_CLUSTERS)
     if not usable.any():
         return Differences((), None, too_small)
-    largest = np.sort(np.nanmax(np.abs(resampled - point)[:, usable] / deviation[usable], axis=1))
+    largest = np.sort(np.nanmax(np.abs(resampled - point)[:, usable] / spread[usable], axis=1))
     critical = float(np.quantile(largest, CONFIDENCE, method="higher"))
-    # A deviation estimated from few persons is uncertain itself: Student's t in place of the normal distribution.
+    # The spread over resamples of n persons is too small by the factor sqrt((n - 1) / n), and uncertain itself:
+    # Student's t in place of the normal distribution.
+    deviation = spread * np.sqrt((freedom + 1) / freedom)
     student = np.asarray(stdtrit(freedom, ndtr(critical)))
     rows = []
     for p, t, q in zip(*np.nonzero(usable), strict=True):
@@ -225,14 +254,9 @@ def _simultaneous(
         rows.append(
             Difference(
                 pair.grouping, pair.group, pair.against, targets[t], QUANTITIES[q],
-                int(members[:, pair.column].sum()), int(clusters_of[pair.column]), value,
+                int(sizes.clips[pair.column, t]), int(sizes.clusters[pair.column, t]), value,
                 value - margin, value + margin, (1 + exceeding) / (1 + len(largest)),
                 margin + float(ndtri(POWER)) * unit,
             )
         )  # fmt: skip
     return Differences(tuple(rows), critical, too_small)
-
-
-def _smaller_side(pair: _Pair, clusters_of: NDArray[np.int64]) -> int:
-    """Return the number of persons or videos of the smaller side of a comparison."""
-    return min(int(clusters_of[pair.column]), int(clusters_of[list(pair.others)].sum()))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
 from crnet.audit.audit import Audit, audit, write_audit
 from crnet.audit.clips import AuditClips, clips_of_run, clips_of_tables
@@ -166,7 +167,38 @@ def test_small_groups_are_listed_but_not_compared() -> None:
     groups = ["rare"] * (2 * FEWEST_CLUSTERS - 2) + ["common"] * (100 - 2 * FEWEST_CLUSTERS + 2)
     result = differences(replace(clips, groupings={"g": tuple(groups)}), resamples=100)
     assert result.rows == ()
-    assert result.too_small == (("g", "rare", FEWEST_CLUSTERS - 1),)
+    assert result.too_small == (("g", "rare", None, FEWEST_CLUSTERS - 1),)
+
+
+def test_only_persons_with_a_label_of_the_target_count() -> None:
+    clips = planted(200)
+    truth = clips.truth.copy()
+    female = np.array(clips.groupings["gender"]) == "female"
+    few = np.flatnonzero(female)[2 * FEWEST_CLUSTERS :: 2]  # one clip of each further woman keeps all labels
+    truth[np.flatnonzero(female)[2 * FEWEST_CLUSTERS - 2 :], 5] = np.nan
+    truth[few, 0] = np.nan
+    result = differences(replace(clips, truth=truth), resamples=100)
+    assert "interview" not in {row.target for row in result.rows}
+    assert result.too_small == (("gender", "female", "interview", FEWEST_CLUSTERS - 1),)
+    rows = {row.target: (row.clips, row.clusters) for row in result.rows}
+    persons = int(female.sum()) // 2
+    assert rows["openness"] == (2 * persons, persons)
+    assert rows["extraversion"] == (2 * persons - len(few), persons)
+
+
+def test_an_interval_of_few_persons_is_that_of_student(monkeypatch: pytest.MonkeyPatch) -> None:
+    # One comparison of 20 and 400 persons, whose resamples are normal with deviation .01: the interval is
+    # t(.975; 19) = 2.0930 times .01 sqrt(20 / 19), as Student's is for a sample of 20.
+    clips = small([0.5] * 420, [0.5] * 420, ["a"] * 20 + ["b"] * 400)
+    quantiles = 0.01 * ndtri((np.arange(20_000) + 0.5) / 20_000)
+    resampled = np.zeros((20_000, 1, 1, 4))
+    resampled[:, 0, 0, 0] = quantiles
+    values = iter([np.zeros((1, 1, 1, 4)), resampled])
+    monkeypatch.setattr("crnet.audit.differences._values", lambda sums, pairs: next(values))
+    (row,) = differences(clips, resamples=2).rows
+    assert row.quantity == "label"
+    assert row.high == pytest.approx(2.0930 * 0.01 * (20 / 19) ** 0.5, rel=1e-3)
+    assert row.p == 1
 
 
 def test_each_pair_of_groupings_is_crossed() -> None:
