@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from crnet.bundle.load import load_bundle
 from crnet.bundle.runtime import open_networks
@@ -31,6 +32,7 @@ from crnet.media.mtcnn import ONET_PIXELS, Mtcnn
 from crnet.media.reader import read_video
 from crnet.media.settings import FACE_MARGIN, MediaSettings
 from crnet.media.video import Frame, decode, probe
+from crnet.models.inference import TorchNetworks
 from crnet.predict import Predictor
 from crnet.text.transcripts import Transcript
 from crnet.train import train_system
@@ -55,6 +57,10 @@ MAX_DIFFERENCE = {"few-clips": 0.015, "many-clips": 0.005}
 """Bounds on the differences of scores: the mean, the mean over the clips for each target, and the largest. The
 sensitivity of a system depends on the number of its training clips (docs/performance.md): with 30 synthetic clips, five
 seeds gave up to 0.0101; with 1,200 clips the largest difference was 0.0031."""
+
+MAX_PARITY_DIFFERENCE = {"networks": 1e-5, "fused": 1e-3}
+"""Bounds on the differences of scores between OpenVINO and PyTorch, in float32: those of each network, and the fused ones,
+because trees may jump where a feature moves by its last digit."""
 
 MAX_STREAM_DIFFERENCE = 0.005
 """Bound on the difference of each network's own scores between bfloat16 and float32."""
@@ -200,6 +206,15 @@ def differences(left: list[Prediction], right: list[Prediction]) -> np.ndarray:
 
 def stream_scores(prediction: Prediction) -> np.ndarray:
     return np.array([list(by_target.values()) for by_target in prediction.streams.values()])
+
+
+def test_scores_are_those_of_pytorch(training_size: str, cases: list[Case], system: Predictor) -> None:
+    reference = Predictor(system.bundle, TorchNetworks(system.bundle.networks, torch.device("cpu")))
+    ours, theirs = ([predictor.predict_clip(case.fast) for case in cases] for predictor in (system, reference))
+    by_stream = [np.abs(stream_scores(a) - stream_scores(b)).max() for a, b in zip(ours, theirs, strict=True)]
+    assert max(by_stream) <= MAX_PARITY_DIFFERENCE["networks"]
+    if training_size == "many-clips":
+        assert differences(ours, theirs).max() <= MAX_PARITY_DIFFERENCE["fused"]
 
 
 def test_scores_do_not_depend_on_the_memory_layout(cases: list[Case], system: Predictor) -> None:
