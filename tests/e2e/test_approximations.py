@@ -59,8 +59,8 @@ sensitivity of a system depends on the number of its training clips (docs/perfor
 seeds gave up to 0.0101; with 1,200 clips the largest difference was 0.0031."""
 
 MAX_PARITY_DIFFERENCE = {"networks": 1e-5, "fused": 1e-3}
-"""Bounds on the differences of scores between OpenVINO and PyTorch, in float32: those of each network, and the fused ones,
-because trees may jump where a feature moves by its last digit."""
+"""Bounds on the differences of scores between OpenVINO and PyTorch, in float32: those of each network, and the fused
+ones, because trees may jump where a feature moves by its last digit."""
 
 MAX_STREAM_DIFFERENCE = 0.005
 """Bound on the difference of each network's own scores between bfloat16 and float32."""
