@@ -1,4 +1,4 @@
-"""Metrics of predicted scores: the paper's 1 - MAE, and what it hides. NumPy only, float64 throughout.
+"""Metrics of predicted scores: the paper's 1 - MAE, and what it hides. NumPy alone but for intervals; float64.
 
 Labels of apparent personality lie close to their mean, so a constant already scores 1 - MAE = .88. Every metric is
 therefore reported beside that floor. R2, correlations and the spread ratio distinguish a model from a constant.
@@ -121,18 +121,17 @@ class Bootstrap:
     Attributes:
         points: Each metric of all clips, [1].
         resampled: Each metric of each resample, [R]; NaN where undefined.
-        enough: Whether there are enough clips, or clusters, for an interval.
+        units: Number of clips, or of clusters, with a truth.
     """
 
     points: Mapping[str, Mapping[str, Floats]]
     resampled: Mapping[str, Mapping[str, Floats]]
-    enough: Mapping[str, bool]
+    units: Mapping[str, int]
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return what `describe` returns."""
         return {
-            target: _document(self.points[target], self.resampled[target], self.enough[target])
-            for target in self.points
+            target: _document(self.points[target], self.resampled[target], self.units[target]) for target in self.points
         }
 
 
@@ -151,13 +150,13 @@ def bootstrap(
     units = np.arange(len(truths)) if clusters is None else cluster_numbers(clusters)
     columns = list(zip(truths.T, predictions.T, floors.T, strict=True))
     points, resampled = _bootstrapped(columns, units, resamples, seed)
-    enough = [len(np.unique(units[~np.isnan(column)])) >= MIN_CLIPS_FOR_INTERVAL for column in truths.T]
+    annotated = [len(np.unique(units[~np.isnan(column)])) for column in truths.T]
     averaged = [i for i, target in enumerate(targets) if target != NOT_AVERAGED] or list(range(len(targets)))
     names = (*targets, AVERAGE)
     return Bootstrap(
         dict(zip(names, [*points, _average([points[i] for i in averaged])], strict=True)),
         dict(zip(names, [*resampled, _average([resampled[i] for i in averaged])], strict=True)),
-        dict(zip(names, [*enough, all(enough[i] for i in averaged)], strict=True)),
+        dict(zip(names, [*annotated, min(annotated[i] for i in averaged)], strict=True)),
     )
 
 
@@ -296,20 +295,34 @@ def resampled_counts(units: Integers, resamples: int, seed: int) -> Iterator[Flo
         yield np.bincount(sampled.ravel(), minlength=chunk * count).reshape(chunk, count).astype(np.float64)
 
 
-def _document(point: Mapping[str, Floats], resampled: Mapping[str, Floats], enough: bool) -> dict[str, Any]:
+def _document(point: Mapping[str, Floats], resampled: Mapping[str, Floats], units: int) -> dict[str, Any]:
     values: dict[str, Any] = {name: _number(point[name][0]) for name in METRICS}
     values["ci95"] = {
-        name: percentile_interval(resampled[name]) if enough and values[name] is not None else None for name in METRICS
+        name: None if values[name] is None else percentile_interval(resampled[name], units) for name in METRICS
     }
     return values
 
 
-def percentile_interval(values: Floats) -> list[float] | None:
-    """Return the percentile interval over the resamples in which a metric is defined; None if it is in none."""
+def percentile_interval(values: Floats, units: int) -> list[float] | None:
+    """Return the percentile interval over the resamples in which a metric is defined.
+
+    Resamples of n units vary less than samples by the factor sqrt((n - 1) / n), and the normal distribution ignores
+    that few units tell little about the deviation. The percentiles are therefore those of t sqrt(n / (n - 1)) for a
+    Student's t with n - 1 degrees of freedom (the expanded percentile interval of Hesterberg 2015, Sec. 5.3).
+
+    Args:
+        values: [R], a metric of each resample; NaN where it is undefined.
+        units: Number of clips, or of clusters, that each resample draws.
+
+    Returns:
+        None for fewer than `MIN_CLIPS_FOR_INTERVAL` units, or if the metric is defined in no resample.
+    """
     defined = values[~np.isnan(values)]
-    if len(defined) == 0:
+    if len(defined) == 0 or units < MIN_CLIPS_FOR_INTERVAL:
         return None
-    tail = (1 - CONFIDENCE) / 2
+    from scipy.special import ndtr, stdtrit  # prediction does not need it
+
+    tail = float(ndtr(stdtrit(units - 1, (1 - CONFIDENCE) / 2) * np.sqrt(units / (units - 1))))
     low, high = np.quantile(defined, [tail, 1 - tail])
     return [float(low), float(high)]
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.audit.clips import UNKNOWN, AuditClips
-from crnet.metrics import CONFIDENCE, MIN_CLIPS_FOR_INTERVAL, cluster_numbers, resampled_counts
+from crnet.metrics import cluster_numbers, percentile_interval, resampled_counts
 from crnet.types import TARGETS
 
 Floats = NDArray[np.float64]
@@ -143,10 +143,6 @@ def _ratio(
         return ImpactRatio(clips, float(rate), None, None, reason)
     if highest == 0:
         return ImpactRatio(clips, float(rate), None, None, "no score is above the median")
-    defined = resampled[np.isfinite(resampled)]
-    interval = None
-    if len(defined) and len(np.unique(units[members])) >= MIN_CLIPS_FOR_INTERVAL:
-        tail = (1 - CONFIDENCE) / 2
-        low, high = np.quantile(defined, [tail, 1 - tail])
-        interval = (float(low), float(high))
+    bounds = percentile_interval(np.where(np.isfinite(resampled), resampled, np.nan), len(np.unique(units[members])))
+    interval = None if bounds is None else (bounds[0], bounds[1])
     return ImpactRatio(clips, float(rate), float(rate / highest), interval, None)

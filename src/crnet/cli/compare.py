@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional
 
 from crnet.cli.exit_codes import EXIT_DONE
-from crnet.cli.options import Command, Json, LabelsTable, Resamples, SplitOption, TrainLabels, check_resamples, option
+from crnet.cli.options import Command, Json, LabelsTable, SplitOption, TrainLabels, check_resamples, option
 from crnet.cli.terminal import console, print_json
 from crnet.errors import UsageError
 
@@ -37,15 +37,20 @@ class Compare(Command):
     train_labels: TrainLabels = None
     out: Annotated[Path, option("Folder for the results.", "FOLDER")] = Path("comparison")
     split: SplitOption = "test"
-    resamples: Resamples = 1000
+    resamples: Annotated[
+        int | None,
+        option("Number of bootstrap resamples. By default 1000; more if many pairs of systems need them.", "N"),
+    ] = None
     json: Json = False
 
     def __call__(self) -> int:
         """Compare the systems and write the results."""
         from crnet.evaluation.compared_systems import join_systems, read_systems
         from crnet.evaluation.comparison import COMPARISON_FILE, compare
+        from crnet.evaluation.paired_bootstrap import enough_resamples
 
-        check_resamples(self.resamples)
+        if self.resamples is not None:
+            check_resamples(self.resamples)
         if len(self.systems) < 2:
             raise UsageError(
                 "crnet compare needs two systems or more",
@@ -54,7 +59,7 @@ class Compare(Command):
         systems = read_systems(self.systems, self.split)
         clips = join_systems(systems, self.labels, self.train_labels, allow_missing=True)
         split = self.split if any(system.labels for system in systems) else None
-        comparison = compare(clips, split=split, resamples=self.resamples)
+        comparison = compare(clips, split=split, resamples=enough_resamples(len(systems), self.resamples))
         return report_comparison(comparison, self.out, COMPARISON_FILE, as_json=self.json)
 
 

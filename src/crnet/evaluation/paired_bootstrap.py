@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri, stdtr
 
 from crnet.errors import UsageError
 from crnet.metrics import (
     METRICS,
     MIN_CLIPS_FOR_INTERVAL,
+    RESAMPLES,
     Bootstrap,
     cluster_numbers,
     percentile_interval,
@@ -57,32 +59,34 @@ def paired_difference(system: Bootstrap, minus: Bootstrap, target: str, metric: 
     if not np.isfinite(first - second):
         return {"value": None, "ci95": None, "p": None}
     resampled = system.resampled[target][metric] - minus.resampled[target][metric]
-    enough = system.enough[target] and minus.enough[target]
+    units = min(system.units[target], minus.units[target])
     return {
         "value": float(first - second),
-        "ci95": percentile_interval(resampled) if enough else None,
-        "p": two_sided_p(resampled) if enough else None,
+        "ci95": percentile_interval(resampled, units),
+        "p": two_sided_p(resampled, units),
     }
 
 
-def two_sided_p(resampled: NDArray[np.float64]) -> float | None:
+def two_sided_p(resampled: NDArray[np.float64], units: int) -> float | None:
     """Return the two-sided p-value of no difference, from the differences in R resamples.
 
     It is twice the smaller of the shares of resamples at or below 0 and at or above 0, with one added to both counts,
-    so that it is never 0. It agrees with the percentile interval: p is below .05 where the 95% interval leaves out 0.
-    Two systems with the same predictions have p = 1.
+    so that it is never 0. It is enlarged for few units as `percentile_interval` is widened, so that p is below .05
+    where the 95% interval leaves out 0. Two systems with the same predictions have p = 1.
 
     Args:
         resampled: [R]; NaN where a metric is undefined.
+        units: Number of clips, or of clusters, that each resample draws.
 
     Returns:
-        A number in (0, 1]; None if no resample is defined.
+        A number in (0, 1]; None for fewer than `MIN_CLIPS_FOR_INTERVAL` units, or if no resample is defined.
     """
     defined = resampled[~np.isnan(resampled)]
-    if not len(defined):
+    if not len(defined) or units < MIN_CLIPS_FOR_INTERVAL:
         return None
     tail = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
-    return min(1.0, 2 * (1 + tail) / (1 + len(defined)))
+    share = min(0.5, (1 + tail) / (1 + len(defined)))
+    return 2 * float(stdtr(units - 1, ndtri(share) * np.sqrt((units - 1) / units)))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -94,6 +98,29 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, min(1.0, p * (len(order) - rank)))
         corrected[i] = largest
     return corrected
+
+
+def enough_resamples(systems: int, wanted: int | None = None) -> int:
+    """Return how many resamples let a clear difference be found after the correction for all pairs of systems.
+
+    The smallest p-value of R resamples is 2 / (1 + R), times the number of pairs.
+
+    Args:
+        systems: Number of systems.
+        wanted: Number of resamples that somebody wants; None: as many as make that p-value .0125, at least `RESAMPLES`.
+
+    Raises:
+        UsageError: Not even the smallest p-value would be below .05.
+    """
+    pairs = systems * (systems - 1) // 2
+    if wanted is None:
+        return max(RESAMPLES, 160 * pairs)
+    if wanted < 40 * pairs:
+        raise UsageError(
+            f"{wanted} resamples cannot tell {systems} systems apart, because p-values are corrected for {pairs} pairs",
+            remedy=f"choose {40 * pairs} or more",
+        )
+    return wanted
 
 
 def p_value_better(

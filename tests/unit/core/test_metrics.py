@@ -137,8 +137,9 @@ def test_intervals_contain_the_metric_and_equal_a_plain_loop() -> None:
     resamples = rng.integers(40, size=(300, 40))
     for name in ("accuracy", "r2", "pearson", "ccc", "spread"):
         slow = [getattr(metrics, name)(truth[rows, 2], prediction[rows, 2]) for rows in resamples]
-        expected = np.quantile(slow, [0.025, 0.975])
-        assert document["agreeableness"]["ci95"][name] == pytest.approx(expected.tolist(), abs=1e-9)
+        # t(.025; 39) sqrt(40 / 39) = -2.0227 * 1.0127 = -2.0485, below which 2.0257% of a normal distribution lie.
+        expected = np.quantile(slow, [0.020257, 1 - 0.020257])
+        assert document["agreeableness"]["ci95"][name] == pytest.approx(expected.tolist(), abs=1e-5)
     low, high = document["average"]["ci95"]["accuracy"]
     assert low < document["average"]["accuracy"] < high
 
@@ -149,6 +150,18 @@ def test_the_interval_of_a_mean_agrees_with_its_standard_error() -> None:
     errors = np.abs(truth - prediction)[:, TARGETS.index("openness")]
     standard_error = errors.std() / np.sqrt(len(errors))
     assert high - low == pytest.approx(2 * 1.96 * standard_error, rel=0.1)
+
+
+def test_intervals_of_few_clips_hold_the_true_mean_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(3)
+    held = 0
+    for seed in range(400):
+        error = np.abs(rng.normal(0, 0.1, (12, 1)))
+        low, high = metrics.describe(error, np.zeros((12, 1)), [0.5], ["openness"], resamples=300, seed=seed)[
+            "openness"
+        ]["ci95"]["mae"]
+        held += low <= 0.1 * np.sqrt(2 / np.pi) <= high
+    assert held / 400 >= 0.93  # plain percentiles: .90
 
 
 def test_the_size_of_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
