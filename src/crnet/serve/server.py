@@ -90,6 +90,8 @@ def serve(
     if config.video_folder is not None and not config.video_folder.is_dir():
         raise UsageError(f"{config.video_folder}: no such folder", remedy="correct --video-folder")
     with contextlib.ExitStack() as stack:
+        # Also while the system loads, a signal must not end the process before the cleanup. Uvicorn raises it again.
+        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _interrupt))
         listener = stack.enter_context(_listen(config.host, config.port))
         if asr is not None:
             FasterWhisper(asr).load()  # fail now, not when a visitor waits for it
@@ -117,7 +119,8 @@ def serve(
             limit_concurrency=BUSY_CONNECTIONS,
             timeout_graceful_shutdown=SHUTDOWN_S,
         )
-        _run(_Server(uvicorn_config, queue, config.stop_timeout_s), listener)
+        with contextlib.suppress(KeyboardInterrupt):
+            _Server(uvicorn_config, queue, config.stop_timeout_s).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -157,17 +160,6 @@ class _Server(uvicorn.Server):
         if was_busy:
             await asyncio.sleep(READ_RESULT_S)
         super().handle_exit(sig, frame)
-
-
-def _run(server: _Server, listener: socket.socket) -> None:
-    """Run the server until the process receives a signal to stop."""
-    # Uvicorn raises the signal again at the end, which must not end the process before the cleanup.
-    previous_handler = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listener])
-    finally:
-        signal.signal(signal.SIGTERM, previous_handler)
 
 
 def _interrupt(_signal: int, _frame: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -40,6 +41,22 @@ def test_a_taken_port_is_reported(tmp_path: Path) -> None:
 def test_a_missing_folder_of_videos_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         serve(tmp_path, ServerConfig(port=0, video_folder=tmp_path / "gone"))
+
+
+def test_a_signal_to_stop_while_the_system_loads_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object) -> None:
+        assert list(tmp_path.glob("crnet-serve-*"))
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("crnet.serve.server.WorkerClient", load)
+    with pytest.raises(KeyboardInterrupt):
+        serve(tmp_path, ServerConfig(port=0))
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_without_fastapi_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
