@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -25,6 +26,9 @@ SHORTEST_KEY = 16
 WINDOW_S = 60.0
 MAX_CLIENTS = 10_000  # whose rates are remembered
 
+_HOST_PATTERN = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+_ORIGIN_PATTERN = re.compile(r"https?://(\*\.)?[a-z0-9._:\[\]-]+")
+
 
 @dataclass(frozen=True)
 class AccessPolicy:
@@ -42,7 +46,7 @@ class AccessPolicy:
             about HTTPS in `X-Forwarded-For` and `X-Forwarded-Proto` is believed, and nobody else's word.
 
     Raises:
-        ConfigError: A proxy is not an address.
+        ConfigError: A host is not a name, a site is not an origin, or a proxy is not an address.
     """
 
     allowed_hosts: tuple[str, ...] = ()
@@ -53,6 +57,18 @@ class AccessPolicy:
     trusted_proxies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for host in self.allowed_hosts:
+            if not _HOST_PATTERN.fullmatch(host):
+                raise ConfigError(
+                    f"the host {host} is not a name",
+                    remedy="give a name without scheme and port, such as *.example.org",
+                )
+        for origin in (*self.allowed_origins, *self.frame_ancestors):
+            if not _ORIGIN_PATTERN.fullmatch(origin):
+                raise ConfigError(
+                    f"the site {origin} is not an origin",
+                    remedy="give scheme and host in lower case without a path, such as https://example.org",
+                )
         for proxy in self.trusted_proxies:
             try:
                 ipaddress.ip_network(proxy)
@@ -217,9 +233,9 @@ def _host_name(host: str) -> str:
 def _is_allowed_host(name: str, allowed: tuple[str, ...]) -> bool:
     if name == "localhost" or _is_address(name):
         return True
+    patterns = [pattern.lower().rstrip(".") for pattern in allowed]
     return any(
-        pattern in ("*", name) or (pattern.startswith("*.") and name.endswith(pattern[1:].lower()))
-        for pattern in allowed
+        pattern in ("*", name) or (pattern.startswith("*.") and name.endswith(pattern[1:])) for pattern in patterns
     )
 
 

@@ -115,12 +115,16 @@ def _add_job_routes(router: APIRouter, service: Service) -> None:
 
     job_by_id = Depends(find_job)
 
-    async def find_job_to_follow(job: Job = job_by_id) -> Job:
+    async def find_job_to_follow(job: Job = job_by_id) -> AsyncIterator[Job]:
         if job.followers >= MAX_FOLLOWERS:
             raise ServiceError(
                 429, "too-many-followers", f"{MAX_FOLLOWERS} clients follow this job", retry_after_s=RETRY_AFTER_S
             )
-        return job
+        job.followers += 1
+        try:
+            yield job
+        finally:  # once the answer has ended
+            job.followers -= 1
 
     job_to_follow = Depends(find_job_to_follow)
 
@@ -128,13 +132,11 @@ def _add_job_routes(router: APIRouter, service: Service) -> None:
     async def create_job(new: schemas.NewJob, response: Response) -> schemas.JobState:
         """Put a video in the queue."""
         job_queue.require_space()
-        if (new.upload is None) == (new.path is None):
-            raise ServiceError(422, "invalid-request", "a job needs either an upload or a path")
-        if new.upload is not None:
+        if isinstance(new, schemas.UploadJob):
             upload = service.uploads.take(new.upload)
             job = job_queue.submit(JobRequest(upload.name, new.transcript, new.explain), upload.path)
         else:
-            video = find_video(service, new.path or "")
+            video = find_video(service, new.path)
             request = JobRequest(display_name(video.name), new.transcript, new.explain)
             job = job_queue.submit(request, video, is_upload=False)
         response.headers["Location"] = f"/v1/jobs/{job.id}"

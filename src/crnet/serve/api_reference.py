@@ -68,8 +68,9 @@ def _kind(schema: Mapping[str, Any]) -> str:
     """Return the type of a value in words."""
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
-    if "anyOf" in schema:
-        return " or ".join(map(_kind, schema["anyOf"]))
+    for either in ("anyOf", "oneOf"):
+        if either in schema:
+            return " or ".join(map(_kind, schema[either]))
     if "enum" in schema:
         return " or ".join(map(str, schema["enum"]))
     if schema.get("type") == "array":

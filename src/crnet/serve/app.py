@@ -14,7 +14,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import compile_path
+from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, compile_path
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import crnet
@@ -22,7 +23,7 @@ from crnet.serve import schemas
 from crnet.serve.access import Access, AccessPolicy
 from crnet.serve.api import Service, make_router
 from crnet.serve.metrics import CONTENT_TYPE, Metrics
-from crnet.serve.middleware import MetricsMiddleware, SecurityMiddleware
+from crnet.serve.middleware import MetricsMiddleware, SecurityMiddleware, security_headers
 from crnet.serve.page import add_page
 from crnet.serve.problems import ServiceError, problem_response
 
@@ -61,13 +62,14 @@ def make_app(service: Service, policy: AccessPolicy, on_ready: Callable[[], None
         redoc_url=None,
         max_body_size=MAX_CALL_BYTES,
         telemetry={"tracing": False},
+        generate_unique_id_function=_operation_id,
     )
     access, metrics = Access(policy), Metrics(service.job_queue, service.uploads)
     app.include_router(make_router(service))
     _add_operation_routes(app, metrics)
     add_page(app, service, access)
-    _add_error_handlers(app)
-    _complete_openapi(app.openapi(), service)
+    _add_error_handlers(app, policy)
+    _complete_openapi(app.openapi(), service, policy)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(SecurityMiddleware, access=access)
     if policy.allowed_origins:
@@ -76,14 +78,24 @@ def make_app(service: Service, policy: AccessPolicy, on_ready: Callable[[], None
             allow_origins=policy.allowed_origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Upload-Offset"],
+            expose_headers=["Location", "Retry-After"],
         )
     if policy.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(policy.trusted_proxies))
     return app
 
 
-def _complete_openapi(document: dict[str, Any], service: Service) -> None:
+def _operation_id(route: BaseRoute) -> str:
+    """Return the name of a route's function, after which generated clients name theirs."""
+    return str(getattr(route, "name", ""))
+
+
+def _complete_openapi(document: dict[str, Any], service: Service, policy: AccessPolicy) -> None:
     """Add to the OpenAPI document what FastAPI cannot know."""
+    if policy.keys:
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+        document["paths"]["/healthz"]["get"]["security"] = []
     definitions = document["components"]["schemas"]
     definitions["Problem"] = schemas.Problem.model_json_schema()
     definitions["NewUpload"]["properties"]["size"]["maximum"] = service.job_queue.limits.max_upload_bytes
@@ -104,8 +116,9 @@ def _add_operation_routes(app: FastAPI, metrics: Metrics) -> None:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
 
-def _add_error_handlers(app: FastAPI) -> None:
+def _add_error_handlers(app: FastAPI, policy: AccessPolicy) -> None:
     """Answer every error with a problem document."""
+    headers_of_bugs = security_headers(policy)  # their answers do not pass the middleware
 
     @app.exception_handler(ServiceError)
     async def service_error(_: Request, error: ServiceError) -> Response:
@@ -125,10 +138,17 @@ def _add_error_handlers(app: FastAPI) -> None:
             headers["Allow"] = ", ".join(_methods(app, request.url.path)) or headers.get("Allow", "")
         return problem_response(error.status_code, code, phrase, headers)
 
+    @app.exception_handler(ClientDisconnect)
+    async def client_left(_: Request, __: ClientDisconnect) -> Response:
+        return problem_response(400, "incomplete-request", "the connection was closed in the middle of the request")
+
     @app.exception_handler(Exception)
     async def bug(_: Request, __: Exception) -> Response:
         return problem_response(
-            500, "internal-error", "internal error; the server's administrator can find it in the log"
+            500,
+            "internal-error",
+            "internal error; the server's administrator can find it in the log",
+            headers_of_bugs,
         )
 
 

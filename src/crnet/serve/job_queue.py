@@ -13,7 +13,7 @@ from typing import Any
 
 from crnet.serve.jobs import Job, JobRequest
 from crnet.serve.limits import Limits
-from crnet.serve.problems import ServiceError, not_found
+from crnet.serve.problems import ServiceError, no_space, not_found
 from crnet.serve.storage import Storage, new_token
 from crnet.serve.worker import BUG, SCORES_READY, ScoringJob
 from crnet.serve.worker_client import ScoringError, WorkerClient
@@ -82,11 +82,17 @@ class JobQueue:
         """Put a video in the queue. An upload moves into the job, which deletes it; another file stays in place.
 
         Raises:
-            ServiceError: The queue is full, or the service stops.
+            ServiceError: The queue is full, the service stops, or the disk has no space; an upload is then deleted.
         """
         self.require_space()
         job = Job(new_token(), request)
-        self.storage.new_job(job.id, video, is_upload=is_upload)
+        try:
+            self.storage.new_job(job.id, video, is_upload=is_upload)
+        except OSError:
+            self.storage.remove_job(job.id)
+            if is_upload:
+                video.unlink(missing_ok=True)
+            raise no_space() from None
         self._jobs[job.id] = job
         self._waiting.append(job)
         self._start_next()

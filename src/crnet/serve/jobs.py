@@ -99,16 +99,12 @@ class Job:
     async def updates(self) -> AsyncIterator[None]:
         """Yield now and after every change until the job has ended; changes that come too fast are merged."""
         seen = -1
-        self.followers += 1
-        try:
-            while True:
-                changed = self._changed
-                if self.version != seen:
-                    seen = self.version
-                    yield
-                if self.is_final and self.version == seen:
-                    return
-                if self.version == seen:
-                    await changed.wait()
-        finally:
-            self.followers -= 1
+        while True:
+            changed = self._changed
+            if self.version != seen:
+                seen = self.version
+                yield
+            if self.is_final and self.version == seen:
+                return
+            if self.version == seen:
+                await changed.wait()

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from crnet.errors import CrnetError
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 30
 
 
 class ServiceError(CrnetError):
@@ -35,12 +36,25 @@ class ServiceError(CrnetError):
     def response(self) -> Response:
         """Return the answer to the request."""
         headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
         return problem_response(self.status, self.code, str(self), headers)
 
 
 def not_found(what: str) -> ServiceError:
     """Return the error for an id that does not exist or has expired."""
     return ServiceError(404, "not-found", f"this {what} does not exist or has expired")
+
+
+def no_space() -> ServiceError:
+    """Return the error for a video that finds no space."""
+    return ServiceError(
+        503,
+        "no-space",
+        "the server has no space for another video",
+        remedy="try again in a few minutes",
+        retry_after_s=RETRY_AFTER_S,
+    )
 
 
 def problem_response(

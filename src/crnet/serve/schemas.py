@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from crnet.serve.jobs import State
 from crnet.text.encoder_interface import LONGEST_TEXT_CHARACTERS
@@ -12,11 +12,7 @@ from crnet.types import SCALE
 
 Score = Annotated[float, Field(ge=0, le=1)]
 Scores = dict[str, float]
-
-
-def _only(given: str, other: str) -> dict[str, Any]:
-    """Return the JSON schema of a document that has one of two texts."""
-    return {"required": [given], "properties": {given: {"type": "string"}, other: {"type": "null"}}}
+MAX_TRANSCRIPT_CHARACTERS = 4 * LONGEST_TEXT_CHARACTERS
 
 
 class _Request(BaseModel):
@@ -46,21 +42,40 @@ class UploadState(BaseModel):
     offset: int = Field(description="Bytes that have arrived; the next chunk begins here.")
 
 
-class NewJob(_Request):
-    """A video to score: an upload, or a file in the server's own folder of videos."""
-
-    model_config = ConfigDict(json_schema_extra={"oneOf": [_only("upload", "path"), _only("path", "upload")]})
-
-    upload: str | None = Field(None, max_length=100, description="Id of a complete upload, which the job deletes.")
-    path: str | None = Field(
-        None, max_length=1000, description="A file below the operator's --video-folder, if there is one."
-    )
+class _NewJob(_Request):
     transcript: str = Field(
         "",
-        max_length=4 * LONGEST_TEXT_CHARACTERS,
+        max_length=MAX_TRANSCRIPT_CHARACTERS,
         description="Plain text, or SRT or WebVTT subtitles; empty if unknown.",
     )
     explain: bool = Field(False, description="Add heat maps, contributions and a report; takes several times as long.")
+
+
+class UploadJob(_NewJob):
+    """A video to score: an upload."""
+
+    upload: str = Field(max_length=100, description="Id of a complete upload, which the job deletes.")
+
+
+class FolderJob(_NewJob):
+    """A video to score: a file in the server's own folder of videos, if it has one."""
+
+    path: str = Field(max_length=1000, description="A file below the operator's --video-folder.")
+
+
+def _kind_of_job(document: Any) -> str | None:
+    kinds = [kind for kind in ("upload", "path") if isinstance(document, dict) and kind in document]
+    return kinds[0] if len(kinds) == 1 else None
+
+
+NewJob = Annotated[
+    Annotated[UploadJob, Tag("upload")] | Annotated[FolderJob, Tag("path")],
+    Discriminator(
+        _kind_of_job,
+        custom_error_type="upload_or_path",
+        custom_error_message="a job needs either an upload or a path",
+    ),
+]
 
 
 class Progress(BaseModel):

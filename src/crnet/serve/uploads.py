@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crnet.serve.limits import Limits
-from crnet.serve.problems import ServiceError, not_found
+from crnet.serve.problems import RETRY_AFTER_S, ServiceError, no_space, not_found
 from crnet.serve.storage import Storage, display_name, new_token
 from crnet.utils.job_limits import BYTES_PER_MB
 
@@ -19,7 +19,6 @@ CHUNK_TIMEOUT_S = 60.0  # for one request; a slow client sends smaller chunks
 MAX_PENDING_UPLOADS = 10  # total size of uploads without a job, in units of the largest upload
 MAX_PENDING_OF_CLIENT = 5  # the same for one client, so that it leaves space for others
 SMALLEST_SHARE_BYTES = BYTES_PER_MB  # of the quota, so that many empty uploads exhaust it too
-RETRY_AFTER_S = 30
 
 
 @dataclass(eq=False)
@@ -87,14 +86,14 @@ class Uploads:
         try:
             upload.path.touch()
         except OSError:
-            raise _no_space() from None
+            raise no_space() from None
         self._uploads[token] = upload
         return upload
 
     def _check_quota(self, new: Upload) -> None:
         uploads = [*self._uploads.values(), new]
         if _reserved_bytes(uploads) > MAX_PENDING_UPLOADS * self._limits.max_upload_bytes:
-            raise _no_space()
+            raise no_space()
         of_client = [upload for upload in uploads if upload.client == new.client]
         if _reserved_bytes(of_client) > MAX_PENDING_OF_CLIENT * self._limits.max_upload_bytes:
             raise ServiceError(
@@ -148,7 +147,7 @@ class Uploads:
             raise ServiceError(408, "too-slow", "the upload is too slow", remedy="send smaller chunks") from None
         except OSError:
             self.delete(upload_id)
-            raise _no_space() from None
+            raise no_space() from None
         finally:
             upload.is_receiving = False
         return upload
@@ -186,13 +185,3 @@ class Uploads:
 
 def _reserved_bytes(uploads: Iterable[Upload]) -> int:
     return sum(max(upload.size_bytes, SMALLEST_SHARE_BYTES) for upload in uploads)
-
-
-def _no_space() -> ServiceError:
-    return ServiceError(
-        503,
-        "no-space",
-        "the server has no space for another video",
-        remedy="try again in a few minutes",
-        retry_after_s=RETRY_AFTER_S,
-    )

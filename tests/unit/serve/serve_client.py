@@ -37,4 +37,21 @@ class Client(TestClient):
         return dict(self.get(f"/v1/jobs/{job_id}").json())
 
 
+def http_scope(method: str, path: str) -> dict[str, Any]:
+    """Return an ASGI scope, for requests that `Client` cannot send."""
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+        "client": ("10.0.0.1", 1),
+        "server": ("localhost", 80),
+        "scheme": "http",
+        "http_version": "1.1",
+        "root_path": "",
+    }
+
+
 StartService = Callable[..., Client]

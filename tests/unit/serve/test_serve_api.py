@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.openapi.models import OpenAPI
-from serve_client import Client, StartService
+from serve_client import Client, StartService, http_scope
 from serve_fakes import FakeWorkerClient
 
+from crnet.serve.access import AccessPolicy
 from crnet.serve.api import MAX_FOLLOWERS
+from crnet.serve.jobs import Job
 from crnet.serve.limits import Limits
 from crnet.serve.schemas import JobState, Result
 
@@ -55,6 +59,37 @@ def test_no_job_takes_every_connection(http: Client) -> None:
     job.followers -= 1
     assert http.get(f"/v1/jobs/{job.id}/events").status_code == 200
     assert job.followers == MAX_FOLLOWERS - 1
+
+
+def test_clients_that_follow_a_job_at_the_same_time_all_count(start_service: StartService) -> None:
+    http = start_service(worker=FakeWorkerClient(seconds=60))
+    job = http.service.job_queue.get(http.submit(explain=True))
+    assert http.portal is not None
+    statuses = http.portal.call(follow_at_once, http, job, MAX_FOLLOWERS + 2)
+    assert sorted(statuses) == [200] * MAX_FOLLOWERS + [429] * 2
+    assert job.followers == 0
+
+
+async def follow_at_once(http: Client, job: Job, count: int) -> list[int]:
+    """Let clients follow a job, cancel it once all have an answer, and return the statuses."""
+    statuses: list[int] = []
+    answered = asyncio.Event()
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()  # the clients stay
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+        if len(statuses) == count:
+            answered.set()
+
+    scope = http_scope("GET", f"/v1/jobs/{job.id}/events")
+    clients = [asyncio.ensure_future(http.app(dict(scope), receive, send)) for _ in range(count)]  # type: ignore[arg-type]
+    await answered.wait()
+    await http.service.job_queue.cancel(job)
+    await asyncio.gather(*clients)
+    return statuses
 
 
 def test_scores_can_be_read_before_the_explanation_is_done(start_service: StartService) -> None:
@@ -147,6 +182,29 @@ def test_the_openapi_document_is_valid_and_describes_problems(http: Client) -> N
             for status, response in operation["responses"].items():
                 if status >= "4":
                     assert list(response["content"]) == ["application/problem+json"], path
+
+
+def test_generated_clients_get_short_names_every_field_and_the_key(start_service: StartService) -> None:
+    documents = [start_service(policy=AccessPolicy(keys=keys)).get("/openapi.json").json() for keys in ((), (b"hash",))]
+    for document in documents:
+        names = [method["operationId"] for methods in document["paths"].values() for method in methods.values()]
+        assert len(set(names)) == len(names)
+        assert {"create_upload", "append_to_upload", "create_job", "follow_job", "read_result_file"} < set(names)
+        for name, video in (("UploadJob", "upload"), ("FolderJob", "path")):
+            job = document["components"]["schemas"][name]
+            assert (set(job["properties"]), job["required"]) == ({video, "transcript", "explain"}, [video])
+    without, with_keys = documents
+    assert "security" not in without
+    assert with_keys["components"]["securitySchemes"]["key"] == {"type": "http", "scheme": "bearer"}
+    assert with_keys["security"] == [{"key": []}]
+    assert with_keys["paths"]["/healthz"]["get"]["security"] == []
+
+
+@pytest.mark.parametrize("job", [{}, {"upload": "a", "path": "b"}, {"explain": True}, [], "a"])
+def test_a_job_names_one_video(http: Client, job: Any) -> None:
+    refused = http.post("/v1/jobs", json=job)
+    assert refused.status_code == 422
+    assert "a job needs either an upload or a path" in refused.json()["detail"]
 
 
 def test_a_wrong_method_is_told_the_right_ones(http: Client) -> None:

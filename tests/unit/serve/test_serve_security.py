@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serve_client import HOST, Client, StartService
+from serve_client import HOST, Client, StartService, http_scope
 
 from crnet.errors import ConfigError
 from crnet.serve.access import Access, AccessPolicy, client_of, read_keys
@@ -83,6 +83,8 @@ def test_the_page_has_no_inline_script_or_style(http: Client, path: str) -> None
         ("a.hf.space", ("*.hf.space",), 200),
         ("evilhf.space", ("*.hf.space",), 421),
         ("any.example", ("*",), 200),
+        ("FACES.example.org", ("Faces.Example.org",), 200),  # names are the same in capitals
+        ("a.hf.space.", ("*.HF.space.",), 200),
     ],
 )
 def test_a_request_for_another_host_is_refused(
@@ -121,6 +123,7 @@ def test_the_operator_can_allow_another_site(start_service: StartService) -> Non
     http = start_service(policy=new_policy(allowed_origins=(site,), frame_ancestors=(site,)))
     created = http.post("/v1/uploads", headers={"Origin": site}, json={"name": "a", "size": 1})
     assert (created.status_code, created.headers["access-control-allow-origin"]) == (201, site)
+    assert created.headers["access-control-expose-headers"] == "Location, Retry-After"
     assert f"frame-ancestors {site}" in http.get("/").headers["content-security-policy"]
     refused = http.post("/v1/uploads", headers={"Origin": "https://evil.example"}, json={"name": "a", "size": 1})
     assert refused.status_code == 403
@@ -132,6 +135,7 @@ def test_with_keys_every_request_needs_one(start_service: StartService, keys: tu
         for path in ("/v1/jobs/0", "/fragments/jobs/0/scores", "/metrics"):
             refused = http.get(path, headers=headers)
             assert (refused.status_code, refused.json()["code"]) == (401, "key-required")
+            assert refused.headers["www-authenticate"] == "Bearer"
     known = {"Authorization": f"Bearer {KEY}"}
     assert http.post("/v1/uploads", headers=known, json={"name": "a", "size": 1}).status_code == 201
     assert http.get("/healthz").status_code == 200
@@ -211,6 +215,25 @@ def test_addresses_that_one_client_may_have_count_together() -> None:
 def test_a_proxy_that_is_no_address_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"proxy\.example is no address"):
         new_policy(trusted_proxies=("proxy.example",))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"allowed_hosts": ("https://faces.example.org",)},
+        {"allowed_hosts": ("faces.example.org:7860",)},
+        {"allowed_origins": ("https://example.org/",)},  # browsers send it without the slash
+        {"allowed_origins": ("https://Example.org",)},  # and in lower case
+        {"allowed_origins": ("example.org",)},
+        {"frame_ancestors": ("https://example.org; script-src *",)},
+    ],
+)
+def test_what_no_request_could_match_is_refused_at_the_start(changes: dict[str, tuple[str, ...]]) -> None:
+    with pytest.raises(ConfigError, match=r"is not (a name|an origin)") as refused:
+        new_policy(**changes)
+    assert refused.value.remedy is not None
+    new_policy(allowed_hosts=("a-b.example.org", "*"), allowed_origins=("http://[::1]:80", "https://a.example:8443"))
+    new_policy(frame_ancestors=("https://*.example.org",))
 
 
 def test_thousands_of_unknown_fields_get_one_short_error(http: Client) -> None:
@@ -319,6 +342,29 @@ def test_an_unexpected_error_is_answered_without_its_text(http: Client, monkeypa
     response = http.get("/v1/jobs/0")
     assert (response.status_code, response.json()["code"]) == (500, "internal-error")
     assert "secret" not in response.text
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_chunk_is_no_error_of_the_server(
+    http: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    upload = http.post("/v1/uploads", json={"name": "talk.mp4", "size": 9}).json()["id"]
+    assert http.portal is not None
+    messages = iter([{"type": "http.request", "body": b"vid", "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with caplog.at_level(logging.WARNING):
+        http.portal.call(http.app, http_scope("PATCH", f"/v1/uploads/{upload}"), receive, send)
+    assert not caplog.records
+    assert sent[0]["status"] == 400  # nobody reads it, but the metrics count it
+    assert http.get(f"/v1/uploads/{upload}").json()["offset"] == 3  # the client may continue there
 
 
 def test_the_log_is_one_json_document_per_line() -> None:

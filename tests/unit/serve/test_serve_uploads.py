@@ -135,3 +135,17 @@ def test_a_full_disk_is_an_honest_answer(storage: Storage) -> None:
     with pytest.raises(ServiceError, match="no space") as caught:
         asyncio.run(held.append(upload.id, 0, chunks(b"123")))
     assert caught.value.status == 503
+
+
+def test_a_job_that_finds_no_space_leaves_no_file(http: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload, storage = http.upload(), http.service.job_queue.storage
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as context:
+        context.setattr("pathlib.Path.rename", fail)
+        refused = http.post("/v1/jobs", json={"upload": upload})
+    assert (refused.status_code, refused.json()["code"]) == (503, "no-space")
+    assert not list(storage.uploads.iterdir()) and not list((storage.folder / "jobs").iterdir())
+    assert http.get(f"/v1/uploads/{upload}").status_code == 404
