@@ -127,6 +127,7 @@ def join_systems(
         first_missing = next(clip for clip in truth.clips if clip not in common)
         raise LabelError(
             f"{missing} of {len(truth.clips)} labelled clips have no predictions, such as {first_missing}",
+            path=next(s.predictions.path for s in systems if first_missing not in joined[s.name].clips),
             remedy="score them, or give --allow-missing and report n with every figure",
         )
     if not common:
@@ -217,7 +218,7 @@ def _medians(labels: Floats) -> Floats:
 def _named_warnings(joined: dict[str, JoinedScores]) -> list[str]:
     """Return what did not match, with the name of the system if there are several."""
     several = len(joined) > 1
-    return [f"{name}: {text}" if several else text for name, part in joined.items() for text in part.warnings]
+    return [f"in {name}, {text}" if several else text for name, part in joined.items() for text in part.warnings]
 
 
 def _refuse_other_labels(systems: Sequence[SystemTables], first: JoinedScores) -> None:

@@ -18,7 +18,7 @@ from crnet.report.figure_style import png, svg
 from crnet.report.page_templates import NEUROTICISM, REPORT_FILE, data_uri, render
 from crnet.types import target_label
 from crnet.utils.files import write_bytes, write_text
-from crnet.utils.number_format import decimal, difference, interval_text, p_text, percent
+from crnet.utils.number_format import decimal, difference, p_text, percent, range_text
 
 QUANTITY_NAMES = {"label": "label", "score": "score", "bias": "bias (score − label)", "mae": "MAE"}
 METRIC_TITLES = {
@@ -186,19 +186,15 @@ def _score_ratios(audit: Audit, grouping: str) -> list[tuple[str, str, ImpactRat
 
 
 def _ratio_row(audit: Audit, grouping: str, group: str) -> dict[str, Any]:
-    """Return a group's number of clips and of clusters, its share, and its impact ratio for each target."""
+    """Return a group's number of clips and of clusters, its share, and its impact ratios of labels and of scores."""
     values = max(audit.metrics[grouping][group].values(), key=lambda values: int(values["clips"]))
-    targets = audit.ratios[grouping].get(group, {})
-    cells = []
-    for target in audit.clips.targets:
-        pair = [targets.get(target, {}).get(source) for source in SOURCES]
-        cells.append(tuple(_ratio_text(ratio) for ratio in pair))
+    ratios = [audit.ratios[grouping].get(group, {}).get(target, {}) for target in audit.clips.targets]
     return {
         "group": group,
         "clips": values["clips"],
         "clusters": values["clusters"],
         "share": percent(values["clips"] / len(audit.clips.clips)),
-        "cells": cells,
+        "sources": [(source, [_ratio_text(of_target.get(source)) for of_target in ratios]) for source in SOURCES],
     }
 
 
@@ -223,14 +219,14 @@ def _metric_cells(values: dict[str, Any], shown: list[str]) -> list[str]:
 
 
 def _difference_cells(row: Difference) -> list[str]:
-    interval = interval_text((row.low, row.high)).replace("–−", " to −").replace("–.", " to .")
+    """Return the comparison with its grouping, and the texts of the other columns."""
     return [
-        row.grouping,
         f"{row.group} minus {row.against}",
+        row.grouping,
         target_label(row.target),
         QUANTITY_NAMES[row.quantity],
         difference(row.value),
-        interval,
+        range_text((row.low, row.high)),
         p_text(row.p),
         decimal(row.detectable, digits=DIGITS),
     ]

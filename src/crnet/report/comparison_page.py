@@ -124,8 +124,10 @@ def _metric_cells(metrics: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _difference_cells(row: PairedDifference) -> list[str]:
+    """Return the two systems, no note, and the texts of the other columns."""
     return [
         f"{row.system} minus {row.minus}",
+        "",
         target_label(row.target),
         METRIC_NAMES[row.metric],
         "–" if row.value is None else difference(row.value),

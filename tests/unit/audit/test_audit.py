@@ -25,6 +25,7 @@ from crnet.errors import LabelError
 from crnet.report.audit_page import draw_audit_figures, headline, render_audit_page
 from crnet.report.figure_style import png
 from crnet.types import TARGETS
+from crnet.utils.number_format import range_text
 
 
 def small(truth: list[float], scores: list[float], groups: list[str], **changes: object) -> AuditClips:
@@ -275,6 +276,14 @@ def test_the_page_escapes_groups_and_says_that_neuroticism_is_reversed(result: A
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "Neuroticism is reversed" in page
     assert "(high = stable)" in page
+
+
+def test_the_page_shows_labels_above_scores_and_intervals_with_their_signs(result: Audit) -> None:
+    page = render_audit_page(result, {})
+    row = next(row for row in result.differences.found if row.grouping == "gender")
+    assert range_text((row.low, row.high)) in page
+    groups = sum(len(groups) - 1 for groups in result.metrics.values())
+    assert page.count('<td class="of">labels</td>') == page.count('<td class="of">scores</td>') == groups
 
 
 def test_the_headline_counts_what_was_found(result: Audit) -> None:

@@ -85,9 +85,11 @@ def test_tables_are_joined_by_name_and_what_does_not_match_is_named(tmp_path: Pa
     clips = joined([first, second], labels).clips
     assert clips.clips == ("x.000", "z")
     assert clips.warnings == (
-        "p.csv: 1 labelled clip has no predictions and is left out: y",
-        "p.csv: 1 predicted clip has no labels and is left out: w",
+        "in p.csv, 1 labelled clip has no predictions and is left out: y",
+        "in p.csv, 1 predicted clip has no labels and is left out: w",
     )
+    page = render_comparison_page(joined([first, second], labels), {"error_removed": b"", "differences": b""})
+    assert "<strong>In p.csv, 1 labelled clip has no predictions and is left out: y.</strong>" in page
     assert clips.truth.tolist() == [[0.5], [0.75]]
     assert clips.floors["p.csv"].tolist() == [[0.625], [0.625]]
     assert clips.floor.startswith("the median of these labels")
@@ -177,7 +179,7 @@ def test_labelled_clips_without_predictions_need_permission(tmp_path: Path, caps
     table = write_table(tmp_path / "p.csv", {"x": [0.5]})
     arguments = ["evaluate", "--predictions", str(table), "--labels", str(labels)]
     assert main(arguments) == 2
-    assert "1 of 2 labelled clips have no predictions, such as y (score them, or give --allow-missing" in (
+    assert "p.csv: 1 of 2 labelled clips have no predictions, such as y (score them, or give --allow-missing" in (
         capsys.readouterr().err
     )
     assert main([*arguments, "--allow-missing"]) == 0
