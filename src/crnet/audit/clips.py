@@ -16,7 +16,6 @@ from crnet.data.score_tables import GroupTable, join_scores, read_groups, read_p
 from crnet.data.sources.release_labels import clip_name
 from crnet.data.splits import clip_clusters
 from crnet.errors import LabelError
-from crnet.evaluation.evaluate import evaluate
 from crnet.evaluation.evaluation import FUSION
 from crnet.types import TARGETS, ModelInfo, Split
 from crnet.utils.progress import Progress, no_progress
@@ -114,6 +113,8 @@ def clips_of_run(
     Raises:
         LabelError: No groups are known, or a table is unusable.
     """
+    from crnet.evaluation.evaluate import evaluate  # PyTorch: audits of tables need none
+
     table = read_groups(groups)
     bundle = load_bundle(run)
     fusion = load_visual_fusion(run, bundle.config)

@@ -24,6 +24,7 @@ class Demo(Command):
     """
 
     resumes = True
+    extras = ("report", "simulate", "train")
 
     out: Annotated[Positional[Path], option("Folder for everything the demo makes.")] = Path("runs/demo")
     clips: Annotated[int, option("Number of synthetic clips.")] = 320

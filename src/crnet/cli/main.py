@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), debug)
     except ModuleNotFoundError as error:
         module = error.name or str(error)
-        return _fail(f"the Python module {module} is not installed ({install_command(module)})", debug)
+        remedy = install_command(module, command.extras if command else ())
+        return _fail(f"the Python module {module} is not installed ({remedy})", debug)
     except KeyboardInterrupt:
         print("stopped" if command is None else command.stopped(), file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -164,10 +164,12 @@ class Command:
     Attributes:
         resumes: Whether rerunning the command after an interruption resumes its work.
         urls: The arguments that may be in object storage.
+        extras: The extras of the package that the command always needs; an error about a missing one names all.
     """
 
     resumes: ClassVar[bool] = False
     urls: ClassVar[tuple[str, ...]] = ("source", "store")
+    extras: ClassVar[tuple[str, ...]] = ()
 
     verbose: Annotated[Flag, option("Log details.", short="-v")] = False
     quiet: Annotated[Flag, option("Log only warnings and show no progress.", short="-q")] = False

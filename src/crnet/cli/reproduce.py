@@ -38,6 +38,7 @@ class Reproduce(ConfiguredCommand):
     """
 
     resumes = True
+    extras = ("report", "train")
 
     what: Annotated[
         Positional[str],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 MODULE_EXTRAS = {
     "torch": "train",
     "sklearn": "train",
@@ -28,8 +30,15 @@ MODULE_EXTRAS = {
 """Modules of optional dependencies and the first extra that installs them; see `pyproject.toml`."""
 
 
-def install_command(module: str) -> str:
-    """Return the command that installs a missing module, such as `pip install "crnet[train]"`."""
+def install_command(module: str, with_extras: Collection[str] = ()) -> str:
+    """Return the command that installs a missing module, such as `pip install "crnet[train]"`.
+
+    Args:
+        module: The module.
+        with_extras: Extras that are needed too, so that nobody installs one after the other.
+    """
     package = module.partition(".")[0]
     extra = MODULE_EXTRAS.get(package)
-    return f'pip install "crnet[{extra}]"' if extra else f"pip install {package.replace('_', '-')}"
+    if extra is None:
+        return f"pip install {package.replace('_', '-')}"
+    return f'pip install "crnet[{",".join(sorted({extra, *with_extras}))}]"'

@@ -1,4 +1,4 @@
-"""Preparing a data set works where PyTorch is not installed."""
+"""Preparing a dataset and auditing tables work where PyTorch is not installed."""
 
 from __future__ import annotations
 
@@ -25,6 +25,24 @@ for arguments in json.loads(sys.argv[1]):
 """
 
 
+def run_without_torch(*commands: list[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", PROGRAM, json.dumps(commands)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_tables_are_audited_without_torch(tmp_path: Path) -> None:
+    scores, groups = tmp_path / "p.csv", tmp_path / "g.csv"
+    scores.write_text("clip,openness\n" + "".join(f"c{number},0.{40 + number}\n" for number in range(40)))
+    groups.write_text(
+        "clip,group_age\n" + "".join(f"c{number},{('young', 'old')[number % 2]}\n" for number in range(40))
+    )
+    tables = ["--predictions", str(scores), "--labels", str(scores), "--groups", str(groups)]
+    done = run_without_torch(["audit", *tables, "--resamples", "100", "--json"])
+    assert json.loads(done.stdout)["clips"] == 40
+
+
 def test_a_store_is_prepared_and_embedded_without_torch(tmp_path: Path) -> None:
     source, store = tmp_path / "source", tmp_path / "store"
     source.mkdir()
@@ -33,9 +51,7 @@ def test_a_store_is_prepared_and_embedded_without_torch(tmp_path: Path) -> None:
     (source / "clips.csv").write_text("clip,transcript\na.mp4,hello there\n")
     prepare = ["prepare", str(source), str(store), "--workers", "0", "--json"]
     embed = ["embed", str(store), "--encoder", "hashed-ngrams-v1", "--json"]
-    command = [sys.executable, "-c", PROGRAM, json.dumps([prepare, embed])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = run_without_torch(prepare, embed)
     prepared, end = json.JSONDecoder().raw_decode(done.stdout)
     assert prepared["done"] == 1 and json.loads(done.stdout[end:])["skipped"] == 1
     (row,) = read_manifest(store).clips
