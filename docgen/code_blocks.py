@@ -17,6 +17,7 @@ PROGRAMS = (
     "crnet",
     "make",
     "python",
+    "python3",
     "pip",
     "pytest",
     "torchrun",
@@ -33,9 +34,15 @@ COMMAND = re.compile(rf"^(?:[A-Z][A-Z0-9_]*=\S+ )*(?:\.venv/bin/)?(?:{'|'.join(P
 NOT_RUN = (
     (r"^make (setup|lint|types|contracts|clean|help)\b", "part of setting up and checking the project itself"),
     (r"^make (test|test-avx2|check)\b", "this is the test suite"),
-    (r"^make (demo|bench|fuzz|docs|docs-commands|dist|examples)\b", "takes minutes; CI has a job or a test for it"),
+    (
+        r"^crnet demo$|^make (demo|bench|fuzz|docs|docs-commands|dist|examples)\b",
+        "takes minutes; CI has a job or a test for it",
+    ),
     (r"pre-commit install|^git ", "changes the git repository"),
-    (r"^(\.venv/bin/)?pip install|^python -m venv", "installs packages; `make dist` installs the wheel and uses it"),
+    (
+        r"^(\.venv/bin/)?pip install|^python3 -m venv|^source ",
+        "installs packages; `make dist` installs the wheel and uses it",
+    ),
     (r"^torchrun", "needs several GPUs or machines; `tests/e2e/test_training_distributed.py` runs it on the CPU"),
     (r"^docker", "needs Docker"),
     (r"^ray |RAY_ADDRESS|--engine ray", "needs a cluster; the tests run small Ray clusters on one machine"),

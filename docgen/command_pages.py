@@ -99,14 +99,13 @@ def _entry(written: str, meaning: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Return help text as Markdown: names of pages become links, and signs of Markdown stay as they are."""
+    """Return help text as Markdown that shows its signs as they are."""
     parts = re.split(r"(`[^`]*`)", text)  # code stays as it is
     return "".join(part if part.startswith("`") else _escaped(part) for part in parts)
 
 
 def _escaped(text: str) -> str:
-    text = re.sub(r"([\\*_{}\[\]<>#|~])", r"\\\1", text)
-    return re.sub(r"docs/([a-z-]+)\.md", r"[\1](../../\1.md)", text)
+    return re.sub(r"([\\*_{}\[\]<>#|~])", r"\\\1", text)
 
 
 def _index() -> str:

@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: add the generated pages, list them in the navigation, and mark commands that are not run."""
+"""Hooks of MkDocs: add generated pages and copied files, list pages in the navigation, and mark commands not run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import json
 import posixpath
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -15,7 +17,7 @@ from docgen.api_pages import api_pages
 from docgen.code_blocks import mark_blocks
 from docgen.command_pages import command_pages
 from docgen.rest_page import OPENAPI_PATH, PATH, openapi_document, rest_page
-from docgen.root_pages import root_pages, site_links
+from docgen.root_pages import linked_pages, published_files, root_pages, site_links
 
 GENERATED: dict[str, str] = {}
 """The generated files by path, made once for each build."""
@@ -34,6 +36,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated files."""
     for path, content in GENERATED.items():
         files.append(File.generated(config, path, content=content))
+    for path, file in published_files().items():
+        files.append(File.generated(config, path, abs_src_path=str(file)))
     return files
 
 
@@ -45,9 +49,32 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return mark_blocks(_with_plain_pipes(markdown), path)
 
 
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Link the pages that the text names."""
+    return linked_pages(html, page.file.src_uri)
+
+
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Name the theme's search dialog for screen readers."""
-    return output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
+    """Correct what the theme writes."""
+    return _corrected(output)
+
+
+def on_post_template(output: str, template_name: str, config: MkDocsConfig) -> str:
+    """Say on the page for wrong addresses what to do."""
+    if template_name != "404.html":
+        return output
+    heading = "<h1>404 - Not found</h1>"
+    start = urlsplit(config.site_url or "").path or "/"
+    advice = f'<p>There is no such page. Search for it, or begin at <a href="{start}">the first page</a>.</p>'
+    if heading not in output:
+        raise PluginError(f"the theme's 404.html has no {heading}: adapt docgen/hooks.py")
+    return _corrected(output.replace(heading, heading + advice))
+
+
+def _corrected(output: str) -> str:
+    """Name the search dialog for screen readers, and keep the theme from asking GitHub about the repository."""
+    output = output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
+    return output.replace('data-md-component="source"', "")
 
 
 def _with_plain_pipes(markdown: str) -> str:

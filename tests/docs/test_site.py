@@ -140,11 +140,10 @@ def test_pages_in_a_browser(address: str, size: str, scheme: str) -> None:
         )
         for file in PAGES:
             name = file.relative_to(SITE).as_posix()
-            if name != "404.html":
-                faults += look_at(page, f"{address}/{name}", axe.Axe() if checks_access else None, width)
-                if SCREENSHOTS:
-                    picture = Path(SCREENSHOTS) / f"{name.replace('/', '-')}-{size}-{scheme}.png"
-                    page.screenshot(path=str(picture), full_page=False)
+            faults += look_at(page, f"{address}/{name}", axe.Axe() if checks_access else None, width)
+            if SCREENSHOTS:
+                picture = Path(SCREENSHOTS) / f"{name.replace('/', '-')}-{size}-{scheme}.png"
+                page.screenshot(path=str(picture), full_page=False)
         browser.close()
     assert faults == []
 
