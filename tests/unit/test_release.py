@@ -18,6 +18,7 @@ from crnet.bundle.verify import EXPORTED_FORMAT
 from crnet.bundle.verify import FORMAT as BUNDLE_FORMAT
 from crnet.data.ceiling_file import CEILING_FORMAT
 from crnet.data.manifest import MANIFEST_FORMAT, PARTS_FORMAT
+from crnet.data.manifest_parts import ROWS_PER_PART
 from crnet.data.sources.release_names import SIMULATED_FORMAT
 from crnet.data.store import CLIP_FORMAT
 from crnet.fusion.conformal import FORMAT as CALIBRATION_FORMAT
@@ -166,6 +167,8 @@ def test_the_formats_page_states_the_numbers_of_the_code() -> None:
         "synthetic dataset": SIMULATED_FORMAT,
     }
     assert CEILING_FORMAT == SIMULATED_FORMAT  # they share a row
+    for page in ("docs/reference/formats.md", "docs/data.md", "docs/scale.md"):
+        assert f"more than {ROWS_PER_PART:,} clips" in read(page)
 
 
 def test_every_dependency_of_the_extras_is_pinned() -> None:
