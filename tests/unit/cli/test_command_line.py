@@ -156,13 +156,13 @@ def test_commands_that_write_resumable_work_are_marked() -> None:
 @pytest.mark.parametrize(
     ("module", "command"),
     [
-        ("cv2", 'pip install "crnet[simulate]"'),
+        ("cv2", 'pip install "crnet[report,simulate,train]"'),
         ("av.video", "pip install av"),
-        ("torch.nn", 'pip install "crnet[train]"'),
+        ("torch.nn", 'pip install "crnet[report,simulate,train]"'),
         ("foo_x", "pip install foo-x"),
     ],
 )
-def test_a_missing_module_names_the_extra_that_brings_it(
+def test_a_missing_module_names_every_extra_that_the_command_needs(
     module: str, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Demo, "__call__", fail_with(ModuleNotFoundError, "No module", name=module))
