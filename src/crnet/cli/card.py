@@ -16,7 +16,8 @@ class Card(Command):
 
     The card is a README.md with metadata for the Hugging Face Hub, under the headings of Annex IV of the EU AI Act. It
     is filled from the bundle and from the results of `crnet evaluate` and `crnet audit` on the same split. Whatever
-    these do not hold is said to be unknown, for you to complete. It is no declaration of conformity.
+    these do not hold is said to be unknown, for you to complete; a card that you have completed is not overwritten. It
+    is no declaration of conformity.
     """
 
     run: RunFolder

@@ -15,12 +15,12 @@ from crnet.evaluation.evaluation import FLOOR, FUSION
 from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.metrics import AVERAGE
 from crnet.report.card_documents import CardDocuments, Document, read_card_documents
+from crnet.report.card_file import save_card
 from crnet.report.model_facts import config_facts
 from crnet.report.page_templates import MEANINGS, NEUROTICISM, environment
 from crnet.text.encoder_interface import encoder_label
 from crnet.text.language import LANGUAGE_CODES
 from crnet.types import DATA_SOURCES, TARGETS, TRAINED_ON_SYNTHETIC_PEOPLE, Split, target_label
-from crnet.utils.files import write_text
 from crnet.utils.number_format import (
     METRIC_NAMES,
     decimal,
@@ -35,7 +35,8 @@ CARD_FILE = "README.md"
 UNKNOWN_LICENCE = "unknown"
 TAGS = ("apparent-personality", "first-impressions", "big-five", "video", "audio", "cr-net")
 HUB_METRICS = {"mae": "mae", "r2": "r_squared", "pearson": "pearsonr"}
-"""Our metrics that have an identifier on the Hub."""
+"""Our metrics that have an identifier on the Hub. Its `accuracy` is a share of correct answers, not 1 - MAE."""
+METRIC_TYPES = {**HUB_METRICS, "accuracy": "one_minus_mae"}
 LISTED_METRICS = ("accuracy", "mae", "error_removed", "r2", "pearson", "ccc", "spread")
 DIFFERENCES_SHOWN = 12
 
@@ -59,10 +60,11 @@ def write_card(
 
     Raises:
         FormatError: See `read_card_documents`.
+        UsageError: There is a card that somebody has completed.
         StorageError: The file cannot be written.
     """
     path = out or run_of(find_bundle(run)) / CARD_FILE
-    write_text(path, render_card(read_card_documents(run, split), licence=licence, provider=provider))
+    save_card(path, render_card(read_card_documents(run, split), licence=licence, provider=provider))
     return path
 
 
@@ -82,7 +84,7 @@ def render_card(documents: CardDocuments, *, licence: str | None = None, provide
         "provider": provider,
         "synthetic": TRAINED_ON_SYNTHETIC_PEOPLE if source == "simulated" else "",
         "source": source,
-        "source_text": DATA_SOURCES[source].long,
+        "source_text": DATA_SOURCES[source].short,
         "language": None if documents.calibration is None else documents.calibration.language,
         "meanings": MEANINGS,
         "neuroticism": NEUROTICISM,
@@ -138,7 +140,7 @@ def card_metadata(documents: CardDocuments, licence: str | None) -> dict[str, An
                     },
                     "metrics": [
                         {
-                            "type": HUB_METRICS.get(name, name),
+                            "type": METRIC_TYPES.get(name, name),
                             "name": f"{METRIC_NAMES[name]}, mean of the five traits",
                             "value": round(average[name], 6),
                         }
@@ -218,7 +220,15 @@ def _audit(audit: Document | None) -> dict[str, Any] | None:
         "power": percent(audit["differences"]["power"], 0),
         "groups": _group_rows(audit),
         "unknown": {grouping: count for grouping, count in audit["unknown"].items() if count},
+        "fewest": audit["differences"]["fewest_clusters"],
+        "kind": audit["clusters"]["kind"],
+        "too_small": [_too_small(row) for row in audit["differences"]["too_small"]],
     }
+
+
+def _too_small(row: Mapping[str, Any]) -> str:
+    target = f", {target_label(row['target'])}" if row.get("target") else ""
+    return f"{row['group']} ({row['grouping']}{target}: {row['clusters']})"
 
 
 def _difference_row(row: Mapping[str, Any]) -> list[str]:
@@ -242,14 +252,22 @@ def _group_rows(audit: Document) -> list[list[str]]:
                 continue
             lowest = []
             for source in ("labels", "scores"):
-                known = [(of[source]["ratio"], t) for t, of in ratios.get(group, {}).items() if source in of]
-                known = [(ratio, target) for ratio, target in known if ratio is not None]
-                lowest.append(f"{decimal(min(known)[0], digits=2)} ({min(known)[1]})" if known else "–")
+                known = [(of[source], target) for target, of in ratios.get(group, {}).items() if source in of]
+                lowest.append(_lowest_ratio([(ratio, t) for ratio, t in known if ratio["ratio"] is not None]))
             bias = max((values["bias"] for values in targets.values()), key=abs)
             error = max(values["mae"] for values in targets.values())
             clips = max(values["clips"] for values in targets.values())
             rows.append([grouping, group, str(clips), *lowest, difference(bias), decimal(error, digits=3)])
     return rows
+
+
+def _lowest_ratio(ratios: Sequence[tuple[Mapping[str, Any], str]]) -> str:
+    """Return the lowest ratio with its target and its interval; few persons or videos have no interval."""
+    if not ratios:
+        return "–"
+    ratio, target = min(ratios, key=lambda entry: float(entry[0]["ratio"]))
+    ends = "no interval" if ratio["ci95"] is None else " to ".join(decimal(end, digits=2) for end in ratio["ci95"])
+    return f"{decimal(ratio['ratio'], digits=2)} ({target}; {ends})"
 
 
 def _markdown(text: object) -> str:

@@ -132,6 +132,15 @@ def test_a_folder_is_never_looked_for_on_the_hub(hub: HubServer, run: Path, tmp_
     assert not any(map(is_repository, ("name", "a/b/c", "/org/name", "../name", "org/.name")))
 
 
+def test_a_card_that_does_not_fit_is_not_pushed(hub: HubServer, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["push", str(run), NAME, "--license", "mit"]) == 2
+    assert "README.md exists, so --license and --provider would change nothing" in capsys.readouterr().err
+    (run / "README.md").write_text("Version: model fingerprint `0123456789abcdef`\n")
+    assert main(["push", str(run), NAME]) == 2
+    assert "describes another model than this bundle (fingerprint 0123456789abcdef" in capsys.readouterr().err
+    assert hub.requests == []
+
+
 def test_a_damaged_run_is_not_pushed(hub: HubServer, run: Path) -> None:
     (run / "bundle" / "trees.safetensors").write_bytes(b"")
     with pytest.raises(FormatError, match="damaged"):

@@ -18,8 +18,9 @@ from crnet.bundle.bundle import Bundle
 from crnet.bundle.load import load_bundle
 from crnet.bundle.save import save_bundle
 from crnet.cli.main import main
-from crnet.errors import FormatError
+from crnet.errors import FormatError, UsageError
 from crnet.evaluation.evaluation import Evaluation, write_evaluation
+from crnet.report.card_file import check_card
 from crnet.report.model_card import write_card
 from crnet.types import TRAINED_ON_SYNTHETIC_PEOPLE
 from crnet.utils.number_format import decimal, percent
@@ -109,14 +110,20 @@ def test_every_figure_is_that_of_the_evaluation(whole: Path, evaluation: Evaluat
 def test_the_audit_is_part_of_the_card(whole: Path) -> None:
     body = card_of(whole)[1]
     assert "| gender | fe\\|male | 6 |" in body
-    assert "of 0 comparisons" in body  # too few clips for any
+    assert "No groups were compared, because too few source videos are known." in body
+    assert "fewer than 20 source videos: fe\\|male (gender: 6); male (gender: 6)." in body
+    (ratio,) = re.findall(r"^\| gender \| male \| 6 \| (.*?) \|", body, flags=re.MULTILINE)
+    assert re.fullmatch(r"(\.\d\d|1\.00) \([a-z]+; no interval\)", ratio)  # fewer than ten videos
     assert "Potentially discriminatory" in body and "not audited" not in body
 
 
 def test_the_hub_library_reads_the_metadata(whole: Path) -> None:
     card = ModelCard.load(write_card(whole))
     assert card.data.library_name == "crnet"
-    assert {result.metric_type for result in card.data.eval_results} >= {"mae", "pearsonr", "ccc"}
+    types = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert types.keys() >= {"mae", "pearsonr", "ccc"}
+    assert "accuracy" not in types  # on the Hub, a share of correct answers
+    assert types["one_minus_mae"] == pytest.approx(1 - types["mae"], abs=1e-6)
     assert card.data.model_name == "my_run"
 
 
@@ -136,3 +143,24 @@ def test_the_command_writes_the_card_beside_the_bundle(bare: Path, capsys: pytes
     assert main(["card", str(bare / "bundle"), "--license", "mit"]) == 0
     assert capsys.readouterr().out.strip() == str(bare / "README.md")
     assert (bare / "README.md").read_text(encoding="utf-8").startswith("---\nlicense: mit\n")
+
+
+def test_a_card_is_written_again_until_somebody_completes_it(whole: Path, tmp_path: Path) -> None:
+    path = write_card(whole)
+    write_card(whole, provider="Some lab")
+    text = path.read_text(encoding="utf-8")
+    assert "Provider: Some lab." in text
+    path.write_text(text.replace("Other forms: unknown", "Other forms: none"), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"README\.md was changed since crnet card wrote it"):
+        write_card(whole)
+    assert "Other forms: none" in path.read_text(encoding="utf-8")
+    assert write_card(whole, out=tmp_path / "card.md").is_file()
+
+
+def test_a_card_of_another_model_is_refused(whole: Path) -> None:
+    path, fingerprint = write_card(whole), load_bundle(whole).model.fingerprint
+    check_card(path, fingerprint)
+    with pytest.raises(FormatError, match=f"describes another model than this bundle .fingerprint {fingerprint}"):
+        check_card(path, "0" * 16)
+    path.write_text("# A card of our own\n")
+    check_card(path, fingerprint)
