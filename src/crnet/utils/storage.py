@@ -325,10 +325,10 @@ class RemotePath(_PathMethods):
         """Return the file system; fsspec keeps one for each process."""
         package = PROTOCOLS[self._protocol]
         try:
-            from fsspec.core import url_to_fs
+            import fsspec
 
-            # A listing must show what other processes wrote.
-            return url_to_fs(str(self), use_listings_cache=False)[0]
+            # A listing must show what other processes wrote. `url_to_fs` would take `::` in a name for a chain of URLs.
+            return fsspec.filesystem(self._protocol, use_listings_cache=False)
         except ImportError as error:
             reason = f"reading {self._protocol}:// needs the package {package}"
             raise MissingDependencyError(reason, path=self, remedy=install_command(package)) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import tempfile
+from http import HTTPStatus
 from pathlib import Path
 
 from crnet.errors import CrnetError, MissingDependencyError, StorageError
@@ -24,6 +25,8 @@ def may_pass(error: Exception) -> bool:
 
 def _is_behind_the_end(error: Exception) -> bool:
     """Whether a range was read that begins behind the end of the object."""
+    if getattr(error, "code", None) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # of gcsfs
+        return True
     return isinstance(error, OSError) and error.errno == errno.EINVAL and "range" in str(error).lower()
 
 

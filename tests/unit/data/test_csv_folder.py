@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -210,6 +212,25 @@ def test_a_folder_without_a_table_is_for_prediction(tmp_path: Path) -> None:
     assert set(dataset.clips) == {"b.mp4", "a/c.mkv"}
     assert dataset.clips["b.mp4"].transcript == "Hello"
     assert all(clip.split is None and clip.scores is None for clip in dataset.clips.values())
+
+
+def test_the_clips_of_a_folder_without_a_table_are_not_held_in_memory(tmp_path: Path) -> None:
+    count = 3_000
+    tracemalloc.start()
+    try:
+        dataset = open_folder(tmp_path, (tmp_path / f"{number:08}.mp4" for number in range(count)))
+        held_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held_bytes < 100 * count  # a path and a clip in memory have some 800 bytes
+    assert len(dataset.clips) == count and sum(len(group.videos) for group in dataset.video_groups(tmp_path)) == count  # type: ignore[union-attr]
+
+
+def test_a_file_name_that_is_not_utf8_is_a_clip(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff.mp4")
+    dataset = open_folder(tmp_path, [tmp_path / name])
+    assert list(dataset.clips) == [name] and dataset.clips[name].clip_id == name
+    assert read_videos(dataset, tmp_path) == {name: tmp_path / name}
 
 
 def test_a_table_without_transcripts_uses_those_beside_the_videos(

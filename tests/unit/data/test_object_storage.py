@@ -119,6 +119,15 @@ def test_a_clip_is_read_in_parts(s3: FaultyApp, tmp_path: Path) -> None:
     assert file.audio_samples == len(clip.audio)
 
 
+def test_a_name_may_hold_what_means_something_in_a_url(s3: FaultyApp) -> None:
+    for name in ("a::b.mp4", "a#1.mp4", "a b?c.mp4", "a%20.mp4", "a*[1].mp4"):
+        path = as_path("s3://bucket/odd") / name
+        path.put(name.encode())  # type: ignore[attr-defined]
+        assert path.read_bytes() == name.encode() and path.stat().st_size == len(name)
+        assert as_path("s3://bucket/odd").find() == [path]  # type: ignore[attr-defined]
+        path.unlink()
+
+
 def test_a_cut_or_missing_object_is_no_clip(s3: FaultyApp, tmp_path: Path) -> None:
     write_clip(tmp_path / "clip", make_clip("a.mp4"))
     content = (tmp_path / "clip").read_bytes()

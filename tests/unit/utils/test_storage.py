@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import sys
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,7 @@ from crnet.errors import MissingDependencyError, StorageError, UsageError
 from crnet.utils.files import read_json, write_json
 from crnet.utils.path_checks import on_disk
 from crnet.utils.storage import RemotePath, as_path
+from crnet.utils.storage_errors import explained, may_pass
 from crnet.utils.storage_lock import LOCK_FOLDER, folder_lock
 
 
@@ -55,6 +57,19 @@ def test_objects_are_written_listed_read_in_parts_and_deleted() -> None:
     (folder / "b" / "c").unlink(missing_ok=True)
     with pytest.raises(FileNotFoundError):
         (folder / "b" / "c").read_bytes()
+
+
+class _HttpError(Exception):
+    """As gcsfs raises it for a range behind the end of an object."""
+
+    code = 416
+
+
+def test_a_range_behind_the_end_of_an_object_is_damage_and_not_a_fault_of_the_storage() -> None:
+    for error in (_HttpError(", 416"), OSError(errno.EINVAL, "The requested range is not satisfiable")):
+        assert not may_pass(error)
+        damage = explained(error, RemotePath("gs://bucket/clip"))
+        assert isinstance(damage, OSError) and damage.strerror == "it ends early"
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The labelled clips of a CSV in a temporary database: there may be millions, with transcripts."""
+"""The clips of a CSV or a folder in a temporary database: there may be millions, with transcripts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crnet.utils.storage import RemotePath, as_path
 from crnet.utils.temporary_database import open_temporary_database, storage_errors
 
 _CREATE = (
-    "CREATE TABLE clips (position INTEGER PRIMARY KEY, clip TEXT UNIQUE, same BLOB UNIQUE, line INTEGER, "
+    "CREATE TABLE clips (position INTEGER PRIMARY KEY, clip BLOB UNIQUE, same BLOB UNIQUE, line INTEGER, "
     "video BLOB, size INTEGER, content TEXT)",
     "CREATE INDEX videos ON clips (video)",
 )
@@ -22,7 +22,7 @@ TASK = "the temporary list of labelled clips"
 
 
 class ClipTable(Mapping[str, LabelledClip]):
-    """Labelled clips by clip id, in the order of the CSV, and their videos.
+    """Labelled clips by clip id, in the order in which they were added, and their videos.
 
     Raises:
         StorageError: The disk for temporary files is full.
@@ -37,7 +37,7 @@ class ClipTable(Mapping[str, LabelledClip]):
 
         Args:
             clip: The clip.
-            line: Its line in the CSV.
+            line: Its line in the CSV, or its number.
             same: Equal for two names of one clip.
             video: Its video, if there is one.
 
@@ -46,36 +46,37 @@ class ClipTable(Mapping[str, LabelledClip]):
         """
         size = video.listed_bytes if isinstance(video, RemotePath) else None
         name = None if video is None else os.fsencode(str(video))
-        values = (clip.clip_id, same, line, name, size, json.dumps(asdict(clip)))
+        key = os.fsencode(clip.clip_id)  # a file name need not be UTF-8
+        values = (key, same, line, name, size, json.dumps(asdict(clip)))
         columns = "(clip, same, line, video, size, content)"
         with storage_errors(TASK):
             try:
                 self._database.execute(f"INSERT INTO clips {columns} VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608
             except sqlite3.IntegrityError:
                 query = "SELECT line FROM clips WHERE same = ? OR clip = ?"
-                (earlier,) = self._database.execute(query, (same, clip.clip_id)).fetchone()
+                (earlier,) = self._database.execute(query, (same, key)).fetchone()
                 return int(earlier)
         self._count += 1
         return None
 
     def __getitem__(self, clip_id: str) -> LabelledClip:
-        found = self._database.execute("SELECT content FROM clips WHERE clip = ?", (clip_id,)).fetchone()
+        found = self._database.execute("SELECT content FROM clips WHERE clip = ?", (os.fsencode(clip_id),)).fetchone()
         if found is None:
             raise KeyError(clip_id)
         return _clip(found[0])
 
     def __iter__(self) -> Iterator[str]:
-        yield from (clip for (clip,) in self._database.execute("SELECT clip FROM clips ORDER BY position"))
+        yield from (os.fsdecode(clip) for (clip,) in self._database.execute("SELECT clip FROM clips ORDER BY position"))
 
     def __len__(self) -> int:
         return self._count
 
     def videos(self) -> Iterator[Video]:
-        """Yield the videos, in the order of the CSV."""
+        """Yield the videos, in the order of the clips."""
         query = "SELECT clip, video, size FROM clips WHERE video IS NOT NULL ORDER BY position"
         for clip_id, name, size in self._database.execute(query):
             path = as_path(os.fsdecode(name))
-            yield Video(clip_id, RemotePath(str(path), size) if isinstance(path, RemotePath) else path)
+            yield Video(os.fsdecode(clip_id), RemotePath(str(path), size) if isinstance(path, RemotePath) else path)
 
     def has_video(self, video: Path) -> bool:
         """Whether a file is the video of a clip."""

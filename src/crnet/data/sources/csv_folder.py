@@ -70,13 +70,15 @@ def open_folder(path: Path | str, files: Iterable[Path] | None = None) -> Datase
 
 def _open_videos(root: Path, files: Iterable[Path]) -> Dataset:
     """Open a folder of videos without labels."""
-    videos = {file.relative_to(root).as_posix(): file for file in files if is_video(file.name)}
-    if not videos:
+    clips = ClipTable()
+    for number, file in enumerate((file for file in files if is_video(file.name)), start=1):
+        clip = _with_sidecar(LabelledClip(file.relative_to(root).as_posix()), file)
+        clips.add(clip, number, os.fsencode(str(file)), file)
+    if not clips:
         raise UsageError("contains no video", path=root, remedy="give a folder with videos, or the official release")
-    clips = {clip_id: _with_sidecar(LabelledClip(clip_id), file) for clip_id, file in videos.items()}
 
     def video_groups(work_dir: Path) -> Iterator[VideoGroup]:
-        return _in_groups(Video(clip_id, file) for clip_id, file in videos.items())
+        return _in_groups(clips.videos())
 
     return Dataset("folder", clips, video_groups, expected_path=lambda clip_id: str(root / clip_id))
 
