@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,6 +20,9 @@ from crnet.demo import DemoResult, run_demo
 from crnet.fusion.conformal import Calibration
 from crnet.fusion.interval_width import ClipFacts
 from crnet.types import STREAMS, TARGETS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 CLIPS = 30
 UPLOAD_MB, DURATION_S = 2, 20
@@ -82,3 +86,12 @@ def served(calibrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     process.terminate()
     assert process.wait(30) == 0
     assert not list(folder.glob("crnet-serve-*")), "the server left files behind"
+
+
+@pytest.fixture(scope="module")
+def browser(demo: DemoResult, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Headless Chromium, for the modules that have imported `serve_visit` and therefore playwright."""
+    from serve_visit import open_browser
+
+    with open_browser(demo.video, tmp_path_factory.mktemp("camera")) as browser:
+        yield browser

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import av
 import pytest
+from serve_visit import (
+    CHROMIUM,
+    DESKTOP,
+    PHONE,
+    SCREENSHOTS,
+    TIMEOUT_MS,
+    Browser,
+    Visit,
+    assert_accessible,
+    expect,
+    fits,
+)
 
 from crnet.demo import DemoResult
 from crnet.types import TARGETS
@@ -19,115 +27,10 @@ from crnet.types import TARGETS
 if TYPE_CHECKING:
     from conftest import Served
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing: install Debian's package chromium"),
 ]
-SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--use-fake-device-for-media-stream",  # a fake camera for the test that records
-    "--use-fake-ui-for-media-stream",
-]
-SCREENSHOTS = os.environ.get("CRNET_SCREENSHOTS")
-"""Folder for screenshots of the page, for a person to look at."""
-TIMEOUT_MS = 120_000  # enough for a busy machine to score and explain a clip
-PHONE, DESKTOP = (390, 844), (1280, 900)
-
-
-def write_camera_picture(video: Path, path: Path) -> Path:
-    """Write a video as the uncompressed frames (YUV4MPEG2, 4:2:0) that Chromium's fake camera shows in a loop."""
-    width, height = 320, 240
-    with av.open(str(video)) as container, path.open("wb") as file:
-        file.write(f"YUV4MPEG2 W{width} H{height} F10:1 Ip A1:1 C420\n".encode())
-        for frame in container.decode(video=0):
-            file.write(b"FRAME\n" + frame.reformat(width, height, "yuv420p").to_ndarray().tobytes())
-    return path
-
-
-@pytest.fixture(scope="module")
-def browser(demo: DemoResult, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    camera = write_camera_picture(demo.video, tmp_path_factory.mktemp("camera") / "person.y4m")
-    with playwright.sync_playwright() as started:
-        switches = [*SWITCHES, f"--use-file-for-fake-video-capture={camera}"]
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=switches)
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """A visit to the page, with every foreign request and every error of the console."""
-
-    def __init__(
-        self,
-        browser: Browser,
-        served: Served,
-        path: str = "/",
-        *,
-        size: tuple[int, int] = DESKTOP,
-        scheme: str = "light",
-    ) -> None:
-        self.context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]},
-            color_scheme="dark" if scheme == "dark" else "light",
-            reduced_motion="reduce",
-        )
-        self.page: Page = self.context.new_page()
-        self.foreign_requests: list[str] = []
-        self.errors: list[str] = []
-        self.page.set_default_timeout(TIMEOUT_MS)
-        expect.set_options(timeout=TIMEOUT_MS)
-        self._url = served.url
-        self.page.on("request", lambda request: self._record_request(request.url))
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.goto(served.url + path)
-        self.page.get_by_role("heading", level=1).wait_for()
-
-    def _record_request(self, url: str) -> None:
-        if not url.startswith((self._url, "data:", "blob:")):
-            self.foreign_requests.append(url)
-
-    def panel(self, key: str = "job") -> Locator:
-        return self.page.locator(f"[data-panel={key}]")
-
-    def send(self, video: Path, key: str = "job", *, explain: bool = False, transcript: str = "") -> None:
-        """Choose a video on the page and let it be scored."""
-        panel = self.panel(key)
-        expect(panel.get_by_role("button", name="Score this video")).to_be_enabled()  # the script runs
-        panel.locator("input[type=file]").set_input_files(video)
-        panel.get_by_label("Explain the scores").set_checked(explain)
-        panel.get_by_label("Transcript").fill(transcript)
-        panel.get_by_role("button", name="Score this video").click()
-
-    def screenshot(self, name: str) -> None:
-        if SCREENSHOTS is not None:
-            self.page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=True)
-
-    def end(self) -> None:
-        assert self.foreign_requests == []
-        assert self.errors == []
-        self.context.close()
-
-
-def assert_accessible(page: Page) -> None:
-    """Fail if axe-core finds anything, contrast below 4.5:1 included."""
-    found = axe.Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
-
-
-def fits(page: Page) -> bool:
-    page.wait_for_load_state()  # with its style sheet
-    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
 
 
 def test_a_clip_is_scored_then_explained_and_a_reload_returns_to_it(
@@ -141,8 +44,8 @@ def test_a_clip_is_scored_then_explained_and_a_reload_returns_to_it(
     expect(panel.get_by_role("progressbar", name="Scores")).to_be_visible()
     visit.screenshot("desktop-light-progress")
     expect(panel.locator("table.scores")).to_be_visible()
-    expect(message).to_have_text("The scores are ready. Heat maps follow.")  # the scores came first
-    expect(panel.get_by_role("progressbar", name="Heat maps")).to_be_visible()
+    expect(message).to_have_text("The scores are ready. The explanation follows.")  # the scores came first
+    expect(panel.get_by_role("progressbar", name="Explanation")).to_be_visible()
     visit.screenshot("desktop-light-early-scores")
     for target in TARGETS:
         expect(panel.locator("table.scores tr", has_text=target).first).to_contain_text(" to ")
@@ -216,6 +119,9 @@ def test_errors_are_sentences_and_a_new_video_clears_them(
     panel, alert = visit.panel(), visit.panel().get_by_role("alert")
     panel.get_by_role("button", name="Score this video").click()
     expect(alert).to_have_text("No video yet. Choose or record one.")
+    (tmp_path / "empty.mp4").touch()
+    panel.locator("input[type=file]").set_input_files(tmp_path / "empty.mp4")
+    expect(alert).to_have_text("The file is empty. Choose another one.")
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     visit.send(tmp_path / "broken.mp4")
     expect(alert).to_contain_text("Not scored: not a video")

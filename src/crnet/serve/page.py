@@ -14,7 +14,7 @@ from crnet.serve.access import COOKIE, Access
 from crnet.serve.api import Service
 from crnet.serve.api_reference import documents, operations
 from crnet.serve.problems import ServiceError
-from crnet.serve.schemas import Session
+from crnet.serve.schemas import MAX_TRANSCRIPT_CHARACTERS, Session
 from crnet.types import TRAINED_ON_SYNTHETIC_PEOPLE
 
 
@@ -37,7 +37,7 @@ def _pages(app: FastAPI, service: Service, access: Access) -> APIRouter:
             template,
             limits=service.job_queue.limits,
             synthetic_warning=warning,
-            recognises_speech=info["recognises_speech"],
+            system={**info, "max_transcript": MAX_TRANSCRIPT_CHARACTERS},
             **values,
         )
 

@@ -81,9 +81,16 @@ def explanation(job: Job, storage: Storage) -> str:
         for name, title, caption in PICTURES
         if name in job.files
     ]
-    report = file_url(job, REPORT_FILE)
-    values = {"rows": rows, "largest": largest or 1.0, "pictures": pictures, "report": report}
-    return _render("explanation.html", job, EXPLANATION_FILES, **values)
+    return _render(
+        "explanation.html",
+        job,
+        EXPLANATION_FILES,
+        rows=rows,
+        largest=largest or 1.0,
+        pictures=pictures,
+        heat_maps=any(name.startswith("gradcam") for name in job.files),
+        report=file_url(job, REPORT_FILE),
+    )
 
 
 def comparison(jobs: tuple[Job, Job], storage: Storage) -> str:

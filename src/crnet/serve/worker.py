@@ -167,9 +167,12 @@ def _set_torch_threads(threads: int) -> None:
 
 def system_info(predictor: Predictor) -> dict[str, Any]:
     """Return the facts about the system that the page displays."""
+    from crnet.bundle.stored_networks import why_no_gradients
+
     bundle = predictor.bundle
     return {
         "recognises_speech": predictor.recogniser is not None,
+        "heat_maps": why_no_gradients(bundle.networks) is None,
         "training_source": bundle.training_source,
         "streams": list(bundle.networks),
         "run": "" if bundle.path is None else bundle.path.parent.name,

@@ -35,8 +35,12 @@ EXPLANATION = {
 class FakeWorkerClient:
     """Scores a video at once and explains it in `seconds`; fails for content that begins with "bad"."""
 
-    def __init__(self, seconds: float = 0.0, *, recognises_speech: bool = False) -> None:
-        self.system_info = {"training_source": "simulated", "recognises_speech": recognises_speech}
+    def __init__(self, seconds: float = 0.0, *, recognises_speech: bool = False, heat_maps: bool = True) -> None:
+        self.system_info = {
+            "training_source": "simulated",
+            "recognises_speech": recognises_speech,
+            "heat_maps": heat_maps,
+        }
         self.seconds = seconds
         self.jobs: list[ScoringJob] = []
         self.running = 0

@@ -132,6 +132,23 @@ def test_the_page_mentions_speech_recognition_if_it_is_on(start_service: StartSe
     assert ("speech recognition" in http.get("/").text) is recognises_speech
 
 
+@pytest.mark.parametrize("heat_maps", [True, False])
+def test_the_page_promises_heat_maps_only_if_the_system_computes_them(
+    start_service: StartService, heat_maps: bool
+) -> None:
+    http = start_service(worker=FakeWorkerClient(heat_maps=heat_maps))
+    assert ("heat maps" in Text(http.get("/").text).text.lower()) is heat_maps
+
+
+def test_an_explanation_without_heat_maps_says_why(http: Client) -> None:
+    job_id = http.submit(explain=True)
+    http.wait(job_id)
+    job = http.service.job_queue.get(job_id)
+    assert "There are no heat maps" not in render.explanation(job, http.service.job_queue.storage)
+    job.files = tuple(name for name in job.files if not name.startswith("gradcam"))  # as of an exported system
+    assert "There are no heat maps" in render.explanation(job, http.service.job_queue.storage)
+
+
 def test_the_api_page_has_the_real_address_and_every_route(http: Client) -> None:
     text = Text(http.get("/docs", headers={"Host": "localhost:7861"}).text).text
     assert "SERVER=http://localhost:7861" in text

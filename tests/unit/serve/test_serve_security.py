@@ -23,6 +23,7 @@ ROUTES = (
     "/compare",
     "/docs",
     "/static/page.js",
+    "/static/panel.js",
     "/healthz",
     "/metrics",
     "/openapi.json",
