@@ -52,33 +52,14 @@ class ExportedNetworks(NetworksOnDisk):
         Raises:
             FormatError: It is no graph of such a network.
         """
-        from crnet.utils.openvino_runtime import openvino
+        from crnet.utils.openvino_runtime import read_graph
 
         path = self.folder / f"{stream}.xml"
-        weights = path.with_suffix(".bin")
-        _require_size(path, MAX_GRAPH_BYTES)
-        _require_size(weights, MAX_WEIGHTS_BYTES)
-        if b"<!" in path.read_bytes():
-            raise FormatError("a graph with a document type is refused", path=path, remedy=REMEDY)
-        try:
-            graph = openvino.Core().read_model(path, weights)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1][:200]
-            raise FormatError(f"not a graph that OpenVINO reads: {reason}", path=path, remedy=REMEDY) from error
+        for file in (path, path.with_suffix(".bin")):
+            require_file(file)
+        graph = read_graph(path, MAX_GRAPH_BYTES, MAX_WEIGHTS_BYTES, REMEDY)
         _require_graph(graph, stream, self._config, path)
         return graph
-
-
-def _require_size(path: Path, limit_bytes: int) -> None:
-    """Refuse what is no regular file, an empty file and one that is too large.
-
-    Raises:
-        FormatError: It is one.
-    """
-    require_file(path)
-    size = path.stat().st_size
-    if not 0 < size <= limit_bytes:
-        raise FormatError(f"has {size} bytes, expected 1 to {limit_bytes}", path=path, remedy=REMEDY)
 
 
 def _require_graph(graph: openvino.Model, stream: Stream, config: Config, path: Path) -> None:

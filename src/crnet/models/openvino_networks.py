@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from threading import Lock
@@ -14,7 +13,7 @@ from crnet.errors import FormatError
 from crnet.models.openvino_graph import FEATURES, SCORES
 from crnet.types import Batch, Stream
 from crnet.utils.device import ComputePrecision
-from crnet.utils.openvino_runtime import compile_model, openvino
+from crnet.utils.openvino_runtime import compile_model, cpu_threads, openvino
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
@@ -43,13 +42,6 @@ class Networks(Protocol):
 
     def run_one(self, stream: Stream, batch: Batch) -> Outputs:
         """Do the same for one stream alone."""
-
-
-def cpu_threads() -> int:
-    """Return the number of threads to compute with: `OMP_NUM_THREADS`, or one for each core of this process."""
-    configured = os.environ.get("OMP_NUM_THREADS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(configured) if configured.isdigit() and int(configured) else cores
 
 
 def stream_inputs(stream: Stream, batch: Batch, clip: int) -> dict[str, np.ndarray]:

@@ -30,6 +30,12 @@ def _load_sentence_encoder(place: str, fingerprint: str) -> TextEncoder:
     return SentenceEncoder(place, fingerprint)
 
 
+def _load_sentence_openvino(place: str, fingerprint: str) -> TextEncoder:
+    from crnet.text.sentence_openvino import SentenceOpenVino
+
+    return SentenceOpenVino(place, fingerprint)
+
+
 class EncoderKind(NamedTuple):
     """A kind of text encoder.
 
@@ -48,6 +54,7 @@ ENCODERS = {
     DEFAULT_ENCODER: EncoderKind(_load_hashed_ngrams),
     "skip-thoughts": EncoderKind(_load_skip_thoughts, ("FOLDER",)),
     "sentence": EncoderKind(_load_sentence_encoder, ("FOLDER", "NAME")),
+    "sentence-openvino": EncoderKind(_load_sentence_openvino, ("FOLDER",)),
 }
 """The text encoders by kind, which is the first part of an encoder's name."""
 

@@ -20,6 +20,7 @@ MODULE_EXTRAS = {
     "prometheus_client": "serve",
     "faster_whisper": "asr",
     "sentence_transformers": "sentence",
+    "tokenizers": "sentence-openvino",
     "stream_unzip": "release",
     "ray": "ray",
     "s3fs": "s3",

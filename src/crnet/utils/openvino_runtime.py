@@ -7,6 +7,7 @@ also imports its converter of other formats, which takes twice as long as everyt
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from crnet.errors import FormatError
 
 TELEMETRY, CONVERTER = "openvino_telemetry", "openvino.tools.ovc"
 
@@ -57,9 +60,11 @@ with without_telemetry(), with_late_converter():
     from openvino import opset13 as ops
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from openvino import CompiledModel, Core, Model
 
-__all__ = ["compile_model", "load_plugin", "openvino", "ops", "without_telemetry"]
+__all__ = ["compile_model", "cpu_threads", "load_plugin", "openvino", "ops", "read_graph", "without_telemetry"]
 
 
 @lru_cache(maxsize=1)
@@ -70,6 +75,38 @@ def _core() -> Core:
 def load_plugin() -> None:
     """Load the library that computes on the CPU: children that are forked afterwards share it. It starts no thread."""
     _core().get_versions("CPU")
+
+
+def cpu_threads() -> int:
+    """Return the number of threads to compute with: `OMP_NUM_THREADS`, or one for each core of this process."""
+    configured = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(configured) if configured.isdigit() and int(configured) else cores
+
+
+def read_graph(path: Path, max_bytes: int, max_weights_bytes: int, remedy: str) -> Model:
+    """Read a graph, whose weights stay in the mapped memory of the file beside it.
+
+    Args:
+        path: The description, `NAME.xml`; the weights are in `NAME.bin`.
+        max_bytes, max_weights_bytes: Sizes of the largest files to read.
+        remedy: What the user can do about a graph that cannot be read, for the error.
+
+    Raises:
+        FormatError: A file is missing, empty, too large, or no graph.
+    """
+    weights = path.with_suffix(".bin")
+    for file, limit_bytes in ((path, max_bytes), (weights, max_weights_bytes)):
+        size = file.stat().st_size if file.is_file() else 0
+        if not 0 < size <= limit_bytes:
+            raise FormatError(f"has {size} bytes, expected 1 to {limit_bytes}", path=file, remedy=remedy)
+    if b"<!" in path.read_bytes():
+        raise FormatError("a graph with a document type is refused", path=path, remedy=remedy)
+    try:
+        return _core().read_model(path, weights)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1][:200]
+        raise FormatError(f"not a graph that OpenVINO reads: {reason}", path=path, remedy=remedy) from error
 
 
 def compile_model(model: Model, *, threads: int, **properties: Any) -> CompiledModel:

@@ -15,8 +15,9 @@ from crnet.errors import FormatError
 from crnet.models.config import Head, ModelConfig
 from crnet.models.crnet import StreamNet
 from crnet.models.openvino_graph import build_graph
-from crnet.models.openvino_networks import OpenVinoNetworks, cpu_threads
+from crnet.models.openvino_networks import OpenVinoNetworks
 from crnet.types import Batch, Stream
+from crnet.utils.openvino_runtime import cpu_threads
 from random_net import random_net
 
 CONFIG = ModelConfig(frames=2, width=2, blocks=(1, 2, 1, 1))

@@ -48,7 +48,7 @@ def test_other_weights_are_refused_by_label_and_place() -> None:
 
 def test_lookup_by_name() -> None:
     assert encoder_by_name("hashed-ngrams-v1").name == "hashed-ngrams-v1"
-    remedy = "use hashed-ngrams-v1, skip-thoughts:FOLDER, sentence:FOLDER or sentence:NAME"
+    remedy = "use hashed-ngrams-v1, skip-thoughts:FOLDER, sentence:FOLDER, sentence:NAME or sentence-openvino:FOLDER"
     for name in ("word2vec", "skip-thoughts", "sentence:", "hashed-ngrams-v1:folder", "hashed-ngrams-v1:"):
         with pytest.raises(ConfigError, match=remedy):
             encoder_by_name(name)
