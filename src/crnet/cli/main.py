@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -23,10 +24,30 @@ from crnet.cli.parsing import (
 from crnet.errors import CrnetError
 from crnet.utils.extras import install_command
 
+# torchrun sets it. Its processes wait for each other in native code, where they would not notice a handler.
+ENDED_BY_TORCHRUN = "TORCHELASTIC_RUN_ID"
+
 
 def run() -> NoReturn:
-    """Run the program `crnet`."""
-    sys.exit(main())
+    """Run the program `crnet`.
+
+    SIGTERM, with which systemd, Slurm and preempted machines end programs, stops a command in order like Ctrl-C: it
+    releases its lock, deletes its temporary files and says how to go on. Then the signal has its usual effect.
+    """
+    ended: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        ended.append(number)
+        raise KeyboardInterrupt
+
+    if ENDED_BY_TORCHRUN not in os.environ:
+        signal.signal(signal.SIGTERM, stop)
+    code = main()
+    for number in ended:
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 SHUTDOWN_TIMEOUT_S = 10.0  # a worker that has not ended by then is killed
+SHARED_SIGNAL_S = 0.5  # within which a signal to a group of processes reaches all of them
 MAX_FAILED_STARTS = 5  # if the first ones are all killed, so would be the others
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT})
@@ -249,6 +251,8 @@ def _bury(pool: _Pool, worker: _Worker, exceeded: Exceeded | None) -> WorkerDied
     del pool.workers[worker.connection]
     _end_worker(worker)
     exit_code = worker.process.exitcode
+    if exit_code == -signal.SIGTERM:
+        time.sleep(SHARED_SIGNAL_S)  # if it was sent to all processes of the command, it interrupts this one here
     if not worker.is_ready and pool.failed_starts is not None:
         pool.failed_starts += 1
     if not worker.is_ready and ((exit_code or 0) >= 0 or (pool.failed_starts or 0) >= MAX_FAILED_STARTS):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -146,6 +148,38 @@ def test_an_interrupted_command_says_whether_it_can_be_resumed(
     assert capsys.readouterr().err == "stopped; run the same command again to continue\n"
     assert cli.main(["predict", "run", "video.mp4"]) == 130
     assert capsys.readouterr().err == "stopped\n"
+
+
+TERMINATED_SCRIPT = """
+import time
+import crnet.cli.main as cli
+from crnet.utils.executors import run_jobs
+
+def work(job):
+    print("working", flush=True)
+    time.sleep(60)
+
+def main():
+    try:
+        print(dict(run_jobs(work, [1], 1)))
+    except KeyboardInterrupt:
+        print("stopped in order", flush=True)
+    return 130
+
+if __name__ == "__main__":
+    cli.main = main
+    cli.run()
+"""
+
+
+def test_sigterm_to_all_processes_of_a_command_stops_it_in_order_and_is_no_failure_of_its_job(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(TERMINATED_SCRIPT)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
+        assert child.stdout is not None and child.stdout.readline() == "working\n"
+        os.killpg(child.pid, signal.SIGTERM)
+        assert child.stdout.read() == "stopped in order\n"
+    assert child.returncode == -signal.SIGTERM
 
 
 def test_commands_that_write_resumable_work_are_marked() -> None:
