@@ -175,7 +175,7 @@ def system_info(predictor: Predictor) -> dict[str, Any]:
         "heat_maps": why_no_gradients(bundle.networks) is None,
         "training_source": bundle.training_source,
         "streams": list(bundle.networks),
-        "run": "" if bundle.path is None else bundle.path.parent.name,
+        "run": "" if bundle.model is None else bundle.model.name,
     }
 
 
