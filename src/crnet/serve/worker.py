@@ -174,8 +174,6 @@ def system_info(predictor: Predictor) -> dict[str, Any]:
         "recognises_speech": predictor.recogniser is not None,
         "heat_maps": why_no_gradients(bundle.networks) is None,
         "training_source": bundle.training_source,
-        "streams": list(bundle.networks),
-        "run": "" if bundle.model is None else bundle.model.name,
     }
 
 

@@ -9,12 +9,8 @@ from typing import Any
 
 import pytest
 
-from crnet.bundle.bundle import Bundle
-from crnet.bundle.load import open_bundle
-from crnet.bundle.save import save_bundle
 from crnet.errors import MediaError, NotScoredError
 from crnet.explain.explain import STEPS, TASK
-from crnet.predict import Predictor
 from crnet.report import overlay_video
 from crnet.report.video_report import PICTURES_TASK, REPORT_TASK
 from crnet.serve import worker
@@ -28,13 +24,6 @@ JOB = ScoringJob("talk.mp4", "hello", True, Limits(max_upload_mb=3), threads=2)
 def test_a_job_survives_writing_and_reading(tmp_path: Path) -> None:
     JOB.write(tmp_path)
     assert ScoringJob.read(tmp_path) == JOB
-
-
-def test_the_page_names_the_model(bundle: Bundle, tmp_path: Path) -> None:
-    """By its run, or by the folder of a bundle that lies in no run, such as an exported one."""
-    for folder, name in (("of-a-run/bundle", "of-a-run"), ("exported", "exported")):
-        save_bundle(bundle, tmp_path / folder)
-        assert worker.system_info(Predictor(open_bundle(tmp_path / folder)))["run"] == name
 
 
 def test_progress_is_sent_no_more_often_than_a_person_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
