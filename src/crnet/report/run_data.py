@@ -9,7 +9,7 @@ from typing import Any
 
 from crnet.evaluation.paired_bootstrap import PairedDifference
 from crnet.report.training_figures import Log
-from crnet.types import Stream
+from crnet.types import SCALE, Stream
 from crnet.utils.csv_cells import neutral_cell
 
 TIMES = frozenset({"seconds", "samples_per_s", "waiting_share"})
@@ -30,8 +30,8 @@ def systems_csv(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
             for metric, value in metrics.items():
                 if metric != "ci95":
                     low, high = metrics["ci95"].get(metric) or (None, None)
-                    rows.append((system, target, metric, value, low, high))
-    return _csv(("system", "target", "metric", "value", "low", "high"), rows)
+                    rows.append((system, target, metric, value, low, high, SCALE.get(target, "")))
+    return _csv(("system", "target", "metric", "value", "low", "high", "scale"), rows)
 
 
 def training_csv(logs: Mapping[Stream, Log]) -> str:
@@ -44,10 +44,11 @@ def training_csv(logs: Mapping[Stream, Log]) -> str:
 def differences_csv(differences: Sequence[PairedDifference]) -> str:
     """Return a row for each pair of systems, target and metric."""
     rows = (
-        (row.system, row.minus, row.target, row.metric, row.value, *(row.ci95 or (None, None)), row.p, row.p_corrected)
+        (row.system, row.minus, row.target, row.metric, row.value, *(row.ci95 or (None, None)), row.p, row.p_corrected,
+         SCALE.get(row.target, ""))
         for row in differences
-    )
-    return _csv(("system", "minus", "target", "metric", "value", "low", "high", "p", "p_corrected"), rows)
+    )  # fmt: skip
+    return _csv(("system", "minus", "target", "metric", "value", "low", "high", "p", "p_corrected", "scale"), rows)
 
 
 def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

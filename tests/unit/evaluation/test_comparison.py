@@ -198,7 +198,8 @@ def test_the_command_compares_runs_and_says_what_differs(
     }  # fmt: skip
     assert json.loads((out / "comparison.json").read_text())["split"] == "test"
     header, *rows = (out / "differences.csv").read_text().splitlines()
-    assert header == "system,minus,target,metric,value,low,high,p,p_corrected" and len(rows) > 6
+    assert header == "system,minus,target,metric,value,low,high,p,p_corrected,scale" and len(rows) > 6
+    assert {row.rpartition(",")[2] for row in rows if "neuroticism" in row} == {"reversed: high = emotionally stable"}
     assert main(["compare", str(runs[0])]) == 2
     assert "needs two systems" in capsys.readouterr().err
 

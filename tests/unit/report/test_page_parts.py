@@ -68,11 +68,12 @@ def test_the_page_names_its_date_and_version(page: str) -> None:
 
 def test_the_table_of_systems_has_every_metric_with_its_interval() -> None:
     metrics = {"mae": 0.1, "r2": None, "ci95": {"mae": [0.05, 0.2], "r2": None}}
-    table = systems_csv({"=fusion": {"openness": metrics}})
+    table = systems_csv({"=fusion": {"openness": metrics, "neuroticism": {"mae": 0.2, "ci95": {"mae": None}}}})
     assert list(csv.reader(io.StringIO(table))) == [
-        ["system", "target", "metric", "value", "low", "high"],
-        ["'=fusion", "openness", "mae", "0.1", "0.05", "0.2"],
-        ["'=fusion", "openness", "r2", "", "", ""],
+        ["system", "target", "metric", "value", "low", "high", "scale"],
+        ["'=fusion", "openness", "mae", "0.1", "0.05", "0.2", ""],
+        ["'=fusion", "openness", "r2", "", "", "", ""],
+        ["'=fusion", "neuroticism", "mae", "0.2", "", "", "reversed: high = emotionally stable"],
     ]
 
 
