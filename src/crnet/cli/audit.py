@@ -116,6 +116,7 @@ def _print_audit(result: audit_module.Audit, folder: Path, page: Path) -> None:
         screen.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
     for table in ratio_tables(result):
         screen.print(table)
-    screen.print(difference_table(result))
+    if result.differences.found:
+        screen.print(difference_table(result))
     screen.print(headline(result), highlight=False, markup=False)
     screen.print(f"all figures: {folder}; report: {page}", highlight=False, markup=False)

@@ -73,7 +73,7 @@ class JoinedScores:
         truth, scores: float64 [N, 6]; NaN where there is no label or no prediction of a target.
         low, high: float64 [N, 6], the ends of the predicted intervals; None if there are none.
         persons: Name of the person in each clip, if a table has it.
-        warnings: What did not match, as sentences.
+        warnings: What did not match or fit, as sentences.
     """
 
     clips: tuple[str, ...]
@@ -171,6 +171,7 @@ def join_scores(labels: ScoreTable, predictions: ScoreTable) -> JoinedScores:
         raise LabelError(f"has none of the targets of {labels.path}", path=predictions.path)
     joined = set(labels.clips) & place.keys()
     warnings = [
+        *_out_of_range(predictions.scores[partners]),
         *_unmatched([clip for clip in labels.clips if clip not in joined], "labelled", "predictions"),
         *_unmatched([clip for clip in predictions.clips if clip not in joined], "predicted", "labels"),
     ]
@@ -195,6 +196,15 @@ def _unmatched(clips: Sequence[str], kind: str, lacking: str) -> list[str]:
     names = ", ".join(clips[:NAMES_SHOWN]) + (", ..." if len(clips) > NAMES_SHOWN else "")
     plural = "clip has" if len(clips) == 1 else "clips have"
     return [f"{len(clips)} {kind} {plural} no {lacking} and {'is' if len(clips) == 1 else 'are'} left out: {names}"]
+
+
+def _out_of_range(scores: Floats) -> list[str]:
+    """Warn of scores on another scale than the labels, whose errors would mean nothing."""
+    outside = int(((scores < 0) | (scores > 1)).sum())
+    if not outside:
+        return []
+    verb = "score is" if outside == 1 else "scores are"
+    return [f"{outside} predicted {verb} outside [0, 1], the range of the labels"]
 
 
 def _read_scores(path: Path, *, bounded: bool, prefix: str = "") -> ScoreTable:

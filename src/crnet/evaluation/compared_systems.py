@@ -154,7 +154,9 @@ def _aligned(
     labelled = np.isfinite(first.truth)
     used = [i for i in range(len(TARGETS)) if (labelled & scored)[:, i].any()]
     if not used:
-        raise LabelError("no target is labelled and scored by every system")
+        raise LabelError(
+            "no target is labelled and scored by every system", remedy="compare systems that score a target in common"
+        )
     targets = tuple(TARGETS[i] for i in used)
     for i in used:
         if count := int((labelled & ~scored)[:, i].sum()):

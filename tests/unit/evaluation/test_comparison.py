@@ -95,6 +95,14 @@ def test_tables_are_joined_by_name_and_what_does_not_match_is_named(tmp_path: Pa
     assert clips.floor.startswith("the median of these labels")
 
 
+def test_scores_on_another_scale_are_a_warning(tmp_path: Path) -> None:
+    labels = write_table(tmp_path / "l.csv", {"x": [0.5], "y": [0.25], "z": [0.75]})
+    table = write_table(tmp_path / "p.csv", {"x": [1.0], "y": [4.5], "z": [-0.1]})
+    assert joined([table], labels).clips.warnings == ("2 predicted scores are outside [0, 1], the range of the labels",)
+    table = write_table(tmp_path / "q.csv", {"x": [0.0], "y": [None], "z": [1.1]})
+    assert joined([table], labels).clips.warnings[0] == "1 predicted score is outside [0, 1], the range of the labels"
+
+
 def test_the_floor_of_a_table_is_the_median_of_the_training_labels_or_that_of_a_run(
     runs: list[Path], evaluation: Evaluation, tmp_path: Path
 ) -> None:
