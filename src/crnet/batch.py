@@ -13,21 +13,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 from crnet.data.score_sources import ScoreSource
-from crnet.data.video_files import local_video, refuse_folder
+from crnet.data.video_files import FetchFolder, local_video, refuse_folder
 from crnet.errors import CrnetError, MissingDependencyError, StorageError
 from crnet.media.limits import FileLimits, file_size
 from crnet.types import Clip, Prediction
 from crnet.utils.executors import Executor, WorkerDied
 from crnet.utils.files import sha256
 from crnet.utils.resumable import short_fingerprint
+from crnet.utils.storage import RemotePath
 
 if TYPE_CHECKING:
     from crnet.media.settings import MediaSettings
     from crnet.text.transcripts import Transcript
 
 READER = "crnet.media.reader"
+MOST_FOLDERS = 100  # that each worker of a cluster looks for
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +62,7 @@ class ReadJob:
         options: Identifies the options that change scores.
         allow_no_face: Also read and score a still picture, and a video without a face.
         known: Input fingerprints for which this video needs no scores.
+        copy: Where to fetch a video from object storage to; None: it is on a disk.
     """
 
     number: int
@@ -67,6 +71,7 @@ class ReadJob:
     options: str
     allow_no_face: bool
     known: frozenset[str]
+    copy: Path | None
 
 
 @dataclass(frozen=True)
@@ -105,10 +110,12 @@ class Scoring:
     Attributes:
         load: Returns the system.
         read_settings: Returns how videos are read, without loading the system; None: the system says it.
+        folder: Where the system is, which every node of a cluster must see; None: in memory.
     """
 
     load: Callable[[], VideoScorer]
     read_settings: Callable[[], MediaSettings] | None = None
+    folder: Path | None = None
     _system: Future[VideoScorer] | None = None
 
     def system(self) -> VideoScorer:
@@ -131,7 +138,7 @@ class Scoring:
         return self.system().media_settings() if self.read_settings is None else self.read_settings()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"load": self.load, "read_settings": self.read_settings, "_system": None}
+        return {**vars(self), "_system": None}
 
     def __call__(self, job: ReadJob, result: _ReadVideo | WorkerDied) -> ScoredVideo:
         """Score a clip, or turn the reason why there is none into a prediction."""
@@ -139,7 +146,9 @@ class Scoring:
         if isinstance(result, WorkerDied):
             reason, remedy = result.explain("reading it")
             error = str(CrnetError(reason, path=job.source.path, remedy=remedy))
-            result = _ReadVideo(None, None, error, 0.0, _sha256(job.source.path), "")
+            result = _ReadVideo(None, None, error, 0.0, _sha256(job.copy or job.source.path), "")
+            if job.copy is not None:
+                job.copy.unlink(missing_ok=True)
         prediction = self._prediction(job, result)
         seconds = result.seconds + time.perf_counter() - started_s
         return ScoredVideo(prediction, seconds, result.file_sha256, result.input_fingerprint)
@@ -207,6 +216,7 @@ def score_videos(
     executor: Executor | None = None,
     limits: FileLimits | None = None,
     read: VideoReader = read_video,
+    purpose: str | None = None,
 ) -> Iterator[tuple[ReadJob, ScoredVideo]]:
     """Score videos, and yield each result as soon as it is there.
 
@@ -220,6 +230,7 @@ def score_videos(
         executor: Where videos are read; None: in one worker process.
         limits: See `Predictor.predict_many`.
         read: Reads a video in a worker.
+        purpose: See `FetchFolder`; None: no other run has the same.
 
     Raises:
         CrnetError: The system cannot be loaded, or every further video would fail for the same reason.
@@ -233,12 +244,30 @@ def score_videos(
             inputs = known(source.clip)
             if not inputs and executor.has_local_workers:
                 scoring.start()
-            yield ReadJob(number, source, settings, options, allow_no_face, inputs)
+            copy = fetched.copy_of(source.path, number)
+            yield ReadJob(number, source, settings, options, allow_no_face, inputs, copy)
 
     job_limits = (limits or FileLimits()).of_jobs(_video_bytes)
     preload = (READER,) if read is read_video else ()
     function = functools.partial(_read, read)
-    return executor.run(function, jobs(), limits=job_limits, preload=preload, finish=scoring)
+    reads: list[Path] = []
+    if executor.cluster is not None:
+        sources = list(sources)
+        reads = [*([scoring.folder] if scoring.folder else []), *_one_of_each_folder(sources)]
+    with FetchFolder(purpose or uuid4().hex) as fetched:
+        yield from executor.run(function, jobs(), limits=job_limits, preload=preload, finish=scoring, reads=reads)
+
+
+def _one_of_each_folder(sources: Iterable[ScoreSource]) -> list[Path]:
+    """Return a video of each folder, by which a node of a cluster shows that it sees the same storage."""
+    found = dict[Path, Path]()
+    for source in sources:
+        path = source.path
+        if not isinstance(path, RemotePath) and path.parent not in found and path.is_file():
+            found[path.parent] = path
+            if len(found) == MOST_FOLDERS:
+                break
+    return list(found.values())
 
 
 def _video_bytes(job: ReadJob) -> int:
@@ -257,7 +286,7 @@ def _read(read: VideoReader, job: ReadJob) -> _ReadVideo:
     def read_both() -> Clip | None:
         nonlocal words, file_sha256
         refuse_folder(path)
-        with local_video(path) as file:
+        with local_video(path, job.copy) as file:
             try:
                 words = given if isinstance(given, Transcript) else find_transcript(path, given)
                 if job.known:

@@ -103,7 +103,7 @@ def score_to_table(
     expected = [*sources, *(_videos_in(watch) if watch else ())]
     with open_score_table(out, run.model, {source.clip for source in expected}) as (table, done):
         for batch in [sources] if watch is None else _watched(sources, watch):
-            for number, prediction in enumerate(_score(run, batch, table, done), start=1):
+            for number, prediction in enumerate(_score(run, batch, table, done, out), start=1):
                 note = ""
                 if prediction is None:
                     skipped += 1
@@ -117,7 +117,9 @@ def score_to_table(
     return BatchReport(scored, skipped, failures)
 
 
-def _score(run: TableRun, sources: Sequence[ScoreSource], table: ScoreTable, done: Done) -> Iterator[Prediction | None]:
+def _score(
+    run: TableRun, sources: Sequence[ScoreSource], table: ScoreTable, done: Done, out: str
+) -> Iterator[Prediction | None]:
     """Score videos and add their rows; yield each prediction, None for a clip that the table holds."""
     results = score_videos(
         run.scoring,
@@ -128,6 +130,7 @@ def _score(run: TableRun, sources: Sequence[ScoreSource], table: ScoreTable, don
         executor=run.executor,
         limits=run.limits,
         read=run.read,
+        purpose=f"{Path.cwd()} {out}",  # the table has one run at a time
     )
     for _, result in results:
         if result.prediction is not None:

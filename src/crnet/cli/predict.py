@@ -171,14 +171,20 @@ class Predict(Command):
         load = functools.partial(
             crnet.load, self.run, self.device, encoder=self.encoder, asr=self.asr, precision=self.precision
         )
-        return Scoring(load, functools.partial(_media_settings, self.run))
+        folder = None if self.engine == LOCAL else _folder(self.run)
+        return Scoring(load, functools.partial(_media_settings, self.run), folder)
 
     def _executor(self) -> Executor:
         return choose_executor(self.engine, self.workers, default=1)
 
 
 def _media_settings(run: Path) -> MediaSettings:
-    from crnet.bundle.hub import locate_system  # takes 0.1 s, in which the first worker process starts already
     from crnet.bundle.load import read_media_settings
 
-    return read_media_settings(locate_system(run)[0])
+    return read_media_settings(_folder(run))
+
+
+def _folder(run: Path) -> Path:
+    from crnet.bundle.hub import locate_system  # takes 0.1 s, in which the first worker process starts already
+
+    return locate_system(run)[0]

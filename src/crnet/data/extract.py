@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from crnet.data.manifest import ClipRow
 from crnet.data.sources.archives import Member
 from crnet.data.sources.dataset import Failure, LabelledClip, Video
 from crnet.data.store import RECOGNISED, clip_path, open_if_current, read_clip, write_clip
-from crnet.data.video_files import download_video
+from crnet.data.video_files import download_video, temporary_folder
 from crnet.errors import ConfigError, CrnetError, FormatError, MediaError, MissingDependencyError, StorageError
 from crnet.media.frame_sampling import count_faces
 from crnet.text.asr import SpeechRecogniser, recognition_warning
@@ -90,7 +89,7 @@ class ExtractedClip:
 def work_folder(store: Path) -> Path:
     """Return the local folder for unpacked videos and archives; for a store in object storage, one of this machine."""
     if isinstance(store, RemotePath):
-        return Path(tempfile.gettempdir(), f"crnet-{os.getuid()}-{short_fingerprint(str(store))}")
+        return temporary_folder(str(store))
     return store / WORK_NAME
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Self
 
-from crnet.errors import CrnetError, MediaError, UsageError
+from crnet.errors import CrnetError, MediaError, StorageError, UsageError
 from crnet.utils.path_checks import why_absent
+from crnet.utils.resumable import short_fingerprint
 from crnet.utils.storage import RemotePath, as_path
 
 VIDEO_SUFFIXES = frozenset(
@@ -128,23 +131,76 @@ def download_video(video: RemotePath, target: Path) -> None:
 
 
 @contextmanager
-def local_video(video: Path) -> Iterator[Path]:
+def local_video(video: Path, copy: Path | None) -> Iterator[Path]:
     """Yield a video as a local file; one in object storage is fetched, and its copy deleted afterwards.
+
+    Args:
+        video: The video.
+        copy: Where to fetch it to, if it is in object storage; see `FetchFolder`.
 
     Raises:
         MediaError, StorageError: See `download_video`. Errors about the copy name the video.
     """
-    if not isinstance(video, RemotePath):
+    if copy is None or not isinstance(video, RemotePath):
         yield video
         return
-    with TemporaryDirectory(prefix="crnet-") as folder:
-        copy = Path(folder, "video" + video.suffix)
+    try:
         download_video(video, copy)
-        try:
-            yield copy
-        except CrnetError as error:
-            error.path = video if error.path is not None and str(error.path) == str(copy) else error.path
-            raise
+        yield copy
+    except CrnetError as error:
+        error.path = video if error.path is not None and str(error.path) == str(copy) else error.path
+        raise
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+class FetchFolder:
+    """A folder of this machine for the videos of a run that are in object storage, while they are read.
+
+    Their names are known before they are fetched, so that others can delete what a killed worker left, and the next run
+    for the same purpose what a killed run left.
+
+    Args:
+        purpose: Tells the runs of a user apart that may be at work at the same time.
+    """
+
+    def __init__(self, purpose: str) -> None:
+        self._folder = temporary_folder(purpose)
+        self._is_made = False
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def copy_of(self, video: Path, number: int) -> Path | None:
+        """Return where to fetch a video to; None if it is on a disk.
+
+        Args:
+            video: The video.
+            number: Its number in the run.
+
+        Raises:
+            StorageError: The folder cannot be made.
+        """
+        if not isinstance(video, RemotePath):
+            return None
+        if not self._is_made:
+            try:
+                self._folder.mkdir(mode=0o700, parents=True)  # nobody else may have made it
+            except OSError as error:
+                reason, remedy = f"cannot be made: {error.strerror or error}", "name another folder in TMPDIR"
+                raise StorageError(reason, path=self._folder, remedy=remedy) from error
+            self._is_made = True
+        return self._folder / f"{number}{video.suffix}"
+
+
+def temporary_folder(purpose: str) -> Path:
+    """Return the path of a folder in TMPDIR which is the same whenever this user has the same purpose."""
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir(), f"crnet-{user}-{short_fingerprint(purpose)}")
 
 
 def refuse_folder(path: Path | str) -> None:

@@ -17,6 +17,10 @@ from crnet.utils.ray_node import DONE
 
 FREE, FINISHED, NOTE, STARTED, REFUSED, END = "free", "finished", "note", "started", "refused", "end"
 
+JOIN_REMEDY = (
+    "start it with the same version of Ray; set RAY_AUTH_MODE here as there, "
+    "and if that is token, copy its ~/.ray/auth_token to this machine"
+)
 MOST_LOSSES = 3  # a job that has cost so many workers fails
 WAIT_S = 1.0
 PATIENCE_S = 60.0  # then we say that no worker has started yet
@@ -52,7 +56,7 @@ def drive(
         except (Exception, SystemExit) as error:  # SystemExit: Ray gives up
             where = f"the Ray cluster at {cluster}" if cluster else "the Ray cluster"
             reason = " ".join(str(error).split())[:300]
-            command.send((REFUSED, f"cannot join {where}: {reason}", "start it with the same version of Ray"))
+            command.send((REFUSED, f"cannot join {where}: {reason}", JOIN_REMEDY))
             return
         try:
             size, gpus = _cluster_size(ray, wants_gpu)

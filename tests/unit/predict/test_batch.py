@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from fake_reader import fake_read
 
-from crnet.batch import Scoring, predict_videos
+from crnet.batch import ReadJob, Scoring, predict_videos, score_videos
 from crnet.bundle.bundle import Bundle
 from crnet.data.score_sources import ScoreSource
 from crnet.errors import CrnetError, FormatError, MissingDependencyError, StorageError
 from crnet.media.limits import FileLimits
 from crnet.predict import Predictor
 from crnet.types import PREDICTION_COLUMNS, Clip, Prediction
-from crnet.utils.executors import Executor
+from crnet.utils.executors import Executor, WorkerDied
+from crnet.utils.storage import as_path
 
 GOOD = {"a.mp4": "1", "d.mp4": "22", "g.mp4": "333"}
 
@@ -156,3 +160,38 @@ def test_a_system_that_cannot_be_loaded_ends_the_batch(tmp_path: Path, predictor
                     Scoring(load, predictor.media_settings), sources, executor=Executor(workers), read=fake_read
                 )
             )
+
+
+@dataclass(frozen=True)
+class ClusterOfNothing(Executor):
+    """Runs nothing, and keeps what the nodes of a cluster would look for."""
+
+    cluster: str | None = ""
+    looked_for: list[Path] = field(default_factory=list)
+
+    def run(self, *_: Any, reads: Sequence[Path] = (), **__: Any) -> Iterator[tuple[Any, Any]]:
+        self.looked_for.extend(reads)
+        return iter(())
+
+
+def test_nodes_of_a_cluster_look_for_the_system_and_a_video_of_each_folder(
+    tmp_path: Path, predictor: Predictor
+) -> None:
+    a, b = write(tmp_path / "x", {"a.mp4": "1", "b.mp4": "1"})
+    (c,) = write(tmp_path / "y", {"c.mp4": "1"})
+    paths = [tmp_path / "x" / "gone.mp4", a, b, c, as_path("s3://bucket/d.mp4")]
+    scoring = Scoring(lambda: predictor, folder=tmp_path / "run")
+    cluster = ClusterOfNothing(1)
+    assert not list(score_videos(scoring, [ScoreSource(str(path), path) for path in paths], executor=cluster))
+    assert cluster.looked_for == [tmp_path / "run", a, c]
+
+
+def test_a_killed_worker_leaves_no_copy_of_a_video_in_object_storage(tmp_path: Path, predictor: Predictor) -> None:
+    (copy,) = write(tmp_path / "x", {"0.mp4": "1"})
+    source = ScoreSource("a.mp4", as_path("s3://bucket/a.mp4"))
+    job = ReadJob(0, source, predictor.media_settings(), "", False, frozenset(), copy)
+    scored = Scoring(lambda: predictor)(job, WorkerDied(-9))
+    assert scored.prediction is not None and "s3://bucket/a.mp4: the worker process was killed" in str(
+        scored.prediction.error
+    )
+    assert scored.file_sha256 == hashlib.sha256(b"1").hexdigest() and not copy.exists()

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,7 +227,7 @@ def test_a_csv_lists_clips_and_transcripts(run: TableRun) -> None:
         list_sources(["bad.csv"])
 
 
-def test_videos_and_csvs_may_be_in_object_storage(run: TableRun) -> None:
+def test_videos_and_csvs_may_be_in_object_storage(run: TableRun, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = as_path("memory://nightly/videos")
     for name, content in {"a.mp4": "1", "b.mp4": "bad", "list.csv": "clip,transcript\na.mp4,hello\n"}.items():
         (folder / name).put(content.encode())  # type: ignore[attr-defined]
@@ -242,7 +243,9 @@ def test_videos_and_csvs_may_be_in_object_storage(run: TableRun) -> None:
         "memory://nowhere/c.mp4": "memory://nowhere/c.mp4: there is no bucket nowhere (check its name, and the account "
         "and the address of the storage)",
     }
+    monkeypatch.setattr(tempfile, "tempdir", "copies")
     assert score_to_table(run, sources, "s.csv") == BatchReport(2, 0, failures)
+    assert not list(Path("copies").iterdir())  # no copy of a video is left
     assert score_to_table(run, sources, "s.csv") == BatchReport(0, 2, failures)
     assert [row["file_sha256"][:8] for row in read_rows("s.csv") if row["clip"].endswith("a.mp4")] == ["6b86b273"] * 2
 
