@@ -35,7 +35,7 @@ class ScoreTable:
         clips: Names of the clips, without `.mp4`.
         scores: float64 [N, 6]; NaN where there is no score.
         low, high: float64 [N, 6], the ends of the intervals; None if the table has none.
-        persons: Name of the person in each clip; None if the table has no such column.
+        persons: Name of the person in each clip, "" where it is not known; None if the table names none.
     """
 
     path: Path
@@ -232,7 +232,7 @@ def _read_scores(path: Path, *, bounded: bool, prefix: str = "") -> ScoreTable:
         scores[used],
         columns(".low")[used] if has_intervals else None,
         columns(".high")[used] if has_intervals else None,
-        tuple(p for p, is_used in zip(persons, used, strict=True) if is_used) if all(persons) else None,
+        tuple(p for p, is_used in zip(persons, used, strict=True) if is_used) if any(persons) else None,
     )
 
 

@@ -216,11 +216,19 @@ def clip_clusters(clips: Sequence[str], persons: Sequence[str] | None) -> tuple[
 
     Args:
         clips: Names of the clips.
-        persons: Name of the person in each clip. If one is missing, the source videos count, which names tell.
+        persons: Name of the person in each clip, "" where it is not known. Such a clip belongs to the person of another
+            clip of its source video; without one, the video counts as a person. If no person is known, the source
+            videos count, which names tell.
     """
-    if persons and all(persons):
-        return "person", cluster_numbers(list(persons))
-    return "source video", cluster_numbers([video_of_clip(clip) for clip in clips])
+    videos = [video_of_clip(clip) for clip in clips]
+    if not persons or not any(persons):
+        return "source video", cluster_numbers(videos)
+    person_of = {video: person for video, person in zip(videos, persons, strict=True) if person}
+    known = [person or person_of.get(video) for video, person in zip(videos, persons, strict=True)]
+    names = [
+        f"video {video}" if person is None else f"person {person}" for video, person in zip(videos, known, strict=True)
+    ]
+    return "person", cluster_numbers(names)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -242,6 +243,18 @@ def test_the_command_audits_a_foreign_system(tmp_path: Path, capsys: pytest.Capt
     assert set(document["metrics"]["ethnicity"]) == {ALL, "asian", "caucasian", "african-american"}
     assert set(document["metrics"]["gender"]["female"]) == {"agreeableness", "interview"}
     assert "Audit of p.csv" in (tmp_path / "audit" / "report.html").read_text()
+
+
+def test_one_unknown_person_does_not_separate_the_clips_of_all_others(tmp_path: Path) -> None:
+    arguments = write_tables(tmp_path, planted(40))
+    path = tmp_path / "groups.csv"
+    rows = [f"v{i}.000,{'a' if i % 2 else 'b'},{'' if i == 7 else f'p{i % 4}'}" for i in range(40)]
+    path.write_text("\n".join(["clip,group_x,person", *rows]) + "\n")
+    for name in ("p.csv", "l.csv"):
+        table = tmp_path / name
+        table.write_text(re.sub(r"^v\.(\d+)", lambda m: f"v{int(m[1])}.000", table.read_text(), flags=re.MULTILINE))
+    clips = clips_of_tables(Path(arguments[1]), Path(arguments[3]), [path])
+    assert (clips.cluster_kind, len(set(clips.clusters.tolist()))) == ("person", 5)
 
 
 def test_a_wrong_mix_of_arguments_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

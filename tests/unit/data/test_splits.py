@@ -232,9 +232,14 @@ def test_clips_that_share_their_video_or_person_with_another_split() -> None:
     assert overlap_in_test([*rows, unlabelled]) == overlap_in_test(rows)
 
 
-def test_clusters_are_persons_if_all_are_known_and_videos_otherwise() -> None:
+def test_clusters_are_persons_where_they_are_known_and_videos_otherwise() -> None:
     clips = ["v.000", "v.001", "w.000"]
     kind, clusters = clip_clusters(clips, ["p", "q", "q"])
     assert (kind, clusters.tolist()) == ("person", [0, 1, 1])
-    kind, clusters = clip_clusters(clips, ["p", "", "q"])
-    assert (kind, clusters.tolist()) == ("source video", [0, 0, 1])
+    kind, clusters = clip_clusters(clips, ["p", "", "q"])  # the other clip of the video is of p
+    assert (kind, clusters.tolist()) == ("person", [0, 0, 1])
+    kind, clusters = clip_clusters([*clips, "x.000", "p.000"], ["p", "q", "q", "", ""])
+    assert (kind, clusters.tolist()) == ("person", [0, 1, 1, 2, 3])
+    for unknown in (["", "", ""], None, []):
+        kind, clusters = clip_clusters(clips, unknown)
+        assert (kind, clusters.tolist()) == ("source video", [0, 0, 1])
