@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,11 @@ def test_a_cancel_or_delete_that_does_not_arrive_is_reported(
         visit.send(demo.video)
     panel.get_by_role("button", name="Cancel").click()
     expect(alert).to_have_text(UNREACHABLE)
+    job = visit.page.request.get(held[0].request.url.removesuffix("/events")).json() | {"state": "running"}
+    event = f"event: job\ndata: {json.dumps(job | {'has_scores': False})}\n\n"
+    held[0].fulfill(headers={"Content-Type": "text/event-stream"}, body=event)
+    expect(panel.get_by_role("status")).to_have_text("The connection is lost. Trying again.")  # after the event
+    expect(alert).to_have_text(UNREACHABLE)  # still
     visit.page.unroute("**/cancel")
     panel.get_by_role("button", name="Cancel").click()
     expect(panel.get_by_role("button", name="Cancel")).to_be_hidden()

@@ -174,7 +174,6 @@ export class Panel {
 
   show(job) {
     if (job.id !== this.jobId) return;
-    this.find("[data-error]").hidden = true;
     const isFinal = ["done", "failed", "cancelled"].includes(job.state);
     this.find('[data-phase="explanation"]').hidden = !job.explain;
     const explaining = job.has_scores && !isFinal;
@@ -213,6 +212,7 @@ export class Panel {
   // Do something; show why it failed, if it did. Return whether it succeeded.
   async attempt(action) {
     const id = this.jobId;
+    this.find("[data-error]").hidden = true;
     try {
       await action();
       return true;
