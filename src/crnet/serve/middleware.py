@@ -16,6 +16,8 @@ from crnet.serve.problems import ServiceError
 logger = logging.getLogger(__name__)
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+MAX_REQUESTS = 400  # at a time; `http_protocol.MAX_CONNECTIONS` is larger
+RETRY_AFTER_S = 10
 KEY_PREFIXES = ("/v1/", "/fragments/", "/metrics")
 """Routes that need a key, if the service has keys. The page itself then asks for one."""
 RATE_PREFIXES = ("/v1/", "/fragments/", "/session")
@@ -34,22 +36,28 @@ class SecurityMiddleware:
         self._app = app
         self._access = access
         self._headers = security_headers(access.policy)
+        self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or refuse it."""
+        app: ASGIApp = self._app
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
             return
-        send = self._with_headers(send)
         try:
             self._check(scope)
         except ServiceError as error:
-            await error.response()(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+            app = error.response()
+        self._running += 1
+        try:
+            await app(scope, receive, self._with_headers(send))
+        finally:
+            self._running -= 1
 
     def _check(self, scope: Scope) -> None:
         headers, path = Headers(scope=scope), scope["path"]
+        if self._running >= MAX_REQUESTS and path != "/healthz":
+            raise ServiceError(503, "busy", "the server has too many requests", retry_after_s=RETRY_AFTER_S)
         self._access.check_host(headers)
         if scope["method"] not in SAFE_METHODS:
             self._access.check_origin(headers)

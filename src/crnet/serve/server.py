@@ -35,7 +35,6 @@ from crnet.serve.job_queue import JobQueue
 from crnet.serve.log_format import log_as_json
 from crnet.serve.uploads import Uploads
 
-BUSY_CONNECTIONS = 400  # with more, requests get status 503
 READ_RESULT_S = 2  # in which clients can read the results of the last jobs
 SHUTDOWN_S = 3  # for open connections, after the jobs have ended
 
@@ -116,7 +115,6 @@ def serve(
             http=TimedProtocol,
             ws="none",
             proxy_headers=False,  # `make_app` adds the operator's proxies
-            limit_concurrency=BUSY_CONNECTIONS,
             timeout_graceful_shutdown=SHUTDOWN_S,
         )
         with contextlib.suppress(KeyboardInterrupt):

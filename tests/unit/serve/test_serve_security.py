@@ -204,6 +204,17 @@ def test_only_the_operators_proxies_name_the_client(
     assert seen == statuses
 
 
+def test_too_many_requests_at_a_time_are_refused_but_the_health_check_is_answered(
+    http: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crnet.serve.middleware.MAX_REQUESTS", 0)
+    refused = http.get("/")
+    assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "busy", "10")
+    assert http.get("/healthz").status_code == 200
+    monkeypatch.setattr("crnet.serve.middleware.MAX_REQUESTS", 1)
+    assert [http.get("/").status_code for _ in range(3)] == [200] * 3  # one after the other
+
+
 def test_addresses_that_one_client_may_have_count_together() -> None:
     access = Access(new_policy(rate_limit=1))
     for client in ("2001:db8:1:2::1", "2001:db8:1:3::1", "10.0.0.1", "10.0.0.2", "::ffff:10.0.0.3", "::ffff:10.0.0.4"):
