@@ -64,10 +64,11 @@ def _difference_table(comparison: Comparison) -> Table:
 def _interval_table(comparison: Comparison) -> Table:
     level = percent(INTERVAL_LEVEL, 0)
     table = _new_table(f"{level} intervals of the scores", comparison, ["intervals", "coverage", "mean width"])
-    for system in comparison.names:
+    for system in (*comparison.names, FLOOR):
         for kind, intervals in (("its own", comparison.own_intervals), ("calibrated here", comparison.calibrated)):
             if average := intervals.get(system, {}).get(AVERAGE):
-                table.add_row(system, kind, percent(average["coverage"]), decimal(average["width"], digits=3))
+                cells = (kind, percent(average["coverage"]), decimal(average["width"], digits=3))
+                table.add_row(system, *cells, style=STYLES.get(system))
     return table
 
 

@@ -37,7 +37,7 @@ class Comparison:
             `interval_coverage`.
         bounds: The lower and upper ends [N, T] of intervals that these clips calibrate, by system; see
             `cross_calibrated`.
-        calibrated: Coverage and mean width of these intervals.
+        calibrated: Coverage and mean width of these intervals, and of such intervals of the floor.
         half_width: Half the width of such an interval, calibrated on all clips, by system and target.
         resamples: Number of bootstrap resamples.
         split: The split that runs are compared on; None for tables alone.
@@ -106,6 +106,7 @@ def compare(
     bounds = {
         name: cross_calibrated(clips.truth, scores, clips.clusters.tolist()) for name, scores in clips.scores.items()
     }
+    of_floor = cross_calibrated(clips.truth, floor, clips.clusters.tolist())
     half_width = {}
     for name, scores in clips.scores.items():
         widths = zip(clips.targets, half_widths(scores - clips.truth).tolist(), strict=True)
@@ -116,7 +117,10 @@ def compare(
         tuple(_differences({name: measured[name] for name in clips.scores}, clips.targets)),
         {name: interval_coverage(clips.truth, *ends, clips.targets) for name, ends in clips.bounds.items()},
         bounds,
-        {name: interval_coverage(clips.truth, *ends, clips.targets) for name, ends in bounds.items()},
+        {
+            name: interval_coverage(clips.truth, *ends, clips.targets)
+            for name, ends in {**bounds, FLOOR: of_floor}.items()
+        },
         half_width,
         resamples,
         split,

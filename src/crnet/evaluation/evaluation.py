@@ -15,7 +15,7 @@ from crnet.data.ceiling_file import attainable_metrics, ceiling_share
 from crnet.data.clip_rows import light_rows
 from crnet.data.manifest import ClipRow
 from crnet.data.splits import OFFICIAL, SplitProtocol, clip_clusters
-from crnet.fusion.conformal import INTERVAL_LEVEL, coverage_by_region
+from crnet.fusion.conformal import INTERVAL_LEVEL, coverage_by_region, cross_calibrated, interval_coverage
 from crnet.metrics import AVERAGE
 from crnet.types import SCALE, SCALE_NOTE, STREAMS, TARGETS, DataSource, ModelInfo, Split
 from crnet.utils.csv_cells import neutral_cell
@@ -103,6 +103,11 @@ class Evaluation:
     def interval_regions(self) -> dict[str, dict[str, dict[str, float]]]:
         """Return coverage and mean width of the intervals of low, middle and high scores; see `coverage_by_region`."""
         return {} if self.bounds is None else coverage_by_region(self.truth, self.predictions[FUSION], *self.bounds)
+
+    def floor_intervals(self) -> dict[str, dict[str, float]]:
+        """Return coverage and mean width of intervals around the floor; see `cross_calibrated`."""
+        clusters = row_clusters(self.rows)[1].tolist()
+        return interval_coverage(self.truth, *cross_calibrated(self.truth, self.predictions[FLOOR], clusters))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of `metrics.json`; `ceiling` and `ceiling_share` only if there is a ceiling."""

@@ -141,7 +141,7 @@ def _interval_rows(comparison: Comparison) -> list[tuple[str, str, list[tuple[st
     """Return system, kind, and coverage and mean width of each target, of every kind of intervals."""
     rows = []
     columns = (*comparison.clips.targets, AVERAGE)
-    for name in comparison.names:
+    for name in (*comparison.names, FLOOR):
         for kind, by_system in (("its own", comparison.own_intervals), ("calibrated here", comparison.calibrated)):
             if figures := by_system.get(name):
                 cells = [

@@ -220,11 +220,17 @@ def _overlap_tables(evaluation: Evaluation) -> list[tuple[str, int, int, list[tu
 
 
 def _interval_context(evaluation: Evaluation, calibration_clips: int) -> dict[str, Any]:
+    floor = evaluation.floor_intervals()
     chance = 1.96 * (INTERVAL_LEVEL * (1 - INTERVAL_LEVEL) / len(evaluation.rows)) ** 0.5
     return {
         "level": percent(INTERVAL_LEVEL, 0),
         "intervals": [
-            (target, percent(figures["coverage"]), decimal(figures["width"], digits=2))
+            (
+                target,
+                percent(figures["coverage"]),
+                decimal(figures["width"], digits=2),
+                decimal(floor[target]["width"] if target in floor else None, digits=2),
+            )
             for target, figures in (evaluation.intervals or {}).items()
         ],
         "interval_regions": _region_rows(evaluation),

@@ -141,6 +141,18 @@ def test_runs_with_other_labels_and_runs_without_evaluation_are_refused(
         joined([runs[0], runs[0]])
 
 
+def test_the_floor_shows_how_wide_intervals_are_without_any_knowledge(tmp_path: Path) -> None:
+    # Labels 0, .01 ... .99, and the floor .495: of each half, .46 to .47 on either side hold 90%.
+    labels = write_table(tmp_path / "l.csv", {f"c{i}": [i / 100] for i in range(100)})
+    table = write_table(tmp_path / "p.csv", {f"c{i}": [i / 100 + 0.01 * (-1) ** i] for i in range(100)})
+    comparison = joined([table], labels)
+    assert set(comparison.calibrated) == {"p.csv", "floor"} and set(comparison.bounds) == {"p.csv"}
+    assert comparison.calibrated["floor"]["interview"]["width"] == pytest.approx(0.92, abs=0.04)
+    assert comparison.calibrated["p.csv"]["interview"]["width"] == pytest.approx(0.02, abs=1e-3)
+    page = render_comparison_page(comparison, {"error_removed": b""})
+    assert '<tr class="floor"><th scope="row">floor</th><td>calibrated here</td>' in page
+
+
 def test_calibrated_intervals_cover_what_they_promise_and_keep_persons_in_one_half() -> None:
     rng = np.random.default_rng(0)
     truth = rng.uniform(0.3, 0.7, (2000, 1))
