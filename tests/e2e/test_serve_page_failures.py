@@ -132,6 +132,7 @@ def test_a_cancel_or_delete_that_does_not_arrive_is_reported(
     visit.page.unroute("**/cancel")
     panel.get_by_role("button", name="Cancel").click()
     expect(panel.get_by_role("button", name="Cancel")).to_be_hidden()
+    expect(panel.get_by_role("button", name="Score this video")).to_be_focused()  # Tab goes on from there
     expect(alert).to_be_hidden()
     visit.page.unroute("**/events")
     visit.send(demo.video)
@@ -142,6 +143,7 @@ def test_a_cancel_or_delete_that_does_not_arrive_is_reported(
     visit.page.unroute("**/v1/jobs/*")
     panel.get_by_role("button", name="Delete this result now").click()
     expect(panel.get_by_role("status")).to_have_text("The result has been deleted.")
+    expect(panel.locator("input[type=file]")).to_be_focused()
     expect(alert).to_be_hidden()
     assert all("ERR_FAILED" in error for error in visit.errors)  # of the lost requests; no error of the script
     visit.errors.clear()

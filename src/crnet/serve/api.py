@@ -54,7 +54,7 @@ class Service:
 def errors(*statuses: int) -> Errors:
     """Return the documentation of the errors of a route. Every route may also answer the ones of the middleware."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    always = (400, 401, 403, 421, 422, 429)
+    always = (400, 401, 403, 421, 422, 429, 503)
     return {
         status: {"description": HTTPStatus(status).phrase, "content": content}
         for status in sorted({*always, *statuses})
@@ -71,7 +71,7 @@ def make_router(service: Service) -> APIRouter:
 
 
 def _add_upload_routes(router: APIRouter, uploads: Uploads, max_chunk_bytes: int) -> None:
-    @router.post("/uploads", status_code=201, tags=["uploads"], responses=errors(413, 503))
+    @router.post("/uploads", status_code=201, tags=["uploads"], responses=errors(413))
     async def create_upload(new: schemas.NewUpload, request: Request, response: Response) -> schemas.UploadState:
         """Reserve space for a video."""
         upload = uploads.create(new.name, new.size, client_of(request.scope))
@@ -81,7 +81,7 @@ def _add_upload_routes(router: APIRouter, uploads: Uploads, max_chunk_bytes: int
     @router.patch(
         "/uploads/{upload_id}",
         tags=["uploads"],
-        responses=errors(404, 408, 409, 413, 503),
+        responses=errors(404, 408, 409, 413),
         max_body_size=max_chunk_bytes,
         openapi_extra={
             "requestBody": {
@@ -128,7 +128,7 @@ def _add_job_routes(router: APIRouter, service: Service) -> None:
 
     job_to_follow = Depends(find_job_to_follow)
 
-    @router.post("/jobs", status_code=202, tags=["jobs"], responses=errors(404, 409, 503))
+    @router.post("/jobs", status_code=202, tags=["jobs"], responses=errors(404, 409))
     async def create_job(new: schemas.NewJob, response: Response) -> schemas.JobState:
         """Put a video in the queue."""
         job_queue.require_space()

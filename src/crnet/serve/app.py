@@ -21,7 +21,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 import crnet
 from crnet.serve import schemas
 from crnet.serve.access import Access, AccessPolicy
-from crnet.serve.api import Service, make_router
+from crnet.serve.api import Service, errors, make_router
 from crnet.serve.metrics import CONTENT_TYPE, Metrics
 from crnet.serve.middleware import MetricsMiddleware, SecurityMiddleware, security_headers
 from crnet.serve.page import add_page
@@ -110,7 +110,12 @@ def _add_operation_routes(app: FastAPI, metrics: Metrics) -> None:
         """Tell that the server runs."""
         return schemas.Health()
 
-    @app.get("/metrics", tags=["operation"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    @app.get(
+        "/metrics",
+        tags=["operation"],
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}, **errors()},
+    )
     async def read_metrics() -> Response:
         """Return metrics in Prometheus' text format."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)

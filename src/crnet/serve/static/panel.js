@@ -237,6 +237,7 @@ export class Panel {
     this.leave();
     this.clear();
     this.say("The result has been deleted.");
+    this.find("[type=file]").focus();
   }
 
   // Stop following a job; one that still runs is cancelled, because nobody waits for it.
@@ -289,8 +290,10 @@ export class Panel {
   }
 
   setBusy(isBusy) {
-    this.find("[data-cancel]").hidden = !isBusy;
-    this.find("[type=submit]").disabled = isBusy;
+    const [cancel, submit] = [this.find("[data-cancel]"), this.find("[type=submit]")];
+    submit.disabled = isBusy;
+    if (!isBusy && cancel === document.activeElement) submit.focus(); // a hidden button would lose the focus
+    cancel.hidden = !isBusy;
     this.find("[data-phases]").hidden = !isBusy;
     this.root.classList.toggle("busy", isBusy);
   }
