@@ -12,6 +12,7 @@ from crnet.score_tables.parquet import SCHEMA
 from crnet.score_tables.rows import COLUMNS, Done, IsRetried, ScoreRow
 
 TABLE = "scores"
+LOCK_TIMEOUT_S = 60.0  # another program that reads or writes the database may take so long
 KEY = ("clip", "model_fingerprint", "input_fingerprint")
 
 _TYPES = {"string": "TEXT", "int64": "INTEGER", "double": "REAL"}
@@ -37,7 +38,7 @@ class SqliteTable:
         """See `ScoreTable.recover`."""
         with self._errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = database = sqlite3.connect(self.path)
+            self._database = database = sqlite3.connect(self.path, timeout=LOCK_TIMEOUT_S)
             with database:
                 database.execute(_CREATE)
             columns = tuple(row[1] for row in database.execute(f"PRAGMA table_info({TABLE})"))
@@ -71,7 +72,9 @@ class SqliteTable:
         try:
             yield
         except sqlite3.OperationalError as error:
-            remedy = "choose a database in a folder with space, which no other program holds"
+            remedy = "choose a database in a folder with space that you may write to"
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                remedy = f"another program holds it for more than {LOCK_TIMEOUT_S:.0f} s: end it, then run again"
             raise StorageError(f"cannot write: {error}", path=self.path, remedy=remedy) from error
         except (sqlite3.DatabaseError, OSError) as error:
             raise FormatError(f"is not an SQLite database: {error}", path=self.path, remedy="name a new one") from error

@@ -22,10 +22,10 @@ from crnet.batch import Scoring
 from crnet.bundle.bundle import Bundle
 from crnet.cli.main import main
 from crnet.data.score_sources import list_sources
-from crnet.errors import FormatError, LabelError, UsageError
+from crnet.errors import FormatError, LabelError, StorageError, UsageError
 from crnet.predict import Predictor
 from crnet.score_batch import BatchReport, TableRun, _watched, score_to_table
-from crnet.score_tables import parquet
+from crnet.score_tables import parquet, sqlite
 from crnet.score_tables.open_table import open_score_table
 from crnet.score_tables.rows import COLUMNS, ScoreRow
 from crnet.types import TARGETS, Prediction
@@ -159,6 +159,19 @@ def test_a_second_run_on_the_same_table_is_refused() -> None:
     with open_score_table("s.csv", "m", ()) as _, pytest.raises(UsageError, match=r"s\.csv: another run writes here"):
         add("s.csv")
     add("s.csv")
+
+
+def test_a_database_that_another_program_holds_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sqlite.LOCK_TIMEOUT_S >= 60
+    monkeypatch.setattr(sqlite, "LOCK_TIMEOUT_S", 0.05)
+    add("sqlite:///s.db", row("a.mp4"))
+    other = sqlite3.connect("s.db")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StorageError, match=r"database is locked.*another program holds it"):
+        add("sqlite:///s.db", row("b.mp4"))
+    other.close()
+    add("sqlite:///s.db", row("b.mp4"))
+    assert [cells["clip"] for cells in read_rows("sqlite:///s.db")] == ["a.mp4", "b.mp4"]
 
 
 # Whole runs, with a reader for which the content of a file decides what happens.
