@@ -130,16 +130,21 @@ def _listed(parts: list[str]) -> str:
 
 
 def _tiles(audit: Audit) -> list[tuple[str, str, str]]:
-    """Return name, value and explanation of the main numbers."""
+    """Return name, value and explanation of the main numbers; groups too small for an interval have no tile."""
     tiles = []
     for source in reversed(SOURCES):
         lowest = min(
             (
-                (ratio.ratio, f"{group}, {target}")
+                (
+                    ratio.ratio,
+                    f"{group}, {target_label(target)}; {'–'.join(decimal(end, digits=2) for end in ratio.interval)}",
+                )
                 for groups in audit.ratios.values()
                 for group, targets in groups.items()
                 for target, by_source in targets.items()
-                if (ratio := by_source.get(source)) is not None and ratio.ratio is not None
+                if (ratio := by_source.get(source)) is not None
+                and ratio.ratio is not None
+                and ratio.interval is not None
             ),
             default=None,
         )

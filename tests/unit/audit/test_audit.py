@@ -299,6 +299,16 @@ def test_the_page_shows_labels_above_scores_and_intervals_with_their_signs(resul
     assert page.count('<td class="of">labels</td>') == page.count('<td class="of">scores</td>') == groups
 
 
+def test_the_lowest_ratio_of_the_page_is_no_accident_of_a_tiny_group() -> None:
+    clips = planted(200)  # of 100 persons; three of them, none above the median, are 3% of the clips
+    scores = np.where(np.arange(200)[:, None] < 6, 0.0, clips.scores)
+    groups = tuple(np.where(np.arange(200) < 6, "tiny", clips.groupings["gender"]).tolist())
+    result = audit(replace(clips, scores=scores, groupings={"g": groups}), resamples=100)
+    assert result.ratios["g"]["tiny"]["openness"]["scores"].ratio == 0
+    tiles = re.findall(r"lowest impact ratio, scores<b>(.*?)</b><span>(.*?);", render_audit_page(result, {}))
+    assert tiles and tiles[0][0] != ".00" and "tiny" not in tiles[0][1]
+
+
 def test_the_headline_counts_what_was_found(result: Audit) -> None:
     found = [row.quantity for row in result.differences.found]
     labels, scores = found.count("label"), found.count("score")
