@@ -110,7 +110,7 @@ def test_the_site_has_copies_of_the_examples() -> None:
 
 def test_the_page_about_installing_lists_every_extra() -> None:
     page = (REPOSITORY / "docs" / "start" / "install.md").read_text(encoding="utf-8")
-    listed = re.findall(r"crnet\[([a-z0-9,]+)\]", page)
+    listed = re.findall(r"crnet\[([a-z0-9,-]+)\]", page)
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for_contributors = {"dev", "docs", "package"}
     assert {name for names in listed for name in names.split(",")} == {
