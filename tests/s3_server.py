@@ -24,6 +24,8 @@ SLOW_DOWN = ("503 Slow Down", "SlowDown", "Please reduce your request rate.")
 INTERNAL = ("500 Internal Server Error", "InternalError", "We encountered an internal error.")
 FULL = ("507 Insufficient Storage", "XMinioStorageFull", "Storage backend has reached its minimum free disk threshold.")
 DENIED = ("403 Forbidden", "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
+ARCHIVED = ("403 Forbidden", "InvalidObjectState", "The operation is not valid for the object's storage class")
+EXPIRED = ("400 Bad Request", "ExpiredToken", "The provided token has expired.")
 TIMEOUT = "timeout"
 
 

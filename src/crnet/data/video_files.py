@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -116,7 +117,7 @@ def download_video(video: RemotePath, target: Path) -> None:
     """Copy a video from object storage to a temporary file. All of it is read in any case: it is hashed and decoded.
 
     Raises:
-        MediaError: It does not exist, is too large, or changed.
+        MediaError: It does not exist, is too large, changed, or is refused while others are not.
         StorageError: The storage cannot be reached.
     """
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # on another node of a cluster it may be missing
@@ -126,8 +127,10 @@ def download_video(video: RemotePath, target: Path) -> None:
         reason, remedy = why_absent(video) or ("no longer exists", "restore it")
         raise MediaError(reason, path=video, remedy=remedy) from error
     except OSError as error:
-        reason = f"cannot be read: {error.strerror or error}"
-        raise MediaError(reason, path=video, remedy="copy it to a disk") from error
+        reason, remedy = f"cannot be read: {error.strerror or error}", "copy it to a disk"
+        if error.errno == errno.EACCES:
+            remedy = "get the right to read it, or restore it from the storage's archive"
+        raise MediaError(reason, path=video, remedy=remedy) from error
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from crnet.errors import MissingDependencyError, StorageError, UsageError
 from crnet.utils.extras import install_command
-from crnet.utils.storage_errors import explained, is_taken, may_pass
+from crnet.utils.storage_errors import explained, is_taken, may_pass, refuses_object_alone
 
 if TYPE_CHECKING:
     _PathMethods = Path  # so that functions of paths take both kinds; at run time a RemotePath is no Path
@@ -277,12 +277,17 @@ class RemotePath(_PathMethods):
         """Copy the object to a local file.
 
         Raises:
-            OSError: It is larger than the limit.
+            OSError: It is larger than the limit, or the storage refuses this object alone.
         """
         size = self.stat().st_size
         if size > limit_bytes:
             raise OSError(errno.EFBIG, f"has {size >> 20} MB, the limit is {limit_bytes >> 20} MB")
-        self._retry(lambda fs, key: fs.get_file(key, str(target)))
+        try:
+            self._retry(lambda fs, key: fs.get_file(key, str(target)))
+        except StorageError as error:
+            if refuses_object_alone(error):
+                raise OSError(errno.EACCES, " ".join(str(error.__cause__).split())) from error
+            raise
         if target.stat().st_size != size:
             raise OSError(errno.EIO, "changed while it was read")
 

@@ -12,6 +12,7 @@ from crnet.errors import CrnetError, MissingDependencyError, StorageError
 
 _FULL = re.compile(r"\bfull\b|StorageFull|quota|insufficient ?storage|\b507\b", re.IGNORECASE)
 _REFUSED = re.compile(r"credentials|forbidden|denied|unauthorized|signature|access key|\b40[13]\b", re.IGNORECASE)
+_LOST_CREDENTIALS = re.compile(r"credentials|expired|token|signature|access key|skew", re.IGNORECASE)
 _NO_RETRY = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError)
 
 
@@ -33,6 +34,13 @@ def _is_behind_the_end(error: Exception) -> bool:
 def is_taken(error: Exception) -> bool:
     """Whether a write that required a new object found one."""
     return "PreconditionFailed" in str(error) or "At least one of the pre-conditions" in str(error)
+
+
+def refuses_object_alone(error: StorageError) -> bool:
+    """Whether a refusal concerns one object, whose size could be read a moment before: it is archived, for example."""
+    cause, text = error.__cause__, str(error.__cause__)
+    is_refused = isinstance(cause, PermissionError) or _REFUSED.search(text) is not None
+    return is_refused and not (_LOST_CREDENTIALS.search(text) or "Credentials" in type(cause).__name__)
 
 
 def explained(error: Exception, path: Path) -> CrnetError | OSError:

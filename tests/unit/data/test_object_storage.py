@@ -22,7 +22,7 @@ from crnet.utils import storage
 from crnet.utils.files import write_bytes
 from crnet.utils.storage import as_path
 from crnet.utils.storage_lock import LOCK_FOLDER
-from s3_server import BUCKET, DENIED, FULL, INTERNAL, SLOW_DOWN, TIMEOUT, FaultyApp, s3_server
+from s3_server import ARCHIVED, BUCKET, DENIED, EXPIRED, FULL, INTERNAL, SLOW_DOWN, TIMEOUT, FaultyApp, s3_server
 from synthetic import make_clip, write_store
 from tiny_training import TINY_TRANSFORMS, train_tiny
 
@@ -163,6 +163,20 @@ def test_the_error_of_a_storage_that_cannot_be_written_names_reason_and_remedy(
         read_manifest("s3://bucket/store")
     s3.faults = lambda number, method, path: None
     assert prepare_fake(str(source), "s3://bucket/store").done == len(VIDEOS)
+
+
+def test_one_object_that_is_refused_costs_no_other_but_lost_credentials_end_the_run(s3: FaultyApp) -> None:
+    put_source("s3://bucket/videos")
+    s3.faults = lambda number, method, path: ARCHIVED if (method, path[-5:]) == ("GET", "2.mp4") else None
+    report = prepare_fake("s3://bucket/videos", "s3://bucket/store")
+    (failure,) = report.failures
+    assert (
+        report.done == 3 and failure.clip == "2.mp4" and failure.reason.startswith("cannot be read: The operation is")
+    )
+    assert "restore it" in failure.remedy
+    s3.faults = lambda number, method, path: EXPIRED if (method, path[-5:]) == ("GET", "2.mp4") else None
+    with pytest.raises(StorageError, match=r"refuses access.*expired"):
+        prepare_fake("s3://bucket/videos", "s3://bucket/store")
 
 
 def test_a_shard_that_was_cut_short_is_named_and_merged_again(s3: FaultyApp, tmp_path: Path) -> None:
