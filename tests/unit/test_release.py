@@ -81,6 +81,18 @@ def test_no_link_of_the_readme_stays_relative() -> None:
     assert [link for link in links if not link.startswith(("https://", "#"))] == []
 
 
+@pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="the source archive has no list of tracked files")
+def test_the_source_archive_has_every_file() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    pyproject = tomllib.loads(read("pyproject.toml"))
+    included = {*pyproject["tool"]["hatch"]["build"]["targets"]["sdist"]["include"], "pyproject.toml", ".gitignore"}
+    assert {name.partition("/")[0] for name in listed.splitlines()} - included == set()
+
+
+def test_the_check_of_the_package_renders_the_readme() -> None:
+    assert any(r.startswith("readme_renderer[md]") for r in PROJECT["optional-dependencies"]["package"])
+
+
 @each_workflow
 def test_workflows_run_what_runs_here(path: Path) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", read("Makefile"), flags=re.MULTILINE))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from crnet.utils.files import require_regular_file
+from crnet.utils.files import open_for_parts, read_part, require_regular_file
 from crnet.utils.storage import RemotePath
 
 HEAD_BYTES = 64 << 10  # the header of a clip file, its times, boxes and text have about 40 kB
@@ -62,7 +62,7 @@ class _LocalBytes:
 
     def __init__(self, path: Path) -> None:
         require_regular_file(path)
-        self._file = os.open(path, os.O_RDONLY)
+        self._file = open_for_parts(path)
         self.size = os.fstat(self._file).st_size
 
     def __del__(self) -> None:
@@ -70,7 +70,7 @@ class _LocalBytes:
             os.close(self._file)
 
     def read(self, start: int, end: int) -> bytes:
-        return os.pread(self._file, end - start, start)
+        return read_part(self._file, start, end - start)
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         return [self.read(start, end) for start, end in ranges]

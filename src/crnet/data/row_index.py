@@ -17,6 +17,7 @@ import numpy as np
 
 from crnet.errors import StorageError
 from crnet.types import TARGETS
+from crnet.utils.files import read_part
 
 if TYPE_CHECKING:
     from jaxtyping import Float64, Int64
@@ -103,7 +104,7 @@ def _read_ranges(file: int, starts: NDArray[np.int64], ends: NDArray[np.int64]) 
     breaks = np.flatnonzero(starts[1:] != ends[:-1]) + 1
     for first, last in zip([0, *breaks.tolist()], [*breaks.tolist(), len(starts)], strict=True):
         begin = int(starts[first])
-        content = os.pread(file, int(ends[last - 1]) - begin, begin)
+        content = read_part(file, begin, int(ends[last - 1]) - begin)
         for start, end in zip((starts[first:last] - begin).tolist(), (ends[first:last] - begin).tolist(), strict=True):
             yield content[start:end]
 

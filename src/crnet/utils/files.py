@@ -8,6 +8,7 @@ import json
 import os
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ CHUNK_BYTES = 1 << 20  # content of any size passes through memory in pieces of 
 HASH_PIECE_BYTES = 32 << 20
 LARGEST_JSON_BYTES = 64 << 20
 TEMPORARY_PREFIX = ".tmp-"  # names of files that are still being written
+_SEEKING = threading.Lock()
 
 
 def write_error_remedy(error: OSError) -> str:
@@ -123,6 +125,20 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, document: Any) -> None:
     """Write `document` as indented JSON in one step. NaN and infinity raise ValueError."""
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def open_for_parts(path: Path) -> int:
+    """Return a descriptor for `read_part`, which the caller closes."""
+    return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # Windows would else translate line ends
+
+
+def read_part(file: int, start: int, size: int) -> bytes:
+    """Return bytes of an open file from a position on, fewer at its end; threads may do so at the same time."""
+    if hasattr(os, "pread"):
+        return os.pread(file, size, start)
+    with _SEEKING:  # Windows
+        os.lseek(file, start, os.SEEK_SET)
+        return os.read(file, size)
 
 
 def require_regular_file(path: Path) -> None:

@@ -38,7 +38,8 @@ SHUTDOWN_TIMEOUT_S = 10.0  # a worker that has not ended by then is killed
 SHARED_SIGNAL_S = 0.5  # within which a signal to a group of processes reaches all of them
 MAX_FAILED_STARTS = 5  # if the first ones are all killed, so would be the others
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT})
+_SIGNALS = signal.Signals.__members__  # Windows lacks some
+CRASHES = frozenset(_SIGNALS[name] for name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT") if name in _SIGNALS)
 _READY, _DONE, _RAISED = range(3)
 _STARTED = object()  # stands for the result when a worker says that it has started
 
@@ -81,7 +82,7 @@ class WorkerDied:
                 f"{task} crashed the worker process ({name.lower()})",
                 "report it as a bug, with the file if possible",
             )
-        if number == signal.SIGKILL:
+        if number == _SIGNALS.get("SIGKILL"):
             reason = "the worker process was killed, probably because memory was short"
             return reason, "run again, with fewer workers"
         if number:

@@ -172,6 +172,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="Windows has no groups of processes")
 def test_sigterm_to_all_processes_of_a_command_stops_it_in_order_and_is_no_failure_of_its_job(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(TERMINATED_SCRIPT)

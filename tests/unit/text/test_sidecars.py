@@ -47,6 +47,7 @@ def test_accents_may_be_written_in_two_ways(tmp_path: Path) -> None:
     assert find_transcript(tmp_path / "\u00e9te\u0301.mp4").text == "Hello"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
 def test_special_files_and_links_out_of_the_folder_are_skipped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -115,6 +115,7 @@ def test_a_text_that_no_file_system_takes_for_a_name_is_the_transcript(text: str
     assert find_transcript("talk.mp4", text).text == text
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
 def test_a_pipe_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.srt")
     with pytest.raises(LabelError, match="not a regular file"):

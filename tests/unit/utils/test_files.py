@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,11 @@ import pytest
 from crnet.errors import FormatError, LabelError, StorageError
 from crnet.utils.files import (
     atomic_write,
+    open_for_parts,
     parse_json,
     read_at_most,
     read_json,
+    read_part,
     remove_leftovers,
     sha256,
     write_json,
@@ -94,3 +98,20 @@ def test_json_is_parsed_unless_it_is_nested_too_deeply() -> None:
     assert parse_json(b'{"a": [1, 2.5]}') == {"a": [1, 2.5]}
     with pytest.raises(ValueError, match="nested too deeply"):
         parse_json("[" * 100_000 + "]" * 100_000)
+
+
+@pytest.mark.parametrize("has_pread", [True, False])
+def test_parts_of_a_file_are_read_on_every_system(
+    has_pread: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "f").write_bytes(b"ab\r\ncd")
+    if not has_pread:
+        monkeypatch.delattr(os, "pread")  # as on Windows
+    file = open_for_parts(tmp_path / "f")
+    assert [read_part(file, 4, 2), read_part(file, 1, 3), read_part(file, 5, 9)] == [b"cd", b"b\r\n", b"d"]
+    os.close(file)
+
+
+def test_systems_without_some_signals_have_worker_processes() -> None:
+    program = "import signal; del signal.SIGBUS, signal.SIGKILL; import crnet.utils.process_pool"
+    subprocess.run([sys.executable, "-c", program], check=True)
