@@ -88,3 +88,11 @@ def test_the_table_of_training_has_a_column_for_each_entry() -> None:
         "scene,2,,x",
         "face,1,,",
     ]
+
+
+def test_the_keyboard_reaches_everything_that_scrolls_sideways() -> None:
+    templates = sorted((Path(crnet.__file__).parent / "report" / "templates").glob("*.html"))
+    texts = [template.read_text(encoding="utf-8") for template in templates]
+    boxes = [box for text in texts for box in re.findall(r'<div class="(?:plot|scroll)[^>]*>', text)]
+    assert len(boxes) > 10
+    assert [box for box in boxes if 'tabindex="0"' not in box] == []
