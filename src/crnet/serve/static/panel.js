@@ -309,7 +309,7 @@ function stateText(job) {
   if (job.state === "queued") return `In the queue: ${job.videos_ahead} ${job.videos_ahead === 1 ? "video" : "videos"} ahead of yours.`;
   if (job.state === "cancelled") return "Cancelled. The video has been deleted.";
   if (job.state === "done") return `Done in ${Math.max(1, Math.round(job.seconds))} s. The video has been deleted from the server.`;
-  return job.has_scores ? "The scores are ready. The explanation follows." : "Scoring the video.";
+  return job.has_scores ? "The scores are ready. More will follow." : "Scoring the video.";
 }
 
 // The address holds the jobs of the page behind #, which browsers do not send to servers.
