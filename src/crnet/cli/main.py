@@ -38,6 +38,10 @@ def run() -> NoReturn:
 
     def stop(number: int, _: object) -> None:
         signal.signal(number, signal.SIG_IGN)
+        if hasattr(signal, "SIGCHLD"):
+            signal.signal(
+                signal.SIGCHLD, signal.SIG_DFL
+            )  # torch's handler raises an error when a loader's process ends
         ended.append(number)
         raise KeyboardInterrupt
 

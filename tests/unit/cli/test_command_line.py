@@ -151,7 +151,7 @@ def test_an_interrupted_command_says_whether_it_can_be_resumed(
 
 
 TERMINATED_SCRIPT = """
-import time
+import signal, sys, time
 import crnet.cli.main as cli
 from crnet.utils.executors import run_jobs
 
@@ -159,7 +159,12 @@ def work(job):
     print("working", flush=True)
     time.sleep(60)
 
+def fail(*_):
+    raise RuntimeError("a worker ended")
+
 def main():
+    if "torch" in sys.argv:
+        signal.signal(signal.SIGCHLD, fail)  # as torch does for its loader
     try:
         print(dict(run_jobs(work, [1], 1)))
     except KeyboardInterrupt:
@@ -173,12 +178,16 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="Windows has no groups of processes")
-def test_sigterm_to_all_processes_of_a_command_stops_it_in_order_and_is_no_failure_of_its_job(tmp_path: Path) -> None:
+@pytest.mark.parametrize("send", ["kill", "killpg"])
+def test_sigterm_stops_a_command_in_order_and_is_no_failure_of_its_job(tmp_path: Path, send: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(TERMINATED_SCRIPT)
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
+    words = [sys.executable, str(script), *(["torch"] if send == "kill" else [])]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as child:
         assert child.stdout is not None and child.stdout.readline() == "working\n"
-        os.killpg(child.pid, signal.SIGTERM)
+        getattr(os, send)(child.pid, signal.SIGTERM)
         assert child.stdout.read() == "stopped in order\n"
     assert child.returncode == -signal.SIGTERM
 
