@@ -153,12 +153,13 @@ def _core_tables(store: Path, part: Part) -> Iterator[tuple[int, Any]]:
     """Yield the number and the columns for `RowTable` of each row group of a part that is what was written."""
     path = store / part.file
     try:
-        size, content_hash = path.stat().st_size, sha256(path) if path.stat().st_size == part.size else ""
+        source = _source(path) if path.stat().st_size == part.size else None
+        content_hash = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256(path)
     except FileNotFoundError as error:
         raise FormatError("part of the manifest not found", path=path) from error
-    if size != part.size or content_hash != part.sha256:
+    if source is None or content_hash != part.sha256:
         raise FormatError("damaged or edited: its clips and labels are not those that were written", path=path)
-    file = _open(path)
+    file = _open(path, source)
     for group in range(file.metadata.num_row_groups):
         yield group, _read_group(file, group, CORE_COLUMNS, path)
 
@@ -173,12 +174,17 @@ def _read_block(opened: Callable[[Path], Any], places: Sequence[tuple[Path, int]
         raise FormatError(f"cannot be read: {error}", path=path, remedy="run `crnet prepare` again") from error
 
 
-def _open(path: Path) -> Any:
+def _source(path: Path) -> Any:
+    """Return what Parquet reads a part from: one in object storage is fetched once for all its row groups."""
+    return path.read_bytes() if isinstance(path, RemotePath) else path
+
+
+def _open(path: Path, source: Any = None) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # A part in object storage is fetched once for all its row groups.
-    source = pa.py_buffer(path.read_bytes()) if isinstance(path, RemotePath) else path
+    source = _source(path) if source is None else source
+    source = pa.py_buffer(source) if isinstance(source, bytes) else source
     plain = pq.ParquetFile(source)
     check_columns(plain.schema_arrow)
     # Texts stay in Parquet's dictionaries until their size is known: a few bytes can stand for the same long text in

@@ -13,7 +13,7 @@ import pytest
 from fake_clips import FakeSettings, fake_clip
 
 from crnet.data.dataset import ClipDataset, load_batches
-from crnet.data.manifest import read_manifest
+from crnet.data.manifest import read_manifest, write_manifest
 from crnet.data.merge import merge
 from crnet.data.prepare import PrepareReport, prepare
 from crnet.data.store import ClipFile, clip_path, write_clip
@@ -117,6 +117,15 @@ def test_a_clip_is_read_in_parts(s3: FaultyApp, tmp_path: Path) -> None:
     assert [method for method, _ in requests] == ["HEAD", "GET", "GET", "GET", "GET"]
     np.testing.assert_array_equal(file.read_audio(), clip.audio)
     assert file.audio_samples == len(clip.audio)
+
+
+def test_each_part_of_a_manifest_is_fetched_once(s3: FaultyApp, tmp_path: Path) -> None:
+    manifest = read_manifest(write_store(tmp_path / "store", clips=5, pixels=24, duration_s=0.25))
+    write_manifest("s3://bucket/store", manifest, rows_per_part=2)
+    before = len(s3.requests)
+    assert list(read_manifest("s3://bucket/store").clips.table.name_ranks()) == [0, 1, 2, 3, 4]  # type: ignore[attr-defined]
+    fetched = [path for method, path in s3.requests[before:] if method == "GET" and "/manifest/" in path]
+    assert len(fetched) == len(set(fetched)) > 2
 
 
 def test_a_name_may_hold_what_means_something_in_a_url(s3: FaultyApp) -> None:
