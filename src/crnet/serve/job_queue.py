@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from crnet.errors import StorageError
 from crnet.serve.jobs import Job, JobRequest
 from crnet.serve.limits import Limits
 from crnet.serve.problems import ServiceError, no_space, not_found
 from crnet.serve.storage import Storage, new_token
-from crnet.serve.worker import BUG, SCORES_READY, ScoringJob
+from crnet.serve.worker import BUG, NO_SPACE, SCORES_READY, ScoringJob
 from crnet.serve.worker_client import ScoringError, WorkerClient
 from crnet.utils.executors import available_cores
 
@@ -165,6 +166,8 @@ class JobQueue:
             self._end(job, "done")
         except ScoringError as error:
             self._end(job, "failed", str(error))
+        except StorageError:
+            self._end(job, "failed", NO_SPACE)
         except asyncio.CancelledError:
             self._end(job, "cancelled", self._stop_reason())
         except Exception:
@@ -189,7 +192,7 @@ class JobQueue:
         if state == "done":
             job.files = self.storage.result_names(job.id)
         if job.has_scores:
-            self.storage.keep_results_only(job.id)
+            self.storage.keep_results_only(job.id, job.files)
         else:
             self.storage.remove_job(job.id)
         job.request = replace(job.request, transcript="")

@@ -10,6 +10,7 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from crnet.errors import StorageError
@@ -74,14 +75,14 @@ class Storage:
         """Remove a job and everything that belongs to it."""
         shutil.rmtree(self._jobs / job_id, ignore_errors=True)
 
-    def keep_results_only(self, job_id: str) -> None:
+    def keep_results_only(self, job_id: str, names: Collection[str]) -> None:
         """Remove the video, the transcript and every other file of a job but those of its result."""
         for path in (self._jobs / job_id).iterdir():
-            if path.is_dir() and not path.is_symlink():
-                if path.name != OUT_FOLDER:
-                    shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            if path.name != OUT_FOLDER or path.is_symlink():
+                _remove(path)
+        for path in (self._jobs / job_id / OUT_FOLDER).iterdir():
+            if path.name not in names:  # an explanation that was not finished
+                _remove(path)
 
     def result_names(self, job_id: str) -> tuple[str, ...]:
         """Return the names of the files of a result."""
@@ -107,6 +108,13 @@ def display_name(name: str) -> str:
     printable = "".join(character for character in last if character.isprintable()).strip()
     # A spreadsheet that separates cells by semicolons would find a cell in the middle of a name in a CSV file.
     return printable.replace(";", ",")[:MAX_NAME_LENGTH] or "video"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _remove_leftovers() -> None:

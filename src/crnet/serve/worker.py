@@ -12,6 +12,7 @@ job.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -25,7 +26,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from crnet.errors import CrnetError, MediaError, NotScoredError
+from crnet.errors import CrnetError, MediaError, NotScoredError, StorageError
 from crnet.serve.limits import Limits
 from crnet.serve.log_format import log_as_json
 from crnet.utils.files import read_json, write_json, write_text
@@ -64,6 +65,7 @@ MEMORY_SIGNS = (
     "failed to map segment",
     "Resource temporarily unavailable",  # no memory for the stack of a thread
 )
+NO_SPACE = "the server has no space for the result (try again in a few minutes)"
 NOT_SCORED_REMEDY = "send a video that shows the face of a person who talks"
 OUT_OF_MEMORY_REMEDY = "send a shorter video or one with a lower resolution"
 BUG = (
@@ -216,7 +218,9 @@ def run_job(predictor: Predictor, folder: Path, send: MessageHandler) -> bool:
     except MemoryError:
         send({"error": f"{OUT_OF_MEMORY} ({OUT_OF_MEMORY_REMEDY})"})
     except Exception as error:
-        if any(sign in str(error) for sign in MEMORY_SIGNS):
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            send({"error": NO_SPACE})
+        elif any(sign in str(error) for sign in MEMORY_SIGNS):
             send({"error": f"{OUT_OF_MEMORY} ({OUT_OF_MEMORY_REMEDY})"})
         else:
             logger.exception("unexpected error while scoring")
@@ -225,7 +229,9 @@ def run_job(predictor: Predictor, folder: Path, send: MessageHandler) -> bool:
 
 
 def public_message(error: CrnetError) -> str:
-    """Return the text of an error without any path of this machine, and without options that a visitor cannot give."""
+    """Return the text of an error without any path of this machine, and without what only the operator can do."""
+    if isinstance(error, StorageError):
+        return NO_SPACE
     if isinstance(error, NotScoredError):
         return f"{error.reason} ({NOT_SCORED_REMEDY})"
     return error.reason if error.remedy is None else f"{error.reason} ({error.remedy})"

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from serve_fakes import FakeWorkerClient
 
+from crnet.errors import StorageError
 from crnet.serve.job_queue import STOPPED, JobQueue
 from crnet.serve.jobs import Job, JobRequest
 from crnet.serve.limits import Limits
 from crnet.serve.problems import ServiceError
 from crnet.serve.storage import Storage
-from crnet.serve.worker import BUG
+from crnet.serve.worker import BUG, NO_SPACE, MessageHandler, ScoringJob
 
 Submit = Callable[..., Job]
 
@@ -88,6 +89,19 @@ def test_an_unexpected_error_ends_its_job_only(storage: Storage) -> None:
         assert (await ended(submit())).state == "done"
 
     run(storage, scenario)
+
+
+def test_a_full_disk_is_told_to_the_visitor(storage: Storage) -> None:
+    class FullDisk(FakeWorkerClient):
+        async def score(self, folder: Path, job: ScoringJob, on_progress: MessageHandler) -> None:
+            raise StorageError("cannot write", path=folder, remedy="free some space")
+
+    async def scenario(queue: JobQueue, submit: Submit) -> None:
+        job = await ended(submit())
+        assert (job.state, job.error) == ("failed", NO_SPACE)
+        assert not storage.job_folder(job.id).exists()
+
+    run(storage, scenario, FullDisk())
 
 
 def test_the_transcript_is_forgotten_with_the_video(storage: Storage) -> None:

@@ -44,7 +44,8 @@ def test_only_the_results_of_a_job_are_kept(storage: Storage, tmp_path: Path) ->
     folder = storage.job_folder(job_id)
     assert (folder / VIDEO_FILE).read_bytes() == b"video"
     (folder / "transcript.txt").write_text("words")
-    storage.keep_results_only(job_id)
+    (folder / OUT_FOLDER / "gradcam.png").write_bytes(b"of an explanation that was not finished")
+    storage.keep_results_only(job_id, ("report.html",))
     assert [path.name for path in folder.iterdir()] == [OUT_FOLDER]
     assert storage.result_names(job_id) == ("report.html",)
     storage.remove_job(job_id)

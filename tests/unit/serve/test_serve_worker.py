@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from crnet.errors import MediaError, NotScoredError
+from crnet.errors import MediaError, NotScoredError, StorageError
 from crnet.explain.explain import STEPS, TASK
 from crnet.report import overlay_video
 from crnet.report.video_report import PICTURES_TASK, REPORT_TASK
 from crnet.serve import worker
 from crnet.serve.limits import Limits
-from crnet.serve.worker import BUG, NOT_SCORED_REMEDY, OUT_OF_MEMORY, ScoringJob, ThrottledProgress, run_job
+from crnet.serve.worker import BUG, NO_SPACE, NOT_SCORED_REMEDY, OUT_OF_MEMORY, ScoringJob, ThrottledProgress, run_job
 from crnet.types import Prediction
 
 JOB = ScoringJob("talk.mp4", "hello", True, Limits(max_upload_mb=3), threads=2)
@@ -59,6 +60,8 @@ def test_each_step_of_an_explanation_is_a_task() -> None:
         (MemoryError(), OUT_OF_MEMORY),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), OUT_OF_MEMORY),
         (OSError(12, "Cannot allocate memory"), OUT_OF_MEMORY),
+        (StorageError("cannot write", path="/srv/secret/out", remedy="free some space"), NO_SPACE),
+        (OSError(errno.ENOSPC, "No space left on device"), NO_SPACE),
         (ValueError("at /srv/secret/video"), BUG),
     ],
 )
