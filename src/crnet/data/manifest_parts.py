@@ -154,7 +154,7 @@ def _core_tables(store: Path, part: Part) -> Iterator[tuple[int, Any]]:
     path = store / part.file
     try:
         source = _source(path) if path.stat().st_size == part.size else None
-        content_hash = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256(path)
+        content_hash = "" if source is None else _content_hash(source)
     except FileNotFoundError as error:
         raise FormatError("part of the manifest not found", path=path) from error
     if source is None or content_hash != part.sha256:
@@ -177,6 +177,10 @@ def _read_block(opened: Callable[[Path], Any], places: Sequence[tuple[Path, int]
 def _source(path: Path) -> Any:
     """Return what Parquet reads a part from: one in object storage is fetched once for all its row groups."""
     return path.read_bytes() if isinstance(path, RemotePath) else path
+
+
+def _content_hash(source: Any) -> str:
+    return hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256(source)
 
 
 def _open(path: Path, source: Any = None) -> Any:
