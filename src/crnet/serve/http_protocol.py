@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 
 import h11
@@ -43,6 +44,19 @@ class TimedProtocol(H11Protocol):
         """See `asyncio.Protocol.resume_writing`."""
         super().resume_writing()
         self._last_read_s = self.loop.time()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, also in the middle of a request, whose answer may have begun.
+
+        Uvicorn would send the answer of the application behind the refusal, or the refusal behind the answer; h11
+        allows neither, and each would be an error of the server in the log.
+        """
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        with contextlib.suppress(h11.LocalProtocolError):
+            super().send_400_response(msg)
+        self.transport.close()
 
     def _check(self) -> None:
         """End the connection if its client is too slow, else check again later."""

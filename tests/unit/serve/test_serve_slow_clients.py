@@ -163,3 +163,29 @@ def test_connections_beyond_the_limit_are_closed(limits: Callable[..., None], mo
                 assert (await reader.read()).startswith(b"HTTP/1.1 200")
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("wait_for_the_answer", [False, True])
+def test_a_body_that_is_no_http_is_no_error_of_the_server(
+    wait_for_the_answer: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The application answers without reading the body, before or after the server refuses the body."""
+
+    async def scenario() -> bytes:
+        async with serving() as (connect, _):
+            reader, writer = await connect()
+            head = HEAD.replace(b"/", b"/unread", 1) + b"Transfer-Encoding: chunked\r\n\r\n"
+            if wait_for_the_answer:
+                writer.write(head)
+                answer = await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"zz\r\n")
+            else:
+                answer = b""
+                writer.write(head + b"zz\r\n")
+            async with asyncio.timeout(20):
+                return answer + await reader.read()
+
+    with caplog.at_level("ERROR"):
+        answer = asyncio.run(scenario())
+    assert answer.startswith(b"HTTP/1.1 200" if wait_for_the_answer else b"HTTP/1.1 400")
+    assert caplog.records == []
