@@ -77,7 +77,7 @@ API_PAGES = {
     ),
     "experiments": ApiPage(
         "Experiments",
-        "Tables of your own; [reproduce.md](../../reproduce.md#your-own-ablation) shows one.",
+        "Tables of your own; [Your own ablation](../../reproduce.md#your-own-ablation) shows one.",
         (
             "crnet.experiments.reproduce",
             "crnet.experiments.table_experiment",

@@ -47,6 +47,7 @@ NAMES_OF_OTHERS = {
         "TreebankWordTokenizer",
     ),  # settings and classes of others
     *("FIV2_FOLDER", "share_of_way"),  # a folder of the reader; a key of version 0.1
+    "CRNET_SITE_URL",  # a variable in mkdocs.yml
     *(
         "submit_training",
         "libtorch_cpu",
