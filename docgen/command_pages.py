@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 from crnet.cli.commands import COMMANDS, command_class
 from crnet.cli.main import main
+from docgen.markdown_text import escaped
 
 WIDTH = 120
 FOLDER = "reference/commands"
@@ -101,11 +102,7 @@ def _entry(written: str, meaning: str) -> str:
 def _prose(text: str) -> str:
     """Return help text as Markdown that shows its signs as they are."""
     parts = re.split(r"(`[^`]*`)", text)  # code stays as it is
-    return "".join(part if part.startswith("`") else _escaped(part) for part in parts)
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([\\*_{}\[\]<>#|~])", r"\\\1", text)
+    return "".join(part if part.startswith("`") else escaped(part) for part in parts)
 
 
 def _index() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import closing
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from crnet.serve.job_queue import JobQueue
 from crnet.serve.limits import Limits
 from crnet.serve.storage import Storage
 from crnet.serve.uploads import Uploads
+from docgen.markdown_text import escaped
 
 PATH = "reference/rest.md"
 OPENAPI_PATH = "reference/openapi.json"
@@ -38,14 +38,14 @@ def rest_page(api: Mapping[str, Any]) -> str:
         "## Requests",
     ]
     for operation in operations(api):
-        lines = "\n".join(f"- {_escaped(line)}" for line in operation.lines)
-        parts += [f"### `{operation.method} {operation.path}`", _escaped(operation.text), lines]
+        lines = "\n".join(f"- {_line(line)}" for line in operation.lines)
+        parts += [f"### `{operation.method} {operation.path}`", _line(operation.text), lines]
     parts.append("## Documents")
     for document in documents(api):
-        rows = "\n".join(f"| `{name}` | {_escaped(text)} |" for name, text in document.fields)
-        parts += [f"### {document.name}", _escaped(document.text), f"| field | content |\n|---|---|\n{rows}"]
+        rows = "\n".join(f"| `{name}` | {_line(text)} |" for name, text in document.fields)
+        parts += [f"### {document.name}", _line(document.text), f"| field | content |\n|---|---|\n{rows}"]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _escaped(text: str) -> str:
-    return re.sub(r"([\\*_{}\[\]<>#|~])", r"\\\1", " ".join(text.split()))
+def _line(text: str) -> str:
+    return escaped(" ".join(text.split()))

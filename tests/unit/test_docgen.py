@@ -11,6 +11,7 @@ import pytest
 from crnet.cli.commands import COMMANDS, command_class
 from crnet.cli.usage_errors import option_names
 from docgen.command_pages import command_page, read_help
+from docgen.markdown_text import escaped
 from docgen.rest_page import openapi_document, rest_page
 from docgen.root_pages import linked_pages, published_files, site_links
 
@@ -31,6 +32,10 @@ Cook a dish.
 │       (default: 200)            │
 ╰─────────────────────────────────╯
 """
+
+
+def test_signs_of_help_are_shown_as_they_are() -> None:
+    assert escaped("KEY_<NAME> *or* a|b") == r"KEY\_&lt;NAME&gt; \*or\* a\|b"
 
 
 def test_help_is_split_into_groups_and_arguments() -> None:
