@@ -10,6 +10,7 @@ MODULE_EXTRAS = {
     "nncf": "export",
     "matplotlib": "report",
     "jinja2": "report",
+    "scipy": "report",
     "fairlearn": "audit",
     "cv2": "simulate",
     "espeakng_loader": "simulate",
