@@ -39,9 +39,8 @@ def run() -> NoReturn:
     def stop(number: int, _: object) -> None:
         signal.signal(number, signal.SIG_IGN)
         if hasattr(signal, "SIGCHLD"):
-            signal.signal(
-                signal.SIGCHLD, signal.SIG_DFL
-            )  # torch's handler raises an error when a loader's process ends
+            # torch's handler raises an error when a loader's process ends.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         ended.append(number)
         raise KeyboardInterrupt
 

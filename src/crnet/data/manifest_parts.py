@@ -6,7 +6,6 @@ time. A part's name contains its hash, so that writing a manifest again never ch
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from crnet.data.clip_row import GROUP_PREFIX, ClipRow, check_columns, column_typ
 from crnet.data.clip_rows import CORE_COLUMNS, ClipRows, RowTable
 from crnet.errors import FormatError
 from crnet.utils.files import atomic_write, sha256
+from crnet.utils.resumable import content_fingerprint
 from crnet.utils.storage import RemotePath
 
 PARTS_FOLDER = "manifest"
@@ -97,7 +97,7 @@ def _write_part(store: Path, number: int, rows: Sequence[ClipRow]) -> Part:
             writer.write_table(table.slice(start, len(group)))
             start += len(group)
     content = sink.getvalue()
-    content_hash = hashlib.sha256(content).hexdigest()
+    content_hash = content_fingerprint([content])
     name = f"{rows[0].split or 'none'}-{number:05}-{content_hash[:12]}.parquet"
     with atomic_write(store / PARTS_FOLDER / name) as temporary:
         temporary.write_bytes(content)
@@ -180,7 +180,7 @@ def _source(path: Path) -> Any:
 
 
 def _content_hash(source: Any) -> str:
-    return hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256(source)
+    return content_fingerprint([source]) if isinstance(source, bytes) else sha256(source)
 
 
 def _open(path: Path, source: Any = None) -> Any:

@@ -90,8 +90,8 @@ class JoinedScores:
             tuple(self.clips[i] for i in rows),
             self.truth[rows],
             self.scores[rows],
-            None if self.low is None else self.low[rows],
-            None if self.high is None else self.high[rows],
+            _rows(self.low, rows),
+            _rows(self.high, rows),
             _pick(self.persons, rows),
             self.warnings,
         )
@@ -179,11 +179,15 @@ def join_scores(labels: ScoreTable, predictions: ScoreTable) -> JoinedScores:
         tuple(labels.clips[i] for i in rows),
         labels.scores[rows],
         predictions.scores[partners],
-        None if predictions.low is None else predictions.low[partners],
-        None if predictions.high is None else predictions.high[partners],
+        _rows(predictions.low, partners),
+        _rows(predictions.high, partners),
         _pick(labels.persons, rows) or _pick(predictions.persons, partners),
         tuple(warnings),
     )
+
+
+def _rows(values: Floats | None, places: Sequence[int]) -> Floats | None:
+    return None if values is None else values[places]
 
 
 def _pick(names: tuple[str, ...] | None, places: Sequence[int]) -> tuple[str, ...] | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 
 from crnet.errors import FormatError, UsageError
 from crnet.utils.files import read_at_most, write_text
+from crnet.utils.resumable import content_fingerprint
 
 LARGEST_CARD_BYTES = 4 << 20
 _SEAL = "<!-- Written by crnet card; the SHA-256 of everything above is {}. -->\n"
@@ -58,4 +58,4 @@ def _is_untouched(text: str) -> bool:
 
 
 def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
+    return content_fingerprint([text.encode(errors="backslashreplace")])

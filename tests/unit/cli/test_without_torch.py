@@ -10,15 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from crnet.data.manifest import read_manifest
+from hidden_packages import hiding
 from unit.media.video_maker import quadrants, write_video
 
 PROGRAM = """
 import json, sys
-class NoTorch:
-    def find_spec(self, name, path=None, target=None):
-        if name == "torch":
-            raise ModuleNotFoundError("torch is hidden", name=name)
-sys.meta_path.insert(0, NoTorch())
 from crnet.cli.main import main
 for arguments in json.loads(sys.argv[1]):
     assert main(arguments) == 0
@@ -26,7 +22,7 @@ for arguments in json.loads(sys.argv[1]):
 
 
 def run_without_torch(*commands: list[str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", PROGRAM, json.dumps(commands)]
+    command = [sys.executable, "-c", hiding("torch") + PROGRAM, json.dumps(commands)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done

@@ -15,14 +15,8 @@ from crnet.data.store import write_clip
 from crnet.predict import Predictor
 from crnet.types import Clip
 from grey_video import write_grey_video
+from hidden_packages import hiding
 
-HIDE = """
-from importlib.machinery import PathFinder
-find = PathFinder.find_spec
-def find_others(name, path=None, target=None):
-    return None if name.split(".")[0] in ("torch", "sklearn", "scipy") else find(name, path, target)
-PathFinder.find_spec = find_others
-"""
 SCORE = """
 import json, sys, crnet
 from crnet.data.store import read_clip
@@ -50,7 +44,7 @@ assert worker.SCORES_READY in messages
 
 
 def run_hidden(code: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", HIDE + code, *map(str, arguments)]
+    command = [sys.executable, "-c", hiding("torch", "sklearn", "scipy") + code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
