@@ -106,6 +106,15 @@ def test_workflows_run_what_runs_here(path: Path) -> None:
 
 
 @each_workflow
+def test_actions_are_pinned_by_commit(path: Path) -> None:
+    """A tag can be moved to other code. Dependabot updates the commit and the version behind it."""
+    uses = re.findall(r"uses: (.*)", path.read_text(encoding="utf-8"))
+    assert uses
+    for action in uses:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", action), action
+
+
+@each_workflow
 def test_workflows_ask_for_no_more_than_they_need(path: Path) -> None:
     document = workflow(path)
     assert document["permissions"] in ({}, {"contents": "read"})
