@@ -11,18 +11,16 @@ import crnet
 from crnet.batch import Scoring, VideoReader, read_video, score_videos
 from crnet.bundle.hub import locate_system
 from crnet.bundle.verify import find_bundle, model_info, read_document
-from crnet.data.score_sources import ScoreSource, list_sources
-from crnet.errors import UsageError
+from crnet.data.score_sources import ScoreSource
+from crnet.data.watched_folder import WatchedFolder
 from crnet.media.limits import FileLimits
-from crnet.score_tables.open_table import open_score_table
+from crnet.score_tables.open_table import open_score_table, remove_failed_rows
 from crnet.score_tables.rows import Done, ScoreRow, ScoreTable
 from crnet.types import Prediction
 from crnet.utils.executors import Executor
-from crnet.utils.path_checks import on_disk
 from crnet.utils.progress import Progress, no_progress
 
 TASK = "scoring"
-POLL_INTERVAL_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,8 @@ def score_to_table(
         run: The system and its options.
         sources: The videos.
         out: The table; see `open_score_table`.
-        watch: Folder whose new videos are scored as they come, until the caller is stopped; None: end after `sources`.
+        watch: Folder whose new and changed videos are scored as they come, until the caller is stopped; None: end after
+            `sources`.
         progress: Called after each clip.
         report: Called with each new prediction.
 
@@ -99,10 +98,11 @@ def score_to_table(
         CrnetError: See `open_score_table` and `score_videos`.
     """
     scored, skipped, failures = 0, 0, dict[str, str]()
-    watch = None if watch is None else on_disk(watch, "a watched folder")
-    expected = [*sources, *(_videos_in(watch) if watch else ())]
-    with open_score_table(out, run.model, {source.clip for source in expected}) as (table, done):
-        for batch in [sources] if watch is None else _watched(sources, watch):
+    folder = None if watch is None else WatchedFolder(watch)
+    expected = {source.clip for source in sources} | (set() if folder is None else folder.clips())
+    with open_score_table(out, run.model, expected) as (table, done):
+        for batch in [sources] if folder is None else folder.batches(sources):
+            remove_failed_rows(table, done, {source.clip for source in batch})
             for number, prediction in enumerate(_score(run, batch, table, done, out), start=1):
                 note = ""
                 if prediction is None:
@@ -111,6 +111,7 @@ def score_to_table(
                     failures[prediction.clip] = note = prediction.error
                 else:
                     scored += 1
+                    failures.pop(prediction.clip, None)  # of a copy that had not come to its end
                 if prediction is not None:
                     report(prediction)
                 progress(TASK, number, len(batch), note)
@@ -146,42 +147,6 @@ def _score(
             )
             table.append(row)
             done.add(row.prediction.clip, row.model_fingerprint, row.input_fingerprint)
+            if row.prediction.error is not None:
+                done.failed.add(row.prediction.clip)
         yield result.prediction
-
-
-def _watched(sources: Sequence[ScoreSource], folder: Path) -> Iterator[Sequence[ScoreSource]]:
-    """Yield the sources, and then, for ever, the videos of a folder that are new or changed and no longer grow."""
-    if sources:
-        yield sources
-    offered = dict[str, tuple[int, int]]()
-    previous = dict[str, tuple[int, int]]()
-    while True:
-        found = {source.clip: source for source in _videos_in(folder)}
-        states = {clip: _state(source.path) for clip, source in found.items()}
-        ready = [clip for clip, state in states.items() if previous.get(clip) == state != offered.get(clip)]
-        offered |= {clip: states[clip] for clip in ready}
-        previous = states
-        if ready:
-            yield [found[clip] for clip in ready]
-        else:
-            time.sleep(POLL_INTERVAL_S)
-
-
-def _videos_in(folder: Path) -> list[ScoreSource]:
-    """Return the videos below a folder.
-
-    Raises:
-        UsageError: It is no folder.
-    """
-    if not folder.is_dir():
-        raise UsageError("is no folder to watch", path=folder, remedy="name a folder that exists")
-    return [source for source in list_sources([folder]) if source.path != folder]
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """Return size and time of change of a file, by which a copy in progress shows."""
-    try:
-        status = path.stat()
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns

@@ -51,17 +51,17 @@ def list_sources(paths: Iterable[Path | str], transcript: str | Path | None = No
     return list(sources.values())
 
 
+def source_of(video: Path, transcript: str | Path | None = None) -> ScoreSource:
+    """Return a video that no CSV lists, under its path as given; what is not UTF-8 in it is escaped."""
+    return ScoreSource(str(video).encode(errors="backslashreplace").decode(), video, transcript)
+
+
 def _videos(path: Path | str, transcript: str | Path | None) -> Iterator[ScoreSource]:
     for video in list_videos([path]):
-        yield ScoreSource(_printable(str(video)), video, transcript)
+        yield source_of(video, transcript)
 
 
 def _csv_rows(table: Path) -> Iterator[ScoreSource]:
     for clip in read_csv(table).values():
         words = Transcript(clip.transcript) if clip.transcript else None
         yield ScoreSource(clip.clip_id, table.parent / clip.clip_id, words)
-
-
-def _printable(name: str) -> str:
-    """Return a file name as tables can hold it: what is not UTF-8 is escaped."""
-    return name.encode(errors="backslashreplace").decode()

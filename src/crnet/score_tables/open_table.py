@@ -37,10 +37,6 @@ def open_score_table(name: str, model_fingerprint: str, clips: Collection[str]) 
     """
     path, table = _table(name)
     done = Done(model_fingerprint)
-
-    def is_retried(row: Mapping[str, Any]) -> bool:
-        return bool(row["error"]) and row["model_fingerprint"] == model_fingerprint and row["clip"] in clips
-
     with ExitStack() as stack:
         try:
             remedy = "wait until it has finished, or name another file"
@@ -49,8 +45,39 @@ def open_score_table(name: str, model_fingerprint: str, clips: Collection[str]) 
             reason = f"cannot write: {error.strerror or error}"
             raise StorageError(reason, path=path, remedy=write_error_remedy(error)) from error
         stack.callback(table.close)
-        table.recover(done, is_retried)
+        _recover(table, done, clips)
         yield table, done
+
+
+def remove_failed_rows(table: ScoreTable, done: Done, clips: Collection[str]) -> None:
+    """Remove the rows of failed clips that are scored again in the course of a run.
+
+    Args:
+        table: The open table.
+        done: What it holds.
+        clips: The clips that are scored now.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    if not done.failed.isdisjoint(clips):
+        table.close()
+        _recover(table, done, clips)
+
+
+def _recover(table: ScoreTable, done: Done, clips: Collection[str]) -> None:
+    done.inputs.clear()
+    done.failed.clear()
+
+    def is_retried(row: Mapping[str, Any]) -> bool:
+        if not row["error"] or row["model_fingerprint"] != done.model_fingerprint:
+            return False
+        if row["clip"] not in clips:
+            done.failed.add(row["clip"])
+            return False
+        return True
+
+    table.recover(done, is_retried)
 
 
 def _table(name: str) -> tuple[Path, ScoreTable]:

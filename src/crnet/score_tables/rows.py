@@ -68,11 +68,13 @@ class Done:
 
     Attributes:
         model_fingerprint: The model.
-        inputs: The input fingerprints of the scored clips, by clip.
+        inputs: The input fingerprints of its rows, by clip.
+        failed: The clips with a row that says why there are no scores.
     """
 
     model_fingerprint: str
     inputs: dict[str, frozenset[str]] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
 
     def add(self, clip: str, model_fingerprint: str, input_fingerprint: str) -> None:
         """Add a row that a table holds."""
@@ -85,6 +87,8 @@ class ScoreTable(Protocol):
 
     def recover(self, done: Done, is_retried: IsRetried) -> None:
         """Remove what a killed run left half-written and the rows to be scored again; tell `done` the others.
+
+        It comes first, and again after `close` when a failed clip is scored again in the same run.
 
         Raises:
             FormatError: It is no such table, or damaged.

@@ -21,10 +21,11 @@ import crnet
 from crnet.batch import Scoring
 from crnet.bundle.bundle import Bundle
 from crnet.cli.main import main
-from crnet.data.score_sources import list_sources
+from crnet.data.score_sources import ScoreSource, list_sources
+from crnet.data.watched_folder import WatchedFolder
 from crnet.errors import FormatError, LabelError, StorageError, UsageError
 from crnet.predict import Predictor
-from crnet.score_batch import BatchReport, TableRun, _watched, score_to_table
+from crnet.score_batch import BatchReport, TableRun, score_to_table
 from crnet.score_tables import parquet, sqlite
 from crnet.score_tables.open_table import open_score_table
 from crnet.score_tables.rows import COLUMNS, ScoreRow
@@ -263,29 +264,100 @@ def test_videos_and_csvs_may_be_in_object_storage(run: TableRun, monkeypatch: py
     assert [row["file_sha256"][:8] for row in read_rows("s.csv") if row["clip"].endswith("a.mp4")] == ["6b86b273"] * 2
 
 
+def watch(monkeypatch: pytest.MonkeyPatch, *polls: Callable[[], object]) -> None:
+    """Do the next of `polls` whenever the watcher waits, and then stop it as Ctrl-C does."""
+    left = list(polls)
+
+    def wait(_: float) -> None:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop(0)()
+
+    monkeypatch.setattr("crnet.data.watched_folder.time.sleep", wait)
+
+
+def offered(folder: WatchedFolder, *sources: ScoreSource) -> list[list[str]]:
+    """Return the names of the videos of each batch until the watcher is stopped."""
+    found: list[list[str]] = []
+    with pytest.raises(KeyboardInterrupt):
+        for batch in folder.batches(sources):
+            found.append([source.path.name for source in batch])
+    return found
+
+
+def nothing() -> None: ...
+
+
 def test_a_watched_video_is_offered_when_it_no_longer_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    polls: list[Callable[[], object]] = [
+    write({})
+    watch(
+        monkeypatch,
         lambda: write({"a.mp4": "1"}),
         lambda: write({"a.mp4": "12", "notes.txt": "x"}),
-        lambda: None,
+        nothing,
         lambda: write({"b.mp4": "1"}),
-        lambda: None,
-        lambda: None,
+        nothing,
+        nothing,
         lambda: write({"a.mp4": "123"}),
-        lambda: None,
-    ]
-    Path("videos").mkdir()
-    monkeypatch.setattr("crnet.score_batch.time.sleep", lambda _: polls.pop(0)())
-    batches = _watched([], Path("videos"))
-    assert [[source.path.name for source in next(batches)] for _ in range(3)] == [["a.mp4"], ["b.mp4"], ["a.mp4"]]
-    assert not polls
+        nothing,
+    )
+    assert offered(WatchedFolder(Path("videos"))) == [["a.mp4"], ["b.mp4"], ["a.mp4"]]
+
+
+def test_a_transcript_that_comes_after_its_video_offers_the_video_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    write({"a.b.mp4": "1", "c.mp4": "1"})
+    watch(monkeypatch, nothing, lambda: write({"a.b.en.srt": "1"}), lambda: write({"a.b.en.srt": "12"}), nothing)
+    assert offered(WatchedFolder(Path("videos"))) == [["a.b.mp4", "c.mp4"], ["a.b.mp4"]]
+
+
+def test_a_source_in_the_watched_folder_is_offered_again_only_if_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    write({"a.mp4": "1", "b.mp4": "1"})
+    watch(monkeypatch, nothing, lambda: write({"b.mp4": "12"}), nothing)
+    assert offered(WatchedFolder(Path("videos")), *list_sources(["videos"])) == [["a.mp4", "b.mp4"], ["b.mp4"]]
+
+
+def test_a_watcher_warns_of_a_special_file_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write({})
+    Path("videos", "broken.mp4").symlink_to("nowhere")
+    watch(monkeypatch, nothing, nothing)
+    assert offered(WatchedFolder(Path("videos"))) == []
+    assert caplog.text.count("broken.mp4 is skipped") == 1
+
+
+@each_format
+def test_a_stalled_copy_that_goes_on_leaves_one_row(name: str, run: TableRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    write({"a.mp4": "bad", "b.mp4": "1", "again.mp4": "bad"})
+    score_to_table(run, list_sources(["videos/again.mp4"]), name)
+    Path("videos", "again.mp4").unlink()  # it is not there when the watcher starts
+    watch(
+        monkeypatch,
+        nothing,
+        lambda: write({"a.mp4": "4444", "again.mp4": "bad"}),
+        nothing,
+        lambda: write({"again.mp4": "22"}),
+        nothing,
+    )
+    printed: list[tuple[str, bool]] = []
+    with pytest.raises(KeyboardInterrupt):
+        score_to_table(
+            run, [], name, watch=Path("videos"), report=lambda each: printed.append((each.clip, not each.error))
+        )
+    tries = [("a", False), ("b", True), ("a", True), ("again", False), ("again", True)]
+    assert printed == [(f"videos/{clip}.mp4", is_scored) for clip, is_scored in tries]
+    rows = read_rows(name)
+    assert [each["clip"] for each in rows] == ["videos/a.mp4", "videos/again.mp4", "videos/b.mp4"]
+    assert not any(isinstance(each["error"], str) and each["error"] for each in rows)
+    assert score(run, name) == BatchReport(0, 3, {})
 
 
 SCRIPT = """
 import os, sys
 from pathlib import Path
 from crnet.batch import ReadJob, ScoredVideo
-from crnet.data.score_sources import list_sources
+from crnet.data.score_sources import ScoreSource, list_sources
+from crnet.data.watched_folder import WatchedFolder
 from crnet.score_batch import TableRun, score_to_table
 from crnet.types import TARGETS, Prediction
 from crnet.utils.executors import Executor
