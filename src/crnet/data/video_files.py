@@ -27,6 +27,8 @@ VIDEO_SUFFIXES = frozenset(
 
 MOST_FILES = 1_000_000  # limits memory when somebody gives a whole disk by mistake
 
+NAMES_SHOWN = 3
+
 LARGEST_DOWNLOAD_BYTES = 8 << 30  # of a video in object storage; a clip of FIv2 has about 3 MB
 
 _log = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ def find_files(root: Path, exclude: Path | None = None, *, warn: bool = True) ->
         yield root
         return
     if isinstance(root, RemotePath):
-        yield from _find_objects(root, exclude)
+        yield from _find_objects(root, exclude, warn)
         return
     count = 0
     visited: set[Path] = set()
@@ -99,9 +101,12 @@ class FilesBelow(Iterable[Path]):
         self._warns = False  # once is enough
 
 
-def _find_objects(root: RemotePath, exclude: Path | None) -> list[Path]:
+def _find_objects(root: RemotePath, exclude: Path | None, warn: bool) -> list[Path]:
     """Return all objects below a folder, with the same exceptions as `find_files`."""
-    found = root.find()
+    found, odd = root.find()
+    if odd and warn:
+        _log.warning("%s: %d objects are skipped, because their names have an empty part, . or ..: %s", root, len(odd),
+                     ", ".join(odd[:NAMES_SHOWN]))  # fmt: skip
     if len(found) > MOST_FILES:
         raise UsageError(f"holds more than {MOST_FILES} files", path=root, remedy="give the dataset's own folder")
     excluded = f"{exclude}/" if isinstance(exclude, RemotePath) else None

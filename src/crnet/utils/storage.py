@@ -38,6 +38,7 @@ PROTOCOLS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "memory
 RETRY_WAITS_S = (0.5, 2.0, 8.0)  # the packages themselves also try several times
 MERGED_GAP_BYTES = 64 << 10  # ranges closer than this are read by one request
 LARGEST_OPEN_BYTES = 256 << 20  # of a file that is read whole
+_NO_NAMES = frozenset(("", ".", ".."))  # parts of a key that no path can have
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,3}(.*)", re.DOTALL)  # `Path` drops one of two slashes
 
 
@@ -178,7 +179,8 @@ class RemotePath(_PathMethods):
     def iterdir(self) -> Iterator[RemotePath]:  # type: ignore[override]
         """Yield the objects and folders directly in this folder, by name."""
         entries = self._retry(lambda fs, key: fs.ls(key, detail=False))
-        yield from sorted(self / PurePosixPath(entry).name for entry in entries)
+        names = {entry.rpartition("/")[2] for entry in entries}
+        yield from sorted(self / name for name in names - _NO_NAMES)
 
     def open(self, mode: str = "r", *_: Any, encoding: str | None = None, newline: str | None = None) -> IO[Any]:  # type: ignore[override]
         """Open a small object for reading; it is read whole."""
@@ -227,16 +229,21 @@ class RemotePath(_PathMethods):
             return True  # refused: one may be allowed to read objects, but not to look at their bucket
         return True
 
-    def find(self) -> list[RemotePath]:
-        """Return every object below this folder in a stable order; `listed_bytes` is its size."""
+    def find(self) -> tuple[list[RemotePath], list[str]]:
+        """Find every object below this folder.
+
+        Returns:
+            The objects in a stable order, whose `listed_bytes` are their sizes, and the keys that cannot be paths.
+        """
         found = self._retry(lambda fs, key: fs.find(key, detail=True))
-        bucket = self.bucket
-        below = [
-            RemotePath(f"{self._protocol}://{bucket}/{key.lstrip('/').partition('/')[2]}", int(info["size"] or 0))
-            for key, info in found.items()
-            if key.lstrip("/") != bucket and not key.endswith("/")
-        ]
-        return sorted(below)
+        below, odd = list[RemotePath](), list[str]()
+        for key, info in found.items():
+            _, _, inside = key.lstrip("/").partition("/")
+            if not _NO_NAMES.isdisjoint(inside.rstrip("/").split("/")):
+                odd += [key] if inside else []
+            elif not key.endswith("/"):
+                below.append(RemotePath(f"{self._protocol}://{self.bucket}/{inside}", int(info["size"] or 0)))
+        return sorted(below), sorted(odd)
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return parts of the object, each from a start to before an end. Ranges close to each other share a request.

@@ -17,6 +17,7 @@ from crnet.data.manifest import read_manifest, write_manifest
 from crnet.data.merge import merge
 from crnet.data.prepare import PrepareReport, prepare
 from crnet.data.store import ClipFile, clip_path, write_clip
+from crnet.data.video_files import find_files
 from crnet.errors import FormatError, StorageError, UsageError
 from crnet.utils import storage
 from crnet.utils.files import write_bytes
@@ -60,7 +61,7 @@ def prepare_fake(source: str, store: str) -> PrepareReport:
 
 
 def files_of(store: Path) -> dict[str, bytes]:
-    found = store.find() if isinstance(store, storage.RemotePath) else filter(Path.is_file, store.rglob("*"))
+    found = store.find()[0] if isinstance(store, storage.RemotePath) else filter(Path.is_file, store.rglob("*"))
     return {path.relative_to(store).as_posix(): path.read_bytes() for path in found}
 
 
@@ -133,8 +134,20 @@ def test_a_name_may_hold_what_means_something_in_a_url(s3: FaultyApp) -> None:
         path = as_path("s3://bucket/odd") / name
         path.put(name.encode())  # type: ignore[attr-defined]
         assert path.read_bytes() == name.encode() and path.stat().st_size == len(name)
-        assert as_path("s3://bucket/odd").find() == [path]  # type: ignore[attr-defined]
+        assert as_path("s3://bucket/odd").find() == ([path], [])  # type: ignore[attr-defined]
         path.unlink()
+
+
+def test_an_object_whose_name_cannot_be_a_path_costs_no_other(s3: FaultyApp, caplog: pytest.LogCaptureFixture) -> None:
+    client = fsspec.filesystem("s3")
+    for name in ("a.mp4", "b/c.mp4", "../up.mp4", "./here.mp4", "b//empty.mp4", "..", "b/"):
+        client.call_s3("put_object", Bucket=BUCKET, Key=f"names/{name}", Body=b"1")
+    folder = as_path("s3://bucket/names")
+    assert [file.relative_to(folder).as_posix() for file in find_files(folder)] == ["a.mp4", "b/c.mp4"]
+    (line,) = caplog.messages
+    assert line.startswith("s3://bucket/names: 4 objects are skipped") and "bucket/names/../up.mp4" in line
+    assert [path.name for path in folder.iterdir()] == ["a.mp4", "b"]
+    assert [path.name for path in (folder / "b").iterdir()] == ["c.mp4"]
 
 
 def test_a_cut_or_missing_object_is_no_clip(s3: FaultyApp, tmp_path: Path) -> None:
