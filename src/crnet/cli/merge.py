@@ -41,5 +41,6 @@ class Merge(Command):
             print_json({"store": str(self.out), **vars(report)})
         else:
             shards = f" in {report.shards} shards" if report.shards else ""
-            print(f"{self.out}: {report.clips} clips{shards} from {len(self.stores)} stores")
+            stores = "1 store" if len(self.stores) == 1 else f"{len(self.stores)} stores"
+            print(f"{self.out}: {report.clips} clips{shards} from {stores}")
         return EXIT_DONE

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from crnet.data.ceiling_file import CEILING_NAME
 from crnet.data.clip_row import ClipRow, sort_key
 from crnet.data.clip_rows import light_rows
 from crnet.data.failures import FAILURES_NAME, LOCKED_NAME
@@ -19,6 +20,7 @@ from crnet.data.shards import evenly, files_in_shard, read_whole, shard_name, wr
 from crnet.data.store import ClipFile, clip_path
 from crnet.errors import ConfigError, FormatError, LabelError, StorageError, UsageError
 from crnet.types import SPLITS, Split
+from crnet.utils.csv_cells import original_cell
 from crnet.utils.files import (
     leaves_no_leftovers,
     remove_leftovers,
@@ -69,7 +71,9 @@ def merge(
         StorageError: The disk is full or `out` cannot be written.
     """
     out, sources = as_path(out), [as_path(store) for store in stores]
-    if not sources or any(out.resolve() == store.resolve() for store in sources):
+    if not sources:
+        raise UsageError("no stores to merge", path=out, remedy="name the new folder, then the stores to merge")
+    if any(out.resolve() == store.resolve() for store in sources):
         raise UsageError("is not a new folder", path=out, remedy="name a new folder, then the stores to merge")
     if shards is not None and shards < 1:
         raise UsageError(f"{shards} shards", remedy="choose 1 or more")
@@ -86,7 +90,8 @@ def merge(
                 _write_shards(out, sources, manifests, packed, progress)
             else:
                 _copy_clips(out, sources, manifests, progress)
-            _merge_lists(out, sources)
+            _merge_lists(out, sources, manifests)
+            _merge_ceilings(out, sources)
             check_lock()
             names = (file for name, _ in packed for file in files_in_shard(out, name))
             rows = (
@@ -200,19 +205,37 @@ def _write_shards(
         progress(TASK, done, len(packed))
 
 
-def _merge_lists(out: Path, stores: Sequence[Path]) -> None:
-    """Write the failures and the locked clips of all stores."""
+def _merge_lists(out: Path, stores: Sequence[Path], manifests: Sequence[Manifest]) -> None:
+    """Write the failures and the locked clips of all stores, except the clips that another of them has."""
     for name in (FAILURES_NAME, LOCKED_NAME):
-        lines: list[list[str]] = []
-        for store in stores:
-            if (store / name).is_file():
-                try:
-                    with (store / name).open(newline="", encoding="utf-8") as file:
-                        header, *rows = list(csv.reader(file)) or [[]]
-                except (OSError, UnicodeDecodeError, csv.Error) as error:
-                    raise LabelError(f"cannot be read: {error}", path=store / name) from error
-                lines += rows if lines else [header, *rows]
-        if lines:
+        header, rows = _read_lists(stores, name)
+        missing = {original_cell(row[0]) for row in rows}
+        if missing:
+            missing.difference_update(row.clip_id for manifest in manifests for row in light_rows(manifest.clips))
+        if header:
             text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows(lines)
+            kept = [row for row in rows if original_cell(row[0]) in missing]
+            csv.writer(text, lineterminator="\n").writerows([header, *kept])
             write_text(out / name, text.getvalue())
+
+
+def _read_lists(stores: Sequence[Path], name: str) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a CSV that some of the stores have; no header if none has it."""
+    header, rows = list[str](), list[list[str]]()
+    for store in stores:
+        if (store / name).is_file():
+            try:
+                with (store / name).open(newline="", encoding="utf-8") as file:
+                    lines = [row for row in csv.reader(file) if row]
+            except (OSError, UnicodeDecodeError, csv.Error) as error:
+                raise LabelError(f"cannot be read: {error}", path=store / name) from error
+            header = header or lines[0] if lines else header
+            rows += lines[1:]
+    return header, rows
+
+
+def _merge_ceilings(out: Path, stores: Sequence[Path]) -> None:
+    """Write the best attainable scores of simulated clips, if the stores are of one simulated dataset."""
+    contents = {path.read_bytes() if path.is_file() else b"" for path in (store / CEILING_NAME for store in stores)}
+    if len(contents) == 1 and (content := contents.pop()):
+        write_bytes(out / CEILING_NAME, content)

@@ -121,6 +121,25 @@ def test_failures_of_all_stores_are_kept(halves: list[Path], tmp_path: Path) -> 
     assert missing_clips(manifest, ("train", "val", "test"), tmp_path / "out") == ("lost.mp4",)
 
 
+@pytest.mark.parametrize("name", ["failures.csv", "locked.csv"])
+def test_a_clip_that_only_the_other_store_has_is_no_failure(halves: list[Path], tmp_path: Path, name: str) -> None:
+    header, lost = "clip,path,reason,remedy,split\n", "'=lost.mp4,a,no such video,restore it,test\n"
+    for here, there in (halves, halves[::-1]):
+        others = [f"{row.clip_id},a,no such video,restore it,{row.split}\n" for row in read_manifest(there).clips]
+        (here / name).write_text(header + "".join(others) + lost)
+    merge(tmp_path / "out", halves)
+    assert (tmp_path / "out" / name).read_text() == header + 2 * lost
+
+
+def test_the_attainable_scores_of_one_simulated_dataset_are_kept(halves: list[Path], tmp_path: Path) -> None:
+    for store, content in zip(halves, ("one", "two"), strict=True):
+        (store / "ceiling.json").write_text(content)
+    merge(tmp_path / "packed", halves[:1], shards=1)
+    assert (tmp_path / "packed" / "ceiling.json").read_text() == "one"
+    merge(tmp_path / "both", halves)
+    assert not (tmp_path / "both" / "ceiling.json").exists()
+
+
 def other_settings(store: Path) -> None:
     write_manifest(store, replace(read_manifest(store), fingerprint="another"))
 
