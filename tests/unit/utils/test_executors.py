@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from crnet.errors import StorageError, UsageError
+from crnet.utils import executors
 from crnet.utils.executors import WorkerDied, available_cores, run_jobs, worker_processes
 from crnet.utils.job_limits import JobLimits
 from process_state import becomes_true, is_running
@@ -43,6 +44,30 @@ def square(number: int) -> int:
     if number == 200:
         time.sleep(0.5)
     return number * number
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "6400000 100000\n"}, 8),  # no more than the affinity
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({}, 8),
+    ],
+)
+def test_the_cpu_limit_of_a_container_counts(
+    files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(executors, "CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert available_cores() == worker_processes(None) == cores
 
 
 def test_none_means_one_worker_per_core_and_0_this_process() -> None:
