@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.bundle.load import load_bundle, load_visual_fusion
-from crnet.data.score_tables import GroupTable, join_scores, read_groups, read_predictions, read_truth
+from crnet.data.group_tables import join_groups, read_groups
+from crnet.data.score_tables import join_scores, read_predictions, read_truth
 from crnet.data.sources.release_labels import clip_name
 from crnet.data.splits import clip_clusters
 from crnet.errors import LabelError
@@ -23,8 +24,9 @@ from crnet.utils.progress import Progress, no_progress
 Floats = NDArray[np.float64]
 
 MOST_GROUPS = 60
-"""In one column: a column with more is no grouping, but numbers or names."""
+"""In one column: a column with more is no grouping, but numbers or names. A pair of columns with more is left out."""
 MOST_GROUPINGS = 12
+"""Columns of groups; their pairs do not count."""
 UNKNOWN = ""
 """The group of a clip whose group is not known."""
 
@@ -44,6 +46,7 @@ class AuditClips:
         split: The split that the clips are from; None if unknown.
         warnings: What a reader must know, most important first.
         model: The system, if it is a trained run.
+        intersections: The groupings that `with_intersections` has added.
     """
 
     name: str
@@ -58,17 +61,18 @@ class AuditClips:
     split: Split | None = None
     warnings: tuple[str, ...] = ()
     model: ModelInfo | None = None
+    intersections: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.groupings:
             raise LabelError("no groups are known", remedy="give a table of groups with --groups")
-        if len(self.groupings) > MOST_GROUPINGS:
+        single = [grouping for grouping in self.groupings if grouping not in self.intersections]
+        if len(single) > MOST_GROUPINGS:
             raise LabelError(
-                f"{len(self.groupings)} columns of groups", remedy=f"give at most {MOST_GROUPINGS}, the relevant ones"
+                f"{len(single)} columns of groups", remedy=f"give at most {MOST_GROUPINGS}, the relevant ones"
             )
-        for grouping, groups in self.groupings.items():
-            count = len(set(groups) - {UNKNOWN})
-            if count > MOST_GROUPS:
+        for grouping in single:
+            if (count := _count(self.groupings[grouping])) > MOST_GROUPS:
                 raise LabelError(
                     f"{grouping} has {count} groups", remedy=f"give ranges or classes, at most {MOST_GROUPS}"
                 )
@@ -80,15 +84,36 @@ class AuditClips:
         return tuple(target for target, column in zip(TARGETS, usable.T, strict=True) if column.any())
 
     def with_intersections(self) -> Self:
-        """Return the clips with a further grouping for each pair of groupings, such as "ethnicity and gender"."""
-        pairs = {
-            f"{first} and {second}": tuple(
+        """Return the clips with a further grouping for each pair of groupings, such as "ethnicity and gender".
+
+        A pair with more than `MOST_GROUPS` groups is left out with a warning, and so is one that is there already.
+        """
+        pairs: dict[str, tuple[str, ...]] = {}
+        warnings = []
+        for first, second in combinations(self.groupings, 2):
+            crossed = tuple(
                 UNKNOWN if UNKNOWN in pair else ", ".join(pair)
                 for pair in zip(self.groupings[first], self.groupings[second], strict=True)
             )
-            for first, second in combinations(self.groupings, 2)
-        }
-        return replace(self, groupings={**self.groupings, **pairs}) if pairs else self
+            name = f"{first} and {second}"
+            if name in self.groupings:
+                warnings.append(f"the pair {first} and {second} is not audited, because a column has this name")
+            elif (count := _count(crossed)) > MOST_GROUPS:
+                warnings.append(
+                    f"the pair {name} is not audited, because it has {count} groups, more than {MOST_GROUPS}"
+                )
+            else:
+                pairs[name] = crossed
+        return replace(
+            self,
+            groupings={**self.groupings, **pairs},
+            warnings=(*self.warnings, *warnings),
+            intersections=tuple(pairs),
+        )
+
+
+def _count(groups: Sequence[str]) -> int:
+    return len(set(groups) - {UNKNOWN})
 
 
 def clips_of_run(
@@ -115,7 +140,7 @@ def clips_of_run(
     """
     from crnet.evaluation.evaluate import evaluate  # PyTorch: audits of tables need none
 
-    table = read_groups(groups)
+    tables = [read_groups(path) for path in groups]
     bundle = load_bundle(run)
     fusion = load_visual_fusion(run, bundle.config)
     result = evaluate(
@@ -123,13 +148,12 @@ def clips_of_run(
         progress=progress,
     )  # fmt: skip
     names = [clip_name(row.clip_id) for row in result.rows]
-    if not groups:
-        table = GroupTable({name: row.groups for name, row in zip(names, result.rows, strict=True)})
-    persons = [table.persons.get(name, row.person or "") for name, row in zip(names, result.rows, strict=True)]
+    own_groups, own_persons = [row.groups for row in result.rows], [row.person or "" for row in result.rows]
+    of_clip, persons = join_groups(names, tables) if tables else (own_groups, own_persons)
     low, high = result.bounds or (None, None)
     clips = _audit_clips(
-        run.resolve().name, names, (result.truth, result.predictions[FUSION]), (low, high), table, persons,
-        split, result.warnings,
+        run.resolve().name, names, (result.truth, result.predictions[FUSION]), (low, high), of_clip,
+        [person or own for person, own in zip(persons, own_persons, strict=True)], split, result.warnings,
     )  # fmt: skip
     return replace(clips, model=result.model)
 
@@ -141,12 +165,11 @@ def clips_of_tables(predictions: Path, labels: Path, groups: Sequence[Path]) -> 
         LabelError: A table is unusable, or the tables share no clip.
     """
     joined = join_scores(read_truth(labels), read_predictions(predictions))
-    table = read_groups(groups)
-    own = dict(zip(joined.clips, joined.persons or (), strict=False))
-    persons = [table.persons.get(clip, own.get(clip, "")) for clip in joined.clips]
+    of_clip, persons = join_groups(joined.clips, [read_groups(path) for path in groups])
+    own = joined.persons or ("",) * len(persons)
     return _audit_clips(
-        predictions.name, joined.clips, (joined.truth, joined.scores), (joined.low, joined.high), table, persons,
-        None, joined.warnings,
+        predictions.name, joined.clips, (joined.truth, joined.scores), (joined.low, joined.high), of_clip,
+        [person or named for person, named in zip(persons, own, strict=True)], None, joined.warnings,
     )  # fmt: skip
 
 
@@ -155,18 +178,18 @@ def _audit_clips(
     clips: Sequence[str],
     scores: tuple[Floats, Floats],
     bounds: tuple[Floats | None, Floats | None],
-    table: GroupTable,
+    groups: Sequence[Mapping[str, str]],
     persons: Sequence[str],
     split: Split | None,
     warnings: Sequence[str],
 ) -> AuditClips:
-    groupings = sorted({grouping for clip in clips for grouping in table.groups.get(clip, {})})
+    groupings = sorted({grouping for of_clip in groups for grouping in of_clip})
     kind, clusters = clip_clusters(clips, persons)
     return AuditClips(
         name,
         tuple(clips),
         *scores,
-        {g: tuple(table.groups.get(clip, {}).get(g, UNKNOWN) for clip in clips) for g in groupings},
+        {grouping: tuple(of_clip.get(grouping, UNKNOWN) for of_clip in groups) for grouping in groupings},
         clusters,
         kind,
         *bounds,

@@ -1,29 +1,24 @@
-"""Tables of scores and groups of any system: predictions and labels by clip, and the groups of the people in them.
-
-Clips are joined by name, with or without `.mp4`.
-"""
+"""Tables of scores of any system: predictions and labels by clip, joined by its name (`crnet.data.clip_tables`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.data.csv_table import CsvTable, fail, parse_score, read_table
-from crnet.data.manifest import GROUP_PREFIX, MOST_CLIPS
-from crnet.data.sources.release_labels import clip_name, group_names, read_labels
-from crnet.data.sources.release_names import DEMOGRAPHICS_COLUMNS, LABELS_PATTERN
+from crnet.data.clip_tables import match_clips, rows_by_clip
+from crnet.data.csv_table import fail, parse_score, read_table
+from crnet.data.sources.release_labels import clip_name, read_labels
+from crnet.data.sources.release_names import LABELS_PATTERN
 from crnet.errors import LabelError
 from crnet.types import TARGETS
-from crnet.utils.csv_cells import original_cell
 
 Floats = NDArray[np.float64]
 NAMES_SHOWN = 3  # of clips without a partner
-RELEASE_CLIP = DEMOGRAPHICS_COLUMNS[0].lower()
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,19 +44,6 @@ class ScoreTable:
     def targets(self) -> tuple[str, ...]:
         """The targets that at least one clip has a score of."""
         return tuple(t for t, column in zip(TARGETS, self.scores.T, strict=True) if not np.isnan(column).all())
-
-
-@dataclass(frozen=True, eq=False)
-class GroupTable:
-    """Groups of the people in clips, by the clip's name without `.mp4`.
-
-    Attributes:
-        groups: Group by the name of the grouping, such as {"gender": "female"}.
-        persons: Name of the person.
-    """
-
-    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    persons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,48 +113,29 @@ def read_truth(path: Path) -> ScoreTable:
     return ScoreTable(path, tuple(map(clip_name, labels)), np.array([clip.scores for clip in labels.values()]))
 
 
-def read_groups(paths: Sequence[Path]) -> GroupTable:
-    """Read tables of groups: `clip` and any `group_*`, optionally `person`; or FIv2's `eth_gender_annotations_*.csv`.
-
-    Raises:
-        LabelError: Unusable, or two tables disagree about a clip.
-    """
-    groups: dict[str, Mapping[str, str]] = {}
-    persons: dict[str, str] = {}
-    for path in paths:
-        table = read_table(path, _check_groups, ("clip", RELEASE_CLIP))
-        is_release = RELEASE_CLIP in table.names
-        for clip, (line, values) in _by_clip(path, table, RELEASE_CLIP if is_release else "clip").items():
-            own = group_names(values["gender"], values["ethnicity"]) if is_release else _named_groups(values)
-            if groups.setdefault(clip, own) != own:
-                fail(path, line, f"gives clip {clip} other groups than a table before", "keep one of the two")
-            if values.get("person"):
-                persons[clip] = values["person"]
-    return GroupTable(groups, persons)
-
-
 def join_scores(labels: ScoreTable, predictions: ScoreTable) -> JoinedScores:
     """Join labels and predictions by the name of the clip.
 
     Raises:
         LabelError: No clip, or no target, is in both.
     """
+    partner = match_clips(labels.clips, predictions.clips, predictions.path)
     place = {clip: i for i, clip in enumerate(predictions.clips)}
-    rows = [i for i, clip in enumerate(labels.clips) if clip in place]
-    partners = [place[labels.clips[i]] for i in rows]
+    rows = [i for i, clip in enumerate(labels.clips) if clip in partner]
+    partners = [place[partner[labels.clips[i]]] for i in rows]
     if not rows:
         raise LabelError(
             f"has none of the {len(labels.clips)} clips of {labels.path}, such as {labels.clips[0]}; its first clip is "
             f"{predictions.clips[0]}",
             path=predictions.path,
-            remedy="name clips alike in both, with or without .mp4",
+            remedy="name clips alike in both, with or without .mp4 and folders",
         )
     if not set(labels.targets) & set(predictions.targets):
         raise LabelError(f"has none of the targets of {labels.path}", path=predictions.path)
-    joined = set(labels.clips) & place.keys()
+    joined = set(partner.values())
     warnings = [
         *_out_of_range(predictions.scores[partners]),
-        *_unmatched([clip for clip in labels.clips if clip not in joined], "labelled", "predictions"),
+        *_unmatched([clip for clip in labels.clips if clip not in partner], "labelled", "predictions"),
         *_unmatched([clip for clip in predictions.clips if clip not in joined], "predicted", "labels"),
     ]
     return JoinedScores(
@@ -214,7 +177,7 @@ def _out_of_range(scores: Floats) -> list[str]:
 def _read_scores(path: Path, *, bounded: bool, prefix: str = "") -> ScoreTable:
     names = [prefix + target for target in TARGETS]
     table = read_table(path, partial(_check_scores, names))
-    rows = _by_clip(path, table, "clip")
+    rows = rows_by_clip(path, table, "clip")
 
     def column(name: str) -> list[float]:
         cells = ((line, values.get(name, "")) for line, values in rows.values())
@@ -244,40 +207,6 @@ def _is_given(text: str) -> bool:
     return text.lower() not in ("", "nan", "na", "null")
 
 
-def _by_clip(path: Path, table: CsvTable, key: str) -> dict[str, tuple[int, dict[str, str]]]:
-    """Return number and cells of each row by the clip's name without `.mp4`."""
-    rows: dict[str, tuple[int, dict[str, str]]] = {}
-    for line, values in table.rows:
-        clip = clip_name(original_cell(values[key]).replace("\\", "/"))
-        if not clip:
-            fail(path, line, "names no clip", "name the clip in each row, or remove the row")
-        if clip in rows:
-            fail(path, line, f"clip {clip} is already in line {rows[clip][0]}", "list each clip once")
-        if len(rows) == MOST_CLIPS:
-            fail(path, line, f"is one clip more than the limit of {MOST_CLIPS}", "give fewer clips")
-        rows[clip] = (line, values)
-    if not rows:
-        raise LabelError("lists no clips", path=path, remedy="add a row for each clip")
-    return rows
-
-
 def _check_scores(needed: list[str], path: Path, names: list[str]) -> None:
     if not set(needed) & set(names):
         fail(path, 1, "names no target", f"name at least one column {', '.join(needed)}")
-
-
-def _check_groups(path: Path, names: list[str]) -> None:
-    if RELEASE_CLIP in names:
-        missing = sorted({"ethnicity", "gender"} - set(names))
-        if missing:
-            fail(path, 1, f"lacks {', '.join(missing)}", "use the file of the release, or columns clip and group_...")
-    elif not any(name.startswith(GROUP_PREFIX) and len(name) > len(GROUP_PREFIX) for name in names):
-        fail(path, 1, "has no column of groups", f"name it {GROUP_PREFIX}gender, {GROUP_PREFIX}age or alike")
-
-
-def _named_groups(values: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name.removeprefix(GROUP_PREFIX): original_cell(cell)
-        for name, cell in values.items()
-        if name.startswith(GROUP_PREFIX) and cell
-    }

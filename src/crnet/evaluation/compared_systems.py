@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from crnet.data.clip_tables import match_clips
 from crnet.data.score_tables import JoinedScores, ScoreTable, join_scores, read_predictions, read_system, read_truth
 from crnet.data.splits import clip_clusters
 from crnet.errors import LabelError, UsageError
 from crnet.evaluation.evaluation import EVALUATION_FOLDER, FLOOR, FUSION, PREDICTIONS_FILE, TRUTH
-from crnet.types import TARGETS, Split
+from crnet.metrics import averaged_targets
+from crnet.types import TARGETS, TRAITS, Split, target_label
 
 Floats = NDArray[np.float64]
 
@@ -68,6 +70,12 @@ class ComparedClips:
     clusters: NDArray[np.int64]
     warnings: tuple[str, ...]
 
+    @property
+    def average_of(self) -> str:
+        """What the average is over, for a reader."""
+        averaged = averaged_targets(self.targets)
+        return "the five traits" if averaged == TRAITS else " and ".join(map(target_label, averaged))
+
 
 def read_systems(paths: Sequence[Path], split: Split) -> list[SystemTables]:
     """Read evaluated runs and tables of predictions.
@@ -86,7 +94,7 @@ def read_systems(paths: Sequence[Path], split: Split) -> list[SystemTables]:
         raise UsageError("a system is given twice", remedy="name each run and each table once")
     short = [path.resolve().name for path in paths]
     names = [name if short.count(name) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
-    names = [f"{name} (system)" if name == FLOOR else name for name in names]
+    names = [f"{name} (system)" if name in (FLOOR, TRUTH) else name for name in names]  # columns of predictions.csv
     return [_read_system(name, path, split) for name, path in zip(names, paths, strict=True)]
 
 
@@ -197,8 +205,8 @@ def _floors(
     runs = {}
     for system in systems:
         if system.floor is not None:
-            place = {clip: i for i, clip in enumerate(system.floor.clips)}
-            runs[system.name] = system.floor.scores[[place[clip] for clip in first.clips]][:, used]
+            rows = _rows(system.floor, first.clips)
+            runs[system.name] = system.floor.scores[[rows[clip] for clip in first.clips]][:, used]
     if train_labels is not None:
         constants, floor = _medians(read_truth(train_labels).scores[:, used]), FLOOR_OF_TRAINING
         if np.isnan(constants).any():
@@ -209,6 +217,12 @@ def _floors(
         constants, floor = _medians(truth), FLOOR_OF_THESE
     other = np.broadcast_to(constants, truth.shape).copy()
     return {system.name: runs.get(system.name, other) for system in systems}, floor
+
+
+def _rows(table: ScoreTable, clips: Sequence[str]) -> dict[str, int]:
+    """Return the row of each clip that a table names."""
+    place = {clip: i for i, clip in enumerate(table.clips)}
+    return {clip: place[name] for clip, name in match_clips(clips, table.clips, table.path).items()}
 
 
 def _medians(labels: Floats) -> Floats:
@@ -232,9 +246,8 @@ def _refuse_other_labels(systems: Sequence[SystemTables], first: JoinedScores) -
     for system in systems:
         if system.labels is None:
             continue
-        place = {clip: i for i, clip in enumerate(system.labels.clips)}
-        rows = [(k, place[clip]) for k, clip in enumerate(first.clips) if clip in place]
-        for k, i in rows:
+        rows = _rows(system.labels, first.clips)
+        for k, i in ((k, rows[clip]) for k, clip in enumerate(first.clips) if clip in rows):
             if not np.array_equal(system.labels.scores[i], first.truth[k], equal_nan=True):
                 raise LabelError(
                     f"{system.name} was evaluated with another label of clip {first.clips[k]}",
