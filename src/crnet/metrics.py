@@ -111,6 +111,11 @@ def describe(
     return bootstrap(truth, prediction, floor, targets, clusters=clusters, resamples=resamples, seed=seed).to_dict()
 
 
+def averaged_targets(targets: Sequence[str]) -> tuple[str, ...]:
+    """Return the targets that the average is over: all but the interview score, which is averaged only if alone."""
+    return tuple(target for target in targets if target != NOT_AVERAGED) or tuple(targets)
+
+
 @dataclass(frozen=True, eq=False)
 class Bootstrap:
     """The metrics of one system and of its resamples, by target; `AVERAGE` is one of the targets.
@@ -151,7 +156,7 @@ def bootstrap(
     columns = list(zip(truths.T, predictions.T, floors.T, strict=True))
     points, resampled = _bootstrapped(columns, units, resamples, seed)
     annotated = [len(np.unique(units[~np.isnan(column)])) for column in truths.T]
-    averaged = [i for i, target in enumerate(targets) if target != NOT_AVERAGED] or list(range(len(targets)))
+    averaged = [i for i, target in enumerate(targets) if target in averaged_targets(targets)]
     names = (*targets, AVERAGE)
     return Bootstrap(
         dict(zip(names, [*points, _average([points[i] for i in averaged])], strict=True)),

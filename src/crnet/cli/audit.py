@@ -52,7 +52,8 @@ class Audit(Command):
         tuple[Path, ...],
         option(
             "Groups of the people: CSVs with the columns clip, group_... and optionally person, or the release's "
-            "eth_gender_annotations_*.csv. With RUN and STORE, they replace the groups of the store.",
+            "eth_gender_annotations_*.csv. Several tables are joined. With RUN and STORE, they replace the groups of "
+            "the store.",
             "G.csv ...",
         ),
     ] = ()
@@ -74,16 +75,16 @@ class Audit(Command):
 
         check_resamples(self.resamples)
         if self.predictions is None and self.labels is None and self.run is not None and self.store is not None:
-            clips, folder = self._clips_of_run(self.run, self.store), self.run / AUDIT_FOLDER / self.split
+            folder = self._results_folder(self.run / AUDIT_FOLDER / self.split)
+            clips = self._clips_of_run(self.run, self.store)
         elif self.predictions is not None and self.labels is not None and self.groups and self.run is None:
             from crnet.audit.clips import clips_of_tables
 
+            folder = self._results_folder(self.predictions.parent / AUDIT_FOLDER)
             clips = clips_of_tables(self.predictions, self.labels, self.groups)
-            folder = self.predictions.parent / AUDIT_FOLDER
         else:
             raise UsageError("crnet audit needs a run with a store, or three tables", remedy=USAGE)
         result = audit(clips, resamples=self.resamples)
-        folder = self.out or folder
         write_audit(result, folder)
         page = write_audit_page(result, folder)
         if self.json:
@@ -91,6 +92,20 @@ class Audit(Command):
         else:
             _print_audit(result, folder, page)
         return EXIT_DONE
+
+    def _results_folder(self, default: Path) -> Path:
+        """Return the folder of the results.
+
+        Raises:
+            UsageError: The results would overwrite a table of groups, labels or predictions.
+        """
+        from crnet.audit import AUDIT_FILE
+        from crnet.audit.audit import TABLE_FILE
+        from crnet.utils.path_checks import refuse_overwriting
+
+        folder = self.out or default
+        refuse_overwriting((self.predictions, self.labels, *self.groups), folder, (AUDIT_FILE, TABLE_FILE))
+        return folder
 
     def _clips_of_run(self, run: Path, store: Path) -> AuditClips:
         from crnet.audit.clips import clips_of_run

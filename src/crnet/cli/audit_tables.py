@@ -26,7 +26,7 @@ def difference_table(audit: Audit) -> Table:
     """Return the largest differences that chance does not explain."""
     found = audit.differences.found
     more = f"; the largest {MOST_ROWS} of {len(found)}" if len(found) > MOST_ROWS else ""
-    table = titled_table(f"differences larger than chance{more}")
+    table = titled_table(f"differences larger than chance{more}", targets=audit.clips.targets)
     for name in ("comparison", "target", "in"):
         table.add_column(name)
     for name in ("difference", "95% interval", "p", "detectable"):
@@ -45,7 +45,7 @@ def difference_table(audit: Audit) -> Table:
 def _ratio_table(audit: Audit, grouping: str) -> Table:
     unknown = audit.unknown[grouping]
     others = f"; {unknown} clips of unknown group" if unknown else ""
-    table = titled_table(f"impact ratios by {grouping}{others}")
+    table = titled_table(f"impact ratios by {grouping}{others}", targets=audit.clips.targets)
     table.add_column("group")
     table.add_column("clips", justify="right")
     table.add_column("of")

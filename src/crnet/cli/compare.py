@@ -14,6 +14,9 @@ from crnet.cli.terminal import console, print_json
 from crnet.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from crnet.evaluation.compared_systems import SystemTables
     from crnet.evaluation.comparison import Comparison
 
 
@@ -22,11 +25,11 @@ class Compare(Command):
     """Compare systems on the same clips.
 
     A system is a run that `crnet evaluate` has measured, or a CSV of any system's predictions. Clips are joined by
-    name, with or without .mp4, and every system is measured on the clips that all of them score; the command says what
-    did not match. It prints every metric with its 95% interval from a bootstrap of source videos (of persons if they
-    are known), the floor beside it, and the differences of all pairs of systems from the same resamples (a paired
-    bootstrap) with p-values. Intervals of the scores are calibrated on each half of the clips for the other half, and
-    their coverage is measured. It writes comparison.json, predictions.csv and report.html.
+    name, with or without .mp4 and folders, and every system is measured on the clips that all of them score; the
+    command says what did not match. It prints every metric with its 95% interval from a bootstrap of source videos (of
+    persons if they are known), the floor beside it, and the differences of all pairs of systems from the same resamples
+    (a paired bootstrap) with p-values. Intervals of the scores are calibrated on each half of the clips for the other
+    half, and their coverage is measured. It writes comparison.json, predictions.csv and report.html.
     """
 
     systems: Annotated[
@@ -57,10 +60,25 @@ class Compare(Command):
                 remedy="usage: crnet compare SYSTEM SYSTEM ...; crnet evaluate measures a single one",
             )
         systems = read_systems(self.systems, self.split)
+        check_results_folder(self.out, COMPARISON_FILE, systems, self.labels, self.train_labels)
         clips = join_systems(systems, self.labels, self.train_labels, allow_missing=True)
         split = self.split if any(system.labels for system in systems) else None
         comparison = compare(clips, split=split, resamples=enough_resamples(len(systems), self.resamples))
         return report_comparison(comparison, self.out, COMPARISON_FILE, as_json=self.json)
+
+
+def check_results_folder(folder: Path, name: str, systems: Sequence[SystemTables], *labels: Path | None) -> None:
+    """Refuse a folder in which `report_comparison` would overwrite the predictions of a system, or labels.
+
+    Raises:
+        UsageError: It would.
+    """
+    from crnet.evaluation.evaluation import PREDICTIONS_FILE
+    from crnet.report.comparison_page import TABLES
+    from crnet.utils.path_checks import refuse_overwriting
+
+    read = [*(system.predictions.path for system in systems), *labels]
+    refuse_overwriting(read, folder, (name, PREDICTIONS_FILE, *TABLES))
 
 
 def report_comparison(comparison: Comparison, folder: Path, name: str, *, as_json: bool) -> int:

@@ -39,13 +39,13 @@ def _accuracy_table(comparison: Comparison) -> Table:
 
 
 def _metric_table(comparison: Comparison) -> Table:
-    table = _new_table("average of the targets, 95% intervals", comparison, [METRIC_NAMES[name] for name in COMPARED])
+    title = f"average of {comparison.clips.average_of}"
+    table = _new_table(title, comparison, ["metric", "average", "95% interval"])
     for system in comparison.names:
         metrics = comparison.systems[system][AVERAGE]
-        table.add_row(
-            system,
-            *(f"{decimal(metrics[name], digits=3)}\n{interval_text(metrics['ci95'][name])}" for name in COMPARED),
-        )
+        for name in COMPARED:
+            cells = (decimal(metrics[name], digits=3), interval_text(metrics["ci95"][name]))
+            table.add_row(system, METRIC_NAMES[name], *cells, end_section=name == COMPARED[-1])
     return table
 
 
@@ -74,7 +74,10 @@ def _interval_table(comparison: Comparison) -> Table:
 
 def _new_table(title: str, comparison: Comparison, columns: list[str]) -> Table:
     clips, kind = len(comparison.clips.clips), comparison.clips.cluster_kind
-    table = titled_table(f"{title} ({clips} clips of {len(set(comparison.clips.clusters.tolist()))} {kind}s)")
+    table = titled_table(
+        f"{title} ({clips} clips of {len(set(comparison.clips.clusters.tolist()))} {kind}s)",
+        targets=comparison.clips.targets,
+    )
     table.add_column("system", overflow="fold")
     for name in columns:
         table.add_column(name, justify="right")

@@ -51,8 +51,8 @@ class Evaluate(Command):
 
     With --predictions and --labels, any system is evaluated from tables: the same metrics with intervals from a
     bootstrap of source videos, and intervals of the scores, for which each half of the clips calibrates the other
-    half. Clips are joined by name, with or without .mp4. The results go to the folder evaluation beside P.csv:
-    metrics.json, predictions.csv and report.html.
+    half. Clips are joined by name, with or without .mp4 and folders. The results go to the folder evaluation beside
+    P.csv: metrics.json, predictions.csv and report.html.
     """
 
     resumes = True
@@ -89,14 +89,15 @@ class Evaluate(Command):
         raise UsageError("crnet evaluate needs a run with a store, or two tables", remedy=USAGE)
 
     def _measure_tables(self, predictions: Path, labels: Path) -> int:
-        from crnet.cli.compare import report_comparison
+        from crnet.cli.compare import check_results_folder, report_comparison
         from crnet.evaluation.compared_systems import join_systems, read_systems
         from crnet.evaluation.comparison import compare
         from crnet.evaluation.evaluation import EVALUATION_FOLDER, METRICS_FILE
 
         systems = read_systems([predictions], self.split)
-        clips = join_systems(systems, labels, self.train_labels, allow_missing=self.allow_missing)
         folder = self.out or predictions.parent / EVALUATION_FOLDER
+        check_results_folder(folder, METRICS_FILE, systems, labels, self.train_labels)
+        clips = join_systems(systems, labels, self.train_labels, allow_missing=self.allow_missing)
         return report_comparison(compare(clips), folder, METRICS_FILE, as_json=self.json)
 
     def _measure_run(self, run: Path, store: Path) -> int:

@@ -12,6 +12,8 @@ from crnet.types import TARGETS
 from crnet.utils.number_format import decimal, error_removed_text, interval_text, percent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
 REVERSED = "neuroticism is reversed: a high score means emotionally stable"
@@ -124,19 +126,20 @@ def _interval_table(evaluation: Evaluation, intervals: dict[str, dict[str, float
     return table
 
 
-def titled_table(title: str, padding: int = 1) -> Table:
+def titled_table(title: str, padding: int = 1, targets: Sequence[str] = TARGETS) -> Table:
     """Return an empty table of figures by target, whose caption says that neuroticism is reversed.
 
     Args:
         title: What the table shows.
         padding: Spaces behind each cell.
+        targets: The targets; without neuroticism there is no caption.
     """
     from rich import box
     from rich.table import Table
 
     return Table(
         title=f"\n{title}",
-        caption=REVERSED,
+        caption=REVERSED if "neuroticism" in targets else None,
         box=box.SIMPLE_HEAD,
         show_edge=False,
         padding=(0, padding, 0, 0),

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from crnet.audit.audit import Audit
 from crnet.audit.differences import FEWEST_CLUSTERS, POWER, QUANTITIES, Difference
 from crnet.audit.group_metrics import ALL, GROUP_METRICS
-from crnet.audit.impact_ratios import SMALLEST_SHARE, SOURCES, ImpactRatio
+from crnet.audit.impact_ratios import SOURCES, ImpactRatio
+from crnet.metrics import MIN_CLIPS_FOR_INTERVAL
 from crnet.report.audit_figures import gap_figure, ratio_figure
 from crnet.report.figure_style import png, svg
 from crnet.report.page_templates import NEUROTICISM, REPORT_FILE, data_uri, render
@@ -57,7 +58,7 @@ def draw_audit_figures(audit: Audit) -> dict[str, Figure]:
     """
     drawn: dict[str, Figure | None] = {}
     for number, grouping in enumerate(audit.clips.groupings, start=1):
-        if " and " not in grouping:
+        if grouping not in audit.clips.intersections:
             drawn |= {f"gaps-{number}": gap_figure(audit, grouping), f"ratios-{number}": ratio_figure(audit, grouping)}
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
@@ -96,7 +97,6 @@ def render_audit_page(audit: Audit, pictures: Mapping[str, bytes]) -> str:
         "power": _power_rows(audit),
         "power_share": percent(POWER, 0),
         "fewest": FEWEST_CLUSTERS,
-        "smallest_share": percent(SMALLEST_SHARE, 0),
     }
     return render("audit.html", context)
 
@@ -122,7 +122,8 @@ def headline(audit: Audit) -> str:
         "mae": "the size of errors",
     }
     parts = [f"{found[quantity]} in {words[quantity]}" for quantity in QUANTITIES if found[quantity]]
-    return f"{found.total()} of {len(rows)} comparisons show a difference larger than chance: {_listed(parts)}."
+    verb = "shows" if found.total() == 1 else "show"
+    return f"{found.total()} of {len(rows)} comparisons {verb} a difference larger than chance: {_listed(parts)}."
 
 
 def _listed(parts: list[str]) -> str:
@@ -149,7 +150,8 @@ def _tiles(audit: Audit) -> list[tuple[str, str, str]]:
             default=None,
         )
         if lowest is not None:
-            tiles.append((f"lowest impact ratio, {source}", decimal(lowest[0], digits=2), lowest[1]))
+            enough = f"among groups of {MIN_CLIPS_FOR_INTERVAL} {audit.clips.cluster_kind}s or more"
+            tiles.append((f"lowest impact ratio, {source}", decimal(lowest[0], digits=2), f"{lowest[1]}; {enough}"))
     rows = audit.differences.rows
     tiles.append(("differences found", str(len(audit.differences.found)), f"in {len(rows)} comparisons"))
     gaps = [row.detectable for row in rows if row.quantity == "score"]
@@ -166,13 +168,7 @@ def _grouping(audit: Audit, grouping: str, shown: list[str]) -> dict[str, Any]:
         "name": grouping,
         "unknown": audit.unknown[grouping],
         "ratios": [_ratio_row(audit, grouping, group) for group in groups],
-        "left_out": sorted(
-            {
-                (group, ratio.left_out, decimal(ratio.rate, digits=2))
-                for group, target, ratio in _score_ratios(audit, grouping)
-                if ratio.left_out is not None and target == audit.clips.targets[-1]
-            }
-        ),
+        "left_out": _left_out(audit, grouping),
         "metrics": [
             (target, group, _metric_cells(audit.metrics[grouping][group][target], shown))
             for target in audit.clips.targets
@@ -182,12 +178,15 @@ def _grouping(audit: Audit, grouping: str, shown: list[str]) -> dict[str, Any]:
     }
 
 
-def _score_ratios(audit: Audit, grouping: str) -> list[tuple[str, str, ImpactRatio]]:
-    return [
-        (group, target, by_source["scores"])
-        for group, targets in audit.ratios[grouping].items()
-        for target, by_source in targets.items()
-    ]
+def _left_out(audit: Audit, grouping: str) -> list[tuple[str, str, str]]:
+    """Return group, reason and scoring rates of the groups that have no ratio of some targets."""
+    rates: dict[tuple[str, str], list[str]] = {}
+    for group, targets in audit.ratios[grouping].items():
+        for target, by_source in targets.items():
+            if (ratio := by_source["scores"]).left_out is not None:
+                rate = f"{target_label(target)} {decimal(ratio.rate, digits=2)}"
+                rates.setdefault((group, ratio.left_out), []).append(rate)
+    return [(group, reason, ", ".join(texts)) for (group, reason), texts in rates.items()]
 
 
 def _ratio_row(audit: Audit, grouping: str, group: str) -> dict[str, Any]:

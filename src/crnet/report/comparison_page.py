@@ -18,6 +18,7 @@ from crnet.types import target_label
 from crnet.utils.files import write_bytes, write_text
 from crnet.utils.number_format import METRIC_NAMES, decimal, difference, interval_text, p_text, percent, range_text
 
+TABLES = (SYSTEMS_CSV, DIFFERENCES_CSV)  # that lie beside the page
 DIGITS = 3
 SIGNIFICANT = 0.05
 
@@ -60,6 +61,7 @@ def render_comparison_page(comparison: Comparison, pictures: dict[str, bytes]) -
         "floor": clips.floor,
         "headline": headline(comparison),
         "columns": columns,
+        "average_of": clips.average_of,
         "neuroticism": NEUROTICISM if "neuroticism" in clips.targets else "",
         "accuracy": [(name, _accuracy_cells(metrics, name, columns)) for name, metrics in comparison.systems.items()],
         "metric_names": [METRIC_NAMES[metric] for metric in COMPARED],

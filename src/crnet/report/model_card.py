@@ -254,10 +254,14 @@ def _group_rows(audit: Document) -> list[list[str]]:
             for source in ("labels", "scores"):
                 known = [(of[source], target) for target, of in ratios.get(group, {}).items() if source in of]
                 lowest.append(_lowest_ratio([(ratio, t) for ratio, t in known if ratio["ratio"] is not None]))
-            bias = max((values["bias"] for values in targets.values()), key=abs)
-            error = max(values["mae"] for values in targets.values())
+            biased, bias = max(((t, values["bias"]) for t, values in targets.items()), key=lambda entry: abs(entry[1]))
+            missed, error = max(((t, values["mae"]) for t, values in targets.items()), key=lambda entry: entry[1])
             clips = max(values["clips"] for values in targets.values())
-            rows.append([grouping, group, str(clips), *lowest, difference(bias), decimal(error, digits=3)])
+            largest = (
+                f"{target_label(biased)}: {difference(bias)}",
+                f"{target_label(missed)}: {decimal(error, digits=3)}",
+            )
+            rows.append([grouping, group, str(clips), *lowest, *largest])
     return rows
 
 
@@ -267,7 +271,7 @@ def _lowest_ratio(ratios: Sequence[tuple[Mapping[str, Any], str]]) -> str:
         return "–"
     ratio, target = min(ratios, key=lambda entry: float(entry[0]["ratio"]))
     ends = "no interval" if ratio["ci95"] is None else " to ".join(decimal(end, digits=2) for end in ratio["ci95"])
-    return f"{decimal(ratio['ratio'], digits=2)} ({target}; {ends})"
+    return f"{target_label(target)}: {decimal(ratio['ratio'], digits=2)} ({ends})"
 
 
 def _markdown(text: object) -> str:

@@ -45,8 +45,10 @@ def p_text(p: float | None) -> str:
 
 
 def interval_text(interval: Sequence[float] | None) -> str:
-    """Format an interval of a metric: ".912–.931"; "" for None."""
-    return "" if interval is None else f"{decimal(interval[0], digits=3)}–{decimal(interval[1], digits=3)}"
+    """Format an interval of a metric: ".912–.931", "−.118 to .040" with a negative end; "" for None."""
+    if interval is None:
+        return ""
+    return (" to " if interval[0] < 0 else "–").join(decimal(end, digits=3) for end in interval)
 
 
 def range_text(interval: Sequence[float] | None) -> str:

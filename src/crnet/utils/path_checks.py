@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from crnet.errors import UsageError
@@ -22,6 +23,23 @@ def on_disk(name: Path | str, what: str) -> Path:
     if isinstance(path, RemotePath):
         raise UsageError(f"{what} cannot be in object storage", path=path, remedy="name a folder on a disk")
     return path
+
+
+def refuse_overwriting(read: Iterable[Path | None], folder: Path, names: Iterable[str]) -> None:
+    """Refuse a folder of results if they would overwrite a file that the same command reads.
+
+    Args:
+        read: The files that the command reads; None is no file.
+        folder: The folder of the results.
+        names: The files that the command writes into it.
+
+    Raises:
+        UsageError: They would.
+    """
+    written = {(folder / name).resolve() for name in names}
+    for path in read:
+        if path is not None and path.resolve() in written:
+            raise UsageError("the results would overwrite this file", path=path, remedy="name a new folder with --out")
 
 
 def why_absent(path: Path) -> tuple[str, str] | None:

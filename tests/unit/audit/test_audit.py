@@ -25,7 +25,7 @@ from crnet.data.manifest import read_manifest, write_manifest
 from crnet.errors import LabelError
 from crnet.report.audit_page import draw_audit_figures, headline, render_audit_page
 from crnet.report.figure_style import png
-from crnet.types import TARGETS
+from crnet.types import TARGETS, target_label
 from crnet.utils.number_format import range_text
 
 
@@ -208,6 +208,20 @@ def test_each_pair_of_groupings_is_crossed() -> None:
     assert clips.groupings["a and b"] == ("x, p", "y, q", "x, p", "")
 
 
+def test_pairs_do_not_count_as_columns_and_one_with_too_many_groups_is_left_out() -> None:
+    count = 162
+    columns = {f"column{k}": tuple(f"{k}{i // 9 ** (k % 2) % 9}" for i in range(count)) for k in range(6)}
+    clips = replace(planted(count), groupings={**columns, "column0 and column2": ("x",) * count})
+    crossed = clips.with_intersections()
+    # Even columns hold the same nine groups of clips, and so do odd ones: 9 groups in such a pair, 81 in the others.
+    assert "column1 and column3" in crossed.intersections and "column0 and column1" not in crossed.groupings
+    assert crossed.groupings["column0 and column2"] == ("x",) * count
+    assert len([text for text in crossed.warnings if "81 groups, more than 60" in text]) == 9
+    assert [text for text in crossed.warnings if "a column has this name" in text] == [
+        "the pair column0 and column2 is not audited, because a column has this name"
+    ]
+
+
 def test_a_column_of_names_is_no_grouping() -> None:
     with pytest.raises(LabelError, match="name has 400 groups"):
         replace(planted(), groupings={"name": tuple(map(str, range(400)))})
@@ -255,6 +269,18 @@ def test_one_unknown_person_does_not_separate_the_clips_of_all_others(tmp_path: 
         table.write_text(re.sub(r"^v\.(\d+)", lambda m: f"v{int(m[1])}.000", table.read_text(), flags=re.MULTILINE))
     clips = clips_of_tables(Path(arguments[1]), Path(arguments[3]), [path])
     assert (clips.cluster_kind, len(set(clips.clusters.tolist()))) == ("person", 5)
+
+
+def test_results_never_overwrite_a_table_that_the_audit_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = write_tables(tmp_path, planted(40))
+    (tmp_path / "p.csv").rename(tmp_path / "audit.csv")
+    arguments[1] = str(tmp_path / "audit.csv")
+    before = (tmp_path / "audit.csv").read_bytes()
+    assert main(["audit", *arguments, "--out", str(tmp_path)]) == 2
+    assert "audit.csv: the results would overwrite this file (name a new folder with --out)" in capsys.readouterr().err
+    assert (tmp_path / "audit.csv").read_bytes() == before
 
 
 def test_a_wrong_mix_of_arguments_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -307,6 +333,22 @@ def test_the_lowest_ratio_of_the_page_is_no_accident_of_a_tiny_group() -> None:
     assert result.ratios["g"]["tiny"]["openness"]["scores"].ratio == 0
     tiles = re.findall(r"lowest impact ratio, scores<b>(.*?)</b><span>(.*?);", render_audit_page(result, {}))
     assert tiles and tiles[0][0] != ".00" and "tiny" not in tiles[0][1]
+    assert "; among groups of 10 persons or more</span>" in render_audit_page(result, {})
+
+
+def test_the_page_gives_the_scoring_rates_of_a_group_that_is_left_out_of_the_ratios() -> None:
+    clips = planted(200)
+    truth = clips.truth.copy()
+    truth[0, 5] = np.nan  # the last target has no label of the group
+    scores = np.where(np.arange(200)[:, None] < 1, 1.0, clips.scores)
+    groups = tuple(np.where(np.arange(200) < 1, "tiny", clips.groupings["gender"]).tolist())
+    page = render_audit_page(
+        audit(replace(clips, truth=truth, scores=scores, groupings={"g": groups}), resamples=2), {}
+    )
+    left_out = re.findall(r"Left out of the ratios:\s+(.*?)\.</p>", page)
+    traits = [target_label(target) for target in TARGETS[:5]]
+    rates = ", ".join(f"{trait} 1.00" for trait in traits)
+    assert left_out == [f"tiny (1 of 200 clips are less than 2% of the data; scoring rates: {rates})"]
 
 
 def test_the_headline_counts_what_was_found(result: Audit) -> None:

@@ -224,6 +224,59 @@ def test_the_command_compares_runs_and_says_what_differs(
     assert "needs two systems" in capsys.readouterr().err
 
 
+def test_results_never_overwrite_a_table_that_the_command_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = write_table(tmp_path / "systems.csv", {"x": [0.5], "y": [0.25]})
+    table = write_table(tmp_path / "predictions.csv", {"x": [0.5], "y": [0.5]})
+    other = write_table(tmp_path / "q.csv", {"x": [0.5], "y": [0.5]})
+    before = {path: path.read_bytes() for path in (labels, table)}
+    for command in (["evaluate", "--predictions", str(table)], ["compare", str(other), str(table)]):
+        assert main([*command, "--labels", str(labels), "--out", str(tmp_path)]) == 2
+        assert "predictions.csv: the results would overwrite this file" in capsys.readouterr().err
+    assert main(["evaluate", "--predictions", str(other), "--labels", str(labels), "--out", str(tmp_path)]) == 2
+    assert "systems.csv: the results would overwrite this file" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in (labels, table)}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["predictions.csv", "q.csv", "systems.csv"]
+
+
+def test_a_run_may_have_the_name_of_a_column(runs: list[Path]) -> None:
+    truth = runs[0].rename(runs[0].with_name("truth"))
+    assert joined([truth, runs[1]]).names == ("truth (system)", "b")
+
+
+def test_a_run_is_compared_with_labels_that_name_its_clips_by_path(
+    runs: list[Path], evaluation: Evaluation, tmp_path: Path
+) -> None:
+    rows = {f"videos/{row.clip_id}": [float(i == 2)] for i, row in enumerate(evaluation.rows)}
+    comparison = joined(runs, write_table(tmp_path / "l.csv", rows))
+    assert len(comparison.clips.clips) == len(evaluation.rows)
+    np.testing.assert_array_equal(comparison.clips.floors["a"], evaluation.predictions["floor"][:, 5:])
+
+
+def test_the_average_names_what_it_is_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    targets = ("openness", "interview")
+    labels = write_table(tmp_path / "l.csv", {"x": [0.5, 0.5], "y": [0.2, 0.4]}, targets)
+    table = write_table(tmp_path / "p.csv", {"x": [0.4, 0.1], "y": [0.4, 0.4]}, targets)
+    comparison = joined([table], labels)
+    assert comparison.systems["p.csv"]["average"]["mae"] == comparison.systems["p.csv"]["openness"]["mae"]
+    assert "The average is over openness." in render_comparison_page(comparison, {"error_removed": b""})
+    assert main(["evaluate", "--predictions", str(table), "--labels", str(labels)]) == 0
+    printed = capsys.readouterr().out
+    assert "average of openness" in printed and "reversed" not in printed
+
+
+def test_intervals_of_metrics_are_printed_in_full(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = {f"v{i}": [0.5 + 0.01 * (i % 3)] for i in range(20)}
+    labels = write_table(tmp_path / "l.csv", truth)
+    table = write_table(tmp_path / "p.csv", {clip: [1 - i / 20] for i, clip in enumerate(truth)})
+    assert main(["evaluate", "--predictions", str(table), "--labels", str(labels), "--json"]) == 0
+    low, high = json.loads(capsys.readouterr().out)["systems"]["p.csv"]["interview"]["ci95"]["r2"]
+    assert main(["evaluate", "--predictions", str(table), "--labels", str(labels)]) == 0
+    printed = capsys.readouterr().out
+    assert f"−{-low:.3f} to −{-high:.3f}" in printed and "…" not in printed
+
+
 def test_any_name_can_be_drawn(tmp_path: Path) -> None:
     scores: dict[str, list[float | None]] = {f"c{i}": [i / 20] for i in range(20)}
     labels = write_table(tmp_path / "l.csv", scores)

@@ -113,7 +113,11 @@ def test_the_audit_is_part_of_the_card(whole: Path) -> None:
     assert "No groups were compared, because too few source videos are known." in body
     assert "fewer than 20 source videos: fe\\|male (gender: 6); male (gender: 6)." in body
     (ratio,) = re.findall(r"^\| gender \| male \| 6 \| (.*?) \|", body, flags=re.MULTILINE)
-    assert re.fullmatch(r"(\.\d\d|1\.00) \([a-z]+; no interval\)", ratio)  # fewer than ten videos
+    target = r"[a-z]+(?: \(high = stable\))?"
+    assert re.fullmatch(rf"{target}: (\.\d\d|1\.00) \(no interval\)", ratio)  # fewer than ten videos
+    assert re.search(
+        rf"^\| gender \| male \| 6 \|.*\| {target}: [+−]\.\d{{4}} \| {target}: \.\d{{3}} \|$", body, re.MULTILINE
+    )
     assert "Potentially discriminatory" in body and "not audited" not in body
 
 
