@@ -26,6 +26,11 @@ FULL = ("507 Insufficient Storage", "XMinioStorageFull", "Storage backend has re
 DENIED = ("403 Forbidden", "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
 ARCHIVED = ("403 Forbidden", "InvalidObjectState", "The operation is not valid for the object's storage class")
 EXPIRED = ("400 Bad Request", "ExpiredToken", "The provided token has expired.")
+UNSUPPORTED = (
+    "501 Not Implemented",
+    "NotImplemented",
+    "A header you provided implies functionality that is not implemented",
+)
 TIMEOUT = "timeout"
 
 

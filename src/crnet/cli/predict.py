@@ -161,7 +161,7 @@ class Predict(Command):
         for reason in list(done.failures.values())[:FAILURES_SHOWN]:
             print(f"failed: {reason}", file=sys.stderr)
         if done.failures:
-            print(f"all {len(done.failures)} failures: column error of {out}", file=sys.stderr)
+            print(f"all failures: column error of {out}", file=sys.stderr)
         return EXIT_FAILURES if done.failures else EXIT_DONE
 
     def _scoring(self) -> Scoring:

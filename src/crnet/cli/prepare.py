@@ -88,5 +88,5 @@ class Prepare(Command):
         for failure in report.failures[:FAILURES_SHOWN]:
             print(f"failed: {failure.path}: {failure.reason} ({failure.remedy})", file=sys.stderr)
         if failures:
-            print(f"all {len(failures)} failures: {self.store / FAILURES_NAME}", file=sys.stderr)
+            print(f"all failures: {self.store / FAILURES_NAME}", file=sys.stderr)
         return EXIT_FAILURES if failures else EXIT_DONE

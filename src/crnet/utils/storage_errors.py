@@ -21,6 +21,8 @@ def may_pass(error: Exception) -> bool:
     text = str(error)
     if isinstance(error, (*_NO_RETRY, StorageError, MissingDependencyError)) or _is_behind_the_end(error):
         return False
+    if _says_unsupported(error):
+        return False
     return not (_REFUSED.search(text) or _FULL.search(text) or "Credentials" in type(error).__name__)
 
 
@@ -36,6 +38,15 @@ def is_taken(error: Exception) -> bool:
     return "PreconditionFailed" in str(error) or "At least one of the pre-conditions" in str(error)
 
 
+def is_unsupported(error: StorageError) -> bool:
+    """Whether the storage does not know the request: there is storage that cannot require a new object, for example."""
+    return _says_unsupported(error.__cause__)
+
+
+def _says_unsupported(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.ENOSYS
+
+
 def refuses_object_alone(error: StorageError) -> bool:
     """Whether a refusal concerns one object, whose size could be read a moment before: it is archived, for example."""
     cause, text = error.__cause__, str(error.__cause__)
@@ -45,7 +56,7 @@ def refuses_object_alone(error: StorageError) -> bool:
 
 def explained(error: Exception, path: Path) -> CrnetError | OSError:
     """Return the error of a package as one with reason and remedy; an OSError concerns this object alone."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
     if isinstance(error, (StorageError, MissingDependencyError)):
         return error
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -53,6 +64,8 @@ def explained(error: Exception, path: Path) -> CrnetError | OSError:
         return StorageError("the disk for temporary files is full", path=tempfile.gettempdir(), remedy=remedy)
     if _is_behind_the_end(error):
         return OSError(errno.EIO, "it ends early")
+    if _says_unsupported(error):
+        return StorageError(f"the storage cannot do this: {text:.200}", path=path, remedy="use other storage")
     if isinstance(error, PermissionError) or _REFUSED.search(text) or "Credentials" in type(error).__name__:
         remedy = "give credentials that may use this bucket, in the environment or in the provider's own file"
         return StorageError(f"the storage refuses access: {text:.200}", path=path, remedy=remedy)

@@ -5,6 +5,9 @@ On a disk, the lock is the system's lock of the folder, which ends with the proc
 In object storage, a lock is an object that may only be created, never replaced, so that of two runs one wins. It names
 when it expires, and its owner writes it again before that. A run that was killed leaves a lock that expires; the next
 run then creates the lock with the next number. A run that finds a higher number than its own has lost the folder.
+
+Some storage does not know "create, never replace". If it says so, the lock is written without; if it ignores the
+condition, the later of two runs replaces the lock of the earlier one, which finds another owner and ends.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from uuid import uuid4
 from crnet.errors import CrnetError, StorageError
 from crnet.utils.files import TEMPORARY_PREFIX, parse_json
 from crnet.utils.storage import RemotePath
+from crnet.utils.storage_errors import is_unsupported
 
 LOCK_FOLDER = f"{TEMPORARY_PREFIX}lock"
 EXPIRES_S = 120.0
@@ -105,31 +109,36 @@ class _Lock:
         Raises:
             StorageError: Another run holds the folder.
         """
-        number, expires = self._highest()
+        number, expires, _ = self._highest()
         left_s = expires + MOST_CLOCK_SKEW_S - time.time()
         if left_s > 0:
             raise _taken(self._folder, f"its lock ends in {left_s:.0f} s unless that run renews it")
         self._number = number + 1
+        lock = self._path(self._number)
         try:
-            self._path(self._number).put(self._content(), exclusive=True)
+            lock.put(self._content(), exclusive=True)
         except FileExistsError:
             # A repeated request may find the object of its own first try.
-            if self._owner_of(self._number) != self._owner:
+            if self._is_another_owner(self._highest()[2]):
                 raise _taken(self._folder, "it began at the same moment") from None
+        except StorageError as error:
+            if not is_unsupported(error):
+                raise
+            lock.put(self._content())
 
     def keep(self, stop: threading.Event) -> None:
         """Write the lock again before it expires, until `stop` is set."""
         while not stop.wait(self._expires_s / 4):
             # A failed renewal may succeed next time, and `check` notices a lost folder.
             with suppress(CrnetError, OSError):
-                if self._highest()[0] > self._number:
+                if self._is_taken_over():
                     self._is_lost = True
                     return
                 self._path(self._number).put(self._content())
 
     def check(self) -> None:
         """Raise StorageError if another run has taken the folder."""
-        if self._is_lost or self._highest()[0] > self._number:
+        if self._is_lost or self._is_taken_over():
             self._is_lost = True
             raise _taken(self._folder, "it took over because this run did not renew its lock in time")
 
@@ -153,16 +162,21 @@ class _Lock:
         except FileNotFoundError:
             return set()
 
-    def _highest(self) -> tuple[int, float]:
-        """Return the highest number and when that lock expires, in seconds since 1970; 0 and 0 without a lock."""
+    def _is_taken_over(self) -> bool:
+        number, _, owner = self._highest()
+        return number > self._number or (number == self._number and self._is_another_owner(owner))
+
+    def _is_another_owner(self, owner: str) -> bool:
+        return owner not in ("", self._owner)
+
+    def _highest(self) -> tuple[int, float, str]:
+        """Return the highest number, when that lock expires, in seconds since 1970, and its owner.
+
+        Without a lock, they are 0, 0 and "".
+        """
         number = max(self._numbers(), default=0)
         try:
-            return number, float(parse_json(self._path(number).read_bytes())["expires"]) if number else 0.0
-        except (FileNotFoundError, KeyError, TypeError, ValueError):
-            return number, 0.0  # released in the meantime, or not a lock
-
-    def _owner_of(self, number: int) -> str:
-        try:
-            return str(parse_json(self._path(number).read_bytes()).get("owner"))
-        except (FileNotFoundError, AttributeError, ValueError):
-            return ""
+            content = parse_json(self._path(number).read_bytes()) if number else {"expires": 0}
+            return number, float(content["expires"]), str(content.get("owner", ""))
+        except (FileNotFoundError, AttributeError, KeyError, TypeError, ValueError):
+            return number, 0.0, ""  # released in the meantime, or not a lock

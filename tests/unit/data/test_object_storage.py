@@ -22,8 +22,20 @@ from crnet.errors import FormatError, StorageError, UsageError
 from crnet.utils import storage
 from crnet.utils.files import write_bytes
 from crnet.utils.storage import as_path
-from crnet.utils.storage_lock import LOCK_FOLDER
-from s3_server import ARCHIVED, BUCKET, DENIED, EXPIRED, FULL, INTERNAL, SLOW_DOWN, TIMEOUT, FaultyApp, s3_server
+from crnet.utils.storage_lock import LOCK_FOLDER, folder_lock
+from s3_server import (
+    ARCHIVED,
+    BUCKET,
+    DENIED,
+    EXPIRED,
+    FULL,
+    INTERNAL,
+    SLOW_DOWN,
+    TIMEOUT,
+    UNSUPPORTED,
+    FaultyApp,
+    s3_server,
+)
 from synthetic import make_clip, write_store
 from tiny_training import TINY_TRANSFORMS, train_tiny
 
@@ -246,6 +258,33 @@ def test_a_second_run_on_a_store_is_refused_until_the_lock_of_a_killed_run_expir
     lock.put(json.dumps({"owner": "another", "expires": 0}).encode())  # type: ignore[attr-defined]
     assert prepare_fake("s3://bucket/videos", "s3://bucket/store").done == len(VIDEOS)
     assert not (as_path("s3://bucket/store") / LOCK_FOLDER).exists()
+
+
+def test_storage_that_refuses_conditional_writes_can_be_written(s3: FaultyApp) -> None:
+    put_source("s3://bucket/videos")
+    refused: list[str] = []
+
+    def refuse_once(number: int, method: str, path: str) -> object:
+        if method == "PUT" and LOCK_FOLDER in path and not refused:
+            refused.append(path)
+            return UNSUPPORTED
+        return None
+
+    s3.faults = refuse_once
+    assert prepare_fake("s3://bucket/videos", "s3://bucket/store").done == len(VIDEOS)
+    assert refused and not (as_path("s3://bucket/store") / LOCK_FOLDER).exists()
+    s3.faults = lambda number, method, path: UNSUPPORTED if method == "PUT" and path.endswith("prepare.json") else None
+    with pytest.raises(StorageError, match=r"other/prepare\.json: the storage cannot do this: A header you provided"):
+        prepare_fake("s3://bucket/videos", "s3://bucket/other")
+
+
+def test_a_run_whose_lock_another_one_replaced_ends(s3: FaultyApp) -> None:
+    store = as_path("s3://bucket/store")
+    with pytest.raises(StorageError, match="another run writes this store"), folder_lock(store) as check_lock:
+        check_lock()
+        (store / LOCK_FOLDER / "1.json").put(json.dumps({"owner": "another", "expires": 4e9}).encode())  # type: ignore[attr-defined]
+        check_lock()
+    assert (store / LOCK_FOLDER / "1.json").exists()  # it is the other run's
 
 
 def test_a_store_in_memory_feeds_the_loader(tmp_path: Path) -> None:
