@@ -134,9 +134,10 @@ def _require_labels(store: Path, manifest: Manifest) -> None:
     """
     rows = manifest.rows("train")
     if not rows:
-        raise LabelError(
-            "no clip belongs to the training split", path=store, remedy="give some clips split=train, prepare again"
-        )
+        remedy = "give some clips split=train and prepare again"
+        if any(row.scores is not None for row in manifest.clips):
+            remedy += ", or let --protocol video-disjoint or identity-disjoint assign them to splits"
+        raise LabelError("no clip belongs to the training split", path=store, remedy=remedy)
     require_scores(rows)
 
 

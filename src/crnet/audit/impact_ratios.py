@@ -139,7 +139,7 @@ def _ratio(
     units: NDArray[np.int64],
 ) -> ImpactRatio:
     if not is_kept:
-        reason = f"{clips} of {total} clips are less than {SMALLEST_SHARE:.0%} of the data"
+        reason = f"{clips} of {total} clips, less than {SMALLEST_SHARE:.0%} of the data"
         return ImpactRatio(clips, float(rate), None, None, reason)
     if highest == 0:
         return ImpactRatio(clips, float(rate), None, None, "no score is above the median")

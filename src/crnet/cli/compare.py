@@ -87,7 +87,7 @@ def report_comparison(comparison: Comparison, folder: Path, name: str, *, as_jso
     from crnet.report.comparison_page import write_comparison_page
 
     write_comparison(comparison, folder, name)
-    page = write_comparison_page(comparison, folder)
+    page = write_comparison_page(comparison, folder, name)
     if as_json:
         print_json(comparison.to_dict())
         return EXIT_DONE

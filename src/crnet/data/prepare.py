@@ -238,7 +238,7 @@ def _log_space(dataset: Dataset, store: Path, settings: MediaSettings) -> None:
         frames = min(frames, settings.segments * settings.frames_per_segment)
     per_clip = 2 * frames * settings.pixels**2 * BYTES_PER_PIXEL + TYPICAL_AUDIO_BYTES
     needed_gb, free_gb = len(dataset.clips) * per_clip / 1e9, shutil.disk_usage(store).free / 1e9
-    message = "%d clips of 15 s need about %.1f GB; %.1f GB are free in %s"
+    message = "%d clips need about %.1f GB if they last 15 s each; %.1f GB are free in %s"
     level = logging.WARNING if needed_gb > free_gb else logging.INFO
     _log.log(level, message, len(dataset.clips), needed_gb, free_gb, store)
 

@@ -22,6 +22,7 @@ from crnet.fusion.forest import Forest
 from crnet.fusion.held_out import FEWEST_HELD_OUT_CLIPS, GrowTrees, HeldOutClips, fit_held_out, paper_weights
 from crnet.fusion.stack import TREES, Stack
 from crnet.types import STREAMS, TARGETS, Stream
+from crnet.utils.number_format import counted
 
 PAPER_WEIGHTS: dict[str, float] = {"scene": 7.0, "face": 5.0, "audio-text": 3.0}  # Sec. 3.4, "empirically"
 PAPER_TREES = 1000  # Sec. 3.4, k
@@ -106,7 +107,7 @@ class Fusion:
         if self.stack is None:
             return f"extra-trees alone ({trees}), fitted on the training clips"
         leaf = self.stack.min_samples_leaf
-        return self.stack.formula + (f" ({trees}, at least {leaf} clips in a leaf)" if leaf else "")
+        return self.stack.formula + (f" ({trees}, at least {counted(leaf, 'clip')} in a leaf)" if leaf else "")
 
     @classmethod
     def fit(

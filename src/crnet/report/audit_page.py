@@ -9,7 +9,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from crnet.audit.audit import Audit
+from crnet.audit import AUDIT_FILE
+from crnet.audit.audit import TABLE_FILE, Audit
 from crnet.audit.differences import FEWEST_CLUSTERS, POWER, QUANTITIES, Difference
 from crnet.audit.group_metrics import ALL, GROUP_METRICS
 from crnet.audit.impact_ratios import SOURCES, ImpactRatio
@@ -97,6 +98,7 @@ def render_audit_page(audit: Audit, pictures: Mapping[str, bytes]) -> str:
         "power": _power_rows(audit),
         "power_share": percent(POWER, 0),
         "fewest": FEWEST_CLUSTERS,
+        "files": [AUDIT_FILE, TABLE_FILE],
     }
     return render("audit.html", context)
 

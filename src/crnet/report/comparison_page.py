@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from crnet.evaluation.comparison import Comparison
-from crnet.evaluation.evaluation import FLOOR
+from crnet.evaluation.comparison import COMPARISON_FILE, Comparison
+from crnet.evaluation.evaluation import FLOOR, PREDICTIONS_FILE
 from crnet.evaluation.paired_bootstrap import COMPARED, PairedDifference
 from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.metrics import AVERAGE
@@ -23,8 +23,13 @@ DIGITS = 3
 SIGNIFICANT = 0.05
 
 
-def write_comparison_page(comparison: Comparison, folder: Path) -> Path:
+def write_comparison_page(comparison: Comparison, folder: Path, document: str = COMPARISON_FILE) -> Path:
     """Write `report.html`, the figures of a comparison and their numbers into a folder and return the page.
+
+    Args:
+        comparison: The numbers.
+        folder: The folder, which already holds what `write_comparison` wrote.
+        document: Name of the JSON file there, to which the page links.
 
     Raises:
         StorageError: The folder cannot be written.
@@ -38,16 +43,17 @@ def write_comparison_page(comparison: Comparison, folder: Path) -> Path:
     write_text(folder / SYSTEMS_CSV, systems_csv(comparison.systems))
     write_text(folder / DIFFERENCES_CSV, differences_csv(comparison.differences))
     page = folder / REPORT_FILE
-    write_text(page, render_comparison_page(comparison, pictures))
+    write_text(page, render_comparison_page(comparison, pictures, document))
     return page
 
 
-def render_comparison_page(comparison: Comparison, pictures: dict[str, bytes]) -> str:
+def render_comparison_page(comparison: Comparison, pictures: dict[str, bytes], document: str = COMPARISON_FILE) -> str:
     """Render the page.
 
     Args:
         comparison: The numbers.
         pictures: PNG files by name: error_removed, and differences if there are two systems or more.
+        document: See `write_comparison_page`.
     """
     clips = comparison.clips
     columns = (*clips.targets, AVERAGE)
@@ -78,6 +84,7 @@ def render_comparison_page(comparison: Comparison, pictures: dict[str, bytes]) -
         "pairs_shown": PAIRS_SHOWN,
         "pairs": len({(row.system, row.minus) for row in comparison.differences}),
         "resamples": comparison.resamples,
+        "files": [document, PREDICTIONS_FILE, SYSTEMS_CSV, DIFFERENCES_CSV],
     }
     return render("comparison.html", context)
 

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from crnet.report.page_parts import with_contents
 from crnet.types import target_label
-from crnet.utils.number_format import effect_text, percent, score_text
+from crnet.utils.number_format import counted, effect_text, percent, score_text
 from crnet.version import __version__
 
 REPORT_FILE = "report.html"  # in a run, or beside the files of a video report
@@ -46,7 +46,7 @@ def environment(package: str = "crnet.report") -> Environment:
         lstrip_blocks=True,
     )
     templates.filters |= {"score": score_text, "effect": effect_text, "percent": percent, "sentence": sentence}
-    templates.filters["label"] = target_label
+    templates.filters |= {"label": target_label, "counted": counted}
     return templates
 
 

@@ -26,7 +26,7 @@ from crnet.report.run_figures import RUN_FIGURES
 from crnet.report.training_figures import Log
 from crnet.text.encoder_interface import encoder_label
 from crnet.types import DATA_SOURCES, TARGETS, TRAIT_INDICES, VISUAL_STREAMS, Stream
-from crnet.utils.number_format import decimal, error_removed_text, interval_text, percent, score_text
+from crnet.utils.number_format import counted, decimal, error_removed_text, interval_text, percent, score_text
 
 CLIPS_SHOWN = 3  # with the largest errors, and as many with the smallest
 LONGEST_TRANSCRIPT = 220  # characters
@@ -221,7 +221,6 @@ def _overlap_tables(evaluation: Evaluation) -> list[tuple[str, int, int, list[tu
 
 def _interval_context(evaluation: Evaluation, calibration_clips: int) -> dict[str, Any]:
     floor = evaluation.floor_intervals()
-    chance = 1.96 * (INTERVAL_LEVEL * (1 - INTERVAL_LEVEL) / len(evaluation.rows)) ** 0.5
     return {
         "level": percent(INTERVAL_LEVEL, 0),
         "intervals": [
@@ -235,8 +234,18 @@ def _interval_context(evaluation: Evaluation, calibration_clips: int) -> dict[st
         ],
         "interval_regions": _region_rows(evaluation),
         "calibration_clips": calibration_clips,
-        "chance_points": f"{100 * chance:.0f}",
+        "chance": _chance_text(len(evaluation.rows)),
+        "chance_in_region": _chance_text(len(evaluation.rows) // 3),
     }
+
+
+def _chance_text(clips: int) -> str:
+    """Return how far the coverage of a number of clips may be from the nominal one by chance."""
+    points = 196 * (INTERVAL_LEVEL * (1 - INTERVAL_LEVEL) / max(clips, 1)) ** 0.5
+    return (
+        f"With {counted(clips, 'clip')}, the observed coverage can differ from a true coverage of "
+        f"{percent(INTERVAL_LEVEL, 0)} by up to {points:.0f} percentage points by chance alone (95% range)."
+    )
 
 
 def _region_rows(evaluation: Evaluation) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -19,6 +19,11 @@ METRIC_NAMES = {
 """The name of each metric of `crnet.metrics` in tables."""
 
 
+def counted(count: int, noun: str) -> str:
+    """Format a number of things: "1 clip", "64 clips"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def decimal(value: float | None, sd: float | None = None, digits: int = DIGITS) -> str:
     """Format a metric between 0 and 1: ".9188", ".9188 ±.0012"; "–" for None."""
     if value is None:

@@ -111,7 +111,7 @@ def test_a_group_below_two_per_cent_has_a_rate_and_a_reason_but_no_ratio() -> No
     small_group = impact_ratios(small(values, values, ["a"] * 99 + ["b"]), "gender", resamples=0)["b"]["interview"]
     assert small_group["scores"].rate == 1
     assert small_group["scores"].ratio is None
-    assert small_group["scores"].left_out == "1 of 100 clips are less than 2% of the data"
+    assert small_group["scores"].left_out == "1 of 100 clips, less than 2% of the data"
     kept = impact_ratios(small(values, values, ["a"] * 98 + ["b"] * 2), "gender", resamples=0)["b"]["interview"]
     assert kept["scores"].ratio == 1
 
@@ -348,7 +348,9 @@ def test_the_page_gives_the_scoring_rates_of_a_group_that_is_left_out_of_the_rat
     left_out = re.findall(r"Left out of the ratios:\s+(.*?)\.</p>", page)
     traits = [target_label(target) for target in TARGETS[:5]]
     rates = ", ".join(f"{trait} 1.00" for trait in traits)
-    assert left_out == [f"tiny (1 of 200 clips are less than 2% of the data; scoring rates: {rates})"]
+    assert left_out == [f"tiny (1 of 200 clips, less than 2% of the data; scoring rates: {rates})"]
+    assert "1 clip (0.5%) of 1 person<" in page
+    assert 'href="audit.json"' in page
 
 
 def test_the_headline_counts_what_was_found(result: Audit) -> None:

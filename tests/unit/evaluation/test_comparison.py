@@ -284,6 +284,7 @@ def test_any_name_can_be_drawn(tmp_path: Path) -> None:
     figure = removed_figure(comparison)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["floor", r" _a\$b_{", "<b>.csv"]
     page = render_comparison_page(comparison, {"error_removed": png(figure)} | dict.fromkeys(["differences"], b""))
+    assert 'href="comparison.json"' in page and 'href="predictions.csv"' in page
     assert "<b>.csv" not in page and "&lt;b&gt;.csv" in page
 
 

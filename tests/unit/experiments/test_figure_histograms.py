@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crnet.config import PRESETS
-from crnet.experiments.figures.histograms import Histograms, bin_counts, class_shares
+from crnet.experiments.figures.histograms import Histograms, _figure, bin_counts, class_shares
 from crnet.experiments.workspace import Workspace
 from crnet.types import TARGETS
 from synthetic import write_store
@@ -47,3 +47,10 @@ def test_the_section_holds_picture_bins_and_class_shares(classes: int, tmp_path:
     assert f"{middle.min():.0%} to {middle.max():.0%}" in section.markdown
     assert f"The {classes} classes" in section.markdown
     assert list(section.data["train_class_shares"]) == list(TARGETS)
+
+
+def test_the_picture_marks_the_reversed_target_and_its_axis_ends_at_all_clips() -> None:
+    one_bin = np.tile(np.eye(10, dtype=int)[4] * 7, (6, 1))  # every score lies in the fifth bin: 100% of the clips
+    panels = _figure({"train": one_bin, "test": one_bin}, np.full((6, 4), 0.25)).axes
+    assert panels[1].get_title(loc="left") == "neuroticism (high = stable)"
+    assert max(panels[0].get_yticks()) == 1

@@ -21,7 +21,7 @@ from crnet.evaluation.evaluation import Evaluation
 from crnet.fusion.fusion import Fusion
 from crnet.metrics import describe
 from crnet.report.page_templates import MEANINGS
-from crnet.report.run_page import headline
+from crnet.report.run_page import _chance_text, headline
 from crnet.report.run_report import write_run_page, write_run_report
 from crnet.types import TRAINED_ON_SYNTHETIC_PEOPLE
 from crnet.utils.number_format import decimal
@@ -89,6 +89,15 @@ def test_the_page_shows_the_metrics(page: Page, evaluation: Evaluation) -> None:
     assert headline(evaluation) in " ".join(page.text.split())
     assert '"frames": 2' in page.text
     assert "hashed-ngrams-v1" in page.text
+
+
+def test_the_page_says_what_chance_alone_does_to_the_coverage() -> None:
+    """1.96 sqrt(.9 .1 / n) is .0735 for 64 clips, and .1283 for the 21 clips of a third of them."""
+    assert "With 64 clips, the observed coverage can differ from a true coverage of 90% by up to 7 " in _chance_text(64)
+    assert "With 21 clips, the observed coverage can differ from a true coverage of 90% by up to 13 " in _chance_text(
+        21
+    )
+    assert _chance_text(1).startswith("With 1 clip, ")
 
 
 def test_the_page_opens_offline_and_needs_no_script(page: Page, run: Path) -> None:

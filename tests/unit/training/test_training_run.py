@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from crnet.config import PRESETS
 from crnet.data.dataset import ClipDataset, load_batches, stack_scores
 from crnet.data.manifest import read_manifest, write_manifest
 from crnet.errors import ConfigError, FormatError, LabelError
@@ -20,6 +21,7 @@ from crnet.models.config import ModelConfig
 from crnet.models.crnet import StreamNet
 from crnet.models.inference import extract
 from crnet.models.losses import LOSSES, Loss, LossName
+from crnet.train import train_system
 from crnet.training import loop, text
 from crnet.training.checkpoint import load_net, read_about, read_state, save_weights
 from crnet.training.config import StageConfig
@@ -492,3 +494,9 @@ def test_devices() -> None:
         assert choose_device("auto") == torch.device("cpu")
         with pytest.raises(ConfigError, match="no CUDA GPU"):
             choose_device("cuda")
+
+
+def test_a_store_without_splits_names_the_option_that_assigns_them(store: Path, tmp_path: Path) -> None:
+    without = relabelled(store, tmp_path / "store", without="train")
+    with pytest.raises(LabelError, match="or let --protocol video-disjoint or identity-disjoint assign them to splits"):
+        train_system(without, tmp_path / "run", PRESETS["tiny"])

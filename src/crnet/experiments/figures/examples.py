@@ -18,7 +18,7 @@ from crnet.experiments.rendering.write_figure import write_figure
 from crnet.experiments.workspace import Section, Workspace
 from crnet.report.figure_style import GREY, INK, new_figure
 from crnet.report.pictures import Picture
-from crnet.types import TARGETS, TRAIT_INDICES, Clip
+from crnet.types import TARGETS, TRAIT_INDICES, Clip, target_label
 from crnet.utils.number_format import decimal
 from crnet.utils.text_format import join_words
 
@@ -138,7 +138,7 @@ def _figure(examples: Sequence[Example]) -> Figure:
         axes.set_axis_off()
         axes.set_xlim(0, 1)
     corner, names = panels[0][0], panels[1][0]
-    for line, name in enumerate(("mean error", *TARGETS)):
+    for line, name in enumerate(("mean error", *map(target_label, TARGETS))):
         names.text(0, _line_y(line), name, fontsize=8.5, color=INK, va="center")
     corner.text(0, 0, "true/predicted", fontsize=8.5, color=GREY, va="bottom", transform=corner.transAxes)
     for example, above, below in zip(examples, panels[0][1:], panels[1][1:], strict=True):

@@ -17,7 +17,7 @@ from crnet.experiments.rendering.write_figure import DECIMALS, write_figure
 from crnet.experiments.workspace import Section, Workspace
 from crnet.models.classes import EDGES, class_indices
 from crnet.report.figure_style import BLUE, GREY, INK, VERMILION, legend_below, new_figure, tidy, title
-from crnet.types import TARGETS, TRAIT_INDICES, TRAITS, Split
+from crnet.types import TARGETS, TRAIT_INDICES, TRAITS, Split, target_label
 from crnet.utils.files import write_text
 from crnet.utils.text_format import join_words
 
@@ -102,9 +102,10 @@ def _figure(counts: Mapping[Split, np.ndarray], class_shares: np.ndarray) -> Fig
         axes.stairs(shares["train"][i], BIN_EDGES, fill=True, color=BLUE, alpha=0.45, label="training split")
         axes.stairs(shares["test"][i], BIN_EDGES, color=VERMILION, linewidth=1.8, label="test split")
         _draw_classes(axes, class_shares[i], text_y=0.94 * top)
-        title(axes, target)
+        title(axes, target_label(target))
         axes.set_xlim(-0.01, 1.01)  # shows the outer sides of the first and last bin
         axes.set_ylim(0, top)
+        axes.set_yticks([tick for tick in axes.get_yticks() if tick <= 1])  # room above for the percentages
         axes.set_xticks(np.linspace(0, 1, 6))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         if i % 3 == 0:

@@ -36,7 +36,7 @@ from crnet.report.figure_style import (
     new_figure,
     tidy,
 )
-from crnet.types import SPLITS, TARGETS, TRAIT_INDICES, Split
+from crnet.types import SPLITS, TARGETS, TRAIT_INDICES, Split, target_label
 from crnet.utils.number_format import decimal
 from crnet.utils.text_format import join_words
 
@@ -227,7 +227,7 @@ def _draw_accuracies(axes: Axes, accuracies: Accuracies, floor: np.ndarray) -> N
         x = np.arange(len(columns)) + (place - 1) * 0.22
         axes.vlines(x, values.min(axis=0), values.max(axis=0), color=COLOURS[name], linewidth=1.4)
         axes.plot(x, values.mean(axis=0), linestyle="none", marker=MARKERS[name], color=COLOURS[name], label=name)
-    axes.set_xticks(range(len(columns)), columns)
+    axes.set_xticks(range(len(columns)), [target_label(name).replace(" (", "\n(") for name in columns])
     axes.tick_params(axis="x", length=0, labelsize=6.5)
     axes.set_ylabel("1 - MAE\n(mean and range over the seeds)", fontsize=9, color=INK)
 
