@@ -18,15 +18,8 @@ import pytest
 from crnet.demo import DemoResult
 from crnet.errors import FormatError
 from crnet.serve.limits import Limits
-from crnet.serve.worker import (
-    EXPLANATION_TASKS,
-    OUT_FOLDER,
-    PREDICTION_JSON,
-    SCORE_TASKS,
-    SCORES_READY,
-    VIDEO_FILE,
-    ScoringJob,
-)
+from crnet.serve.progress import EXPLANATION_TASKS, SCORE_TASKS, SCORES_READY
+from crnet.serve.worker import OUT_FOLDER, PREDICTION_JSON, VIDEO_FILE, ScoringJob
 from crnet.serve.worker_client import ScoringError, WorkerClient
 
 pytestmark = pytest.mark.slow

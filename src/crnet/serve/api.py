@@ -14,9 +14,9 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from crnet.serve import schemas
 from crnet.serve.access import client_of
-from crnet.serve.job_queue import RETRY_AFTER_S, JobQueue
+from crnet.serve.job_queue import JobQueue
 from crnet.serve.jobs import Job, JobRequest
-from crnet.serve.problems import MEDIA_TYPE, ServiceError, not_found
+from crnet.serve.problems import MEDIA_TYPE, RETRY_SOON_S, ServiceError, not_found
 from crnet.serve.storage import display_name
 from crnet.serve.uploads import Upload, Uploads
 from crnet.serve.worker import PREDICTION_JSON
@@ -118,7 +118,7 @@ def _add_job_routes(router: APIRouter, service: Service) -> None:
     async def find_job_to_follow(job: Job = job_by_id) -> AsyncIterator[Job]:
         if job.followers >= MAX_FOLLOWERS:
             raise ServiceError(
-                429, "too-many-followers", f"{MAX_FOLLOWERS} clients follow this job", retry_after_s=RETRY_AFTER_S
+                429, "too-many-followers", f"{MAX_FOLLOWERS} clients follow this job", retry_after_s=RETRY_SOON_S
             )
         job.followers += 1
         try:

@@ -14,15 +14,15 @@ from typing import Any
 from crnet.errors import StorageError
 from crnet.serve.jobs import Job, JobRequest
 from crnet.serve.limits import Limits
-from crnet.serve.problems import ServiceError, no_space, not_found
+from crnet.serve.problems import RETRY_SOON_S, ServiceError, no_space, not_found
+from crnet.serve.progress import SCORES_READY
 from crnet.serve.storage import Storage, new_token
-from crnet.serve.worker import BUG, NO_SPACE, SCORES_READY, ScoringJob
+from crnet.serve.worker import BUG, NO_SPACE, ScoringJob
 from crnet.serve.worker_client import ScoringError, WorkerClient
 from crnet.utils.executors import available_cores
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER_S = 10
 STOPPED = "the server was stopped before this job was done (send the video again)"
 
 
@@ -69,14 +69,14 @@ class JobQueue:
             ServiceError: The queue is full, or the service stops.
         """
         if self._stopping:
-            raise ServiceError(503, "stopping", "the server is shutting down", retry_after_s=RETRY_AFTER_S)
+            raise ServiceError(503, "stopping", "the server is shutting down", retry_after_s=RETRY_SOON_S)
         if not self._idle_workers and len(self._waiting) >= self.limits.max_waiting:
             raise ServiceError(
                 503,
                 "queue-full",
                 "the queue is full",
                 remedy="try again in a few minutes",
-                retry_after_s=RETRY_AFTER_S,
+                retry_after_s=RETRY_SOON_S,
             )
 
     def submit(self, request: JobRequest, video: Path, *, is_upload: bool = True) -> Job:

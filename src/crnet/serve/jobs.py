@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from crnet.serve.worker import EXPLANATION_TASKS, SCORE_TASKS, SCORES_READY
+from crnet.serve.progress import EXPLANATION_TASKS, SCORE_TASKS, SCORES_READY
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 FINAL: tuple[State, ...] = ("done", "failed", "cancelled")

@@ -11,13 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crnet.serve.access import Access, AccessPolicy, client_of
 from crnet.serve.metrics import Metrics
-from crnet.serve.problems import ServiceError
+from crnet.serve.problems import RETRY_SOON_S, ServiceError
 
 logger = logging.getLogger(__name__)
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 MAX_REQUESTS = 400  # at a time; `http_protocol.MAX_CONNECTIONS` is larger
-RETRY_AFTER_S = 10
 KEY_PREFIXES = ("/v1/", "/fragments/", "/metrics")
 """Routes that need a key, if the service has keys. The page itself then asks for one."""
 RATE_PREFIXES = ("/v1/", "/fragments/", "/session")
@@ -57,7 +56,7 @@ class SecurityMiddleware:
     def _check(self, scope: Scope) -> None:
         headers, path = Headers(scope=scope), scope["path"]
         if self._running >= MAX_REQUESTS and path != "/healthz":
-            raise ServiceError(503, "busy", "the server has too many requests", retry_after_s=RETRY_AFTER_S)
+            raise ServiceError(503, "busy", "the server has too many requests", retry_after_s=RETRY_SOON_S)
         self._access.check_host(headers)
         if scope["method"] not in SAFE_METHODS:
             self._access.check_origin(headers)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from crnet.errors import CrnetError
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = 30
+RETRY_SOON_S, RETRY_LATER_S = 10, 30  # for requests, and for space on the disk
 
 
 class ServiceError(CrnetError):
@@ -53,7 +53,7 @@ def no_space() -> ServiceError:
         "no-space",
         "the server has no space for another video",
         remedy="try again in a few minutes",
-        retry_after_s=RETRY_AFTER_S,
+        retry_after_s=RETRY_LATER_S,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crnet.serve.limits import Limits
-from crnet.serve.problems import RETRY_AFTER_S, ServiceError, no_space, not_found
+from crnet.serve.problems import RETRY_LATER_S, ServiceError, no_space, not_found
 from crnet.serve.storage import Storage, display_name, new_token
 from crnet.utils.job_limits import BYTES_PER_MB
 
@@ -101,7 +101,7 @@ class Uploads:
                 "too-many-uploads",
                 "too many of your uploads are unfinished",
                 remedy="finish or delete them",
-                retry_after_s=RETRY_AFTER_S,
+                retry_after_s=RETRY_LATER_S,
             )
 
     def get(self, upload_id: str) -> Upload:

@@ -19,8 +19,6 @@ import os
 import resource
 import socket
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -29,6 +27,7 @@ from typing import IO, TYPE_CHECKING, Any
 from crnet.errors import CrnetError, MediaError, NotScoredError, StorageError
 from crnet.serve.limits import Limits
 from crnet.serve.log_format import log_as_json
+from crnet.serve.progress import CHECKING, READING, SCORES_READY, MessageHandler, ThrottledProgress
 from crnet.utils.files import read_json, write_json, write_text
 from crnet.utils.job_limits import BYTES_PER_MB
 from crnet.utils.process_pool import end_at_hangup
@@ -44,16 +43,8 @@ PREDICTION_JSON, PREDICTION_CSV = "prediction.json", "prediction.csv"
 MAX_PATH_BYTES = 4096
 MAX_OPEN_FILES = 256
 MAX_RESULT_BYTES = 512 * BYTES_PER_MB
-PROGRESS_INTERVAL_S = 0.1
-EXPLAINING = "explaining"  # `crnet.explain.explain.TASK`; importing it here would load PyTorch into the server
 MAX_NAME_LENGTH = 60
 OVERLAY_TARGET = "interview"  # the target that the overlay video shows
-SCORES_READY = {"scores": "ready"}  # the message between the scores and the explanation
-CHECKING, READING = "checking the file", "reading the video"
-SCORE_TASKS = (CHECKING, READING, "scoring")
-EXPLANATION_TASKS = ("heat maps", "words", "sound", "windows", "pictures", "overlay video", "report")
-"""The tasks of a job in order: those before the scores, and those of the explanation."""
-
 OUT_OF_MEMORY = "scoring this video needs more memory than the server allows"
 # Phrases that torch, oneDNN, OpenVINO, C++, FFmpeg and Linux use when memory runs out.
 MEMORY_SIGNS = (
@@ -71,8 +62,6 @@ OUT_OF_MEMORY_REMEDY = "send a shorter video or one with a lower resolution"
 BUG = (
     "the video could not be scored because of an internal error; the server's administrator can find details in the log"
 )
-
-MessageHandler = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -317,26 +306,12 @@ def _transcript_file(text: str) -> Path | None:
     return path
 
 
-class ThrottledProgress:
-    """A `Progress` that sends every new task, and its steps no more often than a person can read."""
-
-    def __init__(self, send: MessageHandler) -> None:
-        self._send = send
-        self._task = ""
-        self._sent_at_s = 0.0
-
-    def __call__(self, task: str, done: int, total: int, note: str = "") -> None:
-        """See `crnet.utils.progress.Progress`."""
-        if task == EXPLAINING:  # each of its steps gets a line on the page
-            task, done, total, note = note, int(done >= total), 1, ""
-        now_s = time.monotonic()
-        if task != self._task or done >= total or now_s - self._sent_at_s > PROGRESS_INTERVAL_S:
-            self._task, self._sent_at_s = task, now_s
-            self._send({"task": task, "done": done, "total": total, "note": note})
-
-
 def limit_resources(limits: Limits, threads: int) -> None:
-    """Limit the CPU time, files and (on Linux) memory of this process."""
+    """Limit the CPU time and files of this process.
+
+    The server watches its memory (`crnet.serve.worker_client`). A limit here (`RLIMIT_AS`) would count addresses that
+    nobody uses, gigabytes of them with many threads, and FFmpeg would leave out the frames it finds no memory for.
+    """
     if "torch" in sys.modules:
         _set_torch_threads(threads)
     cpu_s = int(limits.max_time_s * (threads + 1)) + 1
@@ -346,9 +321,6 @@ def limit_resources(limits: Limits, threads: int) -> None:
         resource.RLIMIT_NOFILE: MAX_OPEN_FILES,
         resource.RLIMIT_FSIZE: MAX_RESULT_BYTES,
     }
-    if sys.platform == "linux":
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        maxima[resource.RLIMIT_AS] = pages * resource.getpagesize() + limits.max_memory_mb * BYTES_PER_MB
     for kind, value in maxima.items():
         _, hard = resource.getrlimit(kind)
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)

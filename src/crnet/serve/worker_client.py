@@ -16,7 +16,9 @@ from typing import Any
 
 import crnet.errors
 from crnet.errors import CrnetError
-from crnet.serve.worker import BUG, OUT_OF_MEMORY, OUT_OF_MEMORY_REMEDY, MessageHandler, ScoringJob
+from crnet.serve.progress import MessageHandler
+from crnet.serve.worker import BUG, OUT_OF_MEMORY, OUT_OF_MEMORY_REMEDY, ScoringJob
+from crnet.utils.job_limits import BYTES_PER_MB, POLL_INTERVAL_S, resident_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +109,7 @@ class WorkerClient:
             raise
         finally:
             os.close(worker_end)
+        watch = asyncio.create_task(child.watch_memory(job.limits.max_memory_mb * BYTES_PER_MB))
         try:
             async with asyncio.timeout(job.limits.max_time_s):
                 await child.listen()
@@ -116,6 +119,7 @@ class WorkerClient:
                 remedy="send a shorter video or one with a lower resolution",
             ) from None
         finally:
+            watch.cancel()
             # Also after the visitor has gone: the next job must not wait for this one.
             await child.end()
         child.check()
@@ -140,6 +144,7 @@ class _ChildProcess:
         self._on_progress = on_progress
         self._reader = reader
         self._pid: int | None = None
+        self._shared_bytes = 0
         self._exit_code: int | None = None
         self._ending = False
         self._done = False
@@ -152,10 +157,18 @@ class _ChildProcess:
             with contextlib.suppress(ValueError):
                 self._handle(json.loads(line))
 
+    async def watch_memory(self, limit_bytes: int) -> None:
+        """Kill the process as soon as its memory exceeds the limit; what the fork shares with its parent is free."""
+        while True:
+            await asyncio.sleep(POLL_INTERVAL_S)
+            if resident_bytes(self._pid) > self._shared_bytes + limit_bytes:
+                self._kill()
+
     def _handle(self, message: dict[str, Any]) -> None:
         match message:
             case {"pid": pid}:
                 self._pid = pid
+                self._shared_bytes = resident_bytes(pid)
                 if self._ending:
                     self._kill()
             case {"exit": exit_code}:

@@ -107,12 +107,12 @@ class JobWatch:
         if time.monotonic() - running.started_s > running.time_s:
             return Exceeded(f"took longer than {running.time_s:.0f} s", "if the file is in order, raise --max-time-s")
         limit_mb = self._limits.memory_mb
-        if limit_mb is not None and _resident_bytes(running.process.pid) > limit_mb * BYTES_PER_MB:
+        if limit_mb is not None and resident_bytes(running.process.pid) > limit_mb * BYTES_PER_MB:
             return Exceeded(f"needs more than {limit_mb} MB", "if the file is in order, raise --max-memory-mb")
         return None
 
 
-def _resident_bytes(pid: int | None) -> int:
+def resident_bytes(pid: int | None) -> int:
     """Return the memory that a process uses; 0 if it has ended or the system does not tell."""
     if sys.platform != "linux":
         return 0

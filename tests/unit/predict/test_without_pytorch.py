@@ -34,12 +34,13 @@ bundle, video, out, job = map(os.path.abspath, sys.argv[1:])
 assert main(["explain", bundle, video, "--out", out, "--allow-no-face", "--transcript", "hello there", "--json"]) == 0
 from crnet.serve import worker
 from crnet.serve.limits import Limits
+from crnet.serve.progress import SCORES_READY
 os.mkdir(job)
 os.rename(video, f"{job}/{worker.VIDEO_FILE}")
 worker.ScoringJob("talk.mp4", "hello there", True, Limits(), 1, allow_no_face=True).write(Path(job))
 messages = []
 worker.score(worker.load(bundle), Path(job), worker.ScoringJob.read(Path(job)), messages.append)
-assert worker.SCORES_READY in messages
+assert SCORES_READY in messages
 """
 
 

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from crnet.serve.worker import OUT_FOLDER, SCORES_READY, VIDEO_FILE, MessageHandler, ScoringJob
+from crnet.serve.progress import SCORES_READY, MessageHandler
+from crnet.serve.worker import OUT_FOLDER, VIDEO_FILE, ScoringJob
 from crnet.serve.worker_client import ScoringError
 from crnet.types import STREAMS, TARGETS
 

@@ -15,8 +15,9 @@ from crnet.serve.job_queue import STOPPED, JobQueue
 from crnet.serve.jobs import Job, JobRequest
 from crnet.serve.limits import Limits
 from crnet.serve.problems import ServiceError
+from crnet.serve.progress import MessageHandler
 from crnet.serve.storage import Storage
-from crnet.serve.worker import BUG, NO_SPACE, MessageHandler, ScoringJob
+from crnet.serve.worker import BUG, NO_SPACE, ScoringJob
 
 Submit = Callable[..., Job]
 

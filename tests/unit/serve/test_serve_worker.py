@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +16,10 @@ from crnet.errors import MediaError, NotScoredError, StorageError
 from crnet.explain.explain import STEPS, TASK
 from crnet.report import overlay_video
 from crnet.report.video_report import PICTURES_TASK, REPORT_TASK
-from crnet.serve import worker
+from crnet.serve import progress, worker
 from crnet.serve.limits import Limits
-from crnet.serve.worker import BUG, NO_SPACE, NOT_SCORED_REMEDY, OUT_OF_MEMORY, ScoringJob, ThrottledProgress, run_job
+from crnet.serve.progress import ThrottledProgress
+from crnet.serve.worker import BUG, NO_SPACE, NOT_SCORED_REMEDY, OUT_OF_MEMORY, ScoringJob, run_job
 from crnet.types import Prediction
 
 JOB = ScoringJob("talk.mp4", "hello", True, Limits(max_upload_mb=3), threads=2)
@@ -29,12 +32,12 @@ def test_a_job_survives_writing_and_reading(tmp_path: Path) -> None:
 
 def test_progress_is_sent_no_more_often_than_a_person_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 0.0
-    monkeypatch.setattr("crnet.serve.worker.time.monotonic", lambda: now_s)
+    monkeypatch.setattr("crnet.serve.progress.time.monotonic", lambda: now_s)
     sent: list[tuple[str, int]] = []
-    progress = ThrottledProgress(lambda message: sent.append((message["task"], message["done"])))
+    report = ThrottledProgress(lambda message: sent.append((message["task"], message["done"])))
     for done in range(101):
         now_s = 0.01 * done
-        progress("mapping", done, 100)
+        report("mapping", done, 100)
     assert sent[0] == ("mapping", 0)
     assert sent[-1] == ("mapping", 100)  # the end is always sent
     assert 9 <= len(sent) <= 12
@@ -42,9 +45,9 @@ def test_progress_is_sent_no_more_often_than_a_person_can_read(monkeypatch: pyte
 
 def test_each_step_of_an_explanation_is_a_task() -> None:
     sent: list[dict[str, Any]] = []
-    progress = ThrottledProgress(sent.append)
-    progress(TASK, 0, 8, "reading the video")
-    progress(TASK, 8, 8, "done")
+    report = ThrottledProgress(sent.append)
+    report(TASK, 0, 8, "reading the video")
+    report(TASK, 8, 8, "done")
     assert [(message["task"], message["done"], message["total"]) for message in sent] == [
         ("reading the video", 0, 1),
         ("done", 1, 1),
@@ -116,12 +119,26 @@ def test_a_video_without_transcript_goes_to_speech_recognition(
     worker.score(FakePredictor(), tmp_path, job, sent.append)  # type: ignore[arg-type]
     assert transcripts == [transcript]
     assert allowed == [job.allow_no_face]
-    assert sent[-1] == worker.SCORES_READY
+    assert sent[-1] == progress.SCORES_READY
+
+
+ADDRESSES_WITHOUT_MEMORY = """
+import mmap
+from crnet.serve.limits import Limits
+from crnet.serve.worker import limit_resources
+
+limit_resources(Limits(max_memory_mb=1), threads=1)
+mmap.mmap(-1, 1 << 33)  # as the C library does for its threads
+"""
+
+
+def test_addresses_that_nobody_uses_do_not_count_as_memory() -> None:
+    subprocess.run([sys.executable, "-c", ADDRESSES_WITHOUT_MEMORY], check=True)
 
 
 def test_the_tasks_are_those_of_an_explanation() -> None:
-    assert worker.SCORE_TASKS[1:] + worker.EXPLANATION_TASKS[:4] == STEPS
-    assert worker.EXPLANATION_TASKS[4:] == (PICTURES_TASK, overlay_video.TASK, REPORT_TASK)
+    assert progress.SCORE_TASKS[1:] + progress.EXPLANATION_TASKS[:4] == STEPS
+    assert progress.EXPLANATION_TASKS[4:] == (PICTURES_TASK, overlay_video.TASK, REPORT_TASK)
 
 
 def test_subtitles_get_a_subtitle_suffix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
