@@ -51,6 +51,7 @@ API_PAGES = {
             "crnet.data.splits",
             "crnet.data.sources.dataset",
             "crnet.data.sources.open_dataset",
+            "crnet.data.sources.archive_keys",
         ),
     ),
     "media": ApiPage(
@@ -59,6 +60,11 @@ API_PAGES = {
         ("crnet.media.reader", "crnet.media.face_tracking", "crnet.media.mtcnn", "crnet.media.settings"),
     ),
     "text": ApiPage("Text", "Text encoders and transcripts.", ("crnet.text.encoder_interface", "crnet.text.encoders")),
+    "tables": ApiPage(
+        "Tables of scores",
+        "What `crnet predict --out` writes; a format of your own has the methods of `ScoreTable`.",
+        ("crnet.score_tables.rows", "crnet.score_tables.line_files", "crnet.score_tables.open_table"),
+    ),
     "train": ApiPage(
         "Train and fuse",
         "The whole training job, its configuration, and the fusion of the streams.",
@@ -74,6 +80,22 @@ API_PAGES = {
             "crnet.audit.clips",
             "crnet.explain.explain",
         ),
+    ),
+    "reports": ApiPage(
+        "Reports",
+        "The HTML pages, with their figures and tables.",
+        (
+            "crnet.report.run_report",
+            "crnet.report.audit_page",
+            "crnet.report.comparison_page",
+            "crnet.report.video_report",
+            "crnet.report.model_card",
+        ),
+    ),
+    "simulate": ApiPage(
+        "Synthetic people",
+        "Datasets of synthetic people; [Simulated First Impressions](../../simulation.md) describes them.",
+        ("crnet.simulate.planning", "crnet.simulate.write_dataset", "crnet.simulate.write_store"),
     ),
     "experiments": ApiPage(
         "Experiments",

@@ -86,6 +86,7 @@ PRESETS: dict[Preset, Config] = {
         training=_stages(batch_size=10, epochs=(3, 10), lr_step_epochs=4, joint_lr=0.002, threads=1),
     ),
 }
+"""The configurations that `--preset` names."""
 
 
 _converter = cattrs.Converter(forbid_extra_keys=True)

@@ -177,6 +177,37 @@ def test_modules_of_the_reference_import() -> None:
             assert importlib.import_module(module).__doc__, module
 
 
+@cache
+def documented_names() -> set[str]:
+    """Return the names that the pages of the Python reference show: those with a docstring, with their modules."""
+    names: set[str] = set()
+    for module in {module for page in API_PAGES.values() for module in page.modules}:
+        body = ast.parse(inspect.getsource(importlib.import_module(module))).body
+        for node, after in zip(body, [*body[1:], None], strict=True):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node):
+                names.add(f"{module}.{node.name}")
+            elif isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(after, ast.Expr):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names |= {f"{module}.{target.id}" for target in targets if isinstance(target, ast.Name)}
+    return names
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, *sorted((REPOSITORY / "examples").glob("*.py"))], ids=lambda page: page.name.removesuffix(".md")
+)
+def test_what_an_example_imports_is_in_the_reference(page: Path) -> None:
+    text = read(page)
+    examples = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if page.suffix == ".md" else [text]
+    missing = set()
+    for node in (node for example in examples for node in ast.walk(ast.parse(example))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("crnet."):
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                home = getattr(getattr(module, alias.name), "__module__", node.module)  # where a package takes it from
+                missing |= {f"{home}.{alias.name}"} - documented_names()
+    assert missing == set()
+
+
 @each_page
 def test_imports_of_the_examples_work(page: Path) -> None:
     for example in re.findall(r"^```python\n(.*?)^```", read(page), flags=re.MULTILINE | re.DOTALL):

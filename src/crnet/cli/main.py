@@ -23,6 +23,7 @@ from crnet.cli.parsing import (
 )
 from crnet.errors import CrnetError
 from crnet.utils.extras import install_command
+from crnet.utils.files import write_error_remedy
 
 # torchrun sets it. Its processes wait for each other in native code, where they would not notice a handler.
 ENDED_BY_TORCHRUN = "TORCHELASTIC_RUN_ID"
@@ -84,7 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _discard_stdout()
         where = "" if error.filename is None else f"{error.filename}: "
-        return _fail(f"{where}{error.strerror or error} (free some space, or choose another place)", debug)
+        is_missing = isinstance(error, FileNotFoundError)
+        remedy = "check the name; --debug shows who asked for it" if is_missing else write_error_remedy(error)
+        return _fail(f"{where}{error.strerror or error} ({remedy})", debug)
     except Exception as error:
         return _fail(f"unexpected {type(error).__name__}: {error} (this is a bug; --debug shows where)", debug)
 

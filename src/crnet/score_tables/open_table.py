@@ -11,11 +11,11 @@ from crnet.errors import StorageError, UsageError
 from crnet.score_tables.rows import Done, ScoreTable
 from crnet.utils.file_lock import exclusive
 from crnet.utils.files import write_error_remedy
-from crnet.utils.plugins import load_plugin
+from crnet.utils.plugins import load_plugin, plugin_errors, plugin_names
+from crnet.utils.text_format import join_words
 
 SQLITE = "sqlite:///"
 SUFFIXES = (".csv", ".jsonl", ".parquet")
-FORMATS = f"{', '.join(SUFFIXES)} or {SQLITE}FILE"
 
 
 @contextmanager
@@ -80,6 +80,15 @@ def _recover(table: ScoreTable, done: Done, clips: Collection[str]) -> None:
     table.recover(done, is_retried)
 
 
+class _PluginTable:
+    """A table of a plugin; its errors name the plugin."""
+
+    def __init__(self, suffix: str, path: Path) -> None:
+        named = plugin_errors("crnet.tables", suffix)  # also a decorator
+        table: ScoreTable = named(load_plugin("crnet.tables", suffix, type))(path)
+        self.recover, self.append, self.close = named(table.recover), named(table.append), named(table.close)
+
+
 def _table(name: str) -> tuple[Path, ScoreTable]:
     from crnet.score_tables.line_files import CsvFile, JsonLines
 
@@ -94,7 +103,9 @@ def _table(name: str) -> tuple[Path, ScoreTable]:
         return path, ParquetFolder(path)
     if "://" not in name and path.suffix in SUFFIXES:
         return path, CsvFile(path) if path.suffix == ".csv" else JsonLines(path)
-    if "://" not in name and path.suffix and (plugin := load_plugin("crnet.tables", path.suffix, type)) is not None:
-        table: ScoreTable = plugin(path)
-        return path, table
-    raise UsageError(f"no format of scores is called {name!r}", remedy=f"use a name that ends with {FORMATS}")
+    suffixes = plugin_names("crnet.tables")
+    ends = [suffix for suffix in suffixes if "://" not in name and path.name.endswith(suffix) and path.name != suffix]
+    if ends:
+        return path, _PluginTable(max(ends, key=len), path)
+    known = join_words([*dict.fromkeys([*SUFFIXES, *suffixes]), f"{SQLITE}FILE"], "or")
+    raise UsageError(f"no format of scores is called {name!r}", remedy=f"use a name that ends with {known}")

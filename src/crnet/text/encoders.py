@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from crnet.errors import ConfigError, FormatError
 from crnet.text.encoder_interface import EncoderName, TextEncoder, encoder_label, is_same_encoder, parse_encoder_name
-from crnet.utils.plugins import load_plugin
+from crnet.utils.plugins import load_plugin, plugin_errors, plugin_names
+from crnet.utils.text_format import join_words
 
 # Each function imports its encoder itself: two of them need PyTorch, and the command line's help needs none.
 
@@ -60,9 +61,12 @@ ENCODERS = {
 
 
 def supported_names() -> str:
-    """Return the names that a user can give, as in "hashed-ngrams-v1, skip-thoughts:FOLDER or sentence:NAME"."""
-    names = [str(EncoderName(kind, place)) for kind, encoder in ENCODERS.items() for place in encoder.places or ("",)]
-    return f"{', '.join(names[:-1])} or {names[-1]}"
+    """Return the names of our encoders that a user can give: "hashed-ngrams-v1, skip-thoughts:FOLDER or ..."."""
+    return join_words([name for kind, encoder in ENCODERS.items() for name in _names(kind, encoder)], "or")
+
+
+def _names(kind: str, encoder: EncoderKind) -> list[str]:
+    return [str(EncoderName(kind, place)) for place in encoder.places or ("",)]
 
 
 def encoder_by_name(name: str) -> TextEncoder:
@@ -73,15 +77,24 @@ def encoder_by_name(name: str) -> TextEncoder:
             may follow; other weights are then refused.
 
     Raises:
-        ConfigError: The encoder is unknown, its plugin cannot be imported, or its weights lack the fingerprint.
+        ConfigError: The encoder is unknown, its plugin cannot be imported or fails, or its weights lack the
+            fingerprint.
         FormatError: The encoder's files are missing, damaged or of another kind.
         MissingDependencyError: A package that the encoder needs is not installed.
     """
     kind, place, fingerprint = parse_encoder_name(name)
     encoder = ENCODERS.get(kind) or load_plugin("crnet.encoders", kind, EncoderKind)
-    if encoder is None or (name != kind if not encoder.places else not place):
-        raise ConfigError(f"unknown text encoder {name!r}", remedy=f"use {supported_names()}")
-    return encoder.load(place, fingerprint)
+    if encoder is None:
+        plugins = join_words([plugin for plugin in plugin_names("crnet.encoders") if plugin not in ENCODERS])
+        others = f"; plugins add {plugins}" if plugins else ""
+        remedy = f"use {supported_names()}{others}; if a plugin has it, install its package"
+        raise ConfigError(f"unknown text encoder {name!r}", remedy=remedy)
+    if name != kind if not encoder.places else not place:
+        raise ConfigError(f"unknown text encoder {name!r}", remedy=f"use {join_words(_names(kind, encoder), 'or')}")
+    if kind in ENCODERS:
+        return encoder.load(place, fingerprint)
+    with plugin_errors("crnet.encoders", kind):
+        return encoder.load(place, fingerprint)
 
 
 def find_encoder(recorded: str, override: str | None = None) -> TextEncoder:

@@ -5,9 +5,11 @@ Only installed packages are searched; a store, a bundle or a folder of data cann
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from crnet.errors import ConfigError
+from crnet.errors import ConfigError, CrnetError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint, EntryPoints
@@ -50,6 +52,22 @@ def load_plugin(group: PluginGroup, name: str, kind: type) -> Any:
     if not isinstance(loaded, kind):
         raise ConfigError(f"{label} is no {kind.__name__}", remedy="update or uninstall its package")
     return loaded
+
+
+@contextmanager
+def plugin_errors(group: PluginGroup, name: str) -> Iterator[None]:
+    """Run code of a plugin.
+
+    Raises:
+        ConfigError: It raised anything but a `CrnetError`, which is passed on.
+    """
+    try:
+        yield
+    except CrnetError:
+        raise
+    except Exception as error:  # it is somebody else's code
+        reason = f"the plugin {name!r} ({group}) failed with {type(error).__name__}: {error}"
+        raise ConfigError(reason, remedy="tell the authors of its package; --debug shows where") from error
 
 
 def _entry_points(group: PluginGroup) -> EntryPoints:

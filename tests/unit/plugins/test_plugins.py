@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,15 @@ from crnet.utils.plugins import plugin_names
 
 PACKAGE = Path(__file__).parent / "crnet_diary"
 Install = Callable[..., None]
+SCORED = ScoreRow(
+    Prediction("a.mp4", 1.0, dict.fromkeys(TARGETS, 0.5)),
+    "model",
+    "0.2",
+    "2026-01-31T02:00:00Z",
+    1.0,
+    "f" * 64,
+    "input",
+)
 
 
 @pytest.fixture
@@ -105,18 +115,9 @@ def test_an_encoder_is_found_by_its_name_and_by_the_name_in_a_store() -> None:
 @pytest.mark.usefixtures("diary_package")
 def test_a_table_resumes_and_tells_what_is_done(tmp_path: Path) -> None:
     file = tmp_path / "scores.tsv"
-    row = ScoreRow(
-        Prediction("a.mp4", 1.0, dict.fromkeys(TARGETS, 0.5)),
-        "model",
-        "0.2",
-        "2026-01-31T02:00:00Z",
-        1.0,
-        "f" * 64,
-        "input",
-    )
     with open_score_table(str(file), "model", ["a.mp4"]) as (table, done):
         assert done.inputs == {}
-        table.append(row)
+        table.append(SCORED)
     lines = file.read_text().splitlines()
     assert [line.split("\t")[0] for line in lines] == ["clip", "a.mp4"]
     with file.open("a") as half_written:
@@ -124,6 +125,28 @@ def test_a_table_resumes_and_tells_what_is_done(tmp_path: Path) -> None:
     with open_score_table(str(file), "model", ["a.mp4", "b.mp4"]) as (_, done):
         assert done.inputs == {"a.mp4": frozenset({"input"})}
     assert file.read_text().splitlines() == lines
+
+
+def test_a_table_is_found_by_a_suffix_with_two_dots(install: Install, tmp_path: Path) -> None:
+    install("packed", {"crnet.tables": {".tsv.gz": "crnet_diary:TsvTable", ".gz": "crnet_diary:SOURCE"}})
+    with open_score_table(str(tmp_path / "a.tsv.gz"), "m", []) as (table, _):  # the longest suffix: a TsvTable
+        table.append(SCORED)
+    assert (tmp_path / "a.tsv.gz").read_text().startswith("clip\t")
+    with pytest.raises(ConfigError, match=r"the plugin '\.gz' .* is no type"), open_score_table("a.gz", "m", []):
+        pass
+
+
+@pytest.mark.usefixtures("diary_package")
+def test_errors_name_what_installed_plugins_offer(install: Install, tmp_path: Path) -> None:
+    install("lexica", {"crnet.encoders": {"lexicon": "lexica:KIND"}})
+    module = "from crnet.text.encoders import EncoderKind\n\nKIND = EncoderKind(print, ('FILE',))\n"
+    (tmp_path / "site" / "lexica.py").write_text(module)
+    with pytest.raises(ConfigError, match=r"unknown text encoder 'lexicon' \(use lexicon:FILE\)"):
+        encoder_by_name("lexicon")
+    with pytest.raises(ConfigError, match="; plugins add length and lexicon; if a plugin has it, install its package"):
+        encoder_by_name("of-nobody:here")
+    with pytest.raises(UsageError, match=r"\.parquet, \.tsv or sqlite"), open_score_table("a.xyz", "m", []):
+        pass
 
 
 @pytest.mark.usefixtures("diary_package")
@@ -145,6 +168,38 @@ def test_a_broken_plugin_is_named(install: Install, value: str, reason: str) -> 
     install("broken", {"crnet.encoders": {"bad": value}})
     with pytest.raises(ConfigError, match=f"the plugin 'bad' .*{reason}"):
         encoder_by_name("bad")
+
+
+def test_a_plugin_that_fails_is_named(install: Install, tmp_path: Path) -> None:
+    module = """
+        from crnet.data.sources.open_dataset import Opener
+        from crnet.text.encoders import EncoderKind
+
+        SOURCE = Opener(lambda path, files: True, lambda path, files, keys: {}["no such key"])
+        ENCODER = EncoderKind(lambda place, fingerprint: 1 / 0)
+
+        class Table:
+            def __init__(self, path): ...
+            def recover(self, done, is_retried): raise ValueError("what is this?")
+            def append(self, row): ...
+            def close(self): ...
+    """
+    groups = {"sources": "SOURCE", "encoders": "ENCODER", "tables": "Table"}
+    install("faulty", {f"crnet.{group}": {".faulty": f"faulty:{name}"} for group, name in groups.items()})
+    (tmp_path / "site" / "faulty.py").write_text(textwrap.dedent(module))
+    with pytest.raises(
+        ConfigError, match=r"the plugin '\.faulty' \(crnet\.sources\) failed with KeyError: 'no such key'"
+    ):
+        open_dataset(tmp_path)
+    with pytest.raises(ConfigError, match=r"\(crnet\.encoders\) failed with ZeroDivisionError"):
+        encoder_by_name(".faulty")
+    with (
+        pytest.raises(
+            ConfigError, match=r"\(crnet\.tables\) failed with ValueError: what is this\? \(tell the authors"
+        ),
+        open_score_table(str(tmp_path / "a.faulty"), "m", []),
+    ):
+        pass
 
 
 @pytest.mark.usefixtures("diary_package")

@@ -13,7 +13,7 @@ from crnet.data.sources.first_impressions import is_release, open_release
 from crnet.data.video_files import FilesBelow
 from crnet.errors import UsageError
 from crnet.utils.path_checks import why_absent
-from crnet.utils.plugins import load_plugin, plugin_names
+from crnet.utils.plugins import load_plugin, plugin_errors, plugin_names
 from crnet.utils.storage import as_path
 
 
@@ -48,7 +48,7 @@ def open_dataset(path: Path | str, keys: KeyLookup = ask_for_key, exclude: Path 
     Raises:
         UsageError: The path does not exist or is no dataset of these kinds.
         LabelError, ArchiveError: Labels or archives are unusable.
-        ConfigError: A plugin cannot be imported.
+        ConfigError: A plugin cannot be imported, or fails.
     """
     path = as_path(path)
     if (absence := why_absent(path)) is not None:
@@ -63,4 +63,6 @@ def open_dataset(path: Path | str, keys: KeyLookup = ask_for_key, exclude: Path 
 def _plugins() -> Iterator[Opener]:
     """Yield the openers of plugins, which recognise their datasets before ours accept every folder."""
     for name in plugin_names("crnet.sources"):
-        yield load_plugin("crnet.sources", name, Opener)
+        opener: Opener = load_plugin("crnet.sources", name, Opener)
+        named = plugin_errors("crnet.sources", name)  # also a decorator
+        yield Opener(named(opener.recognises), named(opener.open))
