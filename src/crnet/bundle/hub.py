@@ -121,8 +121,10 @@ def push_bundle(run: Path, repository: str, card: Path, *, private: bool = True)
     if is_exported(files.document):
         raise FormatError("its networks are graphs", path=run, remedy="push the run that it was exported from")
     names = list(files.document["files"])
+    if foreign := sorted(set(names) - set(file_names(STREAMS, calibrated=True))):
+        raise FormatError(f"bundle.json names {foreign[0]}, which is no file of a bundle", path=files.folder)
     files.check(names)
-    with _hub_errors(repository):
+    with _hub_errors(repository, "does not take this model"):
         from huggingface_hub import CommitOperationAdd, HfApi
 
         api = HfApi(library_name="crnet", library_version=__version__)
@@ -136,7 +138,7 @@ def push_bundle(run: Path, repository: str, card: Path, *, private: bool = True)
 
 def _fetch(repository: str, name: str, revision: str, most_bytes: int) -> Path:
     """Return a file in the cache, after asking for its size before fetching it."""
-    with _hub_errors(repository):
+    with _hub_errors(repository, "or its cache does not give this model"):
         from huggingface_hub import hf_hub_download
 
         download = partial(
@@ -149,11 +151,11 @@ def _fetch(repository: str, name: str, revision: str, most_bytes: int) -> Path:
 
 
 @contextmanager
-def _hub_errors(repository: str) -> Iterator[None]:
-    """Turn the errors of huggingface_hub into one line."""
+def _hub_errors(repository: str, failure: str) -> Iterator[None]:
+    """Turn the errors of huggingface_hub into one line; `failure` says what the Hub does not do."""
     try:
         from httpx2 import HTTPError
-        from huggingface_hub.errors import EntryNotFoundError, OfflineModeIsEnabled
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, OfflineModeIsEnabled
     except ModuleNotFoundError as error:
         remedy = f"if it is a model on the Hub: {install_command('huggingface_hub')}"
         raise MissingDependencyError(
@@ -161,14 +163,17 @@ def _hub_errors(repository: str) -> Iterator[None]:
         ) from error
     try:
         yield
-    except OfflineModeIsEnabled as error:
-        raise FormatError("not in the cache, and HF_HUB_OFFLINE is set", path=repository) from error
-    except (HTTPError, EntryNotFoundError, OSError, ValueError) as error:
+    except (HTTPError, EntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError) as error:
+        # A file that is not in the cache hides why the Hub was not asked or did not answer.
+        cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) and error.__cause__ else error
+        if isinstance(cause, OfflineModeIsEnabled):
+            remedy = "load it once with a connection, or unset HF_HUB_OFFLINE"
+            raise FormatError("HF_HUB_OFFLINE is set", path=repository, remedy=remedy) from error
         if isinstance(error, OSError) and error.filename is not None:  # the cache, not the Hub
             raise StorageError(str(error.strerror), path=error.filename) from error
-        reason = " ".join(str(error).split())[:LONGEST_REASON]
+        reason = " ".join(str(cause).split())[:LONGEST_REASON]
         raise FormatError(
-            f"the Hub or its cache does not give this model: {reason}",
+            f"the Hub {failure}: {reason}",
             path=repository,
             remedy="check the name, the revision, your access and the connection",
         ) from error

@@ -146,3 +146,25 @@ def test_a_damaged_run_is_not_pushed(hub: HubServer, run: Path) -> None:
     with pytest.raises(FormatError, match="damaged"):
         push_bundle(run, NAME, run / "README.md")
     assert hub.requests == []
+
+
+def test_a_bundle_that_names_other_files_is_not_pushed(hub: HubServer, run: Path) -> None:
+    (run / "bundle" / "notes.txt").write_text("private")
+    document = json.loads((run / "bundle" / "bundle.json").read_text())
+    document["files"]["notes.txt"] = hashlib.sha256(b"private").hexdigest()
+    (run / "bundle" / "bundle.json").write_text(json.dumps(document | {"sha256": document_sha256(document)}))
+    with pytest.raises(FormatError, match=r"bundle\.json names notes\.txt, which is no file of a bundle"):
+        push_bundle(run, NAME, run / "README.md")
+    assert hub.requests == []
+
+
+def test_an_error_says_whether_the_hub_was_asked(hub: HubServer, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.server_close()
+    hub.shutdown()
+    with pytest.raises(FormatError, match=r"the Hub does not take this model: .*refused"):
+        push_bundle(run, NAME, run / "README.md")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(FormatError, match=r"HF_HUB_OFFLINE is set \(load it once with a connection"):
+        crnet.load(NAME, device="cpu")
+    with pytest.raises(FormatError, match="HF_HUB_OFFLINE is set"):
+        push_bundle(run, NAME, run / "README.md")
