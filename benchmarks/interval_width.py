@@ -10,6 +10,9 @@ them. The clips are
 - uninformative in each stream by itself: the streams show different people, so they disagree;
 - noise alone: no cue of an uninformative clip follows anything.
 
+`moved` (with --moved; no goal) measures intervals that the product does not have: around the score after it has moved
+towards the usual score, the more the streams disagree. One least-squares fit serves all targets.
+
 `best` (with --bounds, some minutes more; no goal) is what no intervals can surpass: the smallest mean width with 90%
 coverage for somebody who knows the distribution of everything that the streams say. It need not lie around the score.
 """
@@ -28,7 +31,7 @@ from scipy.stats import multivariate_normal, norm
 
 from benchmarks.measurements import Measurement
 from crnet.fusion.conformal import INTERVAL_LEVEL, Calibration, interval_coverage
-from crnet.fusion.interval_width import ClipFacts, WidthModel
+from crnet.fusion.interval_width import FEATURES, ClipFacts, WidthModel
 from crnet.models.stacking import best_alone, fit_weights
 from crnet.simulate.compute_ceiling import visible_cues
 from crnet.simulate.cue_predictors import fit_ridge
@@ -40,6 +43,7 @@ Kind = Literal["informative", "uninformative", "uninformative by stream", "noise
 KINDS: tuple[Kind, ...] = ("informative", "uninformative", "uninformative by stream", "noise alone")
 REVEALED = KINDS[2:]
 """The kinds whose uninformative clips differ from the others, so that widths can follow them."""
+DISAGREEMENT = ("disagreement of the streams", "disagreement on all targets")
 SHARE = 0.35
 TRAINING, TESTED, PART = 6_000, 6_000, 1_000
 BOUND_CLIPS = 30_000
@@ -52,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--splits", type=int, default=100, help="re-splits of the clips")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--moved", action="store_true", help="also measure intervals that are not around the score")
     parser.add_argument("--bounds", action="store_true", help="also compute what no intervals can surpass")
 
 
@@ -68,6 +73,10 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
             goal = NARROWER if kind in REVEALED else None
             detail = {"width": round(varying[1], 3), "width_of_constant": round(constant[1], 3)}
             yield Measurement(f"{name}, mean width", varying[1] / constant[1], "x", goal, "constant", detail=detail)
+            if options.moved:
+                moved = _resplit(truth, facts, options, fits=True, moves=True)
+                detail = {"width": round(moved[1], 3), "coverage": round(moved[0], 4)}
+                yield Measurement(f"{name}, moved", moved[1] / constant[1], "x", None, "constant", detail=detail)
             if kind != KINDS[0] and options.bounds:
                 ratio = _best(*_clips(kind, difficulty, options.seed, 2 * BOUND_CLIPS))
                 detail = {"clips": BOUND_CLIPS}
@@ -107,8 +116,30 @@ def _fused(truth: Float64[np.ndarray, "n 6"], facts: ClipFacts, fitting: NDArray
     return ClipFacts(np.clip(floor + deviation, 0, 1), facts.streams, {})
 
 
+def _moved(truth: Float64[np.ndarray, "n 6"], facts: ClipFacts, fitting: NDArray[np.int64]) -> ClipFacts:
+    """Return the facts with scores that move towards the usual score, at most to it or as far away from it.
+
+    Least squares fits the errors on the distance from the usual score, alone and times the disagreement of the streams.
+    """
+    scores = np.asarray(facts.scores, dtype=np.float64)
+    usual = np.median(scores[fitting], axis=0)
+    disagreement = facts.features(usual)[:, :, [FEATURES.index(name) for name in DISAGREEMENT]]
+    distance = (scores - usual)[:, :, None]
+    known = distance * np.concatenate(
+        [np.ones_like(distance), disagreement / disagreement[fitting].mean(axis=0)], axis=2
+    )
+    weights = np.linalg.lstsq(known[fitting].reshape(-1, known.shape[2]), (truth - scores)[fitting].ravel())[0]
+    farthest = np.abs(distance[:, :, 0])
+    return ClipFacts(scores + np.clip(known @ weights, -farthest, farthest), facts.streams, {})
+
+
 def _resplit(
-    truth: Float64[np.ndarray, "n 6"], facts: ClipFacts, options: argparse.Namespace, *, fits: bool
+    truth: Float64[np.ndarray, "n 6"],
+    facts: ClipFacts,
+    options: argparse.Namespace,
+    *,
+    fits: bool,
+    moves: bool = False,
 ) -> tuple[float, float]:
     """Return mean coverage and mean width over random splits, the mean of the five traits."""
     rng = np.random.default_rng(options.seed)
@@ -116,6 +147,8 @@ def _resplit(
     for _ in range(options.splits):
         fitting, calibrating, tested = np.split(rng.permutation(TESTED), [PART, 2 * PART])
         fused = _fused(truth, facts, fitting)
+        if moves:
+            fused = _moved(truth, fused, fitting)
         widths = WidthModel.fit(truth[fitting], _rows(fused, fitting)) if fits else None
         calibration = Calibration.fit(truth[calibrating], _rows(fused, calibrating), None, widths)
         figures.append(interval_coverage(truth[tested], *calibration.bounds(_rows(fused, tested)))["average"])

@@ -36,6 +36,7 @@ SCRIPTS = {
     "full-forest": "the paper's 6 x 1,000 trees against scikit-learn (an hour)",
     "gpu": "training steps and a training curve on a GPU (ten minutes)",
     "growth": "cost against pixels, duration, clips, workers and trees",
+    "impact-ratio": "how often intervals of impact ratios hold the true ratio",
     "interval-width": "intervals that depend on the clip against constant ones",
     "known-optima": "what each loss and a class-guided regression gain, without pictures",
     "manifest": "memory and time of a manifest of 10,000 and of 1,000,000 rows",

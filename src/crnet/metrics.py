@@ -325,11 +325,23 @@ def percentile_interval(values: Floats, units: int) -> list[float] | None:
     defined = values[~np.isnan(values)]
     if len(defined) == 0 or units < MIN_CLIPS_FOR_INTERVAL:
         return None
-    from scipy.special import ndtr, stdtrit  # prediction does not need it
-
-    tail = float(ndtr(stdtrit(units - 1, (1 - CONFIDENCE) / 2) * np.sqrt(units / (units - 1))))
+    tail = percentile_tail((1 - CONFIDENCE) / 2, units)
     low, high = np.quantile(defined, [tail, 1 - tail])
     return [float(low), float(high)]
+
+
+def percentile_tail(share: float, units: int) -> float:
+    """Return the share of resamples to cut off at one end of an interval that should miss `share` of the cases there.
+
+    Args:
+        share: In (0, .5).
+        units: Number of clips, or of clusters, that each resample draws; see `percentile_interval`.
+    """
+    from scipy.special import ndtr, stdtrit  # prediction does not need it
+
+    if units < 2:
+        return 0.0
+    return float(ndtr(stdtrit(units - 1, share) * np.sqrt(units / (units - 1))))
 
 
 def _metric(name: str, truth: ArrayLike, prediction: ArrayLike, floor: float = np.nan) -> float | None:

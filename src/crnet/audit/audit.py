@@ -31,7 +31,7 @@ class Audit:
     Attributes:
         clips: What was audited, with the intersections of the groupings.
         metrics: For each grouping, the result of `metrics_by_group`.
-        ratios: For each grouping, the result of `impact_ratios`.
+        ratios: The result of `impact_ratios`.
         differences: Each group compared with everyone else.
         resamples: Number of bootstrap resamples.
     """
@@ -110,7 +110,7 @@ def audit(clips: AuditClips, *, resamples: int = RESAMPLES, seed: int = 0) -> Au
     return Audit(
         crossed,
         {grouping: metrics_by_group(crossed, grouping) for grouping in crossed.groupings},
-        {g: impact_ratios(crossed, g, resamples=resamples, seed=seed) for g in crossed.groupings},
+        impact_ratios(crossed, resamples=resamples, seed=seed),
         differences(crossed, resamples=resamples, seed=seed),
         resamples,
     )

@@ -17,7 +17,7 @@ from crnet.audit.audit import Audit, audit, write_audit
 from crnet.audit.clips import AuditClips, clips_of_run, clips_of_tables
 from crnet.audit.differences import FEWEST_CLUSTERS, differences
 from crnet.audit.group_metrics import ALL, metrics_by_group
-from crnet.audit.impact_ratios import impact_ratios, scoring_rates
+from crnet.audit.impact_ratios import _interval, impact_ratios, scoring_rates
 from crnet.bundle.bundle import Bundle
 from crnet.bundle.save import save_bundle
 from crnet.cli.main import main
@@ -98,7 +98,7 @@ def test_the_impact_ratio_is_relative_to_the_highest_group() -> None:
     clips = small(
         [0.1, 0.2, 0.3, 0.8, 0.4, 0.5, 0.6, 0.7], [0.1, 0.2, 0.6, 0.8, 0.4, 0.5, 0.5, 0.7], [*"aaaa", *"bbbb"]
     )
-    ratios = impact_ratios(clips, "gender", resamples=0)
+    ratios = impact_ratios(clips, resamples=0)["gender"]
     assert ratios["a"]["interview"]["labels"].rate == 0.25
     assert ratios["a"]["interview"]["labels"].ratio == pytest.approx(1 / 3)
     assert ratios["b"]["interview"]["labels"].ratio == 1
@@ -108,19 +108,43 @@ def test_the_impact_ratio_is_relative_to_the_highest_group() -> None:
 
 def test_a_group_below_two_per_cent_has_a_rate_and_a_reason_but_no_ratio() -> None:
     values = np.linspace(0, 1, 100).tolist()
-    small_group = impact_ratios(small(values, values, ["a"] * 99 + ["b"]), "gender", resamples=0)["b"]["interview"]
+    small_group = impact_ratios(small(values, values, ["a"] * 99 + ["b"]), resamples=0)["gender"]["b"]["interview"]
     assert small_group["scores"].rate == 1
     assert small_group["scores"].ratio is None
     assert small_group["scores"].left_out == "1 of 100 clips, less than 2% of the data"
-    kept = impact_ratios(small(values, values, ["a"] * 98 + ["b"] * 2), "gender", resamples=0)["b"]["interview"]
+    kept = impact_ratios(small(values, values, ["a"] * 98 + ["b"] * 2), resamples=0)["gender"]["b"]["interview"]
     assert kept["scores"].ratio == 1
 
 
 def test_clips_of_an_unknown_group_count_for_the_median_only() -> None:
     clips = small([0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4], ["a", "a", "", ""])
-    ratios = impact_ratios(clips, "gender", resamples=0)
+    ratios = impact_ratios(clips, resamples=0)["gender"]
     assert list(ratios) == ["a"]
     assert ratios["a"]["interview"]["scores"].rate == 0
+
+
+def test_the_interval_of_a_ratio_allows_for_the_choice_of_the_highest_group() -> None:
+    # Six groups that differ in nothing: the ratio of each is 1, and 95% of the intervals should hold it.
+    rng = np.random.default_rng(0)
+    groups = rng.integers(6, size=(40, 600)).astype(str)
+    values = rng.normal(0.5, 0.1, (40, 600))
+    misses = 0
+    for k in range(40):
+        clips = small(values[k].tolist(), values[k].tolist(), groups[k].tolist())
+        ratios = impact_ratios(clips, resamples=200, seed=k)["gender"]
+        intervals = [of_group["interview"]["scores"].interval for of_group in ratios.values()]
+        misses += sum(interval is None or interval[1] < 1 for interval in intervals)
+    assert misses <= 19  # of 240: .05 plus two deviations of the share, .014
+
+
+def test_the_interval_of_a_ratio_compares_a_group_with_every_other_one() -> None:
+    resampled = np.array([[0.2, 0.4, 0.8], [0.3, 0.4, 0.5], [0.2, 0.1, 0.5], [0.0, 0.0, 0.0]] * 50)
+    # To the second group .5, .75 and 2, to the third .25, .6 and .4; the last resample has no ratio.
+    assert _interval(resampled, 0, [1, 2], [100] * 3) == (0.25, 0.6)
+    # The third group is the highest or as high in every resample: 2, 1.25 and 5, and 4, 1.67 and 2.5.
+    assert _interval(resampled, 2, [0, 1], [100] * 3) == (1.0, 1.0)
+    assert _interval(resampled, 0, [1, 2], [9, 100, 100]) is None
+    assert _interval(resampled, 0, [], [100]) == (1.0, 1.0)
 
 
 def test_a_planted_bias_is_found_where_it_is_and_nowhere_else() -> None:
