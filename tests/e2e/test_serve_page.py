@@ -59,6 +59,9 @@ def test_a_clip_is_scored_then_explained_and_a_reload_returns_to_it(
         assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 200
         page.reload()
         expect(message).to_contain_text("Done in")
+    page.get_by_role("link", name="API").click()
+    page.get_by_role("link", name="One video").click()
+    expect(message).to_contain_text("Done in")
     visit.screenshot("desktop-light-result")
     assert_accessible(page)
     files = {}
@@ -143,10 +146,23 @@ def test_errors_are_sentences_and_a_new_video_clears_them(
     visit.end()
 
 
+SLOW_CAMERA = """() => {
+  window.tracks = [];
+  const media = navigator.mediaDevices, open = media.getUserMedia.bind(media);
+  media.getUserMedia = async (...wanted) => {
+    const stream = await open(...wanted);
+    tracks.push(...stream.getTracks());
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    return stream;
+  };
+}"""
+
+
 def test_a_video_is_recorded_and_scored(browser: Browser, served: Served) -> None:
     visit = Visit(browser, served)
     panel = visit.panel()
-    panel.get_by_role("button", name="Record").click()
+    visit.page.evaluate(SLOW_CAMERA)
+    panel.get_by_role("button", name="Record").dblclick()  # while the browser still asks for permission
     stop = panel.get_by_role("button", name="Stop recording")
     stop.wait_for()
     expect(panel.get_by_role("button", name="Score this video")).to_be_disabled()
@@ -154,6 +170,7 @@ def test_a_video_is_recorded_and_scored(browser: Browser, served: Served) -> Non
     visit.screenshot("desktop-light-recording")
     stop.click()
     expect(panel.locator("video.preview[src^=blob]")).to_be_visible()
+    assert visit.page.evaluate("tracks.map(track => track.readyState)") == ["ended"] * 4  # no camera stays on
     panel.get_by_label("Explain the scores").uncheck()
     panel.get_by_role("button", name="Score this video").click()
     expect(panel.get_by_role("status")).to_contain_text("Done in")

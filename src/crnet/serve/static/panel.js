@@ -73,13 +73,15 @@ export class Panel {
       this.recorder.stop();
       return;
     }
+    const request = (this.cameraRequest = {}); // the browser may ask for permission first, and take long
     let stream;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: true, audio: true });
     } catch {
-      this.fail("The camera or the microphone cannot be used. Browsers allow it only on localhost and over HTTPS, and only if you agree.");
+      if (request === this.cameraRequest) this.fail("The camera or the microphone cannot be used. Browsers allow it only on localhost and over HTTPS, and only if you agree.");
       return;
     }
+    if (request !== this.cameraRequest) return stop(stream); // a second click or another video came in between
     this.leave();
     this.clear();
     const chunks = [];
@@ -87,7 +89,7 @@ export class Panel {
     this.recorder.addEventListener("dataavailable", (event) => chunks.push(event.data));
     this.recorder.addEventListener("stop", () => {
       clearTimeout(timer);
-      stream.getTracks().forEach((track) => track.stop());
+      stop(stream);
       this.recorder = null;
       this.setRecording(false);
       this.choose(new File(chunks, "recording.webm", { type: chunks[0]?.type }));
@@ -96,7 +98,7 @@ export class Panel {
     const timer = setTimeout(() => this.recorder?.stop(), 1000 * Number(this.root.dataset.maxSeconds) - 1000);
     this.preview.srcObject = stream;
     this.preview.hidden = false;
-    this.preview.play();
+    this.preview.play().catch(() => {}); // a short recording ends before its picture appears
     this.setRecording(true);
     this.say("Recording. Look at the camera and talk.");
   }
@@ -243,6 +245,7 @@ export class Panel {
   // Stop following a job; one that still runs is cancelled, because nobody waits for it.
   leave() {
     this.abort?.abort();
+    this.cameraRequest = null;
     if (this.events) {
       this.events.close();
       discard(`/v1/jobs/${this.jobId}`);
@@ -304,6 +307,8 @@ export class Panel {
     phase.querySelector("[data-task]").textContent = share >= 1 ? "done" : task;
   }
 }
+
+const stop = (stream) => stream.getTracks().forEach((track) => track.stop());
 
 function stateText(job) {
   if (job.state === "queued") return `In the queue: ${job.videos_ahead} ${job.videos_ahead === 1 ? "video" : "videos"} ahead of yours.`;
