@@ -10,6 +10,7 @@ import pytest
 from serve_visit import CHROMIUM, PHONE, Browser, Visit, expect
 
 from crnet.demo import DemoResult
+from crnet.serve import render
 from crnet.serve.schemas import MAX_TRANSCRIPT_CHARACTERS
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def test_requests_that_are_lost_or_told_to_wait_are_sent_again(
     visit.send(demo.video)
     expect(panel.get_by_role("progressbar", name="Explanation")).to_be_in_viewport()
     expect(panel.get_by_role("button", name="Cancel")).to_be_in_viewport()
+    while not held:
+        visit.page.wait_for_timeout(10)
     held[0].abort()
     expect(panel.locator("table.scores")).to_be_visible()
     assert problems == set()
@@ -147,6 +150,44 @@ def test_a_cancel_or_delete_that_does_not_arrive_is_reported(
     expect(alert).to_be_hidden()
     assert all("ERR_FAILED" in error for error in visit.errors)  # of the lost requests; no error of the script
     visit.errors.clear()
+    visit.end()
+
+
+def test_the_page_of_the_key_says_why_it_does_not_let_a_visitor_in(browser: Browser, served: Served) -> None:
+    visit = Visit(browser, served, "/docs")
+    page, alert = visit.page, visit.page.get_by_role("alert")
+    shown: list[Route] = []
+
+    def show(route: Route) -> None:
+        shown.append(route)
+        route.fulfill(content_type="text/html", body=render.page("login.html", current=""))
+
+    def answer(route: Route) -> None:
+        if not answers:
+            route.abort()
+        else:
+            status, problem = answers.pop(0)
+            route.fulfill(status=status, headers={"Retry-After": "1"}, json=problem)
+
+    answers = [
+        (429, {"code": "too-many-requests", "detail": "more than 5 requests in a minute"}),  # the page waits
+        (401, {"code": "key-required", "detail": "this is not one of the server's keys"}),
+    ]
+    page.route("**/login", show)
+    page.route("**/session", answer)
+    page.goto(f"{served.url}/login")
+    page.get_by_label("API key").fill("guess")
+    page.keyboard.press("Enter")
+    expect(alert).to_have_text("This is not one of the server's keys.")
+    expect(page.get_by_label("API key")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(alert).to_have_text(UNREACHABLE)
+    assert (len(shown), answers) == (1, [])
+    answers.append((204, {}))
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    assert len(shown) == 2
+    visit.errors.clear()  # Chromium reports the refused requests
     visit.end()
 
 

@@ -158,9 +158,16 @@ class Access:
         matches = [hmac.compare_digest(_hash(key), known) for known in self.policy.keys]  # all, in constant time
         return any(matches)
 
-    def new_session(self) -> str:
-        """Return the value of the cookie of a visitor who has given a key."""
-        return self._sign(secrets.token_hex(16))
+    def new_session(self, headers: Headers) -> str:
+        """Return the cookie of a visitor who has given a key, as a `Set-Cookie` header.
+
+        A page in a frame of another site gets only cookies with `SameSite=None`, which needs HTTPS. Other sites still
+        cannot send requests (`check_origin`). The browser names its own scheme; the server may not know its proxy's.
+        """
+        is_https = headers.get("origin", "").startswith("https://")
+        same_site = "None; Partitioned" if is_https and self.policy.frame_ancestors else "Strict"
+        secure = "; Secure" if is_https else ""
+        return f"{COOKIE}={self._sign(secrets.token_hex(16))}; HttpOnly; Path=/; SameSite={same_site}{secure}"
 
     def check_rate(self, client: str) -> None:
         """Count a request of a client, as `client_of` names it.

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from crnet.serve import render
-from crnet.serve.access import COOKIE, Access
+from crnet.serve.access import Access
 from crnet.serve.api import Service
 from crnet.serve.api_reference import documents, operations
 from crnet.serve.problems import ServiceError
@@ -68,10 +68,7 @@ def _pages(app: FastAPI, service: Service, access: Access) -> APIRouter:
     async def start_session(session: Session, request: Request) -> Response:
         if not access.is_key(session.key):
             raise ServiceError(401, "key-required", "this is not one of the server's keys")
-        response = Response(status_code=204)
-        secure = request.url.scheme == "https"
-        response.set_cookie(COOKIE, access.new_session(), httponly=True, samesite="strict", secure=secure)
-        return response
+        return Response(status_code=204, headers={"Set-Cookie": access.new_session(request.headers)})
 
     return router
 

@@ -157,6 +157,25 @@ def test_the_page_asks_for_the_key_once(start_service: StartService, keys: tuple
     assert "This server needs a key" in http.get("/", headers={"Cookie": forged}).text
 
 
+def test_a_page_in_a_frame_of_another_site_gets_a_session(start_service: StartService, keys: tuple[bytes, ...]) -> None:
+    """Browsers send no cookie with `SameSite=Strict` from there, and store one with `None` only over HTTPS."""
+    http = start_service(policy=new_policy(keys=keys, frame_ancestors=("https://example.org",)))
+
+    def attributes(origin: str) -> set[str]:
+        headers = {"Origin": origin}  # a proxy in front speaks HTTPS; the server does not know
+        session = http.post("/session", json={"key": KEY}, headers=headers)
+        return set(session.headers["set-cookie"].lower().split("; ")[1:])
+
+    assert attributes(HOST) == {"httponly", "path=/", "samesite=strict"}
+    assert attributes(HOST.replace("http:", "https:")) == {
+        "httponly",
+        "path=/",
+        "samesite=none",
+        "partitioned",
+        "secure",
+    }
+
+
 @pytest.mark.parametrize("content", [b"", b"short\n", b"\xff\xfe" * 20, b"# only a comment\n"])
 def test_a_file_without_good_keys_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "keys").write_bytes(content)

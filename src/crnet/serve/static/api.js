@@ -32,7 +32,7 @@ async function send(method, path, body, headers, signal) {
     if (signal?.aborted) throw error;
     throw new NetworkError("The server cannot be reached. Check your connection and try again.");
   }
-  if (response.status === 401) location.reload(); // the session has ended: the page asks for the key
+  if (response.status === 401 && path !== "/session") location.reload(); // the session has ended: the page asks for the key
   if (!response.ok) throw await refusal(response);
   return response;
 }

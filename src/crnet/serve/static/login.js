@@ -1,14 +1,18 @@
+import { call } from "./api.js";
+
 const form = document.querySelector("[data-login]");
-form.querySelector("fieldset").disabled = false;
+const [fieldset, error] = [form.querySelector("fieldset"), form.querySelector("[data-error]")];
+fieldset.disabled = false;
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const body = JSON.stringify({ key: form.elements.key.value });
-  const response = await fetch("/session", { method: "POST", headers: { "Content-Type": "application/json" }, body });
-  if (response.ok) {
+  const body = { key: form.elements.key.value };
+  error.hidden = fieldset.disabled = true; // the server may ask to wait
+  try {
+    await call("POST", "/session", { body });
     location.reload();
-    return;
+  } catch ({ message }) {
+    error.hidden = fieldset.disabled = false;
+    error.textContent = message;
+    form.elements.key.focus();
   }
-  const error = form.querySelector("[data-error]");
-  error.hidden = false;
-  error.textContent = "This is not one of the server's keys.";
 });
