@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,10 +17,13 @@ from crnet.data.store import ClipFile
 from crnet.data.transforms import VISUAL_STREAMS, Sample, TransformConfig, derived_rng, read_sample, stack_samples
 from crnet.errors import ConfigError, CrnetError, LabelError
 from crnet.types import STREAMS, Batch, Stream, VisualStream
+from crnet.utils.parallel_requests import map_files
 from crnet.utils.storage import as_path
 
 if TYPE_CHECKING:
     from jaxtyping import Float64, Int64, Integer, UInt8
+
+Result = TypeVar("Result")
 
 EpochIndex = tuple[int, int]
 """Epoch and index of a clip. The epoch is part of the request, so that running loader processes need no message."""
@@ -52,14 +55,18 @@ def require_scores(rows: Sequence[ClipRow]) -> None:
 
 def longest_audio_samples(store: Path | str, rows: Sequence[ClipRow]) -> int:
     """Return the length of the longest sound among `rows` at 16 kHz, at least 1; see `TransformConfig`."""
-    files = (ClipFile(as_path(store) / row.file, row.clip_id) for row in light_rows(rows))
-    return max((file.audio_samples for file in files), default=1) or 1
+    return max(_read_files(store, rows, lambda file: file.audio_samples), default=1) or 1
 
 
 def read_texts(store: Path | str, rows: Sequence[ClipRow]) -> Float64[np.ndarray, "N 4800"]:
     """Return the text vectors of the clips."""
-    files = (ClipFile(as_path(store) / row.file, row.clip_id) for row in light_rows(rows))
-    return np.stack([file.read_text() for file in files]).astype(np.float64)
+    return np.stack(list(_read_files(store, rows, ClipFile.read_text))).astype(np.float64)
+
+
+def _read_files(store: Path | str, rows: Sequence[ClipRow], read: Callable[[ClipFile], Result]) -> Iterator[Result]:
+    """Yield what a function reads from each clip file."""
+    folder = as_path(store)
+    return map_files(lambda row: read(ClipFile(folder / row.file, row.clip_id)), light_rows(rows), folder)
 
 
 def collate(

@@ -29,6 +29,7 @@ from crnet.utils.files import (
     write_json,
     write_text,
 )
+from crnet.utils.parallel_requests import map_files
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import ResumableFolder
 from crnet.utils.storage import as_path
@@ -166,12 +167,16 @@ def _with_store(store: Path, manifest: Manifest) -> Iterator[tuple[Path, ClipRow
 
 def _copy_clips(out: Path, stores: Sequence[Path], manifests: Sequence[Manifest], progress: Progress) -> None:
     count = sum(len(manifest.clips) for manifest in manifests)
-    for number, (store, row) in enumerate(_rows(stores, manifests), start=1):
+
+    def copy(entry: tuple[Path, ClipRow]) -> None:
+        store, row = entry
         name = clip_path(row.clip_id)
         source = ClipFile(store / row.file, row.clip_id)
         if not _is_copied(out / name, source):
             source.check()
             write_bytes(out / name, read_whole(store / row.file))
+
+    for number, _ in enumerate(map_files(copy, _rows(stores, manifests), out, *stores), start=1):
         progress(TASK, number, count)
 
 

@@ -20,6 +20,7 @@ from crnet.data.clip_row import ClipRow
 from crnet.data.store import ClipFile, clip_path
 from crnet.errors import FormatError
 from crnet.utils.files import atomic_write, read_json, write_json
+from crnet.utils.parallel_requests import map_files
 from crnet.utils.resumable import list_fingerprint
 
 SHARDS_FOLDER = "shards"
@@ -43,7 +44,9 @@ def write_shard(store: Path, name: str, clips: Sequence[tuple[Path, ClipRow]]) -
         StorageError: The disk is full or the folder cannot be written.
     """
     # One clip file is open at a time: a shard may hold more than a process may open.
-    made_from = list_fingerprint([_labels(row), ClipFile(path, row.clip_id).metadata] for path, row in clips)
+    folders = {path.parent for path, _ in clips}
+    described = map_files(lambda clip: [_labels(clip[1]), ClipFile(clip[0], clip[1].clip_id).metadata], clips, *folders)
+    made_from = list_fingerprint(described)
     if not _is_finished(store, name, made_from, len(clips)):
         positions = _write_tar(store / name, clips)
         index = {"made_from": made_from, "bytes": (store / name).stat().st_size, "clips": positions}
@@ -85,14 +88,19 @@ def _read_index(store: Path, name: str) -> tuple[dict[str, Any], list[tuple[int,
 def _write_tar(path: Path, clips: Sequence[tuple[Path, ClipRow]]) -> list[tuple[int, int]]:
     positions = []
     with atomic_write(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for source, row in clips:
-            ClipFile(source, row.clip_id).check()
+        contents = map_files(_read_checked, clips, *{source.parent for source, _ in clips})
+        for (_, row), content in zip(clips, contents, strict=True):
             # WebDataset ends the key at the first point.
             key = PurePosixPath(clip_path(row.clip_id)).stem.replace(".", "_")
-            content = read_whole(source)
             positions.append((_add(tar, f"{key}.safetensors", content), len(content)))
             _add(tar, f"{key}.json", json.dumps(_labels(row), sort_keys=True, ensure_ascii=False).encode())
     return positions
+
+
+def _read_checked(clip: tuple[Path, ClipRow]) -> bytes:
+    source, row = clip
+    ClipFile(source, row.clip_id).check()
+    return read_whole(source)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
