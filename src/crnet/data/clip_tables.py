@@ -42,6 +42,11 @@ def rows_by_clip(path: Path, table: CsvTable, key: str) -> dict[str, tuple[int, 
     return rows
 
 
+def is_given(text: str) -> bool:
+    """Return whether a cell holds a value: not empty, and not what R, pandas or a database write for a missing one."""
+    return text.lower() not in ("", "nan", "na", "null")
+
+
 def match_clips(clips: Iterable[str], others: Iterable[str], path: Path) -> dict[str, str]:
     """Return, for each of the clips that another table also names, its name there.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crnet.data.clip_tables import match_clips, rows_by_clip
+from crnet.data.clip_tables import is_given, match_clips, rows_by_clip
 from crnet.data.csv_table import fail, read_table
 from crnet.data.manifest import GROUP_PREFIX
 from crnet.data.sources.release_labels import group_names
@@ -44,7 +44,7 @@ def read_groups(path: Path) -> GroupTable:
     persons: dict[str, str] = {}
     for clip, (_, values) in rows_by_clip(path, table, RELEASE_CLIP if is_release else "clip").items():
         groups[clip] = group_names(values["gender"], values["ethnicity"]) if is_release else _named_groups(values)
-        if values.get("person"):
+        if is_given(values.get("person", "")):
             persons[clip] = values["person"]
     return GroupTable(path, groups, persons)
 
@@ -99,5 +99,5 @@ def _named_groups(values: Mapping[str, str]) -> dict[str, str]:
     return {
         name.removeprefix(GROUP_PREFIX): original_cell(cell)
         for name, cell in values.items()
-        if name.startswith(GROUP_PREFIX) and cell
+        if name.startswith(GROUP_PREFIX) and is_given(cell)
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crnet.data.clip_tables import match_clips, rows_by_clip
+from crnet.data.clip_tables import is_given, match_clips, rows_by_clip
 from crnet.data.csv_table import fail, parse_score, read_table
 from crnet.data.sources.release_labels import clip_name, read_labels
 from crnet.data.sources.release_names import LABELS_PATTERN
@@ -181,7 +181,7 @@ def _read_scores(path: Path, *, bounded: bool, prefix: str = "") -> ScoreTable:
 
     def column(name: str) -> list[float]:
         cells = ((line, values.get(name, "")) for line, values in rows.values())
-        return [parse_score(path, line, name, text, bounded=bounded) if _is_given(text) else np.nan
+        return [parse_score(path, line, name, text, bounded=bounded) if is_given(text) else np.nan
                 for line, text in cells]  # fmt: skip
 
     def columns(suffix: str = "") -> Floats:
@@ -192,19 +192,24 @@ def _read_scores(path: Path, *, bounded: bool, prefix: str = "") -> ScoreTable:
     if not used.any():
         raise LabelError("has no score of any clip", path=path, remedy=f"give at least one of {', '.join(names)}")
     has_intervals = any(f"{name}.low" in table.names for name in names)
-    persons = [values.get("person", "") for _, values in rows.values()]
+    low, high = (columns(".low"), columns(".high")) if has_intervals else (None, None)
+    if low is not None and high is not None:
+        _check_intervals(path, [line for line, _ in rows.values()], names, low, high)
+    persons = [person if is_given(person := values.get("person", "")) else "" for _, values in rows.values()]
     return ScoreTable(
         path,
         tuple(clip for clip, is_used in zip(rows, used, strict=True) if is_used),
         scores[used],
-        columns(".low")[used] if has_intervals else None,
-        columns(".high")[used] if has_intervals else None,
+        None if low is None else low[used],
+        None if high is None else high[used],
         tuple(p for p, is_used in zip(persons, used, strict=True) if is_used) if any(persons) else None,
     )
 
 
-def _is_given(text: str) -> bool:
-    return text.lower() not in ("", "nan", "na", "null")
+def _check_intervals(path: Path, lines: Sequence[int], names: Sequence[str], low: Floats, high: Floats) -> None:
+    for row, i in np.argwhere(low > high).tolist():
+        reason = f"{names[i]}.low {low[row, i]:g} is above {names[i]}.high {high[row, i]:g}"
+        fail(path, lines[row], f"has an interval upside down: {reason}", "exchange the two columns")
 
 
 def _check_scores(needed: list[str], path: Path, names: list[str]) -> None:

@@ -162,9 +162,7 @@ def _aligned(
     labelled = np.isfinite(first.truth)
     used = [i for i in range(len(TARGETS)) if (labelled & scored)[:, i].any()]
     if not used:
-        raise LabelError(
-            "no target is labelled and scored by every system", remedy="compare systems that score a target in common"
-        )
+        raise _no_common_target(labelled, parts)
     targets = tuple(TARGETS[i] for i in used)
     for i in used:
         if count := int((labelled & ~scored)[:, i].sum()):
@@ -190,6 +188,18 @@ def _aligned(
         kind,
         clusters,
         tuple(warnings),
+    )
+
+
+def _no_common_target(labelled: NDArray[np.bool_], parts: dict[str, JoinedScores]) -> LabelError:
+    given = {"the labels": labelled, **{name: np.isfinite(part.scores) for name, part in parts.items()}}
+    known = [
+        f"{name}: {', '.join(t for t, column in zip(TARGETS, cells.T, strict=True) if column.any())}"
+        for name, cells in given.items()
+    ]
+    return LabelError(
+        f"no target is labelled and scored by every system ({'; '.join(known)})",
+        remedy="compare systems that score a target in common",
     )
 
 

@@ -50,6 +50,23 @@ def test_scores_of_files_are_joined_to_labels_by_name(tmp_path: Path) -> None:
     )
 
 
+def test_what_other_programs_write_for_a_missing_value_is_no_group_and_no_person(tmp_path: Path) -> None:
+    path = table(tmp_path / "g.csv", "clip,group_gender,person\nv,female,NA\nw,NA,nan\nx,nan,p\ny,null,NULL\n")
+    groups, persons = join_groups(["v", "w", "x", "y"], [read_groups(path)])
+    assert groups == [{"gender": "female"}, {}, {}, {}]
+    assert persons == ["", "", "p", ""]
+    labels = table(tmp_path / "l.csv", "clip,interview,person\nv,.5,NA\nw,NA,q\nx,.5,p\n")
+    assert read_truth(labels).persons == ("", "p")
+
+
+def test_an_interval_upside_down_is_refused(tmp_path: Path) -> None:
+    path = table(tmp_path / "p.csv", "clip,openness,openness.low,openness.high\nv,.5,.4,.6\nw,.5,.6,.4\n")
+    with pytest.raises(
+        LabelError, match=r"line 3 has an interval upside down: openness\.low 0\.6 is above openness\.high"
+    ):
+        read_predictions(path)
+
+
 def test_tables_of_groups_complete_each_other(tmp_path: Path) -> None:
     gender = table(tmp_path / "gender.csv", "clip,group_gender,person\nx,female,\ny,male,p1\n")
     age = table(tmp_path / "age.csv", "clip,group_age,person\nvideos/x.mp4,young,p0\nw,old,\n")

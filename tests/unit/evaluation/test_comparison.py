@@ -127,6 +127,14 @@ def test_a_missing_score_leaves_the_clip_out_of_that_target_for_every_system(tmp
     assert comparison.systems["q.csv"]["openness"]["mae"] == 0
 
 
+def test_systems_without_a_common_target_are_refused_with_what_each_scores(tmp_path: Path) -> None:
+    labels = write_table(tmp_path / "l.csv", {"x": [0.5, 0.5]}, ("openness", "interview"))
+    paths = [write_table(tmp_path / f"{t}.csv", {"x": [0.5]}, (t,)) for t in ("openness", "interview")]
+    with pytest.raises(LabelError) as refused:
+        joined(paths, labels)
+    assert "(the labels: openness, interview; openness.csv: openness; interview.csv: interview)" in str(refused.value)
+
+
 def test_runs_with_other_labels_and_runs_without_evaluation_are_refused(
     runs: list[Path], make_evaluation: Callable[..., Evaluation], evaluation: Evaluation, tmp_path: Path
 ) -> None:
