@@ -189,11 +189,13 @@ class _BatchReader(Dataset[Batch | CrnetError]):
         config = self.dataset.config
         shape = (len(indices), config.frames, config.pixels, config.pixels, 3)
         out = {stream: np.empty(shape, dtype=np.uint8) for stream in VISUAL_STREAMS if stream in self.dataset.streams}
+
+        def read(numbered: tuple[int, EpochIndex]) -> Sample:
+            number, (epoch, index) = numbered
+            return self.dataset.read(index, epoch, {stream: frames[number] for stream, frames in out.items()})
+
         try:
-            samples = [
-                self.dataset.read(index, epoch, {stream: frames[number] for stream, frames in out.items()})
-                for number, (epoch, index) in enumerate(indices)
-            ]
+            samples = list(map_files(read, enumerate(indices), self.dataset.store))
             return collate(samples, out)
         except CrnetError as error:
             return error
