@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import FileResponse, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.types import Receive, Scope, Send
 
 from crnet.serve import schemas
 from crnet.serve.access import client_of
@@ -253,10 +255,28 @@ def _file(job_queue: JobQueue, job_id: str, name: str, *, download: bool = False
             raise ServiceError(409, "not-ready", "the job is not that far yet", remedy="follow its events")
         raise not_found("result")
     headers = {"Content-Security-Policy": REPORT_POLICY} if path.suffix == ".html" else {}
-    return FileResponse(
-        path,
+    return _OpenFileResponse(
+        path.open("rb"),
         media_type=media_type(name),
         filename=f"crnet-{name}",
         content_disposition_type="attachment" if download else "inline",
         headers={"Cache-Control": "no-store", **headers},
     )
+
+
+class _OpenFileResponse(FileResponse):
+    """Sends a file that is already open, and can therefore be deleted before its last byte has been sent.
+
+    Args:
+        file: The file, which this response closes.
+        options: As in `FileResponse`.
+    """
+
+    def __init__(self, file: BinaryIO, **options: Any) -> None:
+        self._file = file
+        super().__init__(f"/dev/fd/{file.fileno()}", stat_result=os.fstat(file.fileno()), **options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See `FileResponse`."""
+        with self._file:
+            await super().__call__(scope, receive, send)

@@ -6,6 +6,8 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from fastapi.openapi.models import OpenAPI
 from serve_client import Client, StartService, http_scope
 from serve_fakes import FakeWorkerClient
 
+from crnet.serve import api
 from crnet.serve.access import AccessPolicy
 from crnet.serve.api import MAX_FOLLOWERS
 from crnet.serve.jobs import Job
@@ -147,6 +150,24 @@ def test_files_are_shown_in_the_browser_or_saved(http: Client) -> None:
     assert saved.headers["content-disposition"] == 'attachment; filename="crnet-prediction.json"'
 
 
+def test_a_result_that_is_deleted_while_it_is_sent_arrives(http: Client) -> None:
+    job_id = http.submit()
+    http.wait(job_id)
+    response = api._file(http.service.job_queue, job_id, "prediction.json")
+    http.service.job_queue.storage.remove_job(job_id)
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    asyncio.run(response(http_scope("GET", "/"), receive, send))
+    assert sent[0]["status"] == 200
+    assert Result(**json.loads(b"".join(message["body"] for message in sent[1:]))).clip == "talk.mp4"
+
+
 def test_a_video_of_the_operator_is_scored_and_stays(start_service: StartService, tmp_path: Path) -> None:
     folder = tmp_path / "videos"
     (folder / "day").mkdir(parents=True)
@@ -211,6 +232,32 @@ def test_a_job_names_one_video(http: Client, job: Any) -> None:
 def test_a_wrong_method_is_told_the_right_ones(http: Client) -> None:
     refused = http.put("/v1/jobs/0")
     assert (refused.status_code, refused.headers["allow"]) == (405, "DELETE, GET")
+
+
+def test_the_example_client_waits_when_it_is_told_to(tmp_path: Path) -> None:
+    """A server with --rate-limit or a full queue is no error."""
+    asked: list[str] = []
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(413 if len(asked) == 3 else 503)
+            self.send_header("Retry-After", "0")
+            self.end_headers()
+            self.wfile.write(b'{"detail": "the file is too large"}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    (tmp_path / "talk.mp4").write_bytes(b"video")
+    with HTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = [sys.executable, str(EXAMPLE), f"http://127.0.0.1:{server.server_port}", str(tmp_path / "talk.mp4")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        server.shutdown()
+    assert (done.returncode, asked) == (1, ["/v1/uploads"] * 3)
+    assert done.stderr == 'status 413: {"detail": "the file is too large"}\n'
 
 
 def test_the_example_client_is_short_and_says_how_to_use_it() -> None:
