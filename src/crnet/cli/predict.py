@@ -153,6 +153,8 @@ class Predict(Command):
         def report(prediction: Prediction) -> None:
             if self.json:
                 print_json(prediction.to_dict(), indent=None)
+            if self.watch is not None and prediction.error is not None:  # it is stopped before it could list them
+                print(f"failed: {prediction.error}", file=sys.stderr)
 
         with progress_display(self.quiet) as progress:
             done = score_to_table(run, sources, out, watch=self.watch, progress=progress, report=report)
