@@ -38,7 +38,7 @@ class CardDocuments:
         config: The configuration.
         exported: Whether the networks are graphs.
         size_bytes: Size of all files of the bundle.
-        calibration: Of the intervals; None without intervals.
+        calibration: Calibration of the intervals; None without intervals.
         run: The content of `run.json`; None if there is none.
         metrics: The content of `metrics.json`; None if the run was not evaluated.
         audit: The content of `audit.json`; None if the run was not audited.

@@ -34,7 +34,7 @@ def check_card(path: Path, fingerprint: str) -> None:
 
     Args:
         path: The card; somebody may have completed it.
-        fingerprint: Of the model that it should describe.
+        fingerprint: Fingerprint of the model that it should describe.
 
     Raises:
         FormatError: It names the fingerprint of another model.

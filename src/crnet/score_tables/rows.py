@@ -25,12 +25,12 @@ class ScoreRow:
 
     Attributes:
         prediction: The scores.
-        model_fingerprint: Of the bundle.
-        crnet_version: Of the run.
-        scored_at: When, in UTC: "2026-01-31T02:00:00Z".
+        model_fingerprint: Fingerprint of the bundle.
+        crnet_version: Version of crnet that scored the clip.
+        scored_at: When the clip was scored, in UTC: "2026-01-31T02:00:00Z".
         seconds: How long it took to read and score the clip.
         file_sha256: SHA-256 of the video; "" if it cannot be read.
-        input_fingerprint: Of the video, its transcript and the options that change scores.
+        input_fingerprint: Fingerprint of the video, its transcript and the options that change scores.
     """
 
     prediction: Prediction
@@ -59,7 +59,7 @@ class ScoreRow:
 
 
 IsRetried = Callable[[Mapping[str, Any]], bool]
-"""Tells, from the cells of `Done.add`, whether a row is to be removed because its clip is scored again."""
+"""Whether a row, given as the cells that `Done.add` takes and `error`, must be removed: its clip is scored again."""
 
 
 @dataclass
