@@ -18,7 +18,6 @@ from crnet.cli.terminal import print_json
 from crnet.errors import FormatError, UsageError
 from crnet.types import BACKBONES, Backbone
 from crnet.utils.executors import LOCAL
-from crnet.utils.suggestions import did_you_mean
 from crnet.utils.text_format import join_words
 
 if TYPE_CHECKING:
@@ -156,8 +155,8 @@ def chosen_experiments(what: str) -> tuple[Experiment, ...]:
     names = [name.strip() for name in what.split(",")]
     unknown = [name for name in names if name not in EXPERIMENTS and name != "all"]
     if unknown:
-        hint = did_you_mean(unknown[0], EXPERIMENTS) or f"all, or some of {','.join(EXPERIMENTS)}"
-        raise UsageError(f"unknown table or figure {unknown[0]!r}", remedy=hint)
+        remedy = f"choose from all, {', '.join(EXPERIMENTS)}"
+        raise UsageError(f"unknown table or figure {unknown[0]!r}", remedy=remedy)
     return tuple(experiment for name, experiment in EXPERIMENTS.items() if name in names or "all" in names)
 
 

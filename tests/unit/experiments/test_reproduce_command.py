@@ -90,7 +90,7 @@ def test_hours_are_rounded(hours: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["table8"], "unknown table or figure 'table8'"),
+        (["fig4"], "unknown table or figure 'fig4' (choose from all, table1, "),  # fig9 is no better guess than fig5
         (["table3", "--seeds", "0"], "seeds must be 1 or more"),
         (["table3", "--workers", "-1"], "-1 workers (use 0 or more; 0 works in this process)"),
         (["table3", "--backbones", "vgg"], "unknown backbone 'vgg'"),
