@@ -24,7 +24,7 @@ class Train(ConfiguredCommand):
 
     Trains both stages of every stream, then the fusion, and writes one bundle that `crnet predict` and `crnet
     evaluate` load. If it is interrupted, run the same command again to continue; the result is the same. To train on
-    several GPUs, run torchrun --nproc-per-node 4 -m crnet train STORE RUN; for several nodes, see docs/scale.md.
+    several GPUs, run `torchrun --nproc-per-node 4 -m crnet train STORE RUN`; for several nodes, see docs/scale.md.
     """
 
     resumes = True
