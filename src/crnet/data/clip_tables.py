@@ -6,7 +6,7 @@ Names count with or without `.mp4`, and with or without the folders that a clip 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from crnet.data.csv_table import CsvTable, fail
@@ -61,17 +61,18 @@ def match_clips(clips: Iterable[str], others: Iterable[str], path: Path) -> dict
     Raises:
         LabelError: A clip could be several of the other table, or several clips one of them.
     """
-    named, offered = list(dict.fromkeys(clips)), dict.fromkeys(others)
+    named, offered = dict.fromkeys(clips), dict.fromkeys(others)
     matched = {clip: clip for clip in named if clip in offered}
-    by_file: dict[str, list[str]] = {}
+    named, offered = ({name: None for name in names if name not in matched} for names in (named, offered))
+    longer: dict[str, list[str]] = {}  # by the name of a clip, the other names that end in it
     for other in offered:
-        if other not in matched:
-            by_file.setdefault(_file(other), []).append(other)
+        for end in _ends(other):
+            if end in named:
+                longer.setdefault(end, []).append(other)
     partner_of: dict[str, str] = {}
     for clip in named:
-        if clip in matched:
-            continue
-        candidates = [other for other in by_file.get(_file(clip), []) if _is_end(clip, other) or _is_end(other, clip)]
+        shorter = [end for end in _ends(clip) if end in offered]
+        candidates = [*longer.get(clip, []), *shorter]
         if len(candidates) > 1:
             raise _ambiguous(f"{clip} could be {candidates[0]} or {candidates[1]}", path)
         for other in candidates:
@@ -81,12 +82,12 @@ def match_clips(clips: Iterable[str], others: Iterable[str], path: Path) -> dict
     return matched
 
 
-def _file(name: str) -> str:
-    return name.rpartition("/")[2]
-
-
-def _is_end(end: str, name: str) -> bool:
-    return name.endswith(f"/{end}")
+def _ends(name: str) -> Iterator[str]:
+    """Yield a name without its first folder, without its first two, and so on."""
+    while "/" in name:
+        name = name.partition("/")[2]
+        if name:
+            yield name
 
 
 def _ambiguous(reason: str, path: Path) -> LabelError:

@@ -17,6 +17,8 @@ from crnet.utils.files import open_at_most
 
 LARGEST_CSV_BYTES = 256 << 20
 DELIMITERS = ",;\t"
+OTHER_TABLES = frozenset((".db", ".json", ".jsonl", ".ods", ".parquet", ".pkl", ".sqlite", ".xls", ".xlsx"))
+"""Suffixes of tables that are no CSV; most of them are unreadable as text, which is no help to anybody."""
 
 _NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 """A number as spreadsheets write it; `float` also takes 0_1, and digits of other scripts."""
@@ -46,6 +48,10 @@ def read_table(path: Path, check_header: Callable[[Path, list[str]], None], key:
     Raises:
         LabelError: Unusable; the error names the line and the remedy. Errors of rows come when the rows are read.
     """
+    if path.suffix.lower() in OTHER_TABLES:
+        raise LabelError(
+            "is not a CSV", path=path, remedy="save the table as CSV; crnet predict --out p.csv writes one"
+        )
     lines = _read_lines(path)
     _, header = next(lines, (1, []))
     names = [name.strip().lower() for name in header]

@@ -103,9 +103,8 @@ def _read_system(name: str, path: Path, split: Split) -> SystemTables:
         return SystemTables(name, read_predictions(path))
     table = path / EVALUATION_FOLDER / split / PREDICTIONS_FILE
     if not table.is_file():
-        raise LabelError(
-            f"no evaluation on the {split} split", path=path, remedy="run `crnet evaluate` with this run and its store"
-        )
+        remedy = "if it is a run, run `crnet evaluate` with its store; tables of predictions must be CSVs"
+        raise LabelError(f"no evaluation on the {split} split", path=path, remedy=remedy)
     return SystemTables(name, read_system(table, FUSION), read_system(table, TRUTH), read_system(table, FLOOR))
 
 

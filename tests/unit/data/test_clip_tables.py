@@ -59,6 +59,16 @@ def test_what_other_programs_write_for_a_missing_value_is_no_group_and_no_person
     assert read_truth(labels).persons == ("", "p")
 
 
+@pytest.mark.parametrize("name", ["p.jsonl", "p.XLSX", "p.parquet"])
+def test_a_table_of_another_format_is_refused_by_its_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"PK\x03\x04\xff")
+    with pytest.raises(
+        LabelError, match=r"is not a CSV \(save the table as CSV; crnet predict --out p\.csv writes one"
+    ):
+        read_predictions(path)
+
+
 def test_an_interval_upside_down_is_refused(tmp_path: Path) -> None:
     path = table(tmp_path / "p.csv", "clip,openness,openness.low,openness.high\nv,.5,.4,.6\nw,.5,.6,.4\n")
     with pytest.raises(
