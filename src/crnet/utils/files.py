@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 20  # content of any size passes through memory in pieces of this size
 HASH_PIECE_BYTES = 32 << 20
 LARGEST_JSON_BYTES = 64 << 20
+DEEPEST_JSON = 100  # lists and objects within each other; ours are less than ten deep
 TEMPORARY_PREFIX = ".tmp-"  # names of files that are still being written
 _SEEKING = threading.Lock()
 
@@ -181,12 +182,25 @@ def parse_json(text: str | bytes, parse_constant: Callable[[str], Any] | None = 
         parse_constant: Called with the name of a number that JSON does not have.
 
     Raises:
-        ValueError: It is not JSON, or nested deeper than Python reads.
+        ValueError: It is not JSON, or nested too deeply: some versions of Python read what a recursive function then
+            cannot walk through.
     """
+    reason = "it is nested too deeply"
     try:
-        return json.loads(text, parse_constant=parse_constant)
+        document = json.loads(text, parse_constant=parse_constant)
     except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        raise ValueError(reason) from error
+    if _is_deeper(document, DEEPEST_JSON):
+        raise ValueError(reason)
+    return document
+
+
+def _is_deeper(document: Any, limit: int) -> bool:
+    values = [document]
+    for _ in range(limit):
+        containers = [value for value in values if isinstance(value, dict | list)]
+        values = [child for value in containers for child in (value.values() if isinstance(value, dict) else value)]
+    return any(isinstance(value, dict | list) for value in values)
 
 
 def _refuse_constant(name: str) -> NoReturn:
