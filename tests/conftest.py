@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,13 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _unset_log_level() -> Iterator[None]:
+    """Undo `--quiet` and `--verbose` of a command that a test ran in this process."""
+    yield
+    logging.getLogger("crnet").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

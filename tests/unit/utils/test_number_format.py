@@ -8,7 +8,7 @@ from crnet.utils.number_format import decimal, effect_text, interval_text, perce
 
 
 @pytest.mark.parametrize(
-    ("interval", "text"), [(None, ""), ([0.9, 0.9187], ".900–.919"), ([-0.05, 1.0], "−.050–1.000")]
+    ("interval", "text"), [(None, ""), ([0.9, 0.9187], ".900–.919"), ([-0.05, 1.0], "−.050 to 1.000")]
 )
 def test_format_interval(interval: list[float] | None, text: str) -> None:
     assert interval_text(interval) == text
