@@ -103,7 +103,7 @@ def test_a_broken_file_gets_one_sentence(http: Any, demo: DemoResult, kind_of_fi
 
 def test_too_long_a_video_is_refused(http: Any, tmp_path: Path) -> None:
     job = score(http, write_grey_video(tmp_path / "long.mp4", seconds=25).read_bytes())
-    assert job["error"] == "the video is 25 s long; this server accepts at most 20 s (shorten it)"
+    assert job["error"] == "the video is 25.0 s long; this server accepts at most 20 s (shorten it)"
 
 
 def test_formula_cells_of_the_table_are_neutral(http: Any, demo: DemoResult) -> None:

@@ -64,11 +64,13 @@ class AccessPolicy:
                     remedy="give a name without scheme and port, such as *.example.org",
                 )
         for origin in (*self.allowed_origins, *self.frame_ancestors):
-            if not _ORIGIN_PATTERN.fullmatch(origin):
+            if not _ORIGIN_PATTERN.fullmatch(origin) or (origin in self.allowed_origins and "*" in origin):
                 raise ConfigError(
                     f"the site {origin} is not an origin",
                     remedy="give scheme and host in lower case without a path, such as https://example.org",
                 )
+        if self.rate_limit < 0:
+            raise ConfigError(f"the rate limit is {self.rate_limit}", remedy="choose 0 for no limit, or more")
         for proxy in self.trusted_proxies:
             try:
                 ipaddress.ip_network(proxy)

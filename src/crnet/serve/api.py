@@ -177,7 +177,10 @@ def _add_result_routes(router: APIRouter, job_queue: JobQueue) -> None:
         "/jobs/{job_id}/files/{name}",
         tags=["results"],
         response_class=FileResponse,
-        responses={200: {"content": {kind.split(";")[0]: {} for kind in MEDIA_TYPES.values()}}, **errors(404, 409)},
+        responses={
+            200: {"content": {kind.split(";")[0]: {} for kind in MEDIA_TYPES.values()}},
+            **errors(404, 409, 416),
+        },
     )
     async def read_result_file(job_id: str, name: str, download: bool = False) -> Response:
         """Return a file of the result: prediction.json, prediction.csv, report.html, or a picture."""

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, compile_path
@@ -23,13 +24,14 @@ from crnet.serve import schemas
 from crnet.serve.access import Access, AccessPolicy
 from crnet.serve.api import Service, errors, make_router
 from crnet.serve.metrics import CONTENT_TYPE, Metrics
-from crnet.serve.middleware import MetricsMiddleware, SecurityMiddleware, security_headers
+from crnet.serve.middleware import HEALTH, MetricsMiddleware, ProblemMiddleware, SecurityMiddleware, security_headers
 from crnet.serve.page import add_page
-from crnet.serve.problems import ServiceError, problem_response
+from crnet.serve.problems import ServiceError, http_problem, problem_response
 
 CLEANUP_INTERVAL_S = 15.0
 MAX_CALL_BYTES = 3 << 20  # of every request that is not a chunk of an upload; the longest transcript fits
 MAX_DETAIL_CHARACTERS = 1000  # an error repeats what the client sent
+NO_JSON = "the request has no JSON document (send one with the header Content-Type: application/json)"
 DESCRIPTION = (
     "Scores the first impression that a person in a video makes. Requests are queued. Do not use the scores to make "
     "decisions about people."
@@ -60,7 +62,6 @@ def make_app(service: Service, policy: AccessPolicy, on_ready: Callable[[], None
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        max_body_size=MAX_CALL_BYTES,
         telemetry={"tracing": False},
         generate_unique_id_function=_operation_id,
     )
@@ -70,6 +71,8 @@ def make_app(service: Service, policy: AccessPolicy, on_ready: Callable[[], None
     add_page(app, service, access)
     _add_error_handlers(app, policy)
     _complete_openapi(app.openapi(), service, policy)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_CALL_BYTES)
+    app.add_middleware(ProblemMiddleware)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(SecurityMiddleware, access=access)
     if policy.allowed_origins:
@@ -95,7 +98,7 @@ def _complete_openapi(document: dict[str, Any], service: Service, policy: Access
     if policy.keys:
         document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"key": []}]
-        document["paths"]["/healthz"]["get"]["security"] = []
+        document["paths"][HEALTH]["get"]["security"] = []
     definitions = document["components"]["schemas"]
     definitions["Problem"] = schemas.Problem.model_json_schema()
     definitions["NewUpload"]["properties"]["size"]["maximum"] = service.job_queue.limits.max_upload_bytes
@@ -105,7 +108,7 @@ def _complete_openapi(document: dict[str, Any], service: Service, policy: Access
 
 
 def _add_operation_routes(app: FastAPI, metrics: Metrics) -> None:
-    @app.get("/healthz", tags=["operation"])
+    @app.get(HEALTH, tags=["operation"])
     async def healthz() -> schemas.Health:
         """Tell that the server runs."""
         return schemas.Health()
@@ -131,17 +134,17 @@ def _add_error_handlers(app: FastAPI, policy: AccessPolicy) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid_request(_: Request, error: RequestValidationError) -> Response:
+        if any(isinstance(entry.get("input"), bytes) for entry in error.errors()):
+            return problem_response(422, "invalid-request", NO_JSON)
         reasons = [f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors()]
         return problem_response(422, "invalid-request", "; ".join(reasons)[:MAX_DETAIL_CHARACTERS])
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        phrase = HTTPStatus(error.status_code).phrase
-        code = phrase.lower().replace(" ", "-")
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = ", ".join(_methods(app, request.url.path)) or headers.get("Allow", "")
-        return problem_response(error.status_code, code, phrase, headers)
+        return http_problem(error.status_code, headers)
 
     @app.exception_handler(ClientDisconnect)
     async def client_left(_: Request, __: ClientDisconnect) -> Response:

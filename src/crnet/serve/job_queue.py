@@ -14,7 +14,7 @@ from typing import Any
 from crnet.errors import StorageError
 from crnet.serve.jobs import Job, JobRequest
 from crnet.serve.limits import Limits
-from crnet.serve.problems import RETRY_SOON_S, ServiceError, no_space, not_found
+from crnet.serve.problems import RETRY_SOON_S, ServiceError, cannot_store, not_found
 from crnet.serve.progress import SCORES_READY
 from crnet.serve.storage import Storage, new_token
 from crnet.serve.worker import BUG, NO_SPACE, ScoringJob
@@ -89,11 +89,11 @@ class JobQueue:
         job = Job(new_token(), request)
         try:
             self.storage.new_job(job.id, video, is_upload=is_upload)
-        except OSError:
+        except OSError as error:
             self.storage.remove_job(job.id)
             if is_upload:
                 video.unlink(missing_ok=True)
-            raise no_space() from None
+            raise cannot_store(error) from None
         self._jobs[job.id] = job
         self._waiting.append(job)
         self._start_next()
@@ -166,7 +166,8 @@ class JobQueue:
             self._end(job, "done")
         except ScoringError as error:
             self._end(job, "failed", str(error))
-        except StorageError:
+        except StorageError as error:
+            logger.error("cannot store a job: %s", error.reason)
             self._end(job, "failed", NO_SPACE)
         except asyncio.CancelledError:
             self._end(job, "cancelled", self._stop_reason())

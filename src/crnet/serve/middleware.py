@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crnet.serve.access import Access, AccessPolicy, client_of
 from crnet.serve.metrics import Metrics
-from crnet.serve.problems import RETRY_SOON_S, ServiceError
+from crnet.serve.problems import RETRY_SOON_S, ServiceError, http_problem
 
 logger = logging.getLogger(__name__)
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 MAX_REQUESTS = 400  # at a time; `http_protocol.MAX_CONNECTIONS` is larger
+HEALTH = "/healthz"
 KEY_PREFIXES = ("/v1/", "/fragments/", "/metrics")
 """Routes that need a key, if the service has keys. The page itself then asks for one."""
 RATE_PREFIXES = ("/v1/", "/fragments/", "/session")
@@ -47,6 +49,8 @@ class SecurityMiddleware:
             self._check(scope)
         except ServiceError as error:
             app = error.response()
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # RFC 9110 demands it of every address; the connection omits the body
         self._running += 1
         try:
             await app(scope, receive, self._with_headers(send))
@@ -55,9 +59,10 @@ class SecurityMiddleware:
 
     def _check(self, scope: Scope) -> None:
         headers, path = Headers(scope=scope), scope["path"]
-        if self._running >= MAX_REQUESTS and path != "/healthz":
+        if self._running >= MAX_REQUESTS and path != HEALTH:
             raise ServiceError(503, "busy", "the server has too many requests", retry_after_s=RETRY_SOON_S)
-        self._access.check_host(headers)
+        if path != HEALTH:  # load balancers name a container, or nothing
+            self._access.check_host(headers)
         if scope["method"] not in SAFE_METHODS:
             self._access.check_origin(headers)
         if path.startswith(RATE_PREFIXES):
@@ -94,6 +99,36 @@ def security_headers(policy: AccessPolicy) -> dict[str, str]:
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-store",
     }
+
+
+class ProblemMiddleware:
+    """Turns the plain text of libraries, which refuse large requests and bad ranges, into problem documents.
+
+    Args:
+        app: The application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        is_replaced = False
+
+        async def send_problem(message: Message) -> None:
+            nonlocal is_replaced
+            if message["type"] == "http.response.start" and _is_plain_error(message):
+                is_replaced = True
+                await http_problem(message["status"])(scope, receive, send)
+            elif not is_replaced:
+                await send(message)
+
+        await self._app(scope, receive, send_problem)
+
+
+def _is_plain_error(start: Message) -> bool:
+    content_type = Headers(raw=start["headers"]).get("content-type", "")
+    return start["status"] >= HTTPStatus.BAD_REQUEST and content_type.startswith("text/plain")
 
 
 class MetricsMiddleware:

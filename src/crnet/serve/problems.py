@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -10,7 +11,17 @@ from starlette.responses import Response
 
 from crnet.errors import CrnetError
 
+logger = logging.getLogger(__name__)
+
 MEDIA_TYPE = "application/problem+json"
+HTTP_ERRORS = {
+    400: "the request is malformed",
+    404: "there is nothing at this address (see /docs)",
+    405: "this address does not take this method (the header Allow names those it takes)",
+    413: "the request is larger than the server accepts",
+    416: "the file ends before the range that the request asks for",
+}
+"""What is wrong with requests that a library refuses."""
 RETRY_SOON_S, RETRY_LATER_S = 10, 30  # for requests, and for space on the disk
 
 
@@ -46,6 +57,12 @@ def not_found(what: str) -> ServiceError:
     return ServiceError(404, "not-found", f"this {what} does not exist or has expired")
 
 
+def cannot_store(error: OSError) -> ServiceError:
+    """Return the error for a video that the disk does not take; the log tells the operator why."""
+    logger.error("cannot store a video: %s", error.strerror)
+    return no_space()
+
+
 def no_space() -> ServiceError:
     """Return the error for a video that finds no space."""
     return ServiceError(
@@ -55,6 +72,12 @@ def no_space() -> ServiceError:
         remedy="try again in a few minutes",
         retry_after_s=RETRY_LATER_S,
     )
+
+
+def http_problem(status: int, headers: dict[str, str] | None = None) -> Response:
+    """Return the answer to a request that a library refuses."""
+    phrase = HTTPStatus(status).phrase
+    return problem_response(status, phrase.lower().replace(" ", "-"), HTTP_ERRORS.get(status, phrase), headers)
 
 
 def problem_response(

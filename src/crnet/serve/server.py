@@ -36,6 +36,7 @@ from crnet.serve.log_format import log_as_json
 from crnet.serve.uploads import Uploads
 
 READ_RESULT_S = 2  # in which clients can read the results of the last jobs
+MAX_STOP_TIMEOUT_S = 86_400
 SHUTDOWN_S = 3  # for open connections, after the jobs have ended
 
 
@@ -86,6 +87,8 @@ def serve(
     """
     if not 1 <= config.workers <= 64:
         raise UsageError(f"{config.workers} workers", remedy="choose 1 to 64")
+    if not 0 <= config.stop_timeout_s <= MAX_STOP_TIMEOUT_S:
+        raise UsageError(f"a stop timeout of {config.stop_timeout_s} s", remedy=f"choose 0 to {MAX_STOP_TIMEOUT_S} s")
     if config.video_folder is not None and not config.video_folder.is_dir():
         raise UsageError(f"{config.video_folder}: no such folder", remedy="correct --video-folder")
     with contextlib.ExitStack() as stack:

@@ -31,7 +31,8 @@ class Storage:
 
     The folder holds a lock as long as its service runs, however that ends. The next service removes every folder whose
     lock is free. Process ids would not do: another process may have got the id of a killed service, and in a
-    container every service has the same one.
+    container every service has the same one. The folder itself is locked, so that systemd leaves it alone when it
+    removes old files (man 5 tmpfiles.d), and a file in it, which tells that the service has started.
 
     Raises:
         StorageError: The folder for temporary files is not writable.
@@ -41,8 +42,11 @@ class Storage:
         _remove_leftovers()
         try:
             self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-            self._lock = (self.folder / LOCK_FILE).open("wb")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._locks = [_open(self.folder)]
+            fcntl.flock(self._locks[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (self.folder / LOCK_FILE).touch()
+            self._locks.append(_open(self.folder / LOCK_FILE))
+            fcntl.flock(self._locks[1], fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.uploads, self._jobs = self.folder / UPLOADS, self.folder / JOBS
             self.uploads.mkdir()
             self._jobs.mkdir()
@@ -56,7 +60,8 @@ class Storage:
     def close(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock.close()
+        for lock in self._locks:
+            os.close(lock)
 
     def job_folder(self, job_id: str) -> Path:
         """Return the folder of a job."""
@@ -134,14 +139,25 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _is_in_use(folder: Path) -> bool:
-    """Return whether the service of a folder runs."""
+    """Return whether the service of a folder runs, or starts."""
+    if not (folder / LOCK_FILE).exists() and time.time() - folder.stat().st_mtime < START_S:
+        return True
+    return _is_locked(folder) or _is_locked(folder / LOCK_FILE)  # crnet 0.2 locks the file only
+
+
+def _is_locked(path: Path) -> bool:
     try:
-        lock = (folder / LOCK_FILE).open("rb")
+        lock = _open(path)
     except FileNotFoundError:
-        return time.time() - folder.stat().st_mtime < START_S
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
     return False
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crnet.serve.limits import Limits
-from crnet.serve.problems import RETRY_LATER_S, ServiceError, no_space, not_found
+from crnet.serve.problems import RETRY_LATER_S, ServiceError, cannot_store, no_space, not_found
 from crnet.serve.storage import Storage, display_name, new_token
 from crnet.utils.job_limits import BYTES_PER_MB
 
@@ -85,8 +85,8 @@ class Uploads:
         self._check_quota(upload)
         try:
             upload.path.touch()
-        except OSError:
-            raise no_space() from None
+        except OSError as error:
+            raise cannot_store(error) from None
         self._uploads[token] = upload
         return upload
 
@@ -145,9 +145,9 @@ class Uploads:
                         upload.received_bytes += len(chunk)
         except TimeoutError:
             raise ServiceError(408, "too-slow", "the upload is too slow", remedy="send smaller chunks") from None
-        except OSError:
+        except OSError as error:
             self.delete(upload_id)
-            raise no_space() from None
+            raise cannot_store(error) from None
         finally:
             upload.is_receiving = False
         return upload

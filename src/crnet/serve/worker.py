@@ -15,6 +15,7 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
 import resource
 import socket
@@ -203,11 +204,14 @@ def run_job(predictor: Predictor, folder: Path, send: MessageHandler) -> bool:
         send({"result": "done"})
         return True
     except CrnetError as error:
+        if isinstance(error, StorageError):
+            logger.error("cannot store a result: %s", error.reason)
         send({"error": public_message(error)})
     except MemoryError:
         send({"error": f"{OUT_OF_MEMORY} ({OUT_OF_MEMORY_REMEDY})"})
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            logger.error("cannot store a result: %s", error.strerror)
             send({"error": NO_SPACE})
         elif any(sign in str(error) for sign in MEMORY_SIGNS):
             send({"error": f"{OUT_OF_MEMORY} ({OUT_OF_MEMORY_REMEDY})"})
@@ -282,7 +286,8 @@ def _check_duration(video: Path, limits: Limits, progress: ThrottledProgress) ->
     duration_s = probe(video).duration_s
     if duration_s > limits.max_duration_s:
         raise MediaError(
-            f"the video is {duration_s:.0f} s long; this server accepts at most {limits.max_duration_s:.0f} s",
+            f"the video is {math.ceil(10 * duration_s) / 10} s long; this server accepts at most "
+            f"{limits.max_duration_s:g} s",
             remedy="shorten it",
         )
     progress(CHECKING, 1, 1, f"{duration_s:.1f} s of video")

@@ -229,6 +229,33 @@ def test_a_job_names_one_video(http: Client, job: Any) -> None:
     assert "a job needs either an upload or a path" in refused.json()["detail"]
 
 
+def test_a_document_without_its_content_type_is_told_to_name_it(http: Client) -> None:
+    """Curl's option -d says that it sends a form."""
+    for path in ("/v1/uploads", "/v1/jobs"):
+        refused = http.post(path, content=b'{"size": 1}', headers={"Content-Type": "application/x-www-form-urlencoded"})
+        assert (refused.status_code, "Content-Type: application/json" in refused.json()["detail"]) == (422, True)
+    refused = http.post("/v1/uploads", json={"name": "a", "size": 0})
+    assert refused.json()["detail"] == "body.size: Input should be greater than or equal to 1"
+
+
+def test_what_no_route_takes_is_refused_in_a_sentence(http: Client) -> None:
+    for method, path, detail in (
+        ("GET", "/nothing", "there is nothing at this address (see /docs)"),
+        ("PUT", "/v1/jobs", "this address does not take this method (the header Allow names those it takes)"),
+    ):
+        assert http.request(method, path).json()["detail"] == detail
+    chunks = (bytes(1 << 20) for _ in range(4))
+    for content in (bytes(4 << 20), chunks):  # with and without the header Content-Length
+        large = http.post("/v1/jobs", content=content, headers={"Content-Type": "application/json"})
+        assert (large.status_code, large.json()["detail"]) == (413, "the request is larger than the server accepts")
+        assert large.headers["cache-control"] == "no-store"
+    job_id = http.submit()
+    http.wait(job_id)
+    for asked, status in (("bytes=9-1", 400), ("bytes=99999-", 416)):
+        refused = http.get(f"/v1/jobs/{job_id}/result", headers={"Range": asked})
+        assert (refused.status_code, refused.json()["status"]) == (status, status)
+
+
 def test_a_wrong_method_is_told_the_right_ones(http: Client) -> None:
     refused = http.put("/v1/jobs/0")
     assert (refused.status_code, refused.headers["allow"]) == (405, "DELETE, GET")

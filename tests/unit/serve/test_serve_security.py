@@ -92,7 +92,21 @@ def test_a_request_for_another_host_is_refused(
     start_service: StartService, host: str, allowed: tuple[str, ...], status: int
 ) -> None:
     http = start_service(policy=new_policy(allowed_hosts=allowed))
-    assert http.get("/healthz", headers={"Host": host}).status_code == status
+    assert http.get("/", headers={"Host": host}).status_code == status
+
+
+def test_a_health_check_needs_no_host(http: Client) -> None:
+    """HAProxy sends none, and other containers send the name of a container."""
+    for host in ("", "crnet:7860"):
+        assert http.get("/healthz", headers={"Host": host}).json() == {"status": "ok"}
+        assert http.get("/healthz/", headers={"Host": host}).status_code == 421
+
+
+def test_every_address_answers_head_as_it_answers_get(http: Client) -> None:
+    for path in ("/", "/healthz", "/openapi.json", "/nothing"):
+        got, head = http.get(path), http.head(path)
+        assert (head.status_code, head.headers["content-type"]) == (got.status_code, got.headers["content-type"])
+        assert head.content == b""
 
 
 @pytest.mark.parametrize(
@@ -176,6 +190,11 @@ def test_a_page_in_a_frame_of_another_site_gets_a_session(start_service: StartSe
     }
 
 
+def test_a_negative_rate_limit_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"the rate limit is -3 \(choose 0"):
+        new_policy(rate_limit=-3)
+
+
 @pytest.mark.parametrize("content", [b"", b"short\n", b"\xff\xfe" * 20, b"# only a comment\n"])
 def test_a_file_without_good_keys_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "keys").write_bytes(content)
@@ -256,6 +275,7 @@ def test_a_proxy_that_is_no_address_is_refused() -> None:
         {"allowed_origins": ("https://example.org/",)},  # browsers send it without the slash
         {"allowed_origins": ("https://Example.org",)},  # and in lower case
         {"allowed_origins": ("example.org",)},
+        {"allowed_origins": ("https://*.example.org",)},  # only --frame-ancestor takes all of a domain
         {"frame_ancestors": ("https://example.org; script-src *",)},
     ],
 )

@@ -38,6 +38,12 @@ def test_a_taken_port_is_reported(tmp_path: Path) -> None:
         serve(tmp_path, ServerConfig(port=70_000))
 
 
+@pytest.mark.parametrize("seconds", [float("nan"), -1.0, float("inf")])
+def test_a_server_that_would_never_stop_is_refused(tmp_path: Path, seconds: float) -> None:
+    with pytest.raises(UsageError, match="choose 0 to 86400 s"):
+        serve(tmp_path, ServerConfig(port=0, stop_timeout_s=seconds))
+
+
 def test_a_missing_folder_of_videos_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         serve(tmp_path, ServerConfig(port=0, video_folder=tmp_path / "gone"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -90,6 +91,8 @@ def test_videos_of_a_killed_service_are_removed_by_the_next_one_and_those_of_a_r
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert (left_behind / "uploads" / "video").exists()
+    (its_folder / "lock").unlink()  # by a program that removes old files
+    os.utime(its_folder, (time.time() - START_S - 1,) * 2)
     starting, old, foreign = (tmp_path / f"{PREFIX}{name}" for name in ("starting", "old", "file"))
     starting.mkdir()  # a service that has no lock yet
     old.mkdir()
@@ -102,6 +105,24 @@ def test_videos_of_a_killed_service_are_removed_by_the_next_one_and_those_of_a_r
     assert not left_behind.exists()
     assert (its_folder / "uploads" / "video").exists()
     assert (starting.exists(), old.exists(), foreign.exists()) == (True, False, True)
+
+
+def test_systemd_does_not_remove_the_files_of_an_idle_service(storage: Storage) -> None:
+    """It skips every folder that it cannot lock (man 5 tmpfiles.d)."""
+    folder = os.open(storage.folder, os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(folder)
+
+
+def test_the_folder_of_a_running_service_of_crnet_0_2_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / f"{PREFIX}older"
+    folder.mkdir()
+    with (folder / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        Storage().close()
+        assert folder.exists()
 
 
 def test_folders_of_other_users_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,7 @@ def test_a_deleted_upload_frees_its_space_while_a_request_has_it_open(storage: S
         assert os.fstat(file.fileno()).st_size == 0
 
 
-def test_a_full_disk_is_an_honest_answer(storage: Storage) -> None:
+def test_a_full_disk_is_an_honest_answer(storage: Storage, caplog: pytest.LogCaptureFixture) -> None:
     held = Uploads(storage, Limits())
     upload = held.create("talk.mp4", 10)
     upload.path.unlink()
@@ -135,6 +135,16 @@ def test_a_full_disk_is_an_honest_answer(storage: Storage) -> None:
     with pytest.raises(ServiceError, match="no space") as caught:
         asyncio.run(held.append(upload.id, 0, chunks(b"123")))
     assert caught.value.status == 503
+    assert caplog.messages == ["cannot store a video: No space left on device"]  # for the operator
+
+
+def test_an_upload_whose_folder_is_gone_is_reported_to_the_operator(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage.uploads.rmdir()
+    with pytest.raises(ServiceError, match="no space"):
+        Uploads(storage, Limits()).create("talk.mp4", 10)
+    assert caplog.messages == ["cannot store a video: No such file or directory"]
 
 
 def test_a_job_that_finds_no_space_leaves_no_file(http: Client, monkeypatch: pytest.MonkeyPatch) -> None:

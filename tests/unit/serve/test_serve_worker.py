@@ -141,6 +141,14 @@ def test_the_tasks_are_those_of_an_explanation() -> None:
     assert progress.EXPLANATION_TASKS[4:] == (PICTURES_TASK, overlay_video.TASK, REPORT_TASK)
 
 
+def test_a_video_that_is_a_little_too_long_is_not_called_as_long_as_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crnet.media.video.probe", lambda path: SimpleNamespace(duration_s=120.04))
+    with pytest.raises(MediaError, match=r"is 120\.1 s long; this server accepts at most 120 s"):
+        worker._check_duration(tmp_path, Limits(), ThrottledProgress(lambda message: None))
+
+
 def test_subtitles_get_a_subtitle_suffix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert worker._transcript_file("  \n ") is None
