@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import crnet
@@ -27,18 +28,22 @@ from crnet.utils.files import write_error_remedy
 
 # torchrun sets it. Its processes wait for each other in native code, where they would not notice a handler.
 ENDED_BY_TORCHRUN = "TORCHELASTIC_RUN_ID"
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))  # Windows has one
 
 
 def run() -> NoReturn:
     """Run the program `crnet`.
 
-    SIGTERM, with which systemd, Slurm and preempted machines end programs, stops a command in order like Ctrl-C: it
-    releases its lock, deletes its temporary files and says how to go on. Then the signal has its usual effect.
+    SIGTERM, with which systemd, Slurm and preempted machines end programs, and SIGHUP, which a closed terminal or a
+    lost connection sends, stop a command in order like Ctrl-C: it releases its lock, deletes its temporary files and
+    says how to go on. Then the signal has its usual effect. A signal that the caller ignores, as nohup does, stays
+    ignored.
     """
     ended: list[int] = []
 
     def stop(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_IGN)
+        for each in ENDING:  # a login session sends both
+            signal.signal(each, signal.SIG_IGN)
         if hasattr(signal, "SIGCHLD"):
             # torch's handler raises an error when a loader's process ends.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -46,11 +51,15 @@ def run() -> NoReturn:
         raise KeyboardInterrupt
 
     if ENDED_BY_TORCHRUN not in os.environ:
-        signal.signal(signal.SIGTERM, stop)
-    code = main()
-    for number in ended:
-        signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)
+        for each in ENDING:
+            if signal.getsignal(each) == signal.SIG_DFL:
+                signal.signal(each, stop)
+    try:
+        code = main()
+    finally:
+        for number in ended:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
     sys.exit(code)
 
 
@@ -77,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         remedy = install_command(module, command.extras if command else ())
         return _fail(f"the Python module {module} is not installed ({remedy})", debug)
     except KeyboardInterrupt:
-        print("stopped" if command is None else command.stopped(), file=sys.stderr)
+        with suppress(OSError):  # the terminal was closed
+            print("stopped" if command is None else command.stopped(), file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _discard_stdout()

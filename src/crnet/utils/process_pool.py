@@ -309,6 +309,13 @@ def _join(process: SpawnProcess) -> None:
         process.join()
 
 
+def ignore_signals_of_the_terminal() -> None:
+    """Ignore Ctrl-C and the end of the terminal, which all processes of a command get: it ends its workers itself."""
+    for name in ("SIGINT", "SIGHUP"):
+        if name in _SIGNALS:  # Windows lacks the second
+            signal.signal(_SIGNALS[name], signal.SIG_IGN)
+
+
 def end_with_parent() -> None:
     """Make this process end as soon as its parent does, even in the middle of a job that takes an hour.
 
@@ -345,7 +352,7 @@ def end_at_hangup(pipe: int) -> None:
 
 def _serve(jobs: Connection, preload: Sequence[str]) -> None:
     """Run jobs in a worker process until the parent closes the pipe or ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl+C the parent ends its workers
+    ignore_signals_of_the_terminal()
     end_with_parent()
     for variable in THREAD_VARIABLES:
         os.environ[variable] = "1"  # must be set before the function's modules are imported with it

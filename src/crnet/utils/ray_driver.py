@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,7 +11,13 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
-from crnet.utils.process_pool import MAX_FAILED_STARTS, WorkerDied, end_with_parent, pickled
+from crnet.utils.process_pool import (
+    MAX_FAILED_STARTS,
+    WorkerDied,
+    end_with_parent,
+    ignore_signals_of_the_terminal,
+    pickled,
+)
 from crnet.utils.ray_node import DONE
 
 FREE, FINISHED, NOTE, STARTED, REFUSED, END = "free", "finished", "note", "started", "refused", "end"
@@ -42,7 +47,7 @@ def drive(
         task: See `ClusterTask.to_dict`.
         quiet: Discard what Ray prints.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command decides
+    ignore_signals_of_the_terminal()
     end_with_parent()
     output = os.open(os.devnull, os.O_WRONLY) if quiet else 2
     for stream in (1, 2) if quiet else (1,):

@@ -178,18 +178,44 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="Windows has no groups of processes")
-@pytest.mark.parametrize("send", ["kill", "killpg"])
-def test_sigterm_stops_a_command_in_order_and_is_no_failure_of_its_job(tmp_path: Path, send: str) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(TERMINATED_SCRIPT)
-    words = [sys.executable, str(script), *(["torch"] if send == "kill" else [])]
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    ) as child:
-        assert child.stdout is not None and child.stdout.readline() == "working\n"
-        getattr(os, send)(child.pid, signal.SIGTERM)
+@pytest.mark.parametrize(("send", "name"), [("kill", "SIGTERM"), ("killpg", "SIGTERM"), ("killpg", "SIGHUP")])
+def test_a_signal_stops_a_command_in_order_and_is_no_failure_of_its_job(tmp_path: Path, send: str, name: str) -> None:
+    number = getattr(signal, name)
+    with _working_command(tmp_path, *(["torch"] if send == "kill" else [])) as child:
+        assert child.stdout is not None
+        getattr(os, send)(child.pid, number)
+        assert child.stdout.read() == "stopped in order\n"
+    assert child.returncode == -number
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signal")
+def test_nohup_lets_a_command_outlive_its_terminal(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the child inherits it
+    try:
+        child = _working_command(tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with child:
+        assert child.stdout is not None
+        os.killpg(child.pid, signal.SIGHUP)
+        os.killpg(child.pid, signal.SIGTERM)
         assert child.stdout.read() == "stopped in order\n"
     assert child.returncode == -signal.SIGTERM
+
+
+def _working_command(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Start a command, and return it when its worker is at work."""
+    script = folder / "script.py"
+    script.write_text(TERMINATED_SCRIPT)
+    child = subprocess.Popen(
+        [sys.executable, str(script), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert child.stdout is not None and child.stdout.readline() == "working\n"
+    return child
 
 
 def test_commands_that_write_resumable_work_are_marked() -> None:
