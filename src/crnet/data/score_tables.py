@@ -144,9 +144,16 @@ def join_scores(labels: ScoreTable, predictions: ScoreTable) -> JoinedScores:
         predictions.scores[partners],
         _rows(predictions.low, partners),
         _rows(predictions.high, partners),
-        _pick(labels.persons, rows) or _pick(predictions.persons, partners),
+        first_known(_pick(labels.persons, rows), _pick(predictions.persons, partners)),
         tuple(warnings),
     )
+
+
+def first_known(*columns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Return the first name that is not "" of each row of several columns; None if there is none at all."""
+    known = [column for column in columns if column is not None]
+    names = tuple(next(filter(None, row), "") for row in zip(*known, strict=True))
+    return names if any(names) else None
 
 
 def _rows(values: Floats | None, places: Sequence[int]) -> Floats | None:

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnet.data.clip_tables import match_clips
-from crnet.data.score_tables import JoinedScores, ScoreTable, join_scores, read_predictions, read_system, read_truth
+from crnet.data.score_tables import (
+    JoinedScores,
+    ScoreTable,
+    first_known,
+    join_scores,
+    read_predictions,
+    read_system,
+    read_truth,
+)
 from crnet.data.splits import clip_clusters
 from crnet.errors import LabelError, UsageError
 from crnet.evaluation.evaluation import EVALUATION_FOLDER, FLOOR, FUSION, PREDICTIONS_FILE, TRUTH
@@ -171,7 +179,7 @@ def _aligned(
     floors, floor = _floors(systems, first, truth, targets, train_labels)
     if len({values.tobytes() for values in floors.values()}) > 1:
         warnings.append("the systems have different floors, because they were trained on different labels")
-    kind, clusters = clip_clusters(first.clips, first.persons)
+    kind, clusters = clip_clusters(first.clips, first_known(*(part.persons for part in parts.values())))
     return ComparedClips(
         first.clips,
         targets,

@@ -95,6 +95,17 @@ def test_tables_are_joined_by_name_and_what_does_not_match_is_named(tmp_path: Pa
     assert clips.floor.startswith("the median of these labels")
 
 
+def test_persons_that_any_table_names_count_whatever_the_order_of_the_systems(tmp_path: Path) -> None:
+    labels = tmp_path / "l.csv"
+    labels.write_text("clip,interview,person\nx,.5,\ny,.25,\nz,.75,\n")
+    named = tmp_path / "p.csv"
+    named.write_text("clip,interview,person\nx,.5,a\ny,.5,a\nz,.5,b\n")
+    other = write_table(tmp_path / "q.csv", {"x": [0.5], "y": [0.5], "z": [0.5]})
+    for systems in ([named, other], [other, named]):
+        clips = joined(systems, labels).clips
+        assert (clips.cluster_kind, clips.clusters.tolist()) == ("person", [0, 0, 1])
+
+
 def test_scores_on_another_scale_are_a_warning(tmp_path: Path) -> None:
     labels = write_table(tmp_path / "l.csv", {"x": [0.5], "y": [0.25], "z": [0.75]})
     table = write_table(tmp_path / "p.csv", {"x": [1.0], "y": [4.5], "z": [-0.1]})
