@@ -41,7 +41,7 @@ def metrics_by_group(clips: AuditClips, grouping: str) -> dict[str, dict[str, di
             metrics=_METRICS,
             y_true=clips.truth[usable, i],
             y_pred=clips.scores[usable, i],
-            sensitive_features=groups[usable],
+            sensitive_features={grouping: groups[usable].tolist()},  # an array of one clip is refused
             sample_params={"clusters": {"clusters": clips.clusters[usable]}, "coverage": {"covered": inside[usable]}},
         )
         by_group = frame.by_group.to_dict("index")

@@ -67,13 +67,11 @@ def impact_ratios(
     clips: AuditClips, *, resamples: int, seed: int = 0
 ) -> dict[str, dict[str, dict[str, dict[str, ImpactRatio]]]]:
     """Return the impact ratios: `{grouping: {group: {target: {"labels" or "scores": ImpactRatio}}}}`."""
-    table: dict[str, dict[str, dict[str, dict[str, ImpactRatio]]]] = {}
-    columns = [
-        (grouping, name)
-        for grouping, groups in clips.groupings.items()
-        for name in sorted(set(groups) - {UNKNOWN})
-        if table.setdefault(grouping, {}).setdefault(name, {}) is not None
-    ]
+    names = {grouping: sorted(set(groups) - {UNKNOWN}) for grouping, groups in clips.groupings.items()}
+    table: dict[str, dict[str, dict[str, dict[str, ImpactRatio]]]] = {
+        grouping: {name: {} for name in of_grouping} for grouping, of_grouping in names.items()
+    }
+    columns = [(grouping, name) for grouping, of_grouping in names.items() for name in of_grouping]
     members = np.stack([np.array(clips.groupings[grouping]) == name for grouping, name in columns], axis=1)
     for i, target in enumerate(TARGETS):
         if target not in clips.targets:

@@ -193,7 +193,8 @@ def _left_out(audit: Audit, grouping: str) -> list[tuple[str, str, str]]:
 
 def _ratio_row(audit: Audit, grouping: str, group: str) -> dict[str, Any]:
     """Return a group's number of clips and of clusters, its share, and its impact ratios of labels and of scores."""
-    values = max(audit.metrics[grouping][group].values(), key=lambda values: int(values["clips"]))
+    nothing = {"clips": 0, "clusters": 0}  # no clip of the group has a label and a score
+    values = max(audit.metrics[grouping][group].values(), key=lambda values: int(values["clips"]), default=nothing)
     ratios = [audit.ratios[grouping].get(group, {}).get(target, {}) for target in audit.clips.targets]
     return {
         "group": group,

@@ -295,6 +295,16 @@ def test_one_unknown_person_does_not_separate_the_clips_of_all_others(tmp_path: 
     assert (clips.cluster_kind, len(set(clips.clusters.tolist()))) == ("person", 5)
 
 
+def test_groups_without_a_scored_clip_and_pairs_without_a_group_are_part_of_an_audit() -> None:
+    # One clip has label and score, and no clip is known in both groupings.
+    clips = small([0.5, np.nan, 0.4], [0.5, 0.5, np.nan], ["a", "b", ""], clusters=np.arange(3))
+    result = audit(replace(clips, groupings={**clips.groupings, "age": ("", "", "old")}), resamples=100)
+    assert result.metrics["gender"]["a"]["interview"]["clips"] == 1
+    assert result.metrics["gender"]["b"] == {} and result.ratios["gender and age"] == {}
+    page = render_audit_page(result, {name: png(figure) for name, figure in draw_audit_figures(result).items()})
+    assert "0 clips (0.0%) of 0 source videos" in page
+
+
 def test_results_never_overwrite_a_table_that_the_audit_reads(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
