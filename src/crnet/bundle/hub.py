@@ -157,9 +157,9 @@ def _hub_errors(repository: str, failure: str) -> Iterator[None]:
         from httpx2 import HTTPError
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, OfflineModeIsEnabled
     except ModuleNotFoundError as error:
-        remedy = f"if it is a model on the Hub: {install_command('huggingface_hub')}"
+        remedy = f"{install_command('huggingface_hub')}; if you mean a folder, check its path"
         raise MissingDependencyError(
-            "is no folder, and models on the Hub need the package huggingface_hub", path=repository, remedy=remedy
+            "models on the Hub need the package huggingface_hub", path=repository, remedy=remedy
         ) from error
     try:
         yield
