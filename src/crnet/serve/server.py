@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -143,6 +144,16 @@ class _Server(uvicorn.Server):
         """See `uvicorn.Server.startup`."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """See `uvicorn.Server.capture_signals`. SIGHUP stops the server, too, unless the caller ignores it (nohup)."""
+        hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+        is_main = threading.current_thread() is threading.main_thread()
+        with super().capture_signals(), contextlib.ExitStack() as stack:
+            if hangup is not None and is_main and signal.getsignal(hangup) != signal.SIG_IGN:
+                stack.callback(signal.signal, hangup, signal.signal(hangup, self.handle_exit))
+            yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """See `uvicorn.Server.handle_exit`."""

@@ -7,11 +7,14 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
+import uvicorn
 
 from crnet.errors import ConfigError, MissingDependencyError, UsageError
-from crnet.serve.server import ServerConfig, serve
+from crnet.serve.job_queue import JobQueue
+from crnet.serve.server import ServerConfig, _Server, serve
 
 
 def test_a_missing_speech_model_is_reported_before_the_page_opens(
@@ -63,6 +66,25 @@ def test_a_signal_to_stop_while_the_system_loads_leaves_nothing(
         serve(tmp_path, ServerConfig(port=0))
     assert not list(tmp_path.iterdir())
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signal")
+def test_the_end_of_the_terminal_stops_the_server_unless_nohup_ignores_it() -> None:
+    received: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, _: received.append(number))
+    try:
+        server = _Server(uvicorn.Config("none"), cast("JobQueue", None), 0.0)
+        with server.capture_signals():
+            signal.raise_signal(signal.SIGHUP)
+            assert server.should_exit and received == []
+        assert received == [signal.SIGHUP]  # afterwards the command ends as its own handler says
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        server = _Server(uvicorn.Config("none"), cast("JobQueue", None), 0.0)
+        with server.capture_signals():
+            signal.raise_signal(signal.SIGHUP)
+            assert not server.should_exit
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_without_fastapi_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
