@@ -38,6 +38,7 @@ from crnet.text.hashed_ngrams import HashedNgrams
 from crnet.types import DataSource
 from crnet.utils.executors import LOCAL, Executor, WorkerDied, choose_executor
 from crnet.utils.files import leaves_no_leftovers, remove_leftovers, write_bytes, write_json
+from crnet.utils.number_format import counted, size_text
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import ResumableFolder, short_fingerprint
 from crnet.utils.storage import RemotePath, as_path
@@ -237,10 +238,10 @@ def _log_space(dataset: Dataset, store: Path, settings: MediaSettings) -> None:
     if settings.frames_per_segment is not None:
         frames = min(frames, settings.segments * settings.frames_per_segment)
     per_clip = 2 * frames * settings.pixels**2 * BYTES_PER_PIXEL + TYPICAL_AUDIO_BYTES
-    needed_gb, free_gb = len(dataset.clips) * per_clip / 1e9, shutil.disk_usage(store).free / 1e9
-    message = "%d clips need about %.1f GB if they last 15 s each; %.1f GB are free in %s"
-    level = logging.WARNING if needed_gb > free_gb else logging.INFO
-    _log.log(level, message, len(dataset.clips), needed_gb, free_gb, store)
+    needed, free = len(dataset.clips) * per_clip, shutil.disk_usage(store).free
+    level = logging.WARNING if needed > free else logging.INFO
+    message = "%s will take about %s if each lasts 15 s; %s are free in %s"
+    _log.log(level, message, counted(len(dataset.clips), "clip"), size_text(needed), size_text(free), store)
 
 
 def _extract_all(

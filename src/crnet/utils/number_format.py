@@ -24,6 +24,14 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def size_text(size_bytes: float) -> str:
+    """Format a size: "11 MB", "1.7 GB", "3.2 TB", in powers of ten as disks are sold."""
+    for unit, unit_bytes in (("TB", 1e12), ("GB", 1e9)):
+        if size_bytes >= unit_bytes:
+            return f"{size_bytes / unit_bytes:.1f} {unit}"
+    return f"{size_bytes / 1e6:.0f} MB"
+
+
 def decimal(value: float | None, sd: float | None = None, digits: int = DIGITS) -> str:
     """Format a metric between 0 and 1: ".9188", ".9188 ±.0012"; "–" for None."""
     if value is None:

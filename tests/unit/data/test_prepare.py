@@ -359,7 +359,7 @@ def test_progress_counts_every_clip_once(tmp_path: Path, caplog: pytest.LogCaptu
     assert [done for done, _, _ in calls] == [0, 1, 2, 3, 4, 5, 6]
     assert {total for _, total, _ in calls} == {6}
     assert next(note for _, _, note in calls if note).endswith("b.mp4: not a video")
-    assert "GB are free" in caplog.text
+    assert "6 clips will take about" in caplog.text
 
 
 def test_the_store_records_its_settings(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crnet.utils.number_format import decimal, effect_text, interval_text, percent, score_text
+from crnet.utils.number_format import decimal, effect_text, interval_text, percent, score_text, size_text
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,13 @@ from crnet.utils.number_format import decimal, effect_text, interval_text, perce
 )
 def test_format_interval(interval: list[float] | None, text: str) -> None:
     assert interval_text(interval) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(10.6e6, "11 MB"), (1.66e9, "1.7 GB"), (53e9, "53.0 GB"), (3.2e12, "3.2 TB")]
+)
+def test_sizes_have_the_unit_that_fits(size: float, text: str) -> None:
+    assert size_text(size) == text
 
 
 def test_figures_are_written_as_papers_do() -> None:
