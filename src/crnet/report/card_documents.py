@@ -41,7 +41,9 @@ class CardDocuments:
         calibration: Calibration of the intervals; None without intervals.
         run: The content of `run.json`; None if there is none.
         metrics: The content of `metrics.json`; None if the run was not evaluated.
+        metrics_path: Where it is or would be.
         audit: The content of `audit.json`; None if the run was not audited.
+        audit_path: Where it is or would be.
     """
 
     model: ModelInfo
@@ -53,7 +55,9 @@ class CardDocuments:
     calibration: Calibration | None
     run: Document | None
     metrics: Document | None
+    metrics_path: Path
     audit: Document | None
+    audit_path: Path
 
 
 def read_card_documents(run: Path, split: Split) -> CardDocuments:
@@ -72,6 +76,7 @@ def read_card_documents(run: Path, split: Split) -> CardDocuments:
     model = model_info(folder, bundle)
     calibration = folder / CALIBRATION_FILE
     has_intervals = CALIBRATION_FILE in bundle["files"]
+    metrics, audit = run / EVALUATION_FOLDER / split / METRICS_FILE, run / AUDIT_FOLDER / split / AUDIT_FILE
     return CardDocuments(
         model,
         split,
@@ -81,8 +86,10 @@ def read_card_documents(run: Path, split: Split) -> CardDocuments:
         sum(path.stat().st_size for name in bundle["files"] if (path := folder / name).is_file()),
         Calibration.from_dict(read_json(calibration, "a calibration"), calibration) if has_intervals else None,
         _read(run / RUN_FILE, "a run's configuration", None),
-        _read(run / EVALUATION_FOLDER / split / METRICS_FILE, "the figures of an evaluation", model),
-        _read(run / AUDIT_FOLDER / split / AUDIT_FILE, "an audit", model),
+        _read(metrics, "the figures of an evaluation", model),
+        metrics,
+        _read(audit, "an audit", model),
+        audit,
     )
 
 
@@ -97,7 +104,8 @@ def _read(path: Path, what: str, model: ModelInfo | None) -> Document | None:
     document = read_json(path, what)
     if not isinstance(document, dict):
         raise FormatError(f"is not {what}", path=path)
-    measured = document.get("model") or {}  # earlier versions did not record it
-    if model is not None and measured and measured.get("fingerprint") != model.fingerprint:
+    measured = document.get("model", {})  # earlier versions did not record it; the audit of a table records None
+    named = measured.get("fingerprint") if isinstance(measured, dict) else None
+    if model is not None and measured != {} and named != model.fingerprint:
         raise FormatError("is about another system than this bundle", path=path, remedy="evaluate or audit again")
     return document

@@ -6,11 +6,13 @@ Every figure comes from the bundle, the evaluation or the audit. What they do no
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from crnet.bundle.verify import find_bundle, run_of
+from crnet.errors import FormatError
 from crnet.evaluation.evaluation import FLOOR, FUSION
 from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.metrics import AVERAGE
@@ -59,7 +61,7 @@ def write_card(
         out: The file; None: `README.md` in the run.
 
     Raises:
-        FormatError: See `read_card_documents`.
+        FormatError: See `read_card_documents`; or a document lacks figures.
         UsageError: There is a card that somebody has completed.
         StorageError: The file cannot be written.
     """
@@ -72,7 +74,10 @@ def render_card(documents: CardDocuments, *, licence: str | None = None, provide
     """Render the model card; see `write_card`."""
     import yaml
 
-    metadata = card_metadata(documents, licence)
+    with _figures_of(documents.metrics_path):
+        metadata, facts, results = card_metadata(documents, licence), _facts(documents), _results(documents.metrics)
+    with _figures_of(documents.audit_path):
+        audit = _audit(documents.audit)
     templates = environment()
     templates.filters["md"] = _markdown
     source = documents.bundle["training_source"]
@@ -88,7 +93,7 @@ def render_card(documents: CardDocuments, *, licence: str | None = None, provide
         "language": None if documents.calibration is None else documents.calibration.language,
         "meanings": MEANINGS,
         "neuroticism": NEUROTICISM,
-        "facts": _facts(documents),
+        "facts": facts,
         "encoder": encoder_label(documents.bundle["encoder"]),
         "config": documents.config,
         "bundle": documents.bundle,
@@ -98,10 +103,27 @@ def render_card(documents: CardDocuments, *, licence: str | None = None, provide
         "data": (documents.run or {}).get("data") or {},
         "calibration": documents.calibration,
         "level": percent(INTERVAL_LEVEL, 0),
-        "results": _results(documents.metrics),
-        "audit": _audit(documents.audit),
+        "results": results,
+        "audit": audit,
     }
     return templates.get_template("model_card.md").render(context).rstrip() + "\n"
+
+
+@contextmanager
+def _figures_of(path: Path) -> Iterator[None]:
+    """Name the document in the error if it lacks what the card shows.
+
+    Raises:
+        FormatError: It does.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(
+            f"does not hold the figures of a run: {type(error).__name__} {error}",
+            path=path,
+            remedy="run crnet evaluate or crnet audit with this run again",
+        ) from error
 
 
 def _facts(documents: CardDocuments) -> list[tuple[str, str]]:

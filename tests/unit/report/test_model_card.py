@@ -143,6 +143,27 @@ def test_figures_of_another_system_are_refused(whole: Path) -> None:
     assert "does not record which model it measured" in card_of(whole)[1]
 
 
+def test_the_audit_and_the_evaluation_of_a_table_are_not_those_of_the_model(whole: Path) -> None:
+    path = whole / "audit" / "test" / "audit.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | {"model": None}))  # as crnet audit --predictions writes it
+    with pytest.raises(FormatError, match=r"audit\.json: is about another system than this bundle"):
+        write_card(whole)
+    path.unlink()
+    metrics = whole / "evaluation" / "test" / "metrics.json"
+    metrics.write_text(json.dumps({"clips": 2, "systems": {"p.csv": {}, "floor": {}}}))
+    with pytest.raises(FormatError, match=r"metrics\.json: does not hold the figures of a run: KeyError 'fusion'"):
+        write_card(whole)
+
+
+@pytest.mark.parametrize("damage", [{"metrics": 3}, {"differences": {"rows": [{}]}}, {"clips": None, "clusters": None}])
+def test_a_damaged_audit_is_named(whole: Path, damage: dict[str, object]) -> None:
+    path = whole / "audit" / "test" / "audit.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    with pytest.raises(FormatError, match=r"audit\.json: does not hold the figures of a run"):
+        write_card(whole)
+
+
 def test_the_command_writes_the_card_beside_the_bundle(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["card", str(bare / "bundle"), "--license", "mit"]) == 0
     assert capsys.readouterr().out.strip() == str(bare / "README.md")
