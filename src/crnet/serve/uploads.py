@@ -33,7 +33,7 @@ class Upload:
         client: Who sends it (`crnet.serve.access.client_of`).
         received_bytes: How much has arrived.
         created_s: When it was created, on the monotonic clock.
-        is_receiving: A request is writing to it.
+        request: Stands for the request that is sending it, if there is one.
     """
 
     id: str
@@ -43,7 +43,7 @@ class Upload:
     client: str = ""
     received_bytes: int = 0
     created_s: float = field(default_factory=time.monotonic)
-    is_receiving: bool = False
+    request: object | None = None
 
 
 class Uploads:
@@ -118,30 +118,33 @@ class Uploads:
     async def append(self, upload_id: str, offset: int, chunks: AsyncIterator[bytes]) -> Upload:
         """Append the body of a request. What has arrived stays, also if the client goes away in the middle.
 
+        A later request takes over: the server may learn only after minutes that the connection of the first is lost.
+
         Args:
             upload_id: The upload.
             offset: Position of the first byte in the file; it must be the number of bytes that have arrived.
             chunks: The bytes.
 
         Raises:
-            ServiceError: Wrong offset, too many bytes, too slow, or no such upload.
+            ServiceError: Wrong offset, too many bytes, too slow, no such upload, or another request has taken over.
         """
         upload = self.get(upload_id)
-        if upload.is_receiving:
-            raise ServiceError(409, "busy", "another request is sending this upload", remedy="wait for it")
         if offset != upload.received_bytes:
             raise ServiceError(
                 409, "wrong-offset", f"{upload.received_bytes} bytes have arrived", remedy="continue from there"
             )
-        upload.is_receiving = True
+        request = upload.request = object()
         try:
             async with asyncio.timeout(CHUNK_TIMEOUT_S):
                 with upload.path.open("ab") as file:
                     async for chunk in chunks:
+                        self.get(upload_id)  # it may have expired or been deleted
+                        if upload.request is not request:
+                            raise ServiceError(409, "superseded", "another request is sending this upload")
                         if upload.received_bytes + len(chunk) > upload.size_bytes:
                             raise ServiceError(413, "too-large", f"the upload has more than {upload.size_bytes} bytes")
-                        self.get(upload_id)  # it may have expired or been deleted
                         file.write(chunk)
+                        file.flush()  # before another request takes over
                         upload.received_bytes += len(chunk)
         except TimeoutError:
             raise ServiceError(408, "too-slow", "the upload is too slow", remedy="send smaller chunks") from None
@@ -149,7 +152,8 @@ class Uploads:
             self.delete(upload_id)
             raise cannot_store(error) from None
         finally:
-            upload.is_receiving = False
+            if upload.request is request:
+                upload.request = None
         return upload
 
     def take(self, upload_id: str) -> Upload:
@@ -159,7 +163,7 @@ class Uploads:
             ServiceError: It is incomplete, or there is none of this id.
         """
         upload = self.get(upload_id)
-        if upload.is_receiving or upload.received_bytes < upload.size_bytes:
+        if upload.request is not None or upload.received_bytes < upload.size_bytes:
             missing = upload.size_bytes - upload.received_bytes
             raise ServiceError(409, "incomplete", f"{missing} bytes of the video have not arrived", remedy="send them")
         return self._uploads.pop(upload_id)

@@ -100,20 +100,42 @@ def test_a_slow_request_ends_and_what_has_arrived_stays(storage: Storage, monkey
     assert (upload.received_bytes, upload.path.read_bytes()) == (3, b"123")
 
 
-def test_two_requests_cannot_write_to_one_upload_or_to_a_deleted_one(storage: Storage) -> None:
+def test_a_client_that_comes_back_takes_over_from_its_lost_connection(storage: Storage) -> None:
+    """The server may not know yet that the connection is lost; what still arrives on it must not damage the file."""
     held = Uploads(storage, Limits())
-    upload = held.create("talk.mp4", 10)
+    upload, late = held.create("talk.mp4", 9), asyncio.Event()
+
+    async def lost() -> AsyncIterator[bytes]:
+        yield b"123"
+        await late.wait()
+        yield b"456"
 
     async def both() -> None:
-        first = asyncio.create_task(held.append(upload.id, 0, chunks(b"123", b"456", pause_s=0.01)))
-        await asyncio.sleep(0.005)
+        first = asyncio.create_task(held.append(upload.id, 0, lost()))
+        while upload.received_bytes < 3:
+            await asyncio.sleep(0)
+        with pytest.raises(ServiceError, match="3 bytes have arrived"):
+            await held.append(upload.id, 0, chunks(b"123"))
+        await held.append(upload.id, 3, chunks(b"abc", b"def"))
+        late.set()
         with pytest.raises(ServiceError, match="another request"):
-            await held.append(upload.id, 3, chunks(b"x"))
-        held.delete(upload.id)
-        with pytest.raises(ServiceError, match="does not exist"):
             await first
 
     asyncio.run(both())
+    assert held.take(upload.id).path.read_bytes() == b"123abcdef"
+
+
+def test_a_request_cannot_write_to_a_deleted_upload(storage: Storage) -> None:
+    held = Uploads(storage, Limits())
+    upload = held.create("talk.mp4", 10)
+
+    async def deleted() -> AsyncIterator[bytes]:
+        yield b"123"
+        held.delete(upload.id)
+        yield b"456"
+
+    with pytest.raises(ServiceError, match="does not exist"):
+        asyncio.run(held.append(upload.id, 0, deleted()))
     assert not list(storage.uploads.iterdir())
 
 

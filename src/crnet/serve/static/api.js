@@ -41,6 +41,7 @@ async function refusal(response) {
   const problem = await response.json().catch(() => ({})); // perhaps a proxy answered, not the server
   const detail = problem.detail ?? `the server answered with status ${response.status}`;
   const text = `${detail[0].toUpperCase()}${detail.slice(1)}.`;
+  if (problem.code === "wrong-offset") return new NetworkError(text); // bytes of a lost connection have arrived late
   if (problem.code !== "too-many-requests") return new Error(text);
   return Object.assign(new RateError(text), { waitMs: 1000 * (Number(response.headers.get("Retry-After")) || 1) });
 }
