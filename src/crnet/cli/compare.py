@@ -34,7 +34,7 @@ class Compare(Command):
 
     systems: Annotated[
         Positional[tuple[Path, ...]],
-        option("Evaluated runs and CSVs of predictions, the reference first.", "SYSTEM"),
+        option("Evaluated runs and CSVs of predictions, the reference first.", "SYSTEM ..."),
     ] = ()
     labels: LabelsTable = None
     train_labels: TrainLabels = None

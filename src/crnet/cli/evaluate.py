@@ -83,6 +83,11 @@ class Evaluate(Command):
     def __call__(self) -> int:
         """Evaluate the run, by another protocol too if one is given, or the predictions."""
         if self.run is not None and self.store is not None and self.predictions is None and self.labels is None:
+            if self.out is not None or self.train_labels is not None:
+                raise UsageError(
+                    "--out and --train-labels belong to --predictions",
+                    remedy="leave them out: results go to RUN/evaluation, and the floor is that of training",
+                )
             return self._measure_run(self.run, self.store)
         if self.predictions is not None and self.labels is not None and self.run is None and self.protocol is None:
             return self._measure_tables(self.predictions, self.labels)

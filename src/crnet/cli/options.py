@@ -130,7 +130,10 @@ Asr = Annotated[
     option("Speech recognition for videos without a transcript: name or folder of a faster-whisper model.", "MODEL"),
 ]
 AllowMissing = Annotated[
-    Flag, option("Continue even if some annotated clips could not be prepared, and show n next to every number.")
+    Flag,
+    option(
+        "Continue even if labelled clips are not in the store or have no predictions, and show n with every figure."
+    ),
 ]
 AllowNoFace = Annotated[Flag, option("Also score still pictures, and videos without a face in any frame.")]
 NewEncoder = Annotated[

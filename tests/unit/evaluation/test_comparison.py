@@ -259,6 +259,12 @@ def test_results_never_overwrite_a_table_that_the_command_reads(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["predictions.csv", "q.csv", "systems.csv"]
 
 
+def test_options_of_tables_are_refused_for_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--out", "--train-labels"):
+        assert main(["evaluate", "run", "store", option, "x"]) == 2
+        assert "--out and --train-labels belong to --predictions" in capsys.readouterr().err
+
+
 def test_a_run_may_have_the_name_of_a_column(runs: list[Path]) -> None:
     truth = runs[0].rename(runs[0].with_name("truth"))
     assert joined([truth, runs[1]]).names == ("truth (system)", "b")
