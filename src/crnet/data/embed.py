@@ -26,6 +26,7 @@ from crnet.errors import FormatError, StorageError, UsageError
 from crnet.text.encoder_interface import TextEncoder, encoder_label, is_same_encoder
 from crnet.utils.executors import LOCAL, Executor, WorkerDied, choose_executor
 from crnet.utils.files import leaves_no_leftovers, read_json, remove_leftovers, write_error_remedy, write_json
+from crnet.utils.parallel_requests import map_files
 from crnet.utils.progress import Progress, no_progress
 from crnet.utils.resumable import short_fingerprint
 from crnet.utils.storage import as_path
@@ -143,7 +144,8 @@ def _begin(store: Path, manifest: Manifest, encoder: TextEncoder) -> str:
 
 def _embed_batch(store: Path, encoder: TextEncoder, clip_fingerprint: str, rows: Sequence[ClipRow]) -> int:
     """Give the clips of a batch their new vectors, in a worker; return the number of those that lacked them."""
-    remaining = [row for row in rows if ClipFile(store / row.file, row.clip_id).fingerprint != clip_fingerprint]
+    fingerprints = map_files(lambda row: ClipFile(store / row.file, row.clip_id).fingerprint, rows, store)
+    remaining = [row for row, written in zip(rows, fingerprints, strict=True) if written != clip_fingerprint]
     if remaining:
         # All of them, because a vector depends in its last digits on the texts that are encoded with it.
         vectors = encoder.encode([row.transcript for row in rows])
@@ -155,7 +157,7 @@ def _embed_batch(store: Path, encoder: TextEncoder, clip_fingerprint: str, rows:
 def _embed_clips(
     store: Path, rows: Sequence[ClipRow], vector_of: Mapping[str, NDArray[np.float32]], clip_fingerprint: str
 ) -> None:
-    for row in rows:
+    def embed_clip(row: ClipRow) -> None:
         clip = read_clip(store / row.file, row.clip_id)
         if clip.has_transcript != bool(row.transcript.strip()):
             raise FormatError(
@@ -164,6 +166,9 @@ def _embed_clips(
                 remedy="run `crnet prepare` again",
             )
         write_clip(store / row.file, replace(clip, text=vector_of[row.clip_id]), clip_fingerprint)
+
+    for _ in map_files(embed_clip, rows, store):
+        pass
 
 
 def _count_without_words(rows: Sequence[ClipRow]) -> int:
