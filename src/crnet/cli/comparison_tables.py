@@ -9,7 +9,16 @@ from crnet.evaluation.evaluation import FLOOR, SHORT_NAMES
 from crnet.evaluation.paired_bootstrap import COMPARED
 from crnet.fusion.conformal import INTERVAL_LEVEL
 from crnet.metrics import AVERAGE
-from crnet.utils.number_format import METRIC_NAMES, decimal, difference, interval_text, p_text, percent, range_text
+from crnet.utils.number_format import (
+    METRIC_NAMES,
+    counted,
+    decimal,
+    difference,
+    interval_text,
+    p_text,
+    percent,
+    range_text,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -75,7 +84,7 @@ def _interval_table(comparison: Comparison) -> Table:
 def _new_table(title: str, comparison: Comparison, columns: list[str]) -> Table:
     clips, kind = len(comparison.clips.clips), comparison.clips.cluster_kind
     table = titled_table(
-        f"{title} ({clips} clips of {len(set(comparison.clips.clusters.tolist()))} {kind}s)",
+        f"{title} ({counted(clips, 'clip')} of {counted(len(set(comparison.clips.clusters.tolist())), kind)})",
         targets=comparison.clips.targets,
     )
     table.add_column("system", overflow="fold")

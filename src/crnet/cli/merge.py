@@ -12,6 +12,7 @@ from crnet.cli.exit_codes import EXIT_DONE
 from crnet.cli.options import Command, Json, option
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import print_json
+from crnet.utils.number_format import counted
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Merge(Command):
         if self.json:
             print_json({"store": str(self.out), **vars(report)})
         else:
-            shards = f" in {report.shards} shards" if report.shards else ""
-            stores = "1 store" if len(self.stores) == 1 else f"{len(self.stores)} stores"
-            print(f"{self.out}: {report.clips} clips{shards} from {stores}")
+            shards = f" in {counted(report.shards, 'shard')}" if report.shards else ""
+            stores = counted(len(self.stores), "store")
+            print(f"{self.out}: {counted(report.clips, 'clip')}{shards} from {stores}")
         return EXIT_DONE

@@ -222,7 +222,7 @@ def test_labelled_clips_without_predictions_need_permission(tmp_path: Path, caps
         capsys.readouterr().err
     )
     assert main([*arguments, "--allow-missing"]) == 0
-    assert "1 clips of 1 source videos" in " ".join(capsys.readouterr().out.split())
+    assert "1 clip of 1 source video" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_command_compares_runs_and_says_what_differs(
