@@ -10,7 +10,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 CHECK_INTERVAL_S = 5.0
-MAX_HEAD_S = 20.0  # from the opened connection, or the last answer, to the end of a request's header
+MAX_HEAD_S = 20.0  # from the opened connection, or the first byte after an answer, to the end of a request's header
+MAX_IDLE_S = 90.0  # between two requests; Uvicorn's own limit is shorter (`server.PROXY_KEEP_ALIVE_S`)
 MAX_BODY_S = 75.0  # longer than `uploads.CHUNK_TIMEOUT_S`, after which a client gets an answer
 MAX_UNREAD_S = 60.0  # in which the client takes nothing of the answer
 MAX_CONNECTIONS = 450  # further ones are closed at once; each may need a second file descriptor, and Linux gives 1024
@@ -26,7 +27,7 @@ class TimedProtocol(H11Protocol):
         """See `asyncio.Protocol.connection_made`."""
         super().connection_made(transport)
         self._timer: asyncio.TimerHandle | None = None
-        self._waits_for: tuple[object, object] = (None, None)
+        self._waits_for: tuple[object, ...] = ()
         self._waits_since_s = self._last_read_s = self.loop.time()
         self._unread_bytes = 0
         if len(self.connections) > MAX_CONNECTIONS:
@@ -67,10 +68,12 @@ class TimedProtocol(H11Protocol):
             self._timer = self.loop.call_later(CHECK_INTERVAL_S, self._check)
 
     def _sends_too_slowly(self, now_s: float) -> bool:
-        waits_for = (self.conn.their_state, self.cycle)  # each request has its own cycle
+        is_idle = self.cycle is not None and not self.conn.trailing_data[0]
+        waits_for = (self.conn.their_state, self.cycle, is_idle)  # each request has its own cycle
         if waits_for != self._waits_for:
             self._waits_for, self._waits_since_s = waits_for, now_s
-        longest_s = {h11.IDLE: MAX_HEAD_S, h11.SEND_BODY: MAX_BODY_S}.get(self.conn.their_state, math.inf)
+        head_s = MAX_IDLE_S if is_idle else MAX_HEAD_S
+        longest_s = {h11.IDLE: head_s, h11.SEND_BODY: MAX_BODY_S}.get(self.conn.their_state, math.inf)
         return now_s - self._waits_since_s > longest_s
 
     def _reads_too_slowly(self, now_s: float) -> bool:

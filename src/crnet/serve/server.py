@@ -29,6 +29,8 @@ except ImportError as error:
         f"the service needs the package {error.name}", remedy=install_command("fastapi")
     ) from error
 
+from starlette.types import ASGIApp
+
 from crnet.serve.api import Service
 from crnet.serve.app import make_app
 from crnet.serve.http_protocol import TimedProtocol
@@ -38,6 +40,8 @@ from crnet.serve.uploads import Uploads
 
 READ_RESULT_S = 2  # in which clients can read the results of the last jobs
 MAX_STOP_TIMEOUT_S = 86_400
+KEEP_ALIVE_S = 5  # in which a client can send another request on its connection
+PROXY_KEEP_ALIVE_S = 75  # a proxy that keeps it for 60 s, as usual, would else send a request while it is being closed
 SHUTDOWN_S = 3  # for open connections, after the jobs have ended
 
 
@@ -110,19 +114,23 @@ def serve(
         url = f"http://{host}:{listener.getsockname()[1]}"
         log_as_json("crnet.serve", "uvicorn", "asyncio")
         app = make_app(service, config.access, on_ready=lambda: announce(url))
-        uvicorn_config = uvicorn.Config(
-            app,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            http=TimedProtocol,
-            ws="none",
-            proxy_headers=False,  # `make_app` adds the operator's proxies
-            timeout_graceful_shutdown=SHUTDOWN_S,
-        )
         with contextlib.suppress(KeyboardInterrupt):
-            _Server(uvicorn_config, queue, config.stop_timeout_s).run(sockets=[listener])
+            _Server(_uvicorn_config(app, config.access), queue, config.stop_timeout_s).run(sockets=[listener])
+
+
+def _uvicorn_config(app: ASGIApp, policy: AccessPolicy) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        http=TimedProtocol,
+        ws="none",
+        proxy_headers=False,  # `make_app` adds the operator's proxies
+        timeout_keep_alive=PROXY_KEEP_ALIVE_S if policy.trusted_proxies else KEEP_ALIVE_S,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
 
 
 class _Server(uvicorn.Server):

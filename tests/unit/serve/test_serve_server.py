@@ -11,10 +11,12 @@ from typing import cast
 
 import pytest
 import uvicorn
+from starlette.applications import Starlette
 
 from crnet.errors import ConfigError, MissingDependencyError, UsageError
+from crnet.serve.access import AccessPolicy
 from crnet.serve.job_queue import JobQueue
-from crnet.serve.server import ServerConfig, _Server, serve
+from crnet.serve.server import ServerConfig, _Server, _uvicorn_config, serve
 
 
 def test_a_missing_speech_model_is_reported_before_the_page_opens(
@@ -45,6 +47,13 @@ def test_a_taken_port_is_reported(tmp_path: Path) -> None:
 def test_a_server_that_would_never_stop_is_refused(tmp_path: Path, seconds: float) -> None:
     with pytest.raises(UsageError, match="choose 0 to 86400 s"):
         serve(tmp_path, ServerConfig(port=0, stop_timeout_s=seconds))
+
+
+def test_a_proxy_may_keep_its_connections_for_a_minute() -> None:
+    """As nginx, its ingress and load balancers do; the side that closes first loses requests of the other."""
+    for proxies, longest_s in ((("10.0.0.0/8",), 75), ((), 5)):
+        config = _uvicorn_config(Starlette(), AccessPolicy(trusted_proxies=proxies))
+        assert config.timeout_keep_alive == longest_s
 
 
 def test_a_missing_folder_of_videos_is_reported(tmp_path: Path) -> None:

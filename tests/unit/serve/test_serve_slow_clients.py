@@ -17,6 +17,7 @@ from crnet.serve import http_protocol
 from crnet.serve.http_protocol import TimedProtocol
 
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n\0\0"
 SHORT_S, LONG_S = 0.05, 60.0
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -35,7 +36,7 @@ async def app(
 
 
 def new_config() -> uvicorn.Config:
-    config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None)
+    config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, date_header=False, server_header=False)
     config.load()
     return config
 
@@ -140,7 +141,7 @@ def test_each_request_of_a_connection_has_its_own_time() -> None:
     protocol.connection_made(transport)
     for request in (1, 2, 3):
         for state in (h11.SEND_BODY, h11.DONE, h11.IDLE):
-            protocol.cycle, protocol.conn = request, SimpleNamespace(their_state=state)  # type: ignore[assignment]
+            protocol.cycle, protocol.conn = request, SimpleNamespace(their_state=state, trailing_data=b"x")  # type: ignore[assignment]
             protocol._check()
             now_s += http_protocol.MAX_HEAD_S - 1
             protocol._check()
@@ -148,6 +149,23 @@ def test_each_request_of_a_connection_has_its_own_time() -> None:
     now_s += 2
     protocol._check()
     assert transport.ended
+
+
+def test_a_connection_may_rest_between_two_requests(limits: Callable[..., None]) -> None:
+    """Proxies keep connections for a minute; a request that meets the end of one is lost."""
+    limits(MAX_HEAD_S=SHORT_S)
+
+    async def scenario() -> None:
+        async with serving() as (connect, _):
+            reader, writer = await connect()
+            for pause_s in (6 * SHORT_S, 0):
+                writer.write(HEAD + b"Content-Length: 0\r\n\r\n")
+                assert await reader.readexactly(len(ANSWER)) == ANSWER
+                await asyncio.sleep(pause_s)
+            writer.write(HEAD)  # but not in the middle of a header
+            assert await is_ended(reader)
+
+    asyncio.run(scenario())
 
 
 def test_connections_beyond_the_limit_are_closed(limits: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
