@@ -24,7 +24,7 @@ BUNDLE_FILE = "bundle.json"
 BUNDLE_FOLDER = "bundle"
 CALIBRATION_FILE = "calibration.json"
 KIND = "crnet bundle"
-COPY_AGAIN = "copy the bundle again, or train again"
+HUB_PREFIX = "models--"  # folders of models in the cache of huggingface_hub: models--ORG--NAME
 HASH_THREADS = 1  # a second thread would compete with the import of torch on two cores
 EXPECTED_TYPES = {
     "config": dict,
@@ -79,7 +79,7 @@ class BundleFiles:
             path = self.folder / name
             require_file(path)
             if not self._expected(name) or self._hashes[name].result() != self._expected(name):
-                raise FormatError("damaged: not the file that bundle.json names", path=path, remedy=COPY_AGAIN)
+                raise FormatError("damaged: not the file that bundle.json names", path=path, remedy=_fetch_again(path))
 
     def _expected(self, name: str) -> str | None:
         """Return the SHA-256 that `bundle.json` names."""
@@ -94,7 +94,16 @@ def require_file(path: Path) -> None:
         FormatError: It is not a regular file.
     """
     if not path.is_file():
-        raise FormatError("a file of the bundle is missing", path=path, remedy=COPY_AGAIN)
+        raise FormatError("a file of the bundle is missing", path=path, remedy=_fetch_again(path))
+
+
+def _fetch_again(path: Path) -> str:
+    """Return what to do about a damaged or missing file; the Hub's cache keeps a damaged one until it is removed."""
+    for folder in path.parts:
+        if folder.startswith(HUB_PREFIX):
+            name = folder.removeprefix(HUB_PREFIX).replace("--", "/")
+            return f"run `hf cache rm model/{name}` and load the model again"
+    return "copy the bundle again, or train again"
 
 
 def document_sha256(document: Mapping[str, Any]) -> str:
@@ -157,7 +166,7 @@ def read_document(folder: Path) -> dict[str, Any]:
         if not isinstance(document.get(key), expected_type):
             raise FormatError(f"{key!r} is missing or of the wrong type", path=path)
     if document.get("sha256") != document_sha256(document):
-        raise FormatError("damaged: not the description that was written", path=path, remedy=COPY_AGAIN)
+        raise FormatError("damaged: not the description that was written", path=path, remedy=_fetch_again(path))
     medians = document["train_medians"]
     if document.get("targets") != list(TARGETS) or len(medians) != len(TARGETS):
         raise FormatError("its targets are not those of this version", path=path)

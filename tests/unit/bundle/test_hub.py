@@ -89,7 +89,8 @@ def test_a_file_that_was_changed_on_the_hub_or_in_the_cache_is_refused(hub: HubS
     cached = fetch_bundle(NAME, good) / "scene.safetensors"
     content = cached.read_bytes()
     cached.resolve().write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(FormatError, match=r"scene\.safetensors: damaged"):
+    remedy = r"\(run `hf cache rm model/lab/impressions` and load the model again\)"
+    with pytest.raises(FormatError, match=rf"scene\.safetensors: damaged.*{remedy}"):
         crnet.load(NAME, device="cpu", revision=good)
 
 
