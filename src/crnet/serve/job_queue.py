@@ -130,7 +130,7 @@ class JobQueue:
 
     def remove_expired(self) -> None:
         """Delete the results that are older than the limit."""
-        oldest_s = time.time() - 60 * self.limits.keep_minutes
+        oldest_s = time.monotonic() - 60 * self.limits.keep_minutes
         for job in [job for job in self._jobs.values() if (job.finished_s or oldest_s) < oldest_s]:
             self.storage.remove_job(job.id)
             del self._jobs[job.id]
@@ -199,5 +199,5 @@ class JobQueue:
         job.request = replace(job.request, transcript="")
         job.finish(state, error)
         self.on_end(job)
-        seconds = round(time.time() - job.created_s, 2)
+        seconds = round(time.monotonic() - job.created_s, 2)
         logger.info("job ended", extra={"fields": {"state": state, "seconds": seconds, "explain": job.request.explain}})

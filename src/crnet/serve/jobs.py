@@ -43,7 +43,7 @@ class Job:
         has_scores: The scores can be read; the explanation may follow.
         error: Why the job failed.
         files: Names of the files of the result that can be read.
-        created_s, finished_s: On the wall clock.
+        created_s, finished_s: On the monotonic clock, which nobody can set.
         first_scores_s: Seconds from creation to the scores.
         followers: Number of clients that follow the job.
     """
@@ -59,7 +59,7 @@ class Job:
     has_scores: bool = False
     error: str | None = None
     files: tuple[str, ...] = ()
-    created_s: float = field(default_factory=time.time)
+    created_s: float = field(default_factory=time.monotonic)
     finished_s: float | None = None
     first_scores_s: float | None = None
     followers: int = 0
@@ -82,7 +82,7 @@ class Job:
     def apply(self, message: Mapping[str, Any]) -> None:
         """Apply a progress message of the worker."""
         if message == SCORES_READY:
-            self.change(has_scores=True, score_progress=1.0, first_scores_s=time.time() - self.created_s)
+            self.change(has_scores=True, score_progress=1.0, first_scores_s=time.monotonic() - self.created_s)
             return
         share = message["done"] / message["total"] if message["total"] else 0.0
         tasks = EXPLANATION_TASKS if self.has_scores else SCORE_TASKS
@@ -94,7 +94,7 @@ class Job:
     def finish(self, state: State, error: str | None = None) -> None:
         """End the job."""
         done = {"score_progress": 1.0, "explanation_progress": 1.0} if state == "done" else {}
-        self.change(state=state, error=error, finished_s=time.time(), task="", note="", videos_ahead=0, **done)
+        self.change(state=state, error=error, finished_s=time.monotonic(), task="", note="", videos_ahead=0, **done)
 
     async def updates(self) -> AsyncIterator[None]:
         """Yield now and after every change until the job has ended; changes that come too fast are merged."""

@@ -127,6 +127,23 @@ def test_results_expire(storage: Storage) -> None:
     run(storage, scenario, keep_minutes=1)
 
 
+def test_results_neither_vanish_nor_stay_when_the_clock_is_set(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(queue: JobQueue, submit: Submit) -> None:
+        kept, old = await ended(submit()), await ended(submit())
+        assert old.finished_s is not None and old.finished_s >= old.created_s
+        old.finished_s -= 61
+        for now_s in (0.0, 2e9):
+            monkeypatch.setattr("time.time", lambda: now_s)  # noqa: B023
+            queue.remove_expired()
+        assert queue.get(kept.id) is kept
+        with pytest.raises(ServiceError, match="expired"):
+            queue.get(old.id)
+
+    run(storage, scenario, keep_minutes=1)
+
+
 def test_a_stop_waits_for_running_jobs_and_refuses_new_ones(storage: Storage) -> None:
     async def scenario(queue: JobQueue, submit: Submit) -> None:
         running, waiting = submit("a"), submit("b")
