@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Characters that command a terminal, begin a line or turn the direction of writing."""
+
+
+def printable(text: str) -> str:
+    """Return text with its control characters escaped: a file's name must not command a terminal or forge a log."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 class CrnetError(Exception):
@@ -24,7 +33,7 @@ class CrnetError(Exception):
     def __str__(self) -> str:
         path = "" if self.path is None else f"{self.path}: "
         remedy = "" if self.remedy is None else f" ({self.remedy})"
-        return " ".join(f"{path}{self.reason}{remedy}".split())
+        return printable(" ".join(f"{path}{self.reason}{remedy}".split()))
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.reason, self.path, self.remedy)

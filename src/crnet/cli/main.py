@@ -22,7 +22,7 @@ from crnet.cli.parsing import (
     print_completion,
     split_command,
 )
-from crnet.errors import CrnetError
+from crnet.errors import CrnetError, printable
 from crnet.utils.extras import install_command
 from crnet.utils.files import write_error_remedy
 
@@ -141,7 +141,7 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
-        print(self.format(record), file=sys.stderr)
+        print("\n".join(map(printable, self.format(record).split("\n"))), file=sys.stderr)
 
 
 def _discard_stdout() -> None:

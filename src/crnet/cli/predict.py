@@ -31,7 +31,7 @@ from crnet.cli.options import (
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import print_json, show_prediction
 from crnet.cli.usage_errors import missing_arguments
-from crnet.errors import UsageError
+from crnet.errors import UsageError, printable
 from crnet.media.limits import FileLimits
 from crnet.utils.executors import LOCAL, Executor, choose_executor
 
@@ -133,7 +133,7 @@ class Predict(Command):
                 else:
                     show_prediction(prediction)
         if len(sources) == 1 and error is not None:
-            print(f"crnet: {error}", file=sys.stderr)
+            print(printable(f"crnet: {error}"), file=sys.stderr)
             return EXIT_ERROR
         return EXIT_FAILURES if failures else EXIT_DONE
 
@@ -154,14 +154,14 @@ class Predict(Command):
             if self.json:
                 print_json(prediction.to_dict(), indent=None)
             if self.watch is not None and prediction.error is not None:  # it is stopped before it could list them
-                print(f"failed: {prediction.error}", file=sys.stderr)
+                print(printable(f"failed: {prediction.error}"), file=sys.stderr)
 
         with progress_display(self.quiet) as progress:
             done = score_to_table(run, sources, out, watch=self.watch, progress=progress, report=report)
         if not self.json:
             print(f"{out}: {done.scored} clips scored, {done.skipped} already were, {len(done.failures)} failed")
         for reason in list(done.failures.values())[:FAILURES_SHOWN]:
-            print(f"failed: {reason}", file=sys.stderr)
+            print(printable(f"failed: {reason}"), file=sys.stderr)
         if done.failures:
             print(f"all failures: column error of {out}", file=sys.stderr)
         return EXIT_FAILURES if done.failures else EXIT_DONE

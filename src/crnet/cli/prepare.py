@@ -13,6 +13,7 @@ from crnet.cli.exit_codes import EXIT_DONE, EXIT_FAILURES
 from crnet.cli.options import Asr, Command, Engine, Json, MaxMemory, MaxTime, NewEncoder, Workers, option
 from crnet.cli.progress import progress_display
 from crnet.cli.terminal import print_json
+from crnet.errors import printable
 from crnet.media.limits import FileLimits
 from crnet.text.encoders import DEFAULT_ENCODER
 from crnet.utils.executors import LOCAL
@@ -86,7 +87,7 @@ class Prepare(Command):
             if report.locked:
                 print(f"encrypted zips without a key, which were skipped: {len(report.locked)}")
         for failure in report.failures[:FAILURES_SHOWN]:
-            print(f"failed: {failure.path}: {failure.reason} ({failure.remedy})", file=sys.stderr)
+            print(printable(f"failed: {failure.path}: {failure.reason} ({failure.remedy})"), file=sys.stderr)
         if failures:
             print(f"all failures: {self.store / FAILURES_NAME}", file=sys.stderr)
         return EXIT_FAILURES if failures else EXIT_DONE

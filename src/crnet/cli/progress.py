@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from crnet.cli.terminal import console
+from crnet.errors import printable
 from crnet.utils.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def progress_bars(screen: Console) -> Iterator[Progress]:
             if task not in tasks:
                 tasks[task] = bars.add_task(name, total=total, note="")
             free = screen.width - fixed_width - max(len(bar.description) for bar in bars.tasks)
-            bars.update(tasks[task], completed=done, total=total, note=shorten(note, free))
+            bars.update(tasks[task], completed=done, total=total, note=shorten(printable(note), free))
 
         yield show
 
@@ -105,7 +106,7 @@ def _line(task: str, done: int, total: int, note: str, state: _TaskState, now_s:
     text = f"{task}: {done}/{total} ({100 * done // max(total, 1)}%), {_clock_text(elapsed_s)} elapsed"
     if state.start_done < done < total:
         text += f", {_clock_text(elapsed_s * (total - done) / (done - state.start_done))} left"
-    return text + (f"; {note}" if note else "")
+    return text + (f"; {printable(note)}" if note else "")
 
 
 def _clock_text(seconds: float) -> str:

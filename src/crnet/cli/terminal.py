@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from crnet.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -28,17 +30,18 @@ def show_prediction(prediction: Prediction) -> None:
 
     screen = console()
     if prediction.error is not None:
-        screen.print(f"{prediction.clip}: not scored: {prediction.error}", style="red", highlight=False, markup=False)
+        text = printable(f"{prediction.clip}: not scored: {prediction.error}")
+        screen.print(text, style="red", highlight=False, markup=False)
         return
     from rich import box
     from rich.table import Column, Table
 
     faces = prediction.faces
     faces_text = "" if faces is None else f", face in {faces.found} of {faces.looked_at} frames"
-    title = f"{prediction.clip} ({prediction.duration_s:.1f} s{faces_text})"
+    title = f"{printable(prediction.clip)} ({prediction.duration_s:.1f} s{faces_text})"
     screen.print(title, style="bold", highlight=False, markup=False)
     for warning in prediction.warnings:
-        screen.print(f"  warning: {warning}", style="yellow", highlight=False, markup=False)
+        screen.print(f"  warning: {printable(warning)}", style="yellow", highlight=False, markup=False)
     table = Table("", Column("score", no_wrap=True), *prediction.streams, box=box.SIMPLE_HEAD, pad_edge=False)
     for target, score in (prediction.scores or {}).items():
         interval = (prediction.intervals or {}).get(target)

@@ -126,3 +126,11 @@ def test_a_note_fills_what_the_numbers_leave() -> None:
 @pytest.mark.parametrize(("width", "text"), [(9, "preparing"), (8, "prepari…"), (1, "…"), (0, ""), (-3, "")])
 def test_shorten(width: int, text: str) -> None:
     assert shorten("preparing", width) == text
+
+
+def test_a_note_cannot_command_the_terminal() -> None:
+    lines: list[str] = []
+    progress = ProgressLines(lines.append, iter([0.0, 10.0]).__next__)
+    progress("scoring", 1, 9)
+    progress("scoring", 2, 9, "a\x1b[2K\n.mp4")
+    assert lines[-1].endswith(r"; a\x1b[2K\n.mp4")

@@ -357,14 +357,14 @@ def test_a_watcher_tells_of_each_failure_at_once(
 ) -> None:
     def score_until_stopped(*_: object, report: Callable[[Prediction], None], **__: object) -> None:
         report(row("a.mp4").prediction)
-        report(row("b.mp4", "b.mp4: not a video").prediction)
+        report(row("b.mp4", "b\x1b[2K\n.mp4: not a video").prediction)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("crnet.score_batch.score_to_table", score_until_stopped)
     monkeypatch.setattr("crnet.score_batch.model_fingerprint", lambda run: "m")
     write({})
     assert main(["predict", "run", "--watch", "videos", "--out", "s.csv"]) == 130
-    assert capsys.readouterr().err.splitlines()[0] == "failed: b.mp4: not a video"
+    assert capsys.readouterr().err.splitlines()[0] == r"failed: b\x1b[2K\n.mp4: not a video"
 
 
 SCRIPT = """
