@@ -88,7 +88,7 @@ class Predictor:
 
     def predict_many(
         self,
-        paths: Iterable[Path | str],
+        paths: Iterable[Path | str] | Path | str,
         transcript: str | Path | None = None,
         *,
         allow_no_face: bool = False,
@@ -99,7 +99,7 @@ class Predictor:
         """Score videos. `pandas.DataFrame(p.to_row() for p in ...)` makes a table of the result.
 
         Args:
-            paths: Videos, and folders, which are searched for videos at any depth.
+            paths: Videos, and folders, which are searched for videos at any depth; or one of them.
             transcript, allow_no_face: As in `predict`, for all of them.
             workers: Number of processes that read videos. One reads the next video while this process scores the one
                 before. If reading a video crashes, the others are still scored. 0 reads in this process.
@@ -113,7 +113,8 @@ class Predictor:
             MissingDependencyError, StorageError: Every further video would fail for the same reason.
             UsageError: Worker processes cannot be started.
         """
-        videos = (video for path in paths for video in list_videos([path]))
+        given = [paths] if isinstance(paths, (Path, str)) else paths
+        videos = (video for path in given for video in list_videos([path]))
         return predict_videos(
             Scoring(lambda: self),
             (ScoreSource(str(video), video, transcript) for video in videos),

@@ -100,6 +100,7 @@ class ClipDataset(Dataset[Sample]):
 
     Raises:
         LabelError: `classes` are given, but a clip has no scores.
+        ConfigError: There is no such stream.
     """
 
     def __init__(
@@ -116,6 +117,8 @@ class ClipDataset(Dataset[Sample]):
         self.rows = rows if isinstance(rows, ClipRows) else tuple(rows)
         self.config = config
         self.streams = tuple(streams)
+        if unknown := [stream for stream in self.streams if stream not in STREAMS]:
+            raise ConfigError(f"unknown stream {unknown[0]!r}", remedy=f"give a list of {', '.join(STREAMS)}")
         self.seed = seed
         self.classes = classes
         self.training = training

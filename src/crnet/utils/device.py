@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from crnet.errors import ConfigError, MissingDependencyError
 from crnet.utils.extras import install_command
@@ -103,9 +103,12 @@ def choose_device(name: str = "auto", local_rank: int = 0) -> torch.device:
     """Return the device called `name`; `auto` is a GPU if there is one, otherwise the CPU.
 
     Raises:
-        ConfigError: The device is not available.
+        ConfigError: The device is unknown or not available.
         MissingDependencyError: PyTorch is not installed.
     """
+    if name not in get_args(Device):
+        remedy = f"choose from {', '.join(get_args(Device))}; CUDA_VISIBLE_DEVICES selects one of several GPUs"
+        raise ConfigError(f"unknown device {name!r}", remedy=remedy)
     try:
         import torch
     except ModuleNotFoundError as error:

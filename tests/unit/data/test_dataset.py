@@ -126,6 +126,12 @@ def test_a_plain_data_loader_raises_the_error_of_a_damaged_clip(tmp_path: Path) 
         list(DataLoader(dataset(store), batch_size=2, collate_fn=collate))
 
 
+@pytest.mark.parametrize("streams", [["voice"], "scene"])  # the letters of a text are no streams
+def test_an_unknown_stream_is_refused(store: Path, streams: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"unknown stream '(voice|s)' \(give a list of scene, face, audio-text\)"):
+        ClipDataset(store, read_manifest(store).rows("train"), TransformConfig(), streams)
+
+
 def test_frames_vary_between_epochs_in_training_only(store: Path) -> None:
     for training in (True, False):
         data = dataset(store, training=training)

@@ -93,6 +93,13 @@ def test_the_order_is_that_of_the_paths_whichever_is_read_first(tmp_path: Path, 
     assert [prediction.clip for prediction in predictions] == list(map(str, paths))
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+def test_predict_many_takes_one_path_too(tmp_path: Path, predictor: Predictor, kind: type) -> None:
+    write(tmp_path / "x", {"a.mp4": "1", "b.mp4": "2"})
+    predictions = predictor.predict_many(kind(tmp_path / "x"), workers=0, read=fake_read)
+    assert [Path(prediction.clip).name for prediction in predictions] == ["a.mp4", "b.mp4"]
+
+
 def test_predict_many_reads_one_video_at_a_time(tmp_path: Path, predictor: Predictor) -> None:
     write(tmp_path / "x", {"a.mp4": "1", "b.mp4": "2"})
     calls = []

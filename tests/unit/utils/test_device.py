@@ -8,7 +8,7 @@ import pytest
 
 from crnet.errors import ConfigError
 from crnet.utils import device
-from crnet.utils.device import ISA_LIMIT, prediction_precision, require_fast, uses_gpu
+from crnet.utils.device import ISA_LIMIT, choose_device, prediction_precision, require_fast, uses_gpu
 
 AVX2 = frozenset({"avx", "avx2", "fma"})
 
@@ -20,6 +20,12 @@ def cpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     read_flags.cache_clear()
     yield monkeypatch  # type: ignore[misc]
     read_flags.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["gpu", "CPU", "cuda:1"])
+def test_an_unknown_device_is_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"unknown device '{name}' \(choose from auto, cpu, cuda, mps; CUDA_VISIBLE"):
+        choose_device(name)
 
 
 @pytest.mark.parametrize("flags", [AVX2, AVX2 | {"avx512_bf16"}, frozenset()])
