@@ -76,7 +76,7 @@ class AccessPolicy:
                 ipaddress.ip_network(proxy)
             except ValueError as error:
                 raise ConfigError(
-                    f"the proxy {proxy} is no address: {error}", remedy="give an IP address or network, not a name"
+                    f"the proxy {proxy} is not an address: {error}", remedy="give an IP address or network, not a name"
                 ) from None
 
 
@@ -120,7 +120,10 @@ class Access:
         """
         if not _is_allowed_host(_host_name(headers.get("host", "")), self.policy.allowed_hosts):
             raise ServiceError(
-                421, "host-not-allowed", "this server has no such name", remedy="the operator can add --allowed-host"
+                421,
+                "host-not-allowed",
+                "this server does not answer to this host name",
+                remedy="the operator can add --allowed-host",
             )
 
     def check_origin(self, headers: Headers) -> None:

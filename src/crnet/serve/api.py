@@ -120,7 +120,10 @@ def _add_job_routes(router: APIRouter, service: Service) -> None:
     async def find_job_to_follow(job: Job = job_by_id) -> AsyncIterator[Job]:
         if job.followers >= MAX_FOLLOWERS:
             raise ServiceError(
-                429, "too-many-followers", f"{MAX_FOLLOWERS} clients follow this job", retry_after_s=RETRY_SOON_S
+                429,
+                "too-many-followers",
+                f"{MAX_FOLLOWERS} clients already follow this job",
+                retry_after_s=RETRY_SOON_S,
             )
         job.followers += 1
         try:
@@ -255,7 +258,7 @@ def _file(job_queue: JobQueue, job_id: str, name: str, *, download: bool = False
     path = job_queue.storage.result_file(job_id, name) if name in job.files else None
     if path is None:
         if not job.is_final:
-            raise ServiceError(409, "not-ready", "the job is not that far yet", remedy="follow its events")
+            raise ServiceError(409, "not-ready", "this result is not ready yet", remedy="follow its events")
         raise not_found("result")
     headers = {"Content-Security-Policy": REPORT_POLICY} if path.suffix == ".html" else {}
     return _OpenFileResponse(

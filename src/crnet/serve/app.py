@@ -110,7 +110,7 @@ def _complete_openapi(document: dict[str, Any], service: Service, policy: Access
 def _add_operation_routes(app: FastAPI, metrics: Metrics) -> None:
     @app.get(HEALTH, tags=["operation"])
     async def healthz() -> schemas.Health:
-        """Tell that the server runs."""
+        """Report that the server is running."""
         return schemas.Health()
 
     @app.get(

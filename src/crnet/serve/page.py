@@ -101,4 +101,4 @@ def _fragments(service: Service) -> APIRouter:
 
 def _require(is_ready: bool) -> None:
     if not is_ready:
-        raise ServiceError(409, "not-ready", "the job is not that far yet")
+        raise ServiceError(409, "not-ready", "this result is not ready yet")

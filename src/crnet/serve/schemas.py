@@ -164,6 +164,6 @@ class Session(_Request):
 
 
 class Health(BaseModel):
-    """The server runs."""
+    """The server is running."""
 
     status: Literal["ok"] = "ok"

@@ -263,7 +263,7 @@ def test_addresses_that_one_client_may_have_count_together() -> None:
 
 
 def test_a_proxy_that_is_no_address_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"proxy\.example is no address"):
+    with pytest.raises(ConfigError, match=r"proxy\.example is not an address"):
         new_policy(trusted_proxies=("proxy.example",))
 
 
