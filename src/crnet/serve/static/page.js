@@ -19,14 +19,6 @@ document.addEventListener("scores", async () => {
   });
 });
 
-// Its jobs follow the visitor to the other pages and back: the address names them behind #.
-for (const kind of ["click", "auxclick"]) {
-  document.querySelector("header").addEventListener(kind, (event) => {
-    const link = event.target.closest("a");
-    if (link) link.hash = location.hash;
-  });
-}
-
 // A file that is dropped beside the panel must not replace the page.
 for (const kind of ["dragover", "drop"]) {
   addEventListener(kind, (event) => event.dataTransfer.types.includes("Files") && event.preventDefault());

@@ -317,12 +317,22 @@ function stateText(job) {
   return job.has_scores ? "The scores are ready. More will follow." : "Scoring the video.";
 }
 
-// The address holds the jobs of the page behind #, which browsers do not send to servers.
-const rememberedJobs = () => new URLSearchParams(location.hash.slice(1));
+// The address holds the jobs of the page behind #, which browsers do not send to servers. The storage of the tab holds
+// them for the way back from another page.
+const rememberedJobs = () => new URLSearchParams(location.hash.slice(1) || stored("getItem", "jobs") || "");
 
 function rememberJob(key, id) {
   const jobs = rememberedJobs();
   if (id) jobs.set(key, id);
   else jobs.delete(key);
+  stored("setItem", "jobs", String(jobs));
   history.replaceState(null, "", String(jobs) ? `#${jobs}` : location.pathname);
+}
+
+function stored(action, ...values) {
+  try {
+    return sessionStorage[action](...values);
+  } catch {
+    return null; // browsers may forbid it to a page in a frame
+  }
 }
