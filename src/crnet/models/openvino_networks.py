@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -60,7 +59,7 @@ def stream_inputs(stream: Stream, batch: Batch, clip: int) -> dict[str, np.ndarr
 
 
 class OpenVinoNetworks:
-    """Networks that are compiled when they are first used, for one clip at a time.
+    """Networks that are compiled when they are first used, for one clip at a time. Several threads can share them.
 
     A clip's result therefore depends neither on the batch that it is in nor on the CPU: float32 is float32 everywhere,
     although OpenVINO would choose bfloat16 on CPUs that have it.
@@ -80,13 +79,13 @@ class OpenVinoNetworks:
         self.threads = threads
         self._graphs = graphs
         self._precision = {"float32": "f32", "bfloat16": "bf16"}[precision]
-        self._infer: dict[Stream, Callable[[Mapping[str, Any]], Any]] = {}
+        self._compiled: dict[Stream, _CompiledNetwork] = {}
         self._lock = Lock()
 
     def compile(self) -> None:
         """Compile every network now. No process may be forked afterwards, because threads do not survive a fork."""
         for stream in self._graphs:
-            self._compiled(stream)
+            self._network(stream)
 
     def run(self, batch: Batch) -> Outputs:
         """See `Networks.run`."""
@@ -96,20 +95,29 @@ class OpenVinoNetworks:
 
     def run_one(self, stream: Stream, batch: Batch) -> Outputs:
         """See `Networks.run_one`."""
-        infer = self._compiled(stream)
-        results = [infer(stream_inputs(stream, batch, clip)) for clip in range(len(batch))]
+        network = self._network(stream)
+        results = [network(stream_inputs(stream, batch, clip)) for clip in range(len(batch))]
         features, scores = (np.concatenate([result[name] for result in results]) for name in (FEATURES, SCORES))
         return {stream: features}, {stream: scores}
 
-    def _compiled(self, stream: Stream) -> Callable[[Mapping[str, Any]], Any]:
+    def _network(self, stream: Stream) -> _CompiledNetwork:
         with self._lock:
-            if stream not in self._infer:
+            if stream not in self._compiled:
                 threads, hint = self.threads or cpu_threads(), self._precision
                 compiled = compile_model(self._graphs[stream](), threads=threads, INFERENCE_PRECISION_HINT=hint)
-                self._infer[stream] = partial(_infer, compiled.create_infer_request())
-            return self._infer[stream]
+                self._compiled[stream] = _CompiledNetwork(compiled.create_infer_request())
+            return self._compiled[stream]
 
 
-def _infer(request: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    request.infer(inputs, share_inputs=True)
-    return {name: request.get_tensor(name).data.copy() for name in (FEATURES, SCORES)}
+class _CompiledNetwork:
+    """A compiled network. It works for one thread at a time, or one would read the results of another."""
+
+    def __init__(self, request: openvino.InferRequest) -> None:
+        self._request = request
+        self._lock = Lock()
+
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return features and scores for one clip."""
+        with self._lock:
+            self._request.infer(inputs, share_inputs=True)
+            return {name: self._request.get_tensor(name).data.copy() for name in (FEATURES, SCORES)}

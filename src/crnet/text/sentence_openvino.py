@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +52,7 @@ class SentenceOpenVino:
     """Texts as vectors of a sentence-transformers model, scaled to length 1 and zero-padded to 4,800.
 
     A text beyond the model's longest input is ignored. The vectors are those of sentence-transformers but for rounding.
+    Several threads can share an encoder.
 
     Args:
         folder: The folder of the model.
@@ -77,6 +79,7 @@ class SentenceOpenVino:
         self.name = str(EncoderName(KIND, str(self._folder), self._fingerprint))
         check_fingerprint(self.name, fingerprint)
         self._request = compile_model(graph, threads=cpu_threads()).create_infer_request()
+        self._lock = Lock()  # a request works for one thread at a time, or one would read the results of another
         check_width(len(self._vector("a")), self._folder, "choose a smaller model")
 
     def _hash(self, settings: ModelSettings) -> str:
@@ -100,6 +103,10 @@ class SentenceOpenVino:
         arrays = {"input_ids": encoded.ids, "attention_mask": encoded.attention_mask,
                   "token_type_ids": encoded.type_ids}  # fmt: skip
         inputs = {name: np.array([arrays[name]], dtype=np.int64) for name in self._inputs}
+        with self._lock:
+            return self._pooled(inputs)
+
+    def _pooled(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         try:
             self._request.infer(inputs, share_inputs=True)  # with a copy, a wrong shape would not be noticed
         except RuntimeError as error:
@@ -110,7 +117,7 @@ class SentenceOpenVino:
         if tokens.ndim != 3:
             reason = "its graph does not return a vector for each token"
             raise ConfigError(reason, path=self._graph_file, remedy=USE_PYTORCH)
-        return np.asarray(self._pool(tokens[0]), dtype=np.float32)
+        return np.array(self._pool(tokens[0]), dtype=np.float32)  # a copy: the next text overwrites the tokens
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process loads the model itself and checks that it is the same.

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from crnet.errors import FormatError
+from crnet.utils.executors import available_cores
 
 TELEMETRY, CONVERTER = "openvino_telemetry", "openvino.tools.ovc"
 
@@ -78,10 +79,12 @@ def load_plugin() -> None:
 
 
 def cpu_threads() -> int:
-    """Return the number of threads to compute with: `OMP_NUM_THREADS`, or one for each core of this process."""
-    configured = os.environ.get("OMP_NUM_THREADS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(configured) if configured.isdigit() and int(configured) else cores
+    """Return the number of threads to compute with: `OMP_NUM_THREADS`, or one for each core of this process.
+
+    Threads beyond the limit of a container would use up its time at once and then stand still, all of them.
+    """
+    configured = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # a list is for nested loops
+    return int(configured) if configured.isdigit() and int(configured) else available_cores()
 
 
 def read_graph(path: Path, max_bytes: int, max_weights_bytes: int, remedy: str) -> Model:

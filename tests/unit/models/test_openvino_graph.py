@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -31,7 +34,7 @@ def some_clips(clips: int = 2) -> Batch:
     audio = rng.normal(scale=0.1, size=(clips, 6_000)).astype(np.float32)
     text = rng.normal(scale=0.02, size=(clips, 4_800)).astype(np.float32)
     text[1:] = 0  # nobody speaks
-    return Batch(tuple("ab"[:clips]), scene=scene, face=face, audio=audio, text=text)
+    return Batch(tuple("abcdefghijklmnop"[:clips]), scene=scene, face=face, audio=audio, text=text)
 
 
 @torch.no_grad()
@@ -106,8 +109,24 @@ def test_a_batch_without_the_stream_is_refused() -> None:
         graph_networks(trained_net("face", CONFIG)).run(replace(some_clips(), face=None))
 
 
-def test_openmp_decides_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert cpu_threads() == 3
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert cpu_threads() >= 1
+def test_threads_that_share_networks_get_the_results_of_their_own_clips() -> None:
+    networks, clips = graph_networks(trained_net("face", CONFIG)), some_clips(16)
+    expected = networks.run(clips)[1]["face"]
+    batches = [Batch((clip,), face=clips.face[i : i + 1]) for i, clip in enumerate(clips.clip_ids)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            found = list(pool.map(lambda batch: networks.run(batch)[1]["face"], batches))
+            np.testing.assert_array_equal(np.concatenate(found), expected)
+
+
+@pytest.mark.parametrize(("configured", "threads"), [("3", 3), ("4,2", 4), ("0", 2), ("many", 2), (None, 2)])
+def test_openmp_decides_the_number_of_threads_or_else_the_container(
+    configured: str | None, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text("200000 100000\n")
+    monkeypatch.setattr("crnet.utils.executors.CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if configured is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", configured)
+    assert cpu_threads() == threads

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,14 @@ def encode(folder: Path, *texts: str) -> np.ndarray:
 def test_the_mean_of_the_tokens_is_scaled_to_length_one(model: Path) -> None:
     """[CLS] a b [SEP] is (1, 0) (0, 4) (0, 8) (3, 0), so the mean is (1, 3)."""
     np.testing.assert_allclose(encode(model, "a b", " "), [[1 / 10**0.5, 3 / 10**0.5], [0, 0]], rtol=1e-6)
+
+
+def test_threads_that_share_an_encoder_get_the_vectors_of_their_own_texts(model: Path) -> None:
+    encoder, texts = encoder_by_name(f"sentence-openvino:{model}"), ["a", "b", "c", "a b"] * 50
+    expected = encoder.encode(texts)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda text: encoder.encode([text]), texts))
+    np.testing.assert_array_equal(np.concatenate(found), expected)
 
 
 def test_texts_are_cut_at_the_longest_input_of_the_model(model: Path) -> None:
