@@ -21,7 +21,8 @@ from crnet.bundle.load import load_bundle, open_bundle
 from crnet.bundle.quantize import QUANTIZED_STREAMS, quantize
 from crnet.bundle.save import write_bundle
 from crnet.bundle.stored_networks import graphs
-from crnet.bundle.verify import BUNDLE_FILE, find_bundle, run_of
+from crnet.bundle.verify import BUNDLE_FILE, BUNDLE_FOLDER, is_exported, read_document
+from crnet.config import RUN_FILE
 from crnet.data.dataset import ClipDataset, stack_scores
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.data.splits import assign_splits, training_fingerprint
@@ -65,16 +66,14 @@ def export_bundle(
     Raises:
         UsageError: int8 without a store or a visual stream, a store without such clips, or a run that is itself
             exported.
-        ConfigError: `out` is the run that is exported, or its bundle.
+        ConfigError: `out` holds a trained system, the one that is exported or another.
         FormatError: The run is damaged, or a graph computes something else than the network.
         MissingDependencyError: int8, and the package nncf is not installed.
     """
     out = Path(out)
     if store is None and precision == "int8":
         raise UsageError("int8 is calibrated on clips", remedy="name the store that the system was trained on, --store")
-    source = find_bundle(run).resolve()
-    if out.resolve() in (source, run_of(source)):  # in the run's folder, it would hide the run's own bundle
-        raise ConfigError("this is the run that would be exported", path=out, remedy="choose another folder")
+    _require_no_run(out)
     bundle = load_bundle(run)
     if precision == "int8" and not set(bundle.networks) & set(QUANTIZED_STREAMS):
         raise UsageError("only the scene and face networks have an int8 form", path=run, remedy="export it in fp32")
@@ -95,6 +94,19 @@ def export_bundle(
     write_bundle(bundle, out, facts)
     open_bundle(out)  # what cannot be opened must not leave here
     return facts
+
+
+def _require_no_run(out: Path) -> None:
+    """Refuse a folder that holds a trained system, which an export would hide or overwrite; not an earlier export.
+
+    Raises:
+        ConfigError: It is a run, or the bundle of one.
+    """
+    is_run = (out / RUN_FILE).is_file() or (out / BUNDLE_FOLDER / BUNDLE_FILE).is_file()
+    if is_run or ((out / BUNDLE_FILE).is_file() and not is_exported(read_document(out))):
+        raise ConfigError(
+            "holds a trained system, which an export would hide or overwrite", path=out, remedy="choose another folder"
+        )
 
 
 def _rows(manifest: Manifest, store: Path) -> dict[str, Sequence[ClipRow]]:
@@ -126,7 +138,7 @@ def _check(
     """Compare the graphs with PyTorch.
 
     Raises:
-        FormatError: A feature differs by more than `MAX_DIFFERENCE`.
+        FormatError: A feature differs by more than `MAX_DIFFERENCE`, or is no finite number.
     """
     if store is None:
         batches = [_noise(bundle, seed) for seed in range(CHECKED_CLIPS)]
@@ -137,14 +149,17 @@ def _check(
     for batch in batches:
         expected, found = run_networks(bundle.networks, batch)[0], networks.run(batch)[0]
         for stream, features in expected.items():
-            scale = max(1.0, float(np.abs(features).max()))
-            largest = max(largest, float(np.abs(features - found[stream]).max()) / scale)
-            if not largest <= MAX_DIFFERENCE:
+            if not np.isfinite(features).all():
+                reason = f"the {stream} network gives features that are no finite numbers"
+                raise FormatError(reason, path=bundle.path, remedy="train it again, with a smaller learning rate")
+            difference = float(np.abs(features - found[stream]).max()) / max(1.0, float(np.abs(features).max()))
+            if not difference <= MAX_DIFFERENCE:
                 raise FormatError(
-                    f"the features of the graph of the {stream} stream differ from PyTorch's by {largest:.1e}",
+                    f"the features of the graph of the {stream} stream differ from PyTorch's by {difference:.1e}",
                     path=bundle.path,
                     remedy="this is a bug: please report it with the model's configuration",
                 )
+            largest = max(largest, difference)
     return {"largest_feature_difference": largest}
 
 

@@ -136,6 +136,38 @@ def test_a_bundle_is_not_exported_into_itself(run: Path) -> None:
     assert (run / "bundle" / "bundle.json").is_file() and not (run / "bundle.json").exists()
 
 
+@pytest.mark.parametrize("kind", ["run", "bundle", "unfinished run"])
+def test_no_other_trained_system_is_replaced(run: Path, tmp_path: Path, kind: str) -> None:
+    other = tmp_path / "other"
+    if kind == "unfinished run":
+        write_json(other / "run.json", {})
+    else:
+        shutil.copytree(run / "bundle", other if kind == "bundle" else other / "bundle")
+    before = {path: path.read_bytes() for path in other.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="other: holds a trained system.*another folder"):
+        export_bundle(run, other)
+    assert {path: path.read_bytes() for path in other.rglob("*") if path.is_file()} == before
+
+
+def test_an_earlier_export_is_replaced(run: Path, out: Path) -> None:
+    export_bundle(run, out)
+    assert open_bundle(out)
+
+
+@pytest.mark.parametrize(
+    ("in_pytorch", "reason"), [(True, "no finite numbers"), (False, "differ from PyTorch's by nan")]
+)
+def test_features_that_are_no_numbers_are_not_exported(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, in_pytorch: bool, reason: str
+) -> None:
+    """Neither of a network that diverged, nor of a graph that gives NaN where the network gives numbers."""
+    right, wrong = np.ones((1, 6, 8), np.float32), np.full((1, 6, 8), np.nan, np.float32)
+    monkeypatch.setattr(export, "run_networks", lambda *_: ({"face": wrong if in_pytorch else right}, {}))
+    monkeypatch.setattr(OpenVinoNetworks, "run", lambda *_: ({"face": wrong}, {}))
+    with pytest.raises(FormatError, match=reason):
+        export._check(bundle, {}, None, {})
+
+
 def test_an_exported_bundle_runs_on_the_cpu_beside_a_gpu(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crnet.bundle.runtime.uses_gpu", lambda device: device != "cpu")
     assert isinstance(open_networks(open_bundle(out)), OpenVinoNetworks)
