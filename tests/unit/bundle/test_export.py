@@ -144,7 +144,7 @@ def test_no_other_trained_system_is_replaced(run: Path, tmp_path: Path, kind: st
     else:
         shutil.copytree(run / "bundle", other if kind == "bundle" else other / "bundle")
     before = {path: path.read_bytes() for path in other.rglob("*") if path.is_file()}
-    with pytest.raises(ConfigError, match="other: holds a trained system.*another folder"):
+    with pytest.raises(ConfigError, match=r"other: holds a trained system.*another folder"):
         export_bundle(run, other)
     assert {path: path.read_bytes() for path in other.rglob("*") if path.is_file()} == before
 
