@@ -25,7 +25,7 @@ from crnet.text.encoder_interface import (
 from crnet.types import TEXT_DIMENSIONS
 from crnet.utils.extras import install_command
 from crnet.utils.files import read_json, sha256
-from crnet.utils.openvino_runtime import compile_model, cpu_threads, read_graph
+from crnet.utils.openvino_runtime import compile_model, cpu_threads, read_graph, reason_of
 from crnet.utils.resumable import short_fingerprint
 
 if TYPE_CHECKING:
@@ -110,8 +110,7 @@ class SentenceOpenVino:
         try:
             self._request.infer(inputs, share_inputs=True)  # with a copy, a wrong shape would not be noticed
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1][:200]
-            reason = f"its graph cannot be computed: {reason}"
+            reason = f"its graph cannot be computed: {reason_of(error)}"
             raise FormatError(reason, path=self._graph_file, remedy=USE_PYTORCH) from error
         tokens = self._request.get_output_tensor(0).data
         if tokens.ndim != 3:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
@@ -65,7 +65,16 @@ if TYPE_CHECKING:
 
     from openvino import CompiledModel, Core, Model
 
-__all__ = ["compile_model", "cpu_threads", "load_plugin", "openvino", "ops", "read_graph", "without_telemetry"]
+__all__ = [
+    "compile_model",
+    "cpu_threads",
+    "load_plugin",
+    "openvino",
+    "ops",
+    "read_graph",
+    "reason_of",
+    "without_telemetry",
+]
 
 
 @lru_cache(maxsize=1)
@@ -87,13 +96,20 @@ def cpu_threads() -> int:
     return int(configured) if configured.isdigit() and int(configured) else available_cores()
 
 
-def read_graph(path: Path, max_bytes: int, max_weights_bytes: int, remedy: str) -> Model:
+def read_graph(
+    path: Path,
+    max_bytes: int,
+    max_weights_bytes: int,
+    remedy: str,
+    check: Callable[[bytes], None] = lambda description: None,
+) -> Model:
     """Read a graph, whose weights stay in the mapped memory of the file beside it.
 
     Args:
         path: The description, `NAME.xml`; the weights are in `NAME.bin`.
         max_bytes, max_weights_bytes: Sizes of the largest files to read.
         remedy: What the user can do about a graph that cannot be read, for the error.
+        check: Refuses a description before OpenVINO reads it, which may compute parts of it.
 
     Raises:
         FormatError: A file is missing, empty, too large, or no graph.
@@ -103,13 +119,20 @@ def read_graph(path: Path, max_bytes: int, max_weights_bytes: int, remedy: str) 
         size = file.stat().st_size if file.is_file() else 0
         if not 0 < size <= limit_bytes:
             raise FormatError(f"has {size} bytes, expected 1 to {limit_bytes}", path=file, remedy=remedy)
-    if b"<!" in path.read_bytes():
+    description = path.read_bytes()
+    if b"<!" in description:
         raise FormatError("a graph with a document type is refused", path=path, remedy=remedy)
+    check(description)
     try:
         return _core().read_model(path, weights)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1][:200]
-        raise FormatError(f"not a graph that OpenVINO reads: {reason}", path=path, remedy=remedy) from error
+        reason = f"not a graph that OpenVINO reads: {reason_of(error)}"
+        raise FormatError(reason, path=path, remedy=remedy) from error
+
+
+def reason_of(error: RuntimeError) -> str:
+    """Return the part of OpenVINO's message that says what is wrong."""
+    return str(error).strip().splitlines()[-1][:200]
 
 
 def compile_model(model: Model, *, threads: int, **properties: Any) -> CompiledModel:
@@ -121,6 +144,9 @@ def compile_model(model: Model, *, threads: int, **properties: Any) -> CompiledM
         model: The graph.
         threads: Number of compute threads. They are not bound to cores, or all worker processes would share the first.
         properties: Further properties of OpenVINO's CPU plugin.
+
+    Raises:
+        FormatError: The graph cannot be compiled, or the memory does not suffice for it.
     """
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",
@@ -129,4 +155,8 @@ def compile_model(model: Model, *, threads: int, **properties: Any) -> CompiledM
         "ENABLE_CPU_PINNING": False,
         **properties,
     }
-    return _core().compile_model(model, "CPU", settings)
+    try:
+        return _core().compile_model(model, "CPU", settings)
+    except RuntimeError as error:
+        reason = f"OpenVINO cannot compile the graph {model.friendly_name!r}: {reason_of(error)}"
+        raise FormatError(reason, remedy="free memory, or get the model again from a source that you trust") from error

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from crnet.models.openvino_networks import OpenVinoNetworks
 from crnet.predict import Predictor
 from crnet.types import Clip
 from crnet.utils.files import read_json, sha256, write_json
+from crnet.utils.openvino_runtime import openvino, ops
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +189,21 @@ FORGERIES: dict[str, tuple[str, Callable[[str], str], str]] = {
         "document",
     ),
     "another operation": ("scene.xml", lambda text: text.replace('type="ReLU"', 'type="Sigmoid"', 1), "'Sigmoid'"),
+    "two operations with one number": (
+        "scene.xml",
+        lambda text: text.replace('<layer id="1"', '<layer id="0"', 1),
+        "number",
+    ),
+    "a number in other digits": (
+        "scene.xml",
+        lambda text: text.replace('from-layer="1"', 'from-layer="+1"', 1),
+        "number",
+    ),
+    "an operation in other letters": (
+        "scene.xml",
+        lambda text: text.replace('type="ReLU"', 'type="shapeof"', 1),
+        "'shapeof'",
+    ),
     "no graph": ("scene.xml", lambda text: text[: len(text) // 2], "OpenVINO"),
     "weights outside the file": ("scene.xml", lambda text: text.replace('offset="', 'offset="9999999', 1), "OpenVINO"),
     "another size": (
@@ -203,6 +220,48 @@ def test_a_forged_graph_is_refused_by_name(out: Path, forgery: str) -> None:
     edit(out, name, change)
     with pytest.raises(FormatError, match=rf"{name}: .*{reason}"):
         open_bundle(out).networks.graph(name.removesuffix(".xml"))  # type: ignore[attr-defined]
+
+
+def forge(folder: Path, bundle: Bundle, name: str, value: Callable[[Any], Any]) -> None:
+    """Replace a graph by one with the right inputs and outputs; `value` makes its outputs from the sum of its input."""
+    transforms = bundle.config.transforms
+    frames = ops.parameter([1, transforms.frames, 3, transforms.pixels, transforms.pixels], np.uint8, name=name)
+    frames.output(0).tensor.set_names({name})
+    computed, results = value(ops.reduce_sum(ops.convert(frames, "f32"), [0, 1, 2, 3, 4])), []
+    for output, shape in (("features", [1, 6, 8 * bundle.config.model.width]), ("scores", [1, 6])):
+        results.append(ops.result(ops.broadcast(computed, shape)))
+        results[-1].output(0).tensor.set_names({output})
+    openvino.save_model(openvino.Model(results, [frames], name), folder / f"{name}.xml", compress_to_fp16=False)
+    for suffix in ("xml", "bin"):
+        sign_again(folder, f"{name}.{suffix}")
+
+
+def with_computed_shape(total: Any) -> Any:
+    """Return a sum in a shape that is the sum of 10 ones, minus 9: it could be that of a billion."""
+    ones = ops.broadcast(ops.constant(np.int64(1)), [10])
+    shape = ops.unsqueeze(ops.subtract(ops.reduce_sum(ones, [0]), ops.constant(np.int64(9))), [0])
+    return ops.reduce_sum(ops.reshape(ops.reshape(total, [1], False), shape, False), [0])
+
+
+def with_many_values(total: Any) -> Any:
+    """Return a sum of arrays of 64 MB, all of which are needed until the end."""
+    values = [ops.broadcast(total, [16 << 20])]
+    values += [ops.add(values[0], np.float32(i)) for i in range(3)]
+    return ops.reduce_sum(ops.add(ops.add(values[0], values[1]), ops.add(values[2], values[3])), [0])
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(with_computed_shape, "computes a shape of 'Reshape'"), (with_many_values, "computes 448 MB, far more")],
+)
+def test_a_graph_that_would_take_memory_is_refused_before_it_does(
+    bundle: Bundle, out: Path, value: Callable[[Any], Any], reason: str
+) -> None:
+    forge(out, bundle, "face", lambda total: total)
+    assert open_bundle(out).networks.graph("face")  # type: ignore[attr-defined]
+    forge(out, bundle, "face", value)
+    with pytest.raises(FormatError, match=rf"face.xml: the graph {reason}"):
+        open_bundle(out).networks.graph("face")  # type: ignore[attr-defined]
 
 
 def test_a_graph_that_is_too_large_is_refused(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

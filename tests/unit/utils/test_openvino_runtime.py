@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from crnet.errors import FormatError
 from crnet.utils.openvino_runtime import compile_model, openvino, ops
 
 IMPORT = """
@@ -29,6 +31,13 @@ def test_the_import_loads_neither_telemetry_nor_the_converter_and_writes_nothing
     done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.splitlines() == ["[]", "[]", "openvino True"]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_that_cannot_be_compiled_is_an_error_in_one_line() -> None:
+    x = ops.parameter([1, 3, 16, 16], np.float32)
+    convolved = ops.convolution(x, ops.constant(np.ones((8, 3, 3, 3), np.float32)), [1, 1], [-5, -5], [0, 0], [1, 1])
+    with pytest.raises(FormatError, match=r"cannot compile the graph 'odd'.*get the model again"):
+        compile_model(openvino.Model([convolved], [x], "odd"), threads=1)
 
 
 def test_a_product_is_exact_in_float32() -> None:
