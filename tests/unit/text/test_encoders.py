@@ -46,12 +46,26 @@ def test_other_weights_are_refused_by_label_and_place() -> None:
         check_fingerprint(f"sentence:name#{FINGERPRINT}", "f" * 16)
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        (
+            "word2vec",
+            "hashed-ngrams-v1, skip-thoughts:FOLDER, sentence:FOLDER, sentence:NAME or sentence-openvino:FOLDER",
+        ),
+        ("skip-thoughts", r"skip-thoughts:FOLDER\)"),
+        ("sentence:", r"sentence:FOLDER or sentence:NAME\)"),
+        ("hashed-ngrams-v1:folder", r"hashed-ngrams-v1\)"),
+        ("hashed-ngrams-v1:", r"hashed-ngrams-v1\)"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_those_that_are_alike(name: str, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown text encoder '{name}' .use {remedy}"):
+        encoder_by_name(name)
+
+
 def test_lookup_by_name() -> None:
     assert encoder_by_name("hashed-ngrams-v1").name == "hashed-ngrams-v1"
-    remedy = "use hashed-ngrams-v1, skip-thoughts:FOLDER, sentence:FOLDER, sentence:NAME or sentence-openvino:FOLDER"
-    for name in ("word2vec", "skip-thoughts", "sentence:", "hashed-ngrams-v1:folder", "hashed-ngrams-v1:"):
-        with pytest.raises(ConfigError, match=remedy):
-            encoder_by_name(name)
 
 
 def test_an_override_must_be_the_recorded_encoder() -> None:
