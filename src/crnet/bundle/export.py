@@ -27,7 +27,7 @@ from crnet.data.dataset import ClipDataset, stack_scores
 from crnet.data.manifest import ClipRow, Manifest, read_manifest
 from crnet.data.splits import assign_splits, training_fingerprint
 from crnet.data.transforms import stack_samples
-from crnet.errors import ConfigError, FormatError, UsageError
+from crnet.errors import ConfigError, FormatError, StorageError, UsageError
 from crnet.fusion.fusion import system_scores
 from crnet.models.inference import run_networks
 from crnet.models.openvino_networks import OpenVinoNetworks, stream_inputs
@@ -69,6 +69,7 @@ def export_bundle(
         ConfigError: `out` holds a trained system, the one that is exported or another.
         FormatError: The run is damaged, or a graph computes something else than the network.
         MissingDependencyError: int8, and the package nncf is not installed.
+        StorageError: A disk is full or cannot be written.
     """
     out = Path(out)
     if store is None and precision == "int8":
@@ -226,10 +227,18 @@ def _cost(
 
 
 def _save(model: openvino.Model, path: Path) -> None:
-    """Write a graph and its weights, each in one step."""
+    """Write a graph and its weights, each in one step.
+
+    Raises:
+        StorageError: The disk, or that of temporary files, is full or cannot be written.
+    """
     with TemporaryDirectory() as folder:
         written = Path(folder) / path.name
-        openvino.save_model(model, written, compress_to_fp16=False)
+        try:
+            openvino.save_model(model, written, compress_to_fp16=False)
+        except RuntimeError as error:  # all that OpenVINO says is: iostream error
+            remedy = "free some space there, or set TMPDIR to another folder"
+            raise StorageError("the graph cannot be written", path=folder, remedy=remedy) from error
         for suffix in (".bin", ".xml"):
             with atomic_write(path.with_suffix(suffix)) as temporary:
                 temporary.write_bytes(written.with_suffix(suffix).read_bytes())

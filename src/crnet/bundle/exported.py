@@ -2,7 +2,7 @@
 
 Nothing in them is trusted. The caller has compared their SHA-256 with `bundle.json`. A graph names no other files: its
 constants are places in the one file of weights. It is refused unless it consists of the operations of our networks, has
-their inputs and outputs, and needs at most a few times their memory.
+their inputs and outputs, and computes no more than several times as much.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _require_graph(graph: openvino.Model, stream: Stream, config: Config, path: 
 
 
 def _most_bytes(stream: Stream, config: Config, path: Path) -> int:
-    """Return a bound on what a graph computes: two to five times what the values of such a network take together.
+    """Return a bound on what a graph computes: several times what the values of such a network take together.
 
     They are in proportion to its inputs, its width and its blocks. In int8, its weights are converted twice.
     """

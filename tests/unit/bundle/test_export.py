@@ -20,7 +20,7 @@ from crnet.bundle.save import save_bundle
 from crnet.bundle.verify import document_sha256
 from crnet.data.manifest import read_manifest, write_manifest
 from crnet.data.splits import training_fingerprint
-from crnet.errors import ConfigError, FormatError, UsageError
+from crnet.errors import ConfigError, FormatError, StorageError, UsageError
 from crnet.models.openvino_networks import OpenVinoNetworks
 from crnet.predict import Predictor
 from crnet.types import Clip
@@ -154,6 +154,15 @@ def test_no_other_trained_system_is_replaced(run: Path, tmp_path: Path, kind: st
 def test_an_earlier_export_is_replaced(run: Path, out: Path) -> None:
     export_bundle(run, out)
     assert open_bundle(out)
+
+
+def test_a_full_disk_of_temporary_files_is_named(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("basic_ios::clear: iostream error")  # as OpenVINO does on a full disk
+
+    monkeypatch.setattr(openvino, "save_model", fails)
+    with pytest.raises(StorageError, match=r"the graph cannot be written \(.*TMPDIR"):
+        export_bundle(run, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
