@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from crnet.bundle.networks_on_disk import NetworksOnDisk
-from crnet.bundle.verify import require_file
 from crnet.config import Config
 from crnet.errors import FormatError, UsageError
 from crnet.types import TARGETS, TEXT_DIMENSIONS, Stream
@@ -44,6 +43,8 @@ REMEDY = "get the bundle again from a source that you trust, or export the syste
 class ExportedNetworks(NetworksOnDisk):
     """The networks of an exported bundle, whose hashes have been verified. They predict; they have no gradients."""
 
+    suffixes = (".xml", ".bin")
+
     def _module(self, stream: Stream) -> StreamNet:
         """Refuse: the weights cannot be loaded into a PyTorch module.
 
@@ -58,13 +59,11 @@ class ExportedNetworks(NetworksOnDisk):
         """Return the graph of a network, whose weights stay in the file's mapped memory.
 
         Raises:
-            FormatError: It is no graph of such a network.
+            FormatError: It is no graph of such a network, or has changed since the bundle was opened.
         """
         from crnet.utils.openvino_runtime import read_graph
 
-        path = self.folder / f"{stream}.xml"
-        for file in (path, path.with_suffix(".bin")):
-            require_file(file)
+        path, _ = self._checked_files(stream)
         check = partial(_require_constant_shapes, path=path)
         graph = read_graph(path, MAX_GRAPH_BYTES, MAX_WEIGHTS_BYTES, REMEDY, check)
         _require_graph(graph, stream, self._config, path)

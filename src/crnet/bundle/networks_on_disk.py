@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from crnet.bundle.verify import require_file
 from crnet.config import Config
+from crnet.errors import FormatError
 from crnet.types import Stream
 
 if TYPE_CHECKING:
@@ -18,14 +20,21 @@ if TYPE_CHECKING:
 class NetworksOnDisk(Mapping[Stream, "StreamNet"]):
     """The networks of a bundle's folder, by stream: graphs for prediction, and, if it holds them, PyTorch modules.
 
+    They are read when they are first used, by each job of a service for itself. If another system is written into the
+    folder meanwhile, they are refused: its networks do not belong to the trees and the hashes that were loaded.
+
     Args:
         folder: The bundle.
         config: How the system was trained.
     """
 
+    suffixes: ClassVar[tuple[str, ...]]
+    """Of the files of a network."""
+
     def __init__(self, folder: Path, config: Config) -> None:
         self.folder = folder.absolute()  # networks load later, perhaps from another working directory
         self._config = config
+        self._versions = {path: _version(path) for stream in config.streams for path in self._files(stream)}
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(self._config.streams)
@@ -47,6 +56,25 @@ class NetworksOnDisk(Mapping[Stream, "StreamNet"]):
             raise KeyError(stream)
         return self._module(stream)
 
+    def _files(self, stream: Stream) -> list[Path]:
+        return [self.folder / f"{stream}{suffix}" for suffix in self.suffixes]
+
+    def _checked_files(self, stream: Stream) -> list[Path]:
+        """Return the files of a network.
+
+        Raises:
+            FormatError: One is missing, or has changed since the bundle was opened.
+        """
+        for path in self._files(stream):
+            require_file(path)
+            if _version(path) != self._versions[path]:
+                reason, remedy = (
+                    "has changed since the bundle was opened",
+                    "load the bundle again, or restart the service",
+                )
+                raise FormatError(reason, path=path, remedy=remedy)
+        return self._files(stream)
+
     @abstractmethod
     def _module(self, stream: Stream) -> StreamNet:
         """Return the network of a stream that the system has."""
@@ -58,3 +86,12 @@ class NetworksOnDisk(Mapping[Stream, "StreamNet"]):
         Raises:
             FormatError: The file is damaged or of another network.
         """
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Return size and time of the last change of a file; None if there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_size, state.st_mtime_ns

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class StoredNetworks(NetworksOnDisk):
     """The networks of a bundle's folder. Each is loaded when it is first asked for; that alone needs PyTorch."""
 
+    suffixes = (".safetensors",)
+
     def __init__(self, folder: Path, config: Config) -> None:
         super().__init__(folder, config)
         self._loaded: dict[Stream, StreamNet] = {}
@@ -39,6 +41,7 @@ class StoredNetworks(NetworksOnDisk):
             MissingDependencyError: PyTorch is not installed.
         """
         if stream not in self._loaded:
+            self._checked_files(stream)
             self._loaded[stream] = load_net(stream, self._config, self.folder)
         return self._loaded[stream]
 
@@ -48,8 +51,7 @@ class StoredNetworks(NetworksOnDisk):
         Raises:
             FormatError: The file is damaged or of another network.
         """
-        path = self.folder / f"{stream}.safetensors"
-        require_file(path)
+        (path,) = self._checked_files(stream)
         try:
             weights = TensorFile(path, MAX_MAPPED_BYTES).map()
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

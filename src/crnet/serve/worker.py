@@ -50,6 +50,7 @@ OUT_OF_MEMORY = "scoring this video needs more memory than the server allows"
 # Phrases that torch, oneDNN, OpenVINO, C++, FFmpeg and Linux use when memory runs out.
 MEMORY_SIGNS = (
     "allocate memory",
+    "Failed to allocate",
     "Cannot allocate",
     "could not create a",
     "bad_alloc",
@@ -227,6 +228,8 @@ def public_message(error: CrnetError) -> str:
         return NO_SPACE
     if isinstance(error, NotScoredError):
         return f"{error.reason} ({NOT_SCORED_REMEDY})"
+    if any(sign in error.reason for sign in MEMORY_SIGNS):
+        return f"{OUT_OF_MEMORY} ({OUT_OF_MEMORY_REMEDY})"
     return error.reason if error.remedy is None else f"{error.reason} ({error.remedy})"
 
 

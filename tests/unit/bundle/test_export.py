@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -286,6 +287,23 @@ def test_a_changed_graph_is_named_before_it_is_read(out: Path, name: str) -> Non
     (out / name).write_bytes(bytes(content))
     with pytest.raises(FormatError, match=f"{name}.*damaged"):
         open_bundle(out)
+
+
+@pytest.mark.parametrize("kind", ["plain", "exported"])
+def test_networks_that_changed_since_the_bundle_was_opened_are_refused(
+    run: Path, out: Path, tmp_path: Path, kind: str
+) -> None:
+    """A service opens a bundle once, and each job reads the networks: they must be those of the same system."""
+    folder = out if kind == "exported" else Path(shutil.copytree(run / "bundle", tmp_path / "plain"))
+    bundle, path = open_bundle(folder), next(folder.glob("face.[bs]*"))
+    assert bundle.networks.graph("face")  # type: ignore[attr-defined]
+    path.write_bytes(path.read_bytes())
+    os.utime(path, (1, 1))
+    with pytest.raises(
+        FormatError, match=rf"{path.name}: has changed since the bundle was opened.*restart the service"
+    ):
+        bundle.networks.graph("face")  # type: ignore[attr-defined]
+    assert bundle.networks.graph("scene")  # type: ignore[attr-defined]
 
 
 def test_the_graphs_of_another_system_are_refused(bundle: Bundle, out: Path, tmp_path: Path) -> None:

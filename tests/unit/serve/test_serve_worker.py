@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from crnet.errors import MediaError, NotScoredError, StorageError
+from crnet.errors import FormatError, MediaError, NotScoredError, StorageError
 from crnet.explain.explain import STEPS, TASK
 from crnet.report import overlay_video
 from crnet.report.video_report import PICTURES_TASK, REPORT_TASK
@@ -63,6 +63,7 @@ def test_each_step_of_an_explanation_is_a_task() -> None:
         (MemoryError(), OUT_OF_MEMORY),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), OUT_OF_MEMORY),
         (OSError(12, "Cannot allocate memory"), OUT_OF_MEMORY),
+        (FormatError("OpenVINO cannot compile the graph 'face': Failed to allocate 99 bytes of memory"), OUT_OF_MEMORY),
         (StorageError("cannot write", path="/srv/secret/out", remedy="free some space"), NO_SPACE),
         (OSError(errno.ENOSPC, "No space left on device"), NO_SPACE),
         (ValueError("at /srv/secret/video"), BUG),
