@@ -59,7 +59,7 @@ def system_of(bundle: Bundle, fit_on: str, mode: str, streams: tuple[str, ...], 
     features = {s: trees_know * truth[..., None] + 0.1 * rng.normal(size=(60, 6, 8)) for s in streams}
     scores = {s: truth + 0.2 * rng.normal(size=(60, 6)) for s in streams}
     held_out = HeldOutClips(features, scores, truth, [str(i) for i in range(60)])
-    config = replace(bundle.config.fusion, fit_on=fit_on, mode=mode)
+    config = replace(bundle.config.fusion, fit_on=fit_on, mode=mode, trees=2)
     fusion = Fusion.fit(config, features, truth, held_out)
     return replace(bundle, fusion=fusion, train_medians=np.median(truth, axis=0))
 
