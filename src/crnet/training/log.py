@@ -87,7 +87,7 @@ def overfitting_warning(rows: Sequence[Row]) -> str | None:
         return None
     # lambda is 1 only where the cross-entropy is alone; elsewhere it is at least 4 (Eq. 9).
     classifies = rows[-1]["lambda"] == 1
-    name, drop = ("cross-entropy", OVERFITTING_DROP_CROSS_ENTROPY) if classifies else ("1-MAE", OVERFITTING_DROP)
+    name, drop = ("cross-entropy", OVERFITTING_DROP_CROSS_ENTROPY) if classifies else ("1 - MAE", OVERFITTING_DROP)
     train, val = (
         [-row[split]["classification"] if classifies else row[split]["accuracy"]["average"] for row in rows]
         for split in ("train", "val")

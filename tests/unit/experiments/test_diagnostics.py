@@ -16,7 +16,7 @@ from crnet.experiments.workspace import Workspace
 from crnet.models.classes import class_indices
 from crnet.report import figure_style
 
-WARNING = "training 1-MAE 0.9500 is far above validation 0.9000"
+WARNING = "training 1 - MAE 0.9500 is far above validation 0.9000"
 
 
 @pytest.fixture(autouse=True)
