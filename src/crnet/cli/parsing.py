@@ -7,12 +7,17 @@ import inspect
 import io
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crnet.cli.commands import COMMANDS, command_class
 from crnet.cli.options import GLOBAL_FLAGS, Command
-from crnet.cli.usage_errors import usage_error
+from crnet.cli.usage_errors import EMPTY_PATH, usage_error
 from crnet.errors import UsageError
 from crnet.utils.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from tyro.constructors import ConstructorRegistry
 
 COMPLETION_FLAGS = ("--tyro-print-completion", "--tyro-write-completion")
 HELP_WIDTH = 80
@@ -95,11 +100,39 @@ def parse(name: str, words: Sequence[str]) -> Command | None:
                 args=words,
                 default=tyro.MISSING_NONPROP if defaults is None else defaults,
                 config=(tyro.conf.PositionalMetavarFromFieldName,),
+                registry=_path_rule(),
             )
     except SystemExit as stop:
         if not stop.code:
             return None
         raise usage_error(name, command, defaults, words, complaint.getvalue()) from None
+
+
+def _path_rule() -> ConstructorRegistry:
+    """Return tyro's rule for paths, but without the empty one, which would mean the current folder."""
+    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
+        if info.type is not Path:
+            return None
+        return PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="PATH",
+            instance_from_str=lambda words: _path(words[0]),
+            is_instance=lambda value: isinstance(value, Path),
+            str_from_instance=lambda value: [str(value)],
+        )
+
+    return registry
+
+
+def _path(word: str) -> Path:
+    if not word:
+        raise ValueError(EMPTY_PATH)
+    return Path(word)
 
 
 def print_completion(words: Sequence[str]) -> int:

@@ -22,7 +22,11 @@ RENAMED_OPTIONS = {
 }
 MISSING_TITLE = "Required options"
 WRONG_CHOICE = re.compile(r"^invalid choice (?P<value>.*) for argument '(?P<option>\S+)'.*one of \((?P<choices>.*)\)")
+EMPTY_PATH = "the path is empty: is a variable of the shell unset?"
 CLEARER_SENTENCES = {
+    rf"^Error parsing \[?([^\s\]]+)\]?: (.*{re.escape(EMPTY_PATH)}|Could not find valid parse .*''.*)": (
+        rf"\1: {EMPTY_PATH}"
+    ),
     r"^Error parsing (\S+): .*invalid literal for int\(\) with base 10: (.*)": r"\1: \2 is not a whole number",
     r"^Error parsing (\S+): .*could not convert string to float: (.*)": r"\1: \2 is not a number",
     r"^Missing value for argument '(\S+)'\. Expected 1 values": r"\1 needs a value",

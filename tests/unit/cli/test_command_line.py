@@ -76,6 +76,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["explain", "run"], "crnet explain: VIDEO_OR_STORE is missing"),
         (["reproduce"], "crnet reproduce: WHAT, --store and --out are missing (usage: crnet reproduce WHAT --store"),
         (["prepare", "a", "b", "--workers", "many"], "--workers: 'many' is not a whole number"),
+        (["export", "run", ""], "OUT: the path is empty"),
+        (["predict", "run", "", "b.mp4"], "VIDEO: the path is empty"),
+        (["evaluate", "", "store"], "RUN: the path is empty"),
+        (["evaluate", "--predictions", "", "--labels", "l.csv"], "--predictions: the path is empty"),
         (["simulate", "a", "--fps", "fast"], "--fps: 'fast' is not a number (see crnet simulate --help)"),
         (
             ["train", "a", "b", "--preset", "huge"],
