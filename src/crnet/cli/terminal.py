@@ -30,8 +30,8 @@ def show_prediction(prediction: Prediction) -> None:
 
     screen = console()
     if prediction.error is not None:
-        text = printable(f"{prediction.clip}: not scored: {prediction.error}")
-        screen.print(text, style="red", highlight=False, markup=False)
+        reason = prediction.error.removeprefix(f"{prediction.clip}: ")
+        screen.print(printable(f"{prediction.clip}: not scored: {reason}"), style="red", highlight=False, markup=False)
         return
     from rich import box
     from rich.table import Column, Table

@@ -17,6 +17,8 @@ from crnet.cli import main as cli
 from crnet.cli.commands import COMMANDS, command_class
 from crnet.cli.demo import Demo
 from crnet.cli.predict import Predict
+from crnet.cli.terminal import show_prediction
+from crnet.types import Prediction
 
 HEAVY = ("torch", "numpy", "sklearn", "av", "cv2", "matplotlib", "pyarrow", "rich")
 
@@ -295,3 +297,8 @@ for name in ("av", "soxr", "cv2", "mtcnn", "matplotlib", "jinja2"):
 import crnet.train, crnet.evaluation.evaluate
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_video_without_scores_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    show_prediction(Prediction("a.mp4", 1.0, None, error="a.mp4: no face was found"))
+    assert capsys.readouterr().out == "a.mp4: not scored: no face was found\n"
