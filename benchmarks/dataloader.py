@@ -17,7 +17,7 @@ from crnet.data.manifest import read_manifest
 from crnet.data.store import ClipFile
 from crnet.data.transforms import TransformConfig, choose_frames, derived_rng
 from crnet.models.classes import class_indices
-from crnet.utils.executors import available_cores
+from crnet.utils.cores import available_cores
 
 PER_CORE_GOAL, SCALING_GOAL = 0.85, 0.9
 BATCH_SIZE = 30  # Sec. 4.2.1

@@ -23,7 +23,7 @@ from benchmarks.measurements import Measurement, alternate, medians, timed
 from crnet.data.prepare import prepare
 from crnet.fusion.forest import Forest
 from crnet.media.reader import read_video
-from crnet.utils.executors import available_cores
+from crnet.utils.cores import available_cores
 
 HEIGHTS = (360, 720, 1080)
 SECONDS = (15.0, 60.0)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from crnet.utils.executors import available_cores
+from crnet.utils.cores import available_cores
 from crnet.utils.process_memory import peak_mib, reset_peak
 from crnet.utils.provenance import versions
 

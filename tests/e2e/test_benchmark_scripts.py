@@ -13,7 +13,7 @@ import torch
 from benchmarks.__main__ import main
 from benchmarks.growth import TREES, clip_rows, store_rows, trees_row
 from crnet.demo import DemoResult
-from crnet.utils.executors import available_cores
+from crnet.utils.cores import available_cores
 from grey_video import write_grey_video
 
 pytestmark = pytest.mark.slow

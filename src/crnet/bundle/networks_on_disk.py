@@ -11,6 +11,7 @@ from crnet.bundle.verify import require_file
 from crnet.config import Config
 from crnet.errors import FormatError
 from crnet.types import Stream
+from crnet.utils.files import file_version
 
 if TYPE_CHECKING:
     from crnet.models.crnet import StreamNet
@@ -34,7 +35,7 @@ class NetworksOnDisk(Mapping[Stream, "StreamNet"]):
     def __init__(self, folder: Path, config: Config) -> None:
         self.folder = folder.absolute()  # networks load later, perhaps from another working directory
         self._config = config
-        self._versions = {path: _version(path) for stream in config.streams for path in self._files(stream)}
+        self._versions = {path: file_version(path) for stream in config.streams for path in self._files(stream)}
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(self._config.streams)
@@ -65,15 +66,16 @@ class NetworksOnDisk(Mapping[Stream, "StreamNet"]):
         Raises:
             FormatError: One is missing, or has changed since the bundle was opened.
         """
-        for path in self._files(stream):
+        files = self._files(stream)
+        for path in files:
             require_file(path)
-            if _version(path) != self._versions[path]:
-                reason, remedy = (
+            if file_version(path) != self._versions[path]:
+                raise FormatError(
                     "has changed since the bundle was opened",
-                    "load the bundle again, or restart the service",
+                    path=path,
+                    remedy="load the bundle again, or restart the service",
                 )
-                raise FormatError(reason, path=path, remedy=remedy)
-        return self._files(stream)
+        return files
 
     @abstractmethod
     def _module(self, stream: Stream) -> StreamNet:
@@ -86,12 +88,3 @@ class NetworksOnDisk(Mapping[Stream, "StreamNet"]):
         Raises:
             FormatError: The file is damaged or of another network.
         """
-
-
-def _version(path: Path) -> tuple[int, int] | None:
-    """Return size and time of the last change of a file; None if there is none."""
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    return state.st_size, state.st_mtime_ns

@@ -234,8 +234,9 @@ def _read_lists(stores: Sequence[Path], name: str) -> tuple[list[str], list[list
                     lines = [row for row in csv.reader(file) if row]
             except (OSError, UnicodeDecodeError, csv.Error) as error:
                 raise LabelError(f"cannot be read: {error}", path=store / name) from error
-            header = header or lines[0] if lines else header
-            rows += lines[1:]
+            if lines:
+                header = header or lines[0]
+                rows += lines[1:]
     return header, rows
 
 

@@ -12,12 +12,13 @@ from crnet.data.score_sources import ScoreSource, source_of
 from crnet.data.video_files import FilesBelow, is_video
 from crnet.errors import UsageError
 from crnet.text.sidecars import SUFFIXES
+from crnet.utils.files import file_version
 from crnet.utils.path_checks import on_disk
 
 POLL_INTERVAL_S = 10.0
 
-State = tuple[tuple[str, int, int], ...]
-"""Name, size and time of change of a video and of what may be its transcripts, by which a copy in progress shows."""
+State = tuple[tuple[str, tuple[int, int] | None], ...]
+"""Name and version of a video and of what may be its transcripts, by which a copy in progress shows."""
 
 
 class WatchedFolder:
@@ -71,7 +72,9 @@ class WatchedFolder:
             elif file.suffix.lower() in SUFFIXES:
                 transcripts[_key(file)].append(file)
         states = {
-            clip: tuple(_state(file) for file in (source.path, *transcripts.get(_key(source.path), ())))
+            clip: tuple(
+                (file.name, file_version(file)) for file in (source.path, *transcripts.get(_key(source.path), ()))
+            )
             for clip, source in found.items()
         }
         return found, states
@@ -80,11 +83,3 @@ class WatchedFolder:
 def _key(file: Path) -> tuple[Path, str]:
     """Return what a video and its transcripts have in common: `talk.mp4` and `talk.en.srt`; others may have it, too."""
     return file.parent, unicodedata.normalize("NFC", file.name.partition(".")[0])
-
-
-def _state(file: Path) -> tuple[str, int, int]:
-    try:
-        status = file.stat()
-    except OSError:
-        return file.name, -1, -1
-    return file.name, status.st_size, status.st_mtime_ns

@@ -23,8 +23,8 @@ from crnet.models.geometry import GEOMETRY_1D, GEOMETRY_2D, GEOMETRY_3D, Geometr
 from crnet.training.loop import forward_precision
 from crnet.training.stream import reproducible
 from crnet.types import SPLITS, TARGETS, TEXT_DIMENSIONS, Batch, Stream
+from crnet.utils.cores import available_cores
 from crnet.utils.device import choose_device
-from crnet.utils.executors import available_cores
 
 ASSUMED_GPU = "a GPU at an assumed 100 TFLOP/s"
 ASSUMED_FLOP_PER_S = 100e12  # what a current GPU may sustain in bfloat16; stated wherever it is used

@@ -19,7 +19,7 @@ from crnet.serve.progress import SCORES_READY
 from crnet.serve.storage import Storage, new_token
 from crnet.serve.worker import BUG, NO_SPACE, ScoringJob
 from crnet.serve.worker_client import ScoringError, WorkerClient
-from crnet.utils.executors import available_cores
+from crnet.utils.cores import available_cores
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from crnet.training.distributed import DistributedContext
 from crnet.training.log import count_epochs
 from crnet.training.stream import TrainingJob, train_stream
 from crnet.types import Stream
-from crnet.utils.executors import WorkerDied, available_cores, run_jobs
+from crnet.utils.cores import available_cores
+from crnet.utils.executors import WorkerDied, run_jobs
 from crnet.utils.progress import Progress, no_progress
 
 POLL_INTERVAL_S = 1.0

@@ -5,15 +5,14 @@ A job works on one clip or trains one network. Its result does not depend on whe
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from crnet.errors import UsageError
+from crnet.utils.cores import available_cores
 from crnet.utils.job_limits import JobLimits
 from crnet.utils.process_pool import WorkerDied as WorkerDied
 from crnet.utils.process_pool import run_in_processes
@@ -23,7 +22,6 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 LOCAL, RAY = "local", "ray"
-CGROUP = Path("/sys/fs/cgroup")  # the container's own, inside it
 
 
 @dataclass(frozen=True)
@@ -144,27 +142,6 @@ def choose_executor(engine: str, workers: int | None, default: int | None = None
     if workers is not None and worker_processes(workers) == 0:
         raise UsageError("no workers on a cluster", remedy="give 1 or more workers, or the engine local")
     return Executor(workers, engine if engine != RAY else "")
-
-
-def available_cores() -> int:
-    """Return the number of cores this process may use: those of its affinity, or fewer by its container's limit."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, _container_cores() or cores))
-
-
-def _container_cores() -> int | None:
-    """Return the number of cores whose time the container of this process may use; None: all.
-
-    `docker run --cpus` and Kubernetes limit the time and leave the affinity as it is.
-    Source: https://docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max); the second form is that of version 1.
-    """
-    with suppress(OSError, ValueError):
-        quota, period = (CGROUP / "cpu.max").read_text().split()
-        return math.ceil(int(quota) / int(period))  # no number: no limit
-    with suppress(OSError, ValueError):
-        quota, period = ((CGROUP / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-        return math.ceil(int(quota) / int(period)) if int(quota) > 0 else None  # -1: no limit
-    return None
 
 
 def worker_processes(workers: int | None) -> int:

@@ -207,6 +207,15 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"it contains {name}, which is no number")
 
 
+def file_version(path: Path) -> tuple[int, int] | None:
+    """Return size and time of the last change of a file, by which a change shows; None if it cannot be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
 def open_at_most(path: Path, limit_bytes: int, remedy: str) -> IO[bytes]:
     """Open a file that a user gave, unless it is too large; the arguments and errors are those of `read_at_most`."""
     try:

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from crnet.errors import FormatError
-from crnet.utils.executors import available_cores
+from crnet.utils.cores import available_cores
 
 TELEMETRY, CONVERTER = "openvino_telemetry", "openvino.tools.ovc"
 

@@ -124,7 +124,7 @@ def test_openmp_decides_the_number_of_threads_or_else_the_container(
     configured: str | None, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpu.max").write_text("200000 100000\n")
-    monkeypatch.setattr("crnet.utils.executors.CGROUP", tmp_path)
+    monkeypatch.setattr("crnet.utils.cores.CGROUP", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if configured is not None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from crnet.errors import StorageError, UsageError
-from crnet.utils import executors
-from crnet.utils.executors import WorkerDied, available_cores, run_jobs, worker_processes
+from crnet.utils.cores import available_cores
+from crnet.utils.executors import WorkerDied, run_jobs, worker_processes
 from crnet.utils.job_limits import JobLimits
 from process_state import becomes_true, is_running
 
@@ -65,7 +65,7 @@ def test_the_cpu_limit_of_a_container_counts(
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
-    monkeypatch.setattr(executors, "CGROUP", tmp_path)
+    monkeypatch.setattr("crnet.utils.cores.CGROUP", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert available_cores() == worker_processes(None) == cores
 
